@@ -1,0 +1,8 @@
+"""pushcut: online reinforcement learning for vision-language-action policies.
+
+The public pieces live in their own modules (``pushcut.algorithms.advantages``,
+``pushcut.policies.tiny``, …). Importing the package itself is cheap and never
+imports torch.
+"""
+
+__version__ = "0.1.0"

@@ -1,0 +1,67 @@
+"""The protocol every environment follows, and the one its config follows."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+
+@runtime_checkable
+class Env(Protocol):
+    """One simulated robot that can play any task of its spec, one episode at a time.
+
+    Many episodes share one ``Env`` by ``snapshot`` and ``restore``, which must be exact:
+    stepping A, B, A in turns gives the same numbers as stepping A alone.
+
+    Conventions at this border: metres, radians, gripper +1 = open; images are RGB
+    with row 0 at the top; rewards are per control step.
+    """
+
+    spec: EnvSpec
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        ...
+
+    def observe(self) -> Observation:
+        """Renders the cameras and reads the state: a batch of one. The only call that renders."""
+        ...
+
+    def step_chunk(self, actions: np.ndarray) -> ChunkResult:
+        """Executes actions float32 [h, a] until they are used up, success or the time limit."""
+        ...
+
+    def expert_action(self) -> np.ndarray:
+        """The scripted expert's action float32 [a] for the current state.
+
+        Raises NotImplementedError where there is no expert.
+        """
+        ...
+
+    def snapshot(self) -> Any:
+        """Everything that the rest of the episode depends on, detached from the simulator."""
+        ...
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes back to a snapshot of this or an equal environment, exactly."""
+        ...
+
+    def close(self) -> None:
+        """Releases the simulator and its renderer."""
+        ...
+
+
+class EnvConfig(Protocol):
+    """A frozen dataclass that describes an environment and builds it."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What ``build()`` will offer, without importing the simulator."""
+        ...
+
+    def build(self) -> Env:
+        """Imports the simulator and makes the environment."""
+        ...

@@ -1,0 +1,15 @@
+"""The error that a user can act on: one line that says what would have worked."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something the user can fix; the command line prints its one line and exits with 1."""
+
+
+class Interrupted(Exception):  # noqa: N818 - an event, not an error
+    """Ctrl-C or SIGTERM reached a safe point; carries the exit code (130 or 143)."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(f"interrupted (exit code {exit_code})")
+        self.exit_code = exit_code

@@ -1,0 +1,127 @@
+"""What crosses the border between simulators and the rest; numpy only, never torch.
+
+Simulator processes import this module, so it must stay light. The tensors that
+cross the learner's border (samples, evaluations, rollouts) live in ``batch.py``.
+
+Dimension letters: ``b`` batch, ``h`` steps of an action chunk, ``a`` action size,
+``s`` state size, ``H W`` image height and width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+
+@dataclass(frozen=True, order=True)
+class InitState:
+    """The start of an episode: equal for all members of a group, picklable and small."""
+
+    task: str
+    """Name of the task, as listed in ``EnvSpec.tasks``."""
+    seed: int
+    """Seed of the initial placement; the same (task, seed) gives the same state, bit for bit."""
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What an environment offers, known without starting its simulator."""
+
+    tasks: Mapping[str, str]
+    """Task name -> natural-language instruction."""
+    cameras: Mapping[str, tuple[int, int]]
+    """Camera name -> (height, width) in pixels."""
+    state_size: int
+    """Length of the proprioceptive state vector."""
+    action_size: int
+    """Length of one action."""
+    action_low: tuple[float, ...]
+    """Smallest useful value of each action dimension."""
+    action_high: tuple[float, ...]
+    """Largest useful value of each action dimension."""
+    max_steps: int
+    """Time limit of an episode, in control steps."""
+    sim_steps_per_control: int
+    """Simulator steps for which one action is held."""
+    control_hz: float
+    """Control steps per second of simulated time."""
+    state_names: tuple[str, ...] = ()
+    """A name for each state dimension."""
+    action_names: tuple[str, ...] = ()
+    """A name for each action dimension."""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A batch of what policies see."""
+
+    images: dict[str, UInt8[np.ndarray, "b _ _ 3"]]
+    """Camera name -> uint8 RGB images, row 0 at the top."""
+    state: Float32[np.ndarray, "b s"]
+    """Proprioceptive state in the environment's units."""
+    instruction: list[str]
+    """One natural-language instruction per row."""
+
+    def __len__(self) -> int:
+        return len(self.instruction)
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> Observation:
+        """Copies the given rows, in the given order."""
+        index = np.asarray(rows, dtype=np.int64)
+        return Observation(
+            images={name: image[index] for name, image in self.images.items()},
+            state=self.state[index],
+            instruction=[self.instruction[i] for i in index],
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Observation]) -> Observation:
+        """Joins batches of the same cameras and state size along the batch."""
+        return Observation(
+            images={
+                name: np.concatenate([part.images[name] for part in parts])
+                for name in parts[0].images
+            },
+            state=np.concatenate([part.state for part in parts]),
+            instruction=[text for part in parts for text in part.instruction],
+        )
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """What happened while an action chunk was executed."""
+
+    steps: int
+    """Control steps that were executed: fewer than the chunk at success or time limit."""
+    sim_steps: int
+    """Simulator steps that were executed."""
+    reward: Float32[np.ndarray, " h"]
+    """Reward of each control step; zero for steps that did not happen."""
+    success: bool
+    """Whether the task was solved inside this chunk."""
+    terminated: bool
+    """Whether the episode ended inside the task (success, or failure for good)."""
+    truncated: bool
+    """Whether the time limit ended the episode; never true together with ``terminated``."""
+
+    @property
+    def done(self) -> bool:
+        """Whether the episode is over."""
+        return self.terminated or self.truncated
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """One episode of an expert, an observation for every control step."""
+
+    init: InitState
+    observation: Observation
+    """Observations before each action, b = steps."""
+    action: Float32[np.ndarray, "b a"]
+    """Actions in the environment's units."""
+    success: bool
+    """Whether the expert solved the task within the time limit."""
+
