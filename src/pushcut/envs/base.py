@@ -41,6 +41,10 @@ class Env(Protocol):
         """
         ...
 
+    def render(self, size: int) -> np.ndarray:
+        """A picture for people, uint8 [size, size, 3], from the first camera of the spec."""
+        ...
+
     def snapshot(self) -> Any:
         """Everything that the rest of the episode depends on, detached from the simulator."""
         ...
