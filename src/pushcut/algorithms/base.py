@@ -1,0 +1,58 @@
+"""The protocol of an algorithm: a frozen dataclass of hyper-parameters with the method."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pushcut.batch import Evaluation, Minibatch, Rollout
+
+
+class Algorithm(Protocol):
+    """What the trainer, the scheduler and the learner ask of an algorithm."""
+
+    @property
+    def group_size(self) -> int:
+        """Episodes per initial state."""
+        ...
+
+    @property
+    def groups(self) -> int:
+        """Groups that an iteration trains on."""
+        ...
+
+    @property
+    def max_groups(self) -> int:
+        """Groups that an iteration samples at most."""
+        ...
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether ``loss`` wants the log-probabilities of a frozen copy of the policy."""
+        ...
+
+    def accepts(self, successes: int) -> bool:
+        """Whether a finished group of ``group_size`` episodes teaches anything."""
+        ...
+
+    def select(self, rollout: Rollout) -> Rollout:
+        """The episodes to train on."""
+        ...
+
+    def advantages(self, rollout: Rollout) -> Float[Tensor, " n"]:
+        """The advantage of each decision."""
+        ...
+
+    def weights(
+        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n h a"]:
+        """The weight of each token among the decisions of one optimiser step."""
+        ...
+
+    def loss(
+        self, evaluation: Evaluation, batch: Minibatch
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Loss of some decisions (terms add up over micro-batches) and metrics likewise."""
+        ...

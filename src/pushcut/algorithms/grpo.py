@@ -1,0 +1,141 @@
+"""GRPO from outcome reward, as SimpleVLA-RL uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pushcut.algorithms.advantages import batch_normalised, group_relative, leave_one_out
+from pushcut.algorithms.objectives import (
+    Aggregation,
+    clipped_tokens,
+    kl_k3,
+    ppo_clip_loss,
+    token_weights,
+)
+from pushcut.batch import Evaluation, Minibatch, Rollout
+
+Estimator = Callable[[Float[Tensor, " e"], Int[Tensor, " e"]], Float[Tensor, " e"]]
+
+ESTIMATORS: dict[str, Estimator] = {
+    "group-relative": group_relative,
+    "leave-one-out": leave_one_out,
+    "batch-normalised": batch_normalised,
+}
+"""Advantage of an episode from (outcome, group): GRPO, RLOO, REINFORCE++."""
+
+
+@dataclass(frozen=True)
+class GRPO:
+    """Group-relative policy optimisation (SimpleVLA-RL eq. 2-4 and 10; docs/algorithms/grpo.md).
+
+    The defaults are the paper's: dynamic sampling, clip-higher, no KL term.
+    """
+
+    group_size: int = 8
+    """Episodes per initial state."""
+    groups: int = 8
+    """Groups that an iteration trains on (the paper: 64)."""
+    dynamic_sampling: bool = True
+    """Keep sampling until ``groups`` groups hold both successes and failures (eq. 10)."""
+    max_groups: int = 32
+    """Groups that an iteration samples at most; then it trains on the mixed ones it has."""
+    min_success: float = 0.0
+    """With dynamic sampling, a group's success rate must be above this (at 0), or at least it."""
+    max_success: float = 1.0
+    """With dynamic sampling, a group's success rate must be below this (at 1), or at most it."""
+    clip_low: float = 0.2
+    """Lower clip bound: the ratio is held above 1 - clip_low."""
+    clip_high: float = 0.28
+    """Upper clip bound: the ratio is held below 1 + clip_high (clip-higher; 0.2 turns it off)."""
+    aggregation: Aggregation = "trajectory"
+    """How token losses are averaged: per trajectory (paper), per token (DAPO), or summed."""
+    advantage: Literal["group-relative", "leave-one-out", "batch-normalised"] = "group-relative"
+    """Advantage estimator: GRPO, RLOO or REINFORCE++."""
+    kl_coefficient: float = 0.0
+    """Weight of the k3 KL to the starting policy; 0 (the paper) needs no reference policy."""
+    entropy_coefficient: float = 0.0
+    """Weight of an entropy bonus."""
+
+    def __post_init__(self) -> None:
+        if self.group_size < 2:
+            raise ValueError(f"group_size must be >= 2, got {self.group_size}")
+        if self.groups < 1 or self.max_groups < self.groups:
+            raise ValueError(
+                f"need 1 <= groups <= max_groups, got groups={self.groups}, "
+                f"max_groups={self.max_groups}"
+            )
+        if not 0 <= self.min_success <= self.max_success <= 1:
+            raise ValueError(
+                "need 0 <= min_success <= max_success <= 1, "
+                f"got {self.min_success} and {self.max_success}"
+            )
+        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
+            raise ValueError(
+                f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"
+            )
+
+    @property
+    def needs_reference(self) -> bool:
+        """Only a KL term needs the starting policy."""
+        return self.kl_coefficient > 0
+
+    def accepts(self, successes: int) -> bool:
+        """Whether a group counts towards ``groups``: any without dynamic sampling, else mixed."""
+        if not self.dynamic_sampling:
+            return True
+        rate = successes / self.group_size
+        return 0 < rate < 1 and self.min_success <= rate <= self.max_success
+
+    def select(self, rollout: Rollout) -> Rollout:
+        """The groups that ``accepts`` wants."""
+        _, group = torch.unique(rollout.group_id, return_inverse=True)
+        successes = torch.zeros(rollout.groups).index_add(0, group, rollout.outcome)
+        wanted = torch.tensor([self.accepts(int(count)) for count in successes], dtype=torch.bool)
+        return rollout.keep(wanted[group])
+
+    def advantages(self, rollout: Rollout) -> Float[Tensor, " n"]:
+        """Every token of an episode gets the episode's advantage."""
+        per_episode = ESTIMATORS[self.advantage](rollout.outcome, rollout.group_id)
+        return per_episode[rollout.episode_id]
+
+    def weights(
+        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n h a"]:
+        """Token weights by ``aggregation``."""
+        return token_weights(valid, episode_id, aggregation=self.aggregation)
+
+    def loss(
+        self, evaluation: Evaluation, batch: Minibatch
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The clipped surrogate, with KL and entropy terms where asked for."""
+        new, old = evaluation.logprob, batch.logprob_old
+        policy_loss = ppo_clip_loss(
+            new,
+            old,
+            batch.advantage,
+            batch.weight,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+        )
+        loss = policy_loss
+        metrics = {"entropy": (batch.share * evaluation.entropy).sum()}
+        if self.entropy_coefficient > 0:
+            loss = loss - self.entropy_coefficient * (batch.weight * evaluation.entropy).sum()
+        if batch.logprob_reference is not None:
+            kl = kl_k3(new, batch.logprob_reference)
+            loss = loss + self.kl_coefficient * (batch.weight * kl).sum()
+            metrics["kl_reference"] = (batch.share * kl).sum()
+        clipped = clipped_tokens(
+            new, old, batch.advantage, clip_low=self.clip_low, clip_high=self.clip_high
+        )
+        # Under samples of the old policy, k3 with the roles swapped estimates KL(old || new).
+        metrics["approx_kl"] = (batch.share * kl_k3(old, new)).sum()
+        metrics["clip_fraction"] = (batch.share * clipped).sum()
+        metrics["loss"] = loss
+        return loss, {name: value.detach() for name, value in metrics.items()}

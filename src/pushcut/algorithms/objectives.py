@@ -1,0 +1,80 @@
+"""Objectives: pure functions of log-probabilities, advantages and weights."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+Aggregation = Literal["trajectory", "token", "sequence_sum"]
+
+
+def ppo_clip_loss(
+    logprob: Float[Tensor, "*#shape"],
+    logprob_old: Float[Tensor, "*#shape"],
+    advantage: Float[Tensor, "*#shape"],
+    weight: Float[Tensor, "*#shape"],
+    *,
+    clip_low: float,
+    clip_high: float,
+) -> Float[Tensor, ""]:
+    """Clipped surrogate, the sum of weighted terms (SimpleVLA-RL eq. 3).
+
+    -sum w * min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) with r = exp(logprob -
+    logprob_old) (Schulman et al. 2017, eq. 7). Separate bounds are DAPO's clip-higher.
+    """
+    ratio = torch.exp(logprob - logprob_old)
+    clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
+    return -(weight * torch.minimum(ratio * advantage, clipped * advantage)).sum()
+
+
+def clipped_tokens(
+    logprob: Float[Tensor, "*#shape"],
+    logprob_old: Float[Tensor, "*#shape"],
+    advantage: Float[Tensor, "*#shape"],
+    *,
+    clip_low: float,
+    clip_high: float,
+) -> Bool[Tensor, "*#shape"]:
+    """Where the clip holds the gradient at zero: the ratio has already moved far enough."""
+    ratio = torch.exp(logprob - logprob_old)
+    too_high = (ratio > 1 + clip_high) & (advantage > 0)
+    too_low = (ratio < 1 - clip_low) & (advantage < 0)
+    return too_high | too_low
+
+
+def token_weights(
+    valid: Bool[Tensor, "n *token"],
+    episode_id: Int[Tensor, " n"],
+    *,
+    aggregation: Aggregation,
+) -> Float[Tensor, "n *token"]:
+    """Weight of each token of packed episodes in the loss; zero where it is not valid.
+
+    ``trajectory`` (SimpleVLA-RL eq. 3): mean over the tokens of an episode, then over the N
+    episodes, 1 / (|a_i| N). ``token`` (DAPO): mean over all tokens. ``sequence_sum``
+    (Dr. GRPO): sum over the tokens of an episode, mean over episodes, 1 / N.
+    """
+    mask = valid.float()
+    if aggregation == "token":
+        return mask / mask.sum().clamp(min=1)
+    _, episode = torch.unique(episode_id, return_inverse=True)
+    episodes = int(episode.max()) + 1 if len(episode) else 1
+    if aggregation == "sequence_sum":
+        return mask / episodes
+    tokens = mask.new_zeros(episodes).index_add(0, episode, mask.flatten(1).sum(1))
+    per_row = 1 / (tokens.clamp(min=1)[episode] * episodes)
+    return mask * per_row.view(-1, *([1] * (mask.ndim - 1)))
+
+
+def kl_k3(
+    logprob: Float[Tensor, "*shape"], logprob_reference: Float[Tensor, "*shape"]
+) -> Float[Tensor, "*shape"]:
+    """Schulman's k3 estimate of KL(policy || reference): exp(d) - d - 1, d = ref - policy.
+
+    Each term is >= 0 and the estimate is unbiased under samples of the policy.
+    """
+    difference = logprob_reference - logprob
+    return torch.exp(difference) - difference - 1

@@ -1,0 +1,142 @@
+"""What crosses the learner's border: samples, evaluations and packed rollouts, as tensors.
+
+Dimension letters: ``b`` batch, ``n`` decisions, ``e`` episodes, ``h`` steps of an action
+chunk, ``a`` action size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pushcut.types import InitState, Observation
+
+
+@dataclass(frozen=True)
+class PolicySample:
+    """What a policy drew for a batch of observations."""
+
+    actions: Float[Tensor, "b h a"]
+    """Action chunks in the environment's units."""
+    trace: dict[str, Tensor]
+    """Whatever the policy needs to evaluate this very sample again; rows match the batch."""
+    logprob: Float[Tensor, "b h a"]
+    """Log-probability of each action element."""
+    value: Float[Tensor, " b"] | None = None
+    """The critic's estimate, where there is one."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What the current policy says of stored samples."""
+
+    logprob: Float[Tensor, "n h a"]
+    entropy: Float[Tensor, "n h a"]
+    value: Float[Tensor, " n"] | None = None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Packed episodes: only decisions that happened, no padding.
+
+    The decisions of an episode are consecutive and in order.
+    """
+
+    observation: Observation
+    """What the policy saw at each decision, b = n."""
+    trace: dict[str, Tensor]
+    logprob: Float[Tensor, "n h a"]
+    """Log-probabilities under the policy that acted."""
+    valid: Bool[Tensor, "n h"]
+    """Which steps of each chunk were executed."""
+    reward: Float[Tensor, " n"]
+    """Sum of the step rewards of each chunk."""
+    terminated: Bool[Tensor, " n"]
+    truncated: Bool[Tensor, " n"]
+    value: Float[Tensor, " n"] | None
+    episode_id: Int[Tensor, " n"]
+    """Row of the episode, 0 … e-1."""
+    group_id: Int[Tensor, " e"]
+    """Group of each episode; members of a group share their initial state."""
+    success: Bool[Tensor, " e"]
+    length: Int[Tensor, " e"]
+    """Control steps of each episode."""
+    sim_steps: Int[Tensor, " e"]
+    """Simulator steps of each episode."""
+    inits: tuple[InitState, ...]
+
+    def __len__(self) -> int:
+        return len(self.episode_id)
+
+    @property
+    def episodes(self) -> int:
+        """Number of episodes."""
+        return len(self.inits)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return len(self.group_id.unique())
+
+    @property
+    def outcome(self) -> Float[Tensor, " e"]:
+        """Outcome reward: 1 for success, else 0 (SimpleVLA-RL eq. 1)."""
+        return self.success.float()
+
+    def keep(self, episodes: Bool[Tensor, " e"]) -> Rollout:
+        """Only the marked episodes, renumbered."""
+        rows = episodes[self.episode_id].nonzero().squeeze(1)
+        number = episodes.long().cumsum(0) - 1
+        return replace(
+            self,
+            observation=self.observation.select(rows.numpy()),
+            trace={name: tensor[rows] for name, tensor in self.trace.items()},
+            logprob=self.logprob[rows],
+            valid=self.valid[rows],
+            reward=self.reward[rows],
+            terminated=self.terminated[rows],
+            truncated=self.truncated[rows],
+            value=None if self.value is None else self.value[rows],
+            episode_id=number[self.episode_id[rows]],
+            group_id=self.group_id[episodes],
+            success=self.success[episodes],
+            length=self.length[episodes],
+            sim_steps=self.sim_steps[episodes],
+            inits=tuple(
+                init for init, kept in zip(self.inits, episodes.tolist(), strict=True) if kept
+            ),
+        )
+
+    def summary(self) -> dict[str, float]:
+        """Counts and rates over all sampled episodes, for the metrics."""
+        return {
+            "success_rate_sampled": float(self.outcome.mean()),
+            "groups_sampled": self.groups,
+            "episodes": self.episodes,
+            "env_steps": int(self.sim_steps.sum()),
+            "decisions": len(self),
+            "episode_length": float(self.length.float().mean()),
+        }
+
+
+@dataclass(frozen=True)
+class Minibatch:
+    """The learner's view of some decisions of a rollout."""
+
+    logprob_old: Float[Tensor, "n h a"]
+    advantage: Float[Tensor, "n h a"]
+    weight: Float[Tensor, "n h a"]
+    """Weight of each token in the loss; zero where the step did not happen."""
+    share: Float[Tensor, "n h a"]
+    """Share of each valid token among those of its optimiser step, for metrics: plain means."""
+    logprob_reference: Float[Tensor, "n h a"] | None = None
+    """Log-probabilities under the frozen reference policy, where a KL is asked for."""
+
+
+def stack_traces(traces: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Stacks the traces of single decisions along a new first dimension."""
+    return {name: torch.stack([trace[name] for trace in traces]) for name in traces[0]}

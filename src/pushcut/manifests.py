@@ -1,0 +1,46 @@
+"""Which initial states belong to whom; disjoint by construction.
+
+Seeds of initial states are cut into ranges: evaluation [0, 1e6), demonstrations [1e6, 2e6),
+everything from 2**32 on is for training. No training episode can start where an
+evaluation episode starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from pushcut.types import InitState
+
+EVALUATION_SEEDS = range(0, 1_000_000)
+DEMONSTRATION_SEEDS = range(1_000_000, 2_000_000)
+FIRST_TRAIN_SEED = 2**32
+
+
+def evaluation_inits(
+    tasks: Sequence[str], episodes_per_task: int, *, first: int = 0
+) -> list[InitState]:
+    """The evaluation manifest: the same initial states for every checkpoint."""
+    if episodes_per_task < 1:
+        raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
+    if not 0 <= first <= len(EVALUATION_SEEDS) - episodes_per_task:
+        raise ValueError(f"evaluation seeds lie in [0, {len(EVALUATION_SEEDS)}), got {first}")
+    seeds = EVALUATION_SEEDS[first : first + episodes_per_task]
+    return [InitState(task, seed) for task in tasks for seed in seeds]
+
+
+def demo_inits(task: str, start: int, count: int) -> list[InitState]:
+    """Initial states for demonstrations number ``start`` … of a task."""
+    return [InitState(task, seed) for seed in DEMONSTRATION_SEEDS[start : start + count]]
+
+
+def train_init(tasks: Sequence[str], *, seed: int, iteration: int, group: int) -> InitState:
+    """The initial state of a training group; groups take the tasks in turn.
+
+    The turn goes on from iteration to iteration, so that every task gets its share also
+    when the number of groups is no multiple of the number of tasks.
+    """
+    task = tasks[(group + iteration) % len(tasks)]
+    words = np.random.SeedSequence((seed, iteration, group)).generate_state(1, np.uint32)
+    return InitState(task, FIRST_TRAIN_SEED + int(words[0]))

@@ -1,0 +1,75 @@
+"""Reading and writing policy folders: config.json, model.safetensors, statistics.json."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pushcut.errors import UserError
+from pushcut.policies.base import Statistics
+
+
+def save_checkpoint(
+    module: nn.Module, kind: str, config: Any, shape: Any, statistics: Statistics, path: Path
+) -> None:
+    """Writes a policy folder; ``config`` and ``shape`` are dataclasses of JSON values."""
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    description = {"type": kind, "config": asdict(config), "shape": asdict(shape)}
+    (path / "config.json").write_text(json.dumps(description, indent=2) + "\n")
+    statistics.save(path / "statistics.json")
+    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
+    save_file(weights, path / "model.safetensors")
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """The content of a policy folder's config.json; UserError where it is no policy folder."""
+    file = path / "config.json"
+    if not path.is_dir() or not file.exists():
+        raise UserError(
+            f"no policy at {path}: expected a folder with config.json, model.safetensors and "
+            "statistics.json, as `pushcut sft` writes it under policy/"
+        )
+    try:
+        description = json.loads(file.read_text())
+    except ValueError as error:
+        raise UserError(f"{file} is not valid JSON: {error}") from None
+    if not isinstance(description, dict) or "type" not in description:
+        raise UserError(f"{file} has no field 'type': is it a pushcut policy?")
+    return description
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a policy folder; UserError where the file is missing or damaged."""
+    file = path / "model.safetensors"
+    if not file.exists():
+        raise UserError(f"{file} is missing")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged (truncated copy?): {error}") from None
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Loads weights and explains in one line which do not fit."""
+    weights = read_weights(path)
+    wanted = module.state_dict()
+    missing = sorted(wanted.keys() - weights.keys())
+    surplus = sorted(weights.keys() - wanted.keys())
+    shapes = [
+        f"{name} is {tuple(weights[name].shape)}, config.json says {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & weights.keys())
+        if wanted[name].shape != weights[name].shape
+    ]
+    problems = [f"missing {name}" for name in missing] + [f"surplus {name}" for name in surplus]
+    problems = shapes + problems
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(f"{path / 'model.safetensors'} does not fit: {problems[0]}{more}")
+    module.load_state_dict(weights)

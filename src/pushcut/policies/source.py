@@ -1,0 +1,44 @@
+"""Which policy to train or evaluate, and how it explores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pushcut.errors import UserError
+from pushcut.policies import load_policy
+from pushcut.policies.base import Policy
+from pushcut.policies.token_head import TokenHead
+
+
+@dataclass(frozen=True)
+class TokenPolicySource:
+    """A checkpoint of an action-token policy."""
+
+    path: Path | None = None
+    """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
+    temperature: float = 1.6
+    """Sampling temperature of the action tokens (SimpleVLA-RL: 1.6; 1.0 turns it off)."""
+
+    def __post_init__(self) -> None:
+        if not self.temperature > 0:
+            raise ValueError(f"temperature must be > 0, got {self.temperature}")
+
+    def load(self) -> Policy:
+        """Reads the checkpoint; UserError in one line where it cannot."""
+        if self.path is None:
+            raise UserError(
+                "which policy? give --policy.path FOLDER; "
+                "`pushcut sft PRESET` makes one from demonstrations"
+            )
+        policy = load_policy(policy_folder(self.path))
+        head = getattr(policy, "head", None)
+        if not isinstance(head, TokenHead):
+            raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
+        head.temperature = self.temperature
+        return policy
+
+
+def policy_folder(path: Path) -> Path:
+    """The policy inside ``path``: itself, or the ``policy`` folder of a run or checkpoint."""
+    return path / "policy" if (path / "policy" / "config.json").exists() else path

@@ -1,0 +1,107 @@
+"""Action tokens as in OpenVLA-OFT: bins, parallel decoding, sampling at a temperature."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pushcut.batch import Evaluation, PolicySample
+
+
+@dataclass(frozen=True)
+class ActionTokenizer:
+    """Uniform bins over [-1, 1] (OpenVLA, Kim et al. 2024).
+
+    ``bins`` edges enclose ``bins - 1`` intervals; an action is decoded to the centre of its
+    interval. The last bin index means exactly 1 and shares the last centre.
+    """
+
+    bins: int = 256
+    """Number of action tokens per dimension."""
+
+    def __post_init__(self) -> None:
+        if self.bins < 2:
+            raise ValueError(f"bins must be >= 2, got {self.bins}")
+
+    def _edges(self, device: torch.device) -> Float[Tensor, " bins"]:
+        return torch.linspace(-1, 1, self.bins, device=device)
+
+    def encode(self, action: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
+        """Bin index 0 … bins-1 of normalised actions; values outside [-1, 1] are clipped."""
+        edges = self._edges(action.device)
+        return torch.bucketize(action.float().clamp(-1, 1), edges, right=True) - 1
+
+    def decode(self, index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+        """Centre of the bin, in [-1, 1]."""
+        edges = self._edges(index.device)
+        centres = (edges[:-1] + edges[1:]) / 2
+        return centres[index.clamp(0, self.bins - 2)]
+
+    def to_vocab(self, vocab_size: int) -> Int[Tensor, " bins"]:
+        """Vocabulary id of each bin: the last ``bins`` words in descending order.
+
+        ``to_vocab(32000)[0]`` is 31999 and ``to_vocab(32000)[255]`` is 31744 (Llama-2).
+        """
+        return vocab_size - 1 - torch.arange(self.bins)
+
+
+def draw(
+    logits: Float[Tensor, "*shape bins"], uniform: Float[Tensor, "*shape"]
+) -> Int[Tensor, "*shape"]:
+    """Samples softmax(logits) by inverting its CDF at ``uniform`` in [0, 1)."""
+    cdf = logits.softmax(-1).cumsum(-1)
+    # The CDF may end just below 1 by rounding: u beyond it means the last bin.
+    index = torch.searchsorted(cdf, uniform.unsqueeze(-1), right=True).squeeze(-1)
+    return index.clamp(max=logits.shape[-1] - 1)
+
+
+class TokenHead(nn.Module):
+    """Turns one feature per (step, dimension) into a distribution over action bins.
+
+    The temperature belongs to acting, not to the weights: sampling and evaluating both use
+    softmax(logits / T) (SimpleVLA-RL, F.3), greedy takes the largest logit.
+    """
+
+    def __init__(self, width: int, bins: int) -> None:
+        super().__init__()
+        self.tokenizer = ActionTokenizer(bins)
+        self.project = nn.Linear(width, bins)
+        self.temperature = 1.0
+
+    def logits(self, features: Float[Tensor, "b h a d"]) -> Float[Tensor, "b h a bins"]:
+        """Logits at temperature 1, in float32."""
+        return self.project(features).float()
+
+    def sample(
+        self, logits: Float[Tensor, "b h a bins"], uniform: Float[Tensor, "b h a"] | None
+    ) -> PolicySample:
+        """Draws bins with the given noise, or the most likely ones without noise.
+
+        The actions of the sample are normalised; the policy un-normalises them.
+        """
+        scaled = logits / self.temperature
+        index = logits.argmax(-1) if uniform is None else draw(scaled, uniform)
+        return PolicySample(
+            actions=self.tokenizer.decode(index),
+            trace={"bins": index.to(torch.int16)},
+            logprob=_logprob(scaled, index),
+        )
+
+    def evaluate(
+        self, logits: Float[Tensor, "b h a bins"], bins: Int[Tensor, "b h a"]
+    ) -> Evaluation:
+        """Log-probability of stored bins and entropy, at the sampling temperature."""
+        scaled = logits / self.temperature
+        log_probs = scaled.log_softmax(-1)
+        entropy = -(log_probs.exp() * log_probs).sum(-1)
+        chosen = log_probs.gather(-1, bins.long().unsqueeze(-1)).squeeze(-1)
+        return Evaluation(logprob=chosen, entropy=entropy)
+
+
+def _logprob(
+    logits: Float[Tensor, "b h a bins"], index: Int[Tensor, "b h a"]
+) -> Float[Tensor, "b h a"]:
+    return logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)

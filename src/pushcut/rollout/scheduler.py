@@ -1,0 +1,111 @@
+"""Which episode comes next: every episode of a list once, or groups until enough are mixed."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pushcut.types import InitState
+
+
+@dataclass(frozen=True)
+class EpisodeTask:
+    """An episode to be played: where it starts and which random stream it draws from."""
+
+    init: InitState
+    group: int
+    member: int
+
+
+class Schedule(Protocol):
+    """Hands out episodes and learns how they ended."""
+
+    @property
+    def done(self) -> bool:
+        """Whether no further episode will ever be handed out."""
+        ...
+
+    def next(self) -> EpisodeTask | None:
+        """The next episode, or None while there is none to start."""
+        ...
+
+    def finished(self, task: EpisodeTask, *, success: bool) -> None:
+        """Takes note of an episode's end."""
+        ...
+
+
+class ListSchedule:
+    """Every initial state of a manifest exactly once, each as its own group."""
+
+    def __init__(self, inits: Sequence[InitState]) -> None:
+        self._waiting = deque(EpisodeTask(init, i, 0) for i, init in enumerate(inits))
+
+    @property
+    def done(self) -> bool:
+        """Whether all were handed out."""
+        return not self._waiting
+
+    def next(self) -> EpisodeTask | None:
+        """The next of the list."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def finished(self, task: EpisodeTask, *, success: bool) -> None:
+        """A list does not care how its episodes end."""
+
+
+class GroupSchedule:
+    """Groups of episodes until ``groups`` of them are accepted (dynamic sampling).
+
+    A further group starts only when one that has finished was rejected: as if all
+    unfinished groups were going to be accepted. So exactly the shortest prefix of groups
+    0, 1, 2, … that holds ``groups`` accepted ones is played. Nothing is sampled in vain,
+    and which groups make up the batch does not depend on timing.
+    """
+
+    def __init__(
+        self,
+        init_of_group: Callable[[int], InitState],
+        *,
+        group_size: int,
+        groups: int,
+        max_groups: int,
+        accepts: Callable[[int], bool],
+    ) -> None:
+        self._init_of_group = init_of_group
+        self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
+        self._accepts = accepts
+        self._waiting: deque[EpisodeTask] = deque()
+        self._outcomes: dict[int, list[bool]] = {}
+        self.started = 0
+        """Groups handed out so far."""
+        self.rejected = 0
+        """Groups that finished and were not accepted."""
+
+    @property
+    def done(self) -> bool:
+        """Whether enough groups were accepted or the limit is reached."""
+        unfinished = bool(self._outcomes)
+        return not self._waiting and not unfinished and not self._may_start()
+
+    def next(self) -> EpisodeTask | None:
+        """The next member, of a new group where one may start."""
+        if not self._waiting and self._may_start():
+            init = self._init_of_group(self.started)
+            members = range(self._group_size)
+            self._waiting.extend(EpisodeTask(init, self.started, member) for member in members)
+            self._outcomes[self.started] = []
+            self.started += 1
+        return self._waiting.popleft() if self._waiting else None
+
+    def finished(self, task: EpisodeTask, *, success: bool) -> None:
+        """Judges a group when its last member ends."""
+        outcomes = self._outcomes[task.group]
+        outcomes.append(success)
+        if len(outcomes) == self._group_size:
+            del self._outcomes[task.group]
+            self.rejected += not self._accepts(sum(outcomes))
+
+    def _may_start(self) -> bool:
+        return self.started < self._max_groups and self.started - self.rejected < self._groups
