@@ -13,6 +13,7 @@ import importlib.util
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -166,10 +167,12 @@ def _first_that_works(probes: list[GlProbe]) -> str:
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
     if done.returncode < 0:
         return f"the process died of signal {-done.returncode}"
-    errors = [line for line in done.stderr.splitlines() if "Error" in line]
-    if any("has no attribute 'gl" in line or "eglQuery" in line for line in errors):
-        return "its library is not installed"  # how PyOpenGL reports a missing library
-    return errors[0].strip() if errors else f"exit code {done.returncode}"
+    error = re.search(r"^[\w.]+(Error|Exception): .*", done.stderr, re.MULTILINE)
+    if error is None:
+        return f"exit code {done.returncode}"
+    # PyOpenGL reports a missing library as a function that None does not have.
+    missing = "'NoneType' object has no attribute" in error[0]
+    return "its library is not installed" if missing else error[0]
 
 
 def _remembered() -> str:
@@ -197,7 +200,9 @@ def _answers(path: Path) -> dict[str, str]:
         answers = json.loads(path.read_text())
     except (OSError, ValueError):
         return {}
-    return answers if isinstance(answers, dict) else {}
+    if not isinstance(answers, dict):
+        return {}
+    return {machine: name for machine, name in answers.items() if isinstance(name, str)}
 
 
 def _machine() -> str:

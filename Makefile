@@ -1,0 +1,57 @@
+# Everything runs in .venv, which is made on demand. Needs only Python >= 3.11, pip and make.
+#   make quickstart ARGS="--out runs/mine"       make test PYTEST_ARGS="-k gae"
+#   make PYTHON=/opt/python3.12/bin/python3 test
+
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?=
+ARGS ?=
+PYTEST_ARGS ?=
+export PYTHON
+
+.DEFAULT_GOAL := help
+.PHONY: help venv venv-dev gl quickstart test check format bench clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
+	    printf '  make %-11s %s\n' "$$name" "$$text"; done
+
+venv: $(VENV)/.installed  ## set up .venv with pushcut and what it needs
+
+venv-dev: $(VENV)/.installed-dev  ## the same with the tools for tests and checks
+
+# The stamps are newer than pyproject.toml once everything that it names is installed.
+$(VENV)/.installed: pyproject.toml scripts/setup_venv.sh
+	@scripts/setup_venv.sh $(VENV) .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@scripts/setup_venv.sh $(VENV) '.[dev]'
+	@touch $@
+
+gl: $(VENV)/.installed  ## make sure that off-screen OpenGL works, installing it if allowed
+	@scripts/ensure_gl.sh $(BIN)/python
+
+quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 12 minutes on a laptop
+	$(BIN)/pushcut quickstart $(ARGS)
+
+test: venv-dev gl  ## the tests that take no GPU and no patience
+	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+
+check: venv-dev  ## format, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+format: venv-dev  ## rewrite the sources as ruff wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: gl  ## every benchmark; each prints one JSON object as its last line
+	@shopt -s nullglob; for script in benchmarks/*.py; do \
+	    echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+
+clean:  ## remove .venv and caches; runs/ and data/ stay
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
