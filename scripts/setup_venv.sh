@@ -50,7 +50,7 @@ make_venv() {
 pip_install() {
     "$python" -m pip install --disable-pip-version-check --progress-bar off "$@" \
         | sed -u -n -E \
-            -e 's/^ *(Downloading|Processing) (.*\/)?([^ ]+\.whl)[^(]*(.*)/    \3 \4/p' \
+            -e 's/^ *Downloading (.*\/)?([^ /]+\.whl).*(\([0-9.]+ [MG]B\))$/    \2 \3/p' \
             -e 's/^Installing collected packages.*/    unpacking them all/p'
 }
 
@@ -63,7 +63,7 @@ cpu_torch_first() {
     torch=$("$python" -c 'import tomllib
 wanted = tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]
 print(next(name for name in wanted if name.startswith("torch>")))')
-    say "no GPU here: trying to get the CPU build of $torch (about 200 MB)"
+    say "no GPU here: trying for the CPU build of $torch (about 200 MB)"
     pip_install --retries 0 --timeout 15 --index-url https://download.pytorch.org/whl/cpu \
         "$torch" 2>/dev/null || say "its index cannot be reached; taking the usual build"
 }
