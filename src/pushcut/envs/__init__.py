@@ -1,0 +1,9 @@
+"""Environments: the union of their configs. Importing this imports no simulator."""
+
+from __future__ import annotations
+
+from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.point_mass import PointMassConfig
+
+AnyEnvConfig = MetaWorldConfig | PointMassConfig
+"""Every environment that presets and the command line know."""

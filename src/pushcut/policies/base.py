@@ -32,6 +32,12 @@ class Policy(nn.Module, ABC):
     """Cameras the policy looks through."""
     chunk: int
     """Steps of an action chunk."""
+    image_size: int
+    """Height and width of the images it takes, in pixels."""
+    state_size: int
+    """Length of the proprioceptive state it takes; 0 where it takes none."""
+    action_size: int
+    """Length of one action."""
 
     @property
     def device(self) -> torch.device:

@@ -111,7 +111,9 @@ class TinyPolicy(Policy):
     def __init__(self, config: TinyConfig, shape: TinyShape, statistics: Statistics) -> None:
         super().__init__()
         self.config, self.shape, self.statistics = config, shape, statistics
-        self.cameras, self.chunk = config.cameras, config.chunk
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, shape.action_size
+        self.state_size = shape.state_size if config.use_state else 0
         width, patches = config.width, (config.image_size // 16) ** 2
         self.stem = conv_stem(width)
         self.patch_position = nn.Parameter(torch.zeros(len(config.cameras), patches, width))

@@ -1,0 +1,7 @@
+"""``python -m pushcut`` is the command line."""
+
+import sys
+
+from pushcut.cli import main
+
+sys.exit(main())

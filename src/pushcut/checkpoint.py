@@ -1,0 +1,97 @@
+"""Checkpoints: written aside and renamed, so that a crash never leaves a half one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from pushcut.errors import UserError
+from pushcut.learner import Learner
+from pushcut.policies.pretrained import load_weights
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a checkpoint remembers besides weights and optimiser.
+
+    There is no generator to store: every random stream is keyed by (seed, iteration, …)
+    and made anew where it is used.
+    """
+
+    iteration: int
+    """The next iteration."""
+    best: float = -1.0
+    """Best greedy success rate so far."""
+    best_iteration: int = -1
+    """When that was."""
+    idle: int = 0
+    """Iterations in a row without a group to train on."""
+
+
+def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Path:
+    """Writes checkpoint ``progress.iteration`` and removes old ones but the best.
+
+    UserError where the disk is full; what was there before stays.
+    """
+    path = folder / f"{progress.iteration:06d}"
+    aside = folder / f".{path.name}.{os.getpid()}"
+    try:
+        aside.mkdir(parents=True)
+        learner.policy.save_pretrained(aside / "policy")
+        torch.save(learner.optimizer.state_dict(), aside / "optimizer.pt")
+        (aside / "progress.json").write_text(json.dumps(vars(progress)) + "\n")
+        _sync(aside)
+    # torch and safetensors wrap a full disk in errors of their own.
+    except Exception as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise UserError(
+            f"could not write checkpoint {path}: {error}; earlier checkpoints are untouched: "
+            "free some space and continue with --resume"
+        ) from error
+    shutil.rmtree(path, ignore_errors=True)
+    aside.rename(path)
+    _prune(folder, keep=keep, best=progress.best_iteration)
+    return path
+
+
+def latest(folder: Path) -> Path:
+    """The newest checkpoint of a run."""
+    found = _all(folder)
+    if not found:
+        raise UserError(f"nothing to resume: no checkpoint in {folder}")
+    return found[-1]
+
+
+def load(path: Path, learner: Learner) -> Progress:
+    """Restores weights and optimiser; UserError where a file is damaged."""
+    load_weights(learner.policy, path / "policy")
+    try:
+        state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+        learner.optimizer.load_state_dict(state)
+        return Progress(**json.loads((path / "progress.json").read_text()))
+    # torch.load raises many kinds of errors on damaged files.
+    except Exception as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"checkpoint {path} is damaged: {reason}; delete it to resume") from error
+
+
+def _all(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("[0-9]*") if (path / "progress.json").exists())
+
+
+def _prune(folder: Path, *, keep: int, best: int) -> None:
+    for path in _all(folder)[:-keep]:
+        if int(path.name) != best:
+            shutil.rmtree(path)
+
+
+def _sync(folder: Path) -> None:
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())

@@ -1,0 +1,188 @@
+"""The command line: ``pushcut COMMAND [PRESET] [--field value …]``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from pushcut import __version__
+from pushcut.errors import Interrupted, UserError
+
+USAGE = f"""pushcut {__version__}: reinforcement learning for vision-language-action policies
+
+usage: pushcut COMMAND [PRESET] [--field value ...]
+
+the recipe, each step with the settings of a preset:
+  collect PRESET --out DIR              demonstrations by scripted experts (LeRobot v3 layout)
+  sft     PRESET --dataset DIR --out RUN           fine-tune a policy on demonstrations
+  train   PRESET --policy.path DIR --out RUN       improve it by reinforcement learning
+  eval    PRESET --policy.path DIR [--out FILE]    success on held-out initial states
+  quickstart [PRESET] [--out DIR]       all of it, with a report
+
+around it:
+  report RUN                            write RUN/report.html
+  presets                               list the presets
+  doctor [--checkpoint DIR]             what is installed, what is wrong, what to do
+
+`pushcut COMMAND PRESET --help` lists every field with its meaning and default.
+--debug shows the traceback of an error; --version prints the version.
+"""
+
+Arguments = list[str]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; returns the exit code (0 done, 1 failed, 2 usage, 130/143 stopped)."""
+    # Idle OpenMP threads must not spin: the simulators need the cores (set before torch loads).
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    rest = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in rest
+    rest = [argument for argument in rest if argument != "--debug"]
+    if not rest or rest[0] in ("-h", "--help", "help"):
+        print(USAGE)
+        return 0 if rest else 2
+    if rest[0] == "--version":
+        print(__version__)
+        return 0
+    command = COMMANDS.get(rest[0])
+    if command is None:
+        return _usage_error(unknown("command", rest[0], COMMANDS))
+    try:
+        return command(rest[1:]) or 0
+    except Interrupted as stop:
+        return stop.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except UsageError as error:
+        return _usage_error(str(error))
+    # The one place that turns what a user can mend into one line.
+    except (UserError, ValueError, KeyError, OSError, ImportError) as error:
+        if debug:
+            raise
+        print(f"error: {_one_line(error)}", file=sys.stderr)
+        return 1
+
+
+class UsageError(Exception):
+    """The command line itself is wrong."""
+
+
+def unknown(what: str, name: str, known: Sequence[str] | dict[str, Any]) -> str:
+    """One line that lists what exists and guesses what was meant."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown {what} {name!r}; have {', '.join(known)}{hint}"
+
+
+def _usage_error(message: str) -> int:
+    print(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _one_line(error: BaseException) -> str:
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _configure(command: str, rest: Arguments, *, default_preset: str | None = None) -> Any:
+    """The config of ``command`` from a preset and overrides, through tyro."""
+    import tyro
+
+    from pushcut.presets import PRESETS
+
+    if rest and not rest[0].startswith("-"):
+        name, rest = rest[0], rest[1:]
+    elif default_preset is not None:
+        name = default_preset
+    elif rest and rest[0] in ("-h", "--help"):
+        print(f"usage: pushcut {command} PRESET [--field value ...]\n")
+        _presets([])
+        print(f"\n`pushcut {command} PRESET --help` lists the fields.")
+        raise SystemExit(0)
+    else:
+        raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
+    if name not in PRESETS:
+        raise UsageError(unknown("preset", name, PRESETS))
+    config = getattr(PRESETS[name], command)
+    return tyro.cli(
+        type(config),
+        default=config,
+        args=rest,
+        prog=f"pushcut {command} {name}",
+        config=(tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs),
+    )
+
+
+def _collect(rest: Arguments) -> None:
+    from pushcut.commands.collect import run_collect
+
+    run_collect(_configure("collect", rest))
+
+
+def _sft(rest: Arguments) -> None:
+    from pushcut.commands.sft import run_sft
+    from pushcut.progress import say
+
+    say(f"policy: {run_sft(_configure('sft', rest))}")
+
+
+def _train(rest: Arguments) -> None:
+    from pushcut.progress import say
+    from pushcut.trainer import train
+
+    run = train(_configure("train", rest))
+    say(f"run: {run.path}; `pushcut report {run.path}` draws its curves")
+
+
+def _eval(rest: Arguments) -> None:
+    from pushcut.commands.evaluate import run_eval
+
+    run_eval(_configure("eval", rest))
+
+
+def _quickstart(rest: Arguments) -> None:
+    from pushcut.commands.quickstart import run_quickstart
+
+    run_quickstart(_configure("quickstart", rest, default_preset="quickstart"))
+
+
+def _report(rest: Arguments) -> None:
+    from pushcut.commands.report import run_report
+
+    if len(rest) != 1 or rest[0].startswith("-"):
+        raise UsageError("usage: pushcut report RUN")
+    print(run_report(Path(rest[0])))
+
+
+def _presets(rest: Arguments) -> None:
+    from pushcut.presets import PRESETS
+
+    for name, preset in PRESETS.items():
+        print(f"  {name:24} {preset.summary}")
+
+
+def _doctor(rest: Arguments) -> int:
+    import tyro
+
+    from pushcut.commands.doctor import DoctorConfig, doctor
+
+    return doctor(tyro.cli(DoctorConfig, args=rest, prog="pushcut doctor"))
+
+
+COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
+    "quickstart": _quickstart,
+    "collect": _collect,
+    "sft": _sft,
+    "train": _train,
+    "eval": _eval,
+    "report": _report,
+    "presets": _presets,
+    "doctor": _doctor,
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""`pushcut collect`: demonstrations of the scripted experts as a LeRobot dataset."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pushcut.config import CollectConfig
+from pushcut.demos.collect import collect
+from pushcut.errors import UserError
+from pushcut.progress import bar, say
+
+
+def run_collect(config: CollectConfig) -> Path:
+    """Collects, says what was kept and left out, returns the dataset's folder."""
+    if config.out is None:
+        raise UserError("where should the demonstrations go? give --out data/NAME")
+    with bar("demonstrations", config.episodes_per_task * len(config.env.spec.tasks)) as progress:
+        report = collect(
+            config.env,
+            out=config.out,
+            episodes_per_task=config.episodes_per_task,
+            noise=config.noise,
+            seed=config.seed,
+            workers=config.workers or os.cpu_count() or 1,
+            storage=config.storage,
+            on_progress=progress.set,
+        )
+    say(str(report))
+    return config.out

@@ -1,0 +1,105 @@
+"""`pushcut eval`: a checkpoint on the held-out manifest; and videos of single episodes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from pushcut.config import EvalConfig
+from pushcut.devices import choose_device
+from pushcut.envs.pool import EnvPool
+from pushcut.evaluator import EvalResult, Evaluator
+from pushcut.manifests import evaluation_inits
+from pushcut.policies.base import Policy
+from pushcut.progress import bar, console, say
+from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.scheduler import ListSchedule
+from pushcut.signals import SafeExit
+from pushcut.types import InitState
+from pushcut.video import write_mp4
+
+VIDEO_SIZE = 224
+"""Height and width of videos for people, in pixels."""
+
+
+def run_eval(config: EvalConfig) -> dict[str, Any]:
+    """Evaluates, prints a table per task, writes the JSON and returns its content."""
+    policy = config.policy.load().to(choose_device(config.device))
+    manifest = evaluation_inits(
+        list(config.env.spec.tasks), config.episodes_per_task, first=config.first
+    )
+    with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", len(manifest)) as shown:
+        player = Player(
+            pool,
+            seed=config.seed,
+            inference_batch=config.rollout.inference_batch,
+            check=stop.check,
+        )
+        evaluator = Evaluator(player, manifest, on_episode=lambda episode: shown.advance())
+        result = evaluator.evaluate(policy, config.mode)
+    print_result(result)
+    return result.save(
+        config.out or Path("eval") / f"{config.mode}.json",
+        checkpoint=str(config.policy.path),
+        first_seed=config.first,
+        temperature=config.policy.temperature if config.mode == "sampled" else None,
+        command=sys.argv,
+    )
+
+
+def record_videos(config: EvalConfig, folder: Path, name: str) -> dict[str, Path]:
+    """One greedy episode of each task from the manifest's first state, as mp4."""
+    policy = config.policy.load().to(choose_device(config.device))
+    inits = [InitState(task, config.first) for task in config.env.spec.tasks]
+    with open_pool(config) as pool:
+        episodes = play_recorded(policy, pool, inits, config)
+    fps = pool.spec.control_hz
+    return {
+        episode.task.init.task: write_mp4(
+            folder / f"{name}-{episode.task.init.task}.mp4", episode.frames, fps
+        )
+        for episode in episodes
+    }
+
+
+def play_recorded(
+    policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig
+) -> list[PlayedEpisode]:
+    """Plays each initial state greedily with pictures of every control step."""
+    player = Player(
+        pool,
+        seed=config.seed,
+        inference_batch=config.rollout.inference_batch,
+        record_size=VIDEO_SIZE,
+    )
+    episodes: list[PlayedEpisode] = []
+    schedule = ListSchedule(inits)
+    player.play(policy, schedule, iteration=0, mode="greedy", on_episode=episodes.append)
+    return sorted(episodes, key=lambda episode: episode.task.group)
+
+
+def open_pool(config: EvalConfig) -> EnvPool:
+    """The pool that an evaluation asks for."""
+    return EnvPool(
+        config.env,
+        slots=config.rollout.slots,
+        workers=config.rollout.processes,
+        timeout_s=config.rollout.timeout_s,
+    )
+
+
+def print_result(result: EvalResult) -> None:
+    """A table with one row per task and the total."""
+    table = Table(title=f"success, {result.mode} actions ({result.seconds:.0f} s)")
+    for column in ("task", "success", "episodes", "95 % interval"):
+        table.add_column(column)
+    for task, rate in [*result.per_task.items(), ("all", result.total)]:
+        low, high = rate.interval
+        counts = f"{rate.successes}/{rate.episodes}"
+        table.add_row(task, f"{rate.value:.1%}", counts, f"{low:.1%} to {high:.1%}")
+    console.print(table)
+    say(f"success {result.mode}: {result.total}")

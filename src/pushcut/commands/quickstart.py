@@ -1,0 +1,188 @@
+"""`pushcut quickstart`: the whole recipe, from demonstrations to a report."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pushcut.checkpoint import latest
+from pushcut.commands.collect import run_collect
+from pushcut.commands.evaluate import record_videos, run_eval
+from pushcut.commands.sft import run_sft
+from pushcut.config import EvalConfig, QuickstartConfig
+from pushcut.errors import UserError
+from pushcut.progress import say
+from pushcut.report import write_report
+from pushcut.run import provenance, read_metrics
+from pushcut.trainer import train
+
+
+@dataclass
+class Recipe:
+    """The phases of a quickstart folder; a phase that finished is not run again."""
+
+    config: QuickstartConfig
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def out(self) -> Path:
+        """Folder of the recipe."""
+        return self.config.out
+
+    def phase(self, name: str, title: str, result: Path, action: Callable[[], Any]) -> None:
+        """Runs a phase unless its ``result`` is already there, and notes its seconds."""
+        if name in self.seconds and result.exists():
+            say(f"{title}: done before")
+            return
+        say(f"\n=== {title}")
+        start = time.perf_counter()
+        action()
+        self.seconds[name] = round(time.perf_counter() - start, 1)
+        _write_json(self.out / "seconds.json", self.seconds)
+
+    def evaluate(self, stage: str, checkpoint: Path) -> None:
+        """Evaluates a checkpoint greedily and with sampled actions."""
+        for mode in ("greedy", "sampled"):
+            out = self.out / "eval" / f"{stage}-{mode}.json"
+            config = replace(self._eval_config(checkpoint), mode=mode, out=out)
+            title = f"evaluation {stage} RL, {mode} actions"
+            self.phase(f"eval_{stage}_{mode}", title, out, lambda config=config: run_eval(config))
+
+    def videos(self, checkpoints: dict[str, Path]) -> dict[str, dict[str, Path]]:
+        """Before and after videos by task."""
+        found: dict[str, dict[str, Path]] = {}
+        for stage, checkpoint in checkpoints.items():
+            config = self._eval_config(checkpoint)
+            for task, path in record_videos(config, self.out / "videos", stage).items():
+                found.setdefault(task, {})[stage] = path
+        return found
+
+    def train(self, policy: Path) -> None:
+        """RL; a run that was interrupted goes on."""
+        out = self.out / "rl"
+        checkpointed = (out / "checkpoints").exists()
+        if out.exists() and not checkpointed:
+            raise UserError(f"{out} holds a run without a checkpoint; delete it and try again")
+        source = replace(self.config.train.policy, path=policy)
+        train(replace(self.config.train, policy=source, out=out, resume=checkpointed))
+
+    def _eval_config(self, checkpoint: Path) -> EvalConfig:
+        source = replace(self.config.eval.policy, path=checkpoint)
+        return replace(self.config.eval, policy=source)
+
+
+def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
+    """Runs the recipe, writes summary.json and report.html, returns the summary."""
+    recipe = open_recipe(config)
+    out = recipe.out
+    demos, before = out / "demonstrations", out / "sft" / "policy"
+    recipe.phase(
+        "collect",
+        "demonstrations by scripted experts",
+        demos,
+        lambda: run_collect(replace(config.collect, out=demos)),
+    )
+    sft = replace(config.sft, dataset=demos, out=out / "sft")
+    recipe.phase("sft", "supervised fine-tuning", before, lambda: run_sft(sft))
+    recipe.evaluate("before", before)
+    recipe.phase("rl", "GRPO from outcome reward", out / "rl" / "done", lambda: _rl(recipe, before))
+    after = latest(out / "rl" / "checkpoints") / "policy"
+    recipe.evaluate("after", after)
+    summary = summarise(recipe, {"before": before, "after": after})
+    videos = recipe.videos({"before": before, "after": after})
+    report = report_of(recipe, summary, videos)
+    announce(summary, report)
+    return summary
+
+
+def open_recipe(config: QuickstartConfig) -> Recipe:
+    """A new recipe, or with ``resume`` what is there."""
+    seconds = config.out / "seconds.json"
+    if config.out.exists() and any(config.out.iterdir()) and not config.resume:
+        raise UserError(f"{config.out} exists; continue it with --resume or choose another --out")
+    config.out.mkdir(parents=True, exist_ok=True)
+    return Recipe(config, json.loads(seconds.read_text()) if seconds.exists() else {})
+
+
+def summarise(recipe: Recipe, checkpoints: dict[str, Path]) -> dict[str, Any]:
+    """Writes summary.json: both evaluations, seconds per phase, checkpoints."""
+    stages = {
+        f"{stage}{suffix}": _read_json(recipe.out / "eval" / f"{stage}-{mode}.json")
+        for stage in ("before", "after")
+        for mode, suffix in (("greedy", ""), ("sampled", "_sampled"))
+    }
+    summary = {
+        **stages,
+        "gain": _rate(stages["after"]) - _rate(stages["before"]),
+        "seconds": recipe.seconds | {"total": round(sum(recipe.seconds.values()), 1)},
+        **{f"checkpoint_{stage}": str(path) for stage, path in checkpoints.items()},
+        **provenance(),
+        "cores": os.cpu_count(),
+    }
+    _write_json(recipe.out / "summary.json", summary)
+    return summary
+
+
+def report_of(
+    recipe: Recipe, summary: dict[str, Any], videos: dict[str, dict[str, Path]]
+) -> Path:
+    """Writes report.html."""
+    evaluations = {
+        f"{stage}-{mode}": summary[f"{stage}{suffix}"]
+        for stage in ("before", "after")
+        for mode, suffix in (("greedy", ""), ("sampled", "_sampled"))
+    }
+    facts = {f"seconds: {name}": f"{value:.0f}" for name, value in summary["seconds"].items()}
+    facts |= {
+        "command": " ".join(summary["command"]),
+        "commit": str(summary["commit"]),
+        "machine": f"{platform.platform()}, {summary['cores']} cores",
+    }
+    return write_report(
+        recipe.out / "report.html",
+        title="pushcut quickstart",
+        metrics=read_metrics(recipe.out / "rl" / "metrics.jsonl"),
+        sft_metrics=read_metrics(recipe.out / "sft" / "metrics.jsonl"),
+        evaluations=evaluations,
+        videos=videos,
+        facts=facts,
+    )
+
+
+def announce(summary: dict[str, Any], report: Path) -> None:
+    """Prints the result."""
+    say("")
+    for suffix, mode in (("", "greedy"), ("_sampled", "sampled")):
+        before, after = summary[f"before{suffix}"], summary[f"after{suffix}"]
+        say(f"{mode:8} before {_counted(before)}   after {_counted(after)}")
+    say(f"gain (greedy): {100 * summary['gain']:+.1f} points")
+    say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
+
+
+def _rl(recipe: Recipe, policy: Path) -> None:
+    recipe.train(policy)
+    (recipe.out / "rl" / "done").touch()
+
+
+def _rate(result: dict[str, Any]) -> float:
+    return result["successes"] / result["episodes"]
+
+
+def _counted(result: dict[str, Any]) -> str:
+    low, high = result["interval"]
+    counts = f"{result['successes']}/{result['episodes']}"
+    return f"{_rate(result):.1%} ({counts}, {low:.1%} to {high:.1%})"
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text())
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,0 +1,78 @@
+"""`pushcut sft`: fine-tunes a fresh policy on demonstrations, in a run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pushcut.config import SFTConfig
+from pushcut.demos.dataset import DemoDataset
+from pushcut.devices import choose_device
+from pushcut.errors import Interrupted, UserError
+from pushcut.policies.base import Policy
+from pushcut.policies.tiny import TinyPolicy
+from pushcut.progress import bar, say
+from pushcut.run import Run
+from pushcut.sft import fit, statistics_of
+from pushcut.signals import SafeExit
+
+
+def run_sft(config: SFTConfig) -> Path:
+    """Fits a policy and returns its folder, OUT/policy; Ctrl-C saves what there is."""
+    dataset = open_dataset(config)
+    training, validation = dataset, None
+    if config.fit.validation_fraction > 0:
+        training, validation = dataset.split(config.fit.validation_fraction, config.seed)
+    torch.manual_seed(config.seed)
+    policy = TinyPolicy.for_data(
+        config.policy, statistics=statistics_of(training), instructions=dataset.instructions
+    ).to(choose_device(config.device))
+    run = Run.create(config.out, config)
+    folder = run.path / "policy"
+    try:
+        _fit_with_bar(policy, training, validation, config, run)
+    except Interrupted:
+        policy.save_pretrained(folder)
+        say(f"saved the unfinished policy to {folder}")
+        raise
+    policy.save_pretrained(folder)
+    return folder
+
+
+def open_dataset(config: SFTConfig) -> DemoDataset:
+    """The demonstrations, checked against what the policy wants to see."""
+    if config.dataset is None:
+        raise UserError(
+            "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
+        )
+    dataset = DemoDataset.open(config.dataset, cameras=config.policy.cameras)
+    for camera in config.policy.cameras:
+        height, width = dataset.cameras[camera]
+        if (height, width) != (config.policy.image_size,) * 2:
+            raise UserError(
+                f"{config.dataset}: camera {camera!r} has {height}x{width} pixels, the policy "
+                f"wants {config.policy.image_size}: give --policy.image-size or collect again"
+            )
+    if config.episodes_per_task is not None:
+        dataset = dataset.take(config.episodes_per_task)
+    return dataset
+
+
+def _fit_with_bar(
+    policy: Policy,
+    training: DemoDataset,
+    validation: DemoDataset | None,
+    config: SFTConfig,
+    run: Run,
+) -> None:
+    with SafeExit() as stop, bar("fine-tuning", config.fit.steps) as progress:
+
+        def report(step: int, metrics: dict[str, float]) -> None:
+            if metrics:
+                run.log(step, metrics)
+            note = f"loss {metrics['loss']:.3f}" if metrics else None
+            progress.set(step, note)
+            stop.check()
+
+        fit(policy, training, validation, config.fit, seed=config.seed, report=report)

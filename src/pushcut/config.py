@@ -1,0 +1,160 @@
+"""The configs of the commands: frozen dataclasses that presets fill and the command line overrides."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.envs import AnyEnvConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.base import Mode
+from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.tiny import TinyConfig
+from pushcut.run import Tracker
+from pushcut.sft import FitConfig
+
+Device = Literal["auto", "cpu", "cuda"]
+
+
+@dataclass(frozen=True)
+class RolloutConfig:
+    """How episodes are played; none of it changes a result, only the speed."""
+
+    slots: int = 16
+    """Episodes under way at the same time."""
+    workers: int = 0
+    """Simulator processes; 0 means one per core (at most one per slot)."""
+    inference_batch: int = 8
+    """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
+    timeout_s: float = 60.0
+    """A simulator call that takes longer (seconds) is taken for hung and its process replaced."""
+
+    def __post_init__(self) -> None:
+        if self.slots < 1 or self.inference_batch < 1 or self.workers < 0:
+            raise ValueError("need slots >= 1, inference_batch >= 1 and workers >= 0")
+
+    @property
+    def processes(self) -> int:
+        """Simulator processes that will be started."""
+        return min(self.slots, self.workers or os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class CollectConfig:
+    """Demonstrations from the environment's scripted experts."""
+
+    env: AnyEnvConfig
+    out: Path | None = None
+    """Folder of the new dataset (LeRobot v3 layout)."""
+    episodes_per_task: int = 10
+    """Successful demonstrations of each task."""
+    noise: float = 0.0
+    """Standard deviation of noise on the expert's actions, as a share of their range."""
+    seed: int = 0
+    """Seed of the action noise."""
+    storage: Literal["images", "video"] = "images"
+    """Lossless PNG images inside the parquet files, or smaller H.264 video."""
+    workers: int = 0
+    """Simulator processes; 0 means one per core."""
+
+
+@dataclass(frozen=True)
+class SFTConfig:
+    """Supervised fine-tuning of a fresh policy on demonstrations."""
+
+    policy: TinyConfig = TinyConfig()
+    fit: FitConfig = FitConfig()
+    dataset: Path | None = None
+    """Folder of demonstrations (LeRobot v3 layout), as `pushcut collect` writes it."""
+    episodes_per_task: int | None = None
+    """Use only the first demonstrations of each task (1: the paper's One-trajectory SFT)."""
+    device: Device = "auto"
+    seed: int = 0
+    """Seed of initial weights, batches and the validation split."""
+    out: Path | None = None
+    """Folder of the new run; the policy is written to OUT/policy."""
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Evaluation during training, on held-out initial states."""
+
+    episodes_per_task: int = 25
+    """Initial states of each task."""
+    every: int = 10
+    """Iterations between evaluations; 0 evaluates never."""
+    mode: Mode = "greedy"
+    """The most likely actions, or sampled ones."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Online reinforcement learning from a fine-tuned policy."""
+
+    env: AnyEnvConfig
+    policy: TokenPolicySource = TokenPolicySource()
+    algorithm: GRPO = GRPO()
+    learner: LearnerConfig = LearnerConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    iterations: int = 100
+    """Iterations of collect, select, advantages, update."""
+    patience: int = 5
+    """Iterations in a row without a mixed group after which training gives up and says why."""
+    save_every: int = 10
+    """Iterations between checkpoints."""
+    keep: int = 3
+    """Newest checkpoints that are kept, besides the best."""
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb])."""
+    device: Device = "auto"
+    threads: int = 0
+    """Torch's CPU threads; 0 leaves torch's own choice."""
+    seed: int = 0
+    """Seed of everything random."""
+    out: Path | None = None
+    """Run folder."""
+    resume: bool = False
+    """Continue the run in OUT from its newest checkpoint."""
+
+    def __post_init__(self) -> None:
+        for name in ("iterations", "patience", "save_every", "keep"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class EvalConfig:
+    """Evaluation of a checkpoint on the held-out manifest."""
+
+    env: AnyEnvConfig
+    policy: TokenPolicySource = TokenPolicySource()
+    rollout: RolloutConfig = RolloutConfig()
+    episodes_per_task: int = 50
+    """Initial states of each task."""
+    first: int = 0
+    """First seed of the manifest."""
+    mode: Mode = "greedy"
+    """The most likely actions, or sampled ones at --policy.temperature."""
+    device: Device = "auto"
+    seed: int = 0
+    """Seed of the sampling noise (sampled mode only)."""
+    out: Path | None = None
+    """File for the result (JSON); its ledger is written beside it."""
+
+
+@dataclass(frozen=True)
+class QuickstartConfig:
+    """The whole recipe: demonstrations, fine-tuning, evaluation, RL, evaluation, report."""
+
+    collect: CollectConfig
+    sft: SFTConfig
+    train: TrainConfig
+    eval: EvalConfig
+    out: Path = field(default=Path("runs/quickstart"))
+    """Folder of the whole recipe."""
+    resume: bool = False
+    """Skip the phases that OUT already holds."""

@@ -1,0 +1,192 @@
+"""Collects successful demonstrations of scripted experts into a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pushcut.demos.layout import Storage
+from pushcut.demos.writer import DatasetWriter
+from pushcut.envs.base import EnvConfig
+from pushcut.envs.pool import EnvPool
+from pushcut.errors import UserError
+from pushcut.manifests import DEMONSTRATION_SEEDS, demo_inits
+from pushcut.types import Demonstration, InitState
+
+ATTEMPTS_PER_EPISODE = 10
+"""A task is given up after this many attempts per episode asked for."""
+SEED_STRIDE = 1000
+"""Initial states between the first ones of two neighbouring seeds of ``collect``."""
+
+
+@dataclass(frozen=True)
+class CollectReport:
+    """What a collection brought."""
+
+    out: Path
+    episodes: dict[str, int]
+    """Task -> episodes kept."""
+    failed: dict[str, int]
+    """Task -> episodes in which the expert failed; they are left out."""
+    frames: int
+
+
+def collect(
+    env: EnvConfig,
+    *,
+    out: Path,
+    episodes_per_task: int,
+    noise: float,
+    seed: int,
+    workers: int,
+    storage: Storage = "image",
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CollectReport:
+    """Runs the experts of all tasks of ``env`` and writes their successes to ``out``.
+
+    The dataset holds, task after task, the first ``episodes_per_task`` successes in the
+    order of the seeds: it does not depend on the number of workers.
+
+    Args:
+        env: Where to collect.
+        out: Folder to write; must not exist.
+        episodes_per_task: Successful episodes of each task.
+        noise: Action noise, as in ``run_expert``.
+        seed: Chooses other initial states and other noise.
+        workers: Simulator processes.
+        storage: How to store the cameras.
+        on_progress: Called with the episodes kept so far and in the end.
+    """
+    if episodes_per_task < 1:
+        raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
+    if noise < 0:
+        raise ValueError(f"noise must be >= 0, got {noise}")
+    limit = ATTEMPTS_PER_EPISODE * episodes_per_task
+    last_seed = (len(DEMONSTRATION_SEEDS) - limit) // SEED_STRIDE
+    if not 0 <= seed <= last_seed:
+        raise ValueError(f"seed must be in 0 … {last_seed}, got {seed}")
+    queues = [
+        _TaskQueue(demo_inits(task, seed * SEED_STRIDE, limit), episodes_per_task)
+        for task in env.spec.tasks
+    ]
+    robot_type = type(env).__name__.removesuffix("Config").lower()
+    with (
+        DatasetWriter(out, env.spec, storage=storage, robot_type=robot_type) as writer,
+        EnvPool(env, slots=workers, workers=workers) as pool,
+    ):
+        _run(_Collection(pool, queues, noise=noise), writer, on_progress)
+        frames = writer.frames
+    return CollectReport(
+        out=out,
+        episodes={queue.task: queue.wanted for queue in queues},
+        failed={queue.task: queue.failed for queue in queues},
+        frames=frames,
+    )
+
+
+def _run(
+    collection: _Collection, writer: DatasetWriter, on_progress: Callable[[int, int], None]
+) -> None:
+    total = sum(queue.wanted for queue in collection.queues)
+    on_progress(0, total)
+    for queue in collection.queues:  # the dataset's order, whichever task is ready first
+        while True:
+            while (demonstration := queue.next_in_order()) is not None:
+                writer.add(demonstration)
+            if queue.done:
+                break
+            collection.advance()
+            on_progress(sum(q.succeeded for q in collection.queues), total)
+
+
+@dataclass
+class _TaskQueue:
+    """Attempts at one task, in the order of their seeds.
+
+    No more attempts are under way than successes are still missing, so the successes are
+    the first ones in the order of the seeds, and none is collected in vain.
+    """
+
+    inits: list[InitState]
+    wanted: int
+    begun: int = 0
+    """Attempts handed out; their seeds are the first ones."""
+    under_way: int = 0
+    succeeded: int = 0
+    failed: int = 0
+    finished: dict[int, Demonstration | None] = field(default_factory=dict)
+    """Attempts that ended but were not written yet; None for a failure."""
+    written: int = 0
+    """Attempts that were written or passed over."""
+
+    @property
+    def task(self) -> str:
+        return self.inits[0].task
+
+    @property
+    def done(self) -> bool:
+        """Whether all wanted episodes ended and were fetched."""
+        return self.succeeded == self.wanted and not self.finished
+
+    @property
+    def hungry(self) -> bool:
+        """Whether another attempt should begin."""
+        left = self.begun < len(self.inits)
+        return left and self.succeeded + self.under_way < self.wanted
+
+    def begin(self) -> int:
+        """Hands out the next attempt."""
+        self.begun += 1
+        self.under_way += 1
+        return self.begun - 1
+
+    def end(self, attempt: int, demonstration: Demonstration) -> None:
+        """Takes in what became of an attempt."""
+        self.under_way -= 1
+        self.succeeded += demonstration.success
+        self.failed += not demonstration.success
+        self.finished[attempt] = demonstration if demonstration.success else None
+        if self.failed + self.succeeded == len(self.inits) and self.succeeded < self.wanted:
+            raise UserError(
+                f"the expert of {self.task} solved {self.succeeded} of {len(self.inits)} attempts, "
+                f"{self.wanted} were asked for: ask for fewer, use less noise or allow more steps"
+            )
+
+    def next_in_order(self) -> Demonstration | None:
+        """The next success, once everything before it has ended."""
+        while self.written in self.finished:
+            demonstration = self.finished.pop(self.written)
+            self.written += 1
+            if demonstration is not None:
+                return demonstration
+        return None
+
+
+class _Collection:
+    """Keeps the slots of a pool busy with attempts, tasks in order."""
+
+    def __init__(self, pool: EnvPool, queues: list[_TaskQueue], *, noise: float) -> None:
+        self.queues = queues
+        self._pool, self._noise = pool, noise
+        self._free = list(range(pool.slots))
+        self._playing: dict[int, tuple[_TaskQueue, int]] = {}
+
+    def advance(self) -> None:
+        """Fills the free slots and waits until some attempt ends."""
+        for queue in self.queues:
+            while self._free and queue.hungry:
+                self._play(self._free.pop(), queue, queue.begin())
+        for reply in self._pool.wait():
+            queue, attempt = self._playing.pop(reply.slot)
+            if reply.demonstration is None:  # lost with its worker, says the pool: once more
+                self._play(reply.slot, queue, attempt)
+            else:
+                self._free.append(reply.slot)
+                queue.end(attempt, reply.demonstration)
+
+    def _play(self, slot: int, queue: _TaskQueue, attempt: int) -> None:
+        self._playing[slot] = (queue, attempt)
+        init = queue.inits[attempt]
+        # The seed of the initial state also names the noise: it is different for each attempt.
+        self._pool.demonstrate(slot, init, noise=self._noise, seed=init.seed)

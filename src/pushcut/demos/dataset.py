@@ -1,0 +1,162 @@
+"""Demonstrations in memory, as supervised fine-tuning asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Bool, Float32
+
+from pushcut.demos.info import DatasetInfo, read_episodes, read_info
+from pushcut.demos.reader import Frames, load_frames
+from pushcut.demos.stats import FeatureStats, vector_stats
+from pushcut.errors import UserError
+from pushcut.types import Observation
+
+
+@dataclass(frozen=True)
+class DemoEpisode:
+    """One episode of a dataset."""
+
+    index: int
+    """Its ``episode_index`` in the dataset."""
+    start: int
+    """Row of its first frame in the loaded arrays."""
+    length: int
+    """Frames."""
+    instruction: str
+    """What it was told to do (at its first frame)."""
+    task_name: str | None
+    """The environment's name of the task, where pushcut collected the episode."""
+    seed: int | None
+    """Seed of the initial state, where pushcut collected the episode."""
+
+
+@dataclass(frozen=True)
+class DemoDataset:
+    """A LeRobot v3.x dataset, or some of its episodes; frames are numbered 0 … len - 1."""
+
+    info: DatasetInfo
+    episodes: tuple[DemoEpisode, ...]
+    frames: Frames
+    """Frames of all episodes of the dataset, shared by its parts."""
+
+    @staticmethod
+    def open(path: Path, cameras: Iterable[str] | None = None) -> DemoDataset:
+        """Loads a dataset with the pictures of the given cameras (all, if None).
+
+        Raises UserError, in one line, for a folder that is no such dataset, a camera that
+        it does not have, files that are damaged, or no episodes.
+        """
+        info = read_info(path)
+        wanted = tuple(info.cameras) if cameras is None else tuple(cameras)
+        if missing := [name for name in wanted if name not in info.cameras]:
+            raise UserError(
+                f"{path} has no camera {missing[0]!r}; it has {', '.join(info.cameras) or 'none'}"
+            )
+        listed = read_episodes(info)
+        frames = load_frames(info, listed, wanted)
+        episodes, start = [], 0
+        for one in listed:
+            instruction = info.tasks[int(frames.task_index[start])] if one.length else ""
+            episodes.append(
+                DemoEpisode(one.index, start, one.length, instruction, one.task_name, one.seed)
+            )
+            start += one.length
+        return DemoDataset(info, tuple(episodes), frames)
+
+    def __len__(self) -> int:
+        return sum(episode.length for episode in self.episodes)
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The different instructions, in the order of their first episodes."""
+        return tuple(dict.fromkeys(episode.instruction for episode in self.episodes))
+
+    def batch(
+        self, indices: Sequence[int] | np.ndarray, horizon: int
+    ) -> tuple[Observation, Float32[np.ndarray, "b h a"], Bool[np.ndarray, "b h"]]:
+        """Observations of frames, the next ``horizon`` actions of each, and which exist.
+
+        Past the end of its episode a chunk repeats the last action, marked invalid.
+        """
+        if horizon < 1:
+            raise ValueError(f"horizon must be >= 1, got {horizon}")
+        rows, stops = self._rows_and_stops
+        row = rows[np.asarray(indices, dtype=np.int64)]
+        stop = stops[np.asarray(indices, dtype=np.int64)]
+        step = row[:, None] + np.arange(horizon)
+        valid = step < stop[:, None]
+        action = self.frames.action[np.minimum(step, stop[:, None] - 1)]
+        return self._observation(row), action, valid
+
+    def statistics(self) -> dict[str, FeatureStats]:
+        """Exact statistics of ``state`` and ``action`` over the frames of these episodes."""
+        rows, _ = self._rows_and_stops
+        if not len(rows):
+            raise UserError(f"{self.info.path}: no frames to compute statistics of")
+        return {
+            "state": vector_stats(self.frames.state[rows]),
+            "action": vector_stats(self.frames.action[rows]),
+        }
+
+    def split(self, validation_fraction: float, seed: int) -> tuple[DemoDataset, DemoDataset]:
+        """Splits by episodes, at random, into training and validation.
+
+        At least one episode goes to either side, unless the fraction is 0.
+        """
+        if not 0 <= validation_fraction < 1:
+            raise ValueError(f"validation_fraction must be in [0, 1), got {validation_fraction}")
+        count = len(self.episodes)
+        if validation_fraction == 0:
+            return self, replace(self, episodes=())
+        if count < 2:
+            raise UserError(
+                f"{self.info.path}: a validation split needs 2 episodes or more, there is "
+                f"{count}: set the validation fraction to 0"
+            )
+        held_out = min(max(round(validation_fraction * count), 1), count - 1)
+        order = np.random.default_rng(seed).permutation(count)
+        chosen = set(order[:held_out].tolist())
+        parts = ([], [])
+        for index, episode in enumerate(self.episodes):
+            parts[index in chosen].append(episode)
+        training, validation = (replace(self, episodes=tuple(part)) for part in parts)
+        return training, validation
+
+    def take(self, episodes_per_task: int) -> DemoDataset:
+        """Keeps the first episodes of each task (1: the paper's One-trajectory SFT)."""
+        if episodes_per_task < 1:
+            raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
+        kept: dict[str, list[DemoEpisode]] = {task: [] for task in self.tasks}
+        for episode in self.episodes:
+            if len(kept[episode.instruction]) < episodes_per_task:
+                kept[episode.instruction].append(episode)
+        for task, episodes in kept.items():
+            if len(episodes) < episodes_per_task:
+                raise UserError(
+                    f"{self.info.path} has {len(episodes)} episodes of {task!r}, "
+                    f"{episodes_per_task} were asked for"
+                )
+        chosen = {episode.index for episodes in kept.values() for episode in episodes}
+        return replace(self, episodes=tuple(e for e in self.episodes if e.index in chosen))
+
+    @cached_property
+    def _rows_and_stops(self) -> tuple[np.ndarray, np.ndarray]:
+        """For each frame: its row in ``frames``, and the row after its episode's last."""
+        spans = [(e.start, e.start + e.length) for e in self.episodes]
+        rows = [np.arange(start, stop) for start, stop in spans]
+        stops = [np.full(stop - start, stop) for start, stop in spans]
+        empty = np.zeros(0, np.int64)
+        return np.concatenate([empty, *rows]), np.concatenate([empty, *stops])
+
+    def _observation(self, rows: np.ndarray) -> Observation:
+        frames = self.frames
+        return Observation(
+            images={name: images[rows] for name, images in frames.images.items()},
+            state=frames.state[rows],
+            instruction=[self.info.tasks[int(index)] for index in frames.task_index[rows]],
+        )

@@ -1,0 +1,47 @@
+"""Plays an environment's scripted expert and records what it saw and did."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pushcut.envs.base import Env
+from pushcut.types import Demonstration, InitState, Observation
+
+
+def run_expert(
+    env: Env, init: InitState, *, noise: float, rng: np.random.Generator
+) -> Demonstration:
+    """Plays the expert from ``init`` until success or the time limit.
+
+    Args:
+        env: Left in the demonstration's last state.
+        init: The start of the episode.
+        noise: Standard deviation of Gaussian noise on every action, as a fraction of the
+            action's range (high - low). What is recorded is what was executed: the noisy
+            action, clipped to the bounds of the spec.
+        rng: Source of the noise.
+    """
+    if noise < 0:
+        raise ValueError(f"noise must be >= 0, got {noise}")
+    low = np.array(env.spec.action_low, dtype=np.float32)
+    high = np.array(env.spec.action_high, dtype=np.float32)
+    observations: list[Observation] = []
+    actions: list[np.ndarray] = []
+    env.reset(init)
+    while True:
+        observations.append(env.observe())
+        action = np.asarray(env.expert_action(), dtype=np.float32)
+        if noise > 0:
+            draw = rng.standard_normal(len(action), dtype=np.float32)
+            action = action + np.float32(noise) * (high - low) * draw
+        action = np.clip(action, low, high)
+        actions.append(action)
+        result = env.step_chunk(action[None])
+        if result.done:
+            break
+    return Demonstration(
+        init=init,
+        observation=Observation.concatenate(observations),
+        action=np.stack(actions),
+        success=result.success,
+    )

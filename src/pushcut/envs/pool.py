@@ -1,0 +1,315 @@
+"""Many environments in worker processes: submit requests, wait for replies.
+
+The pool never changes a result: every slot plays its own deterministic episode, however
+many workers there are, and a worker that dies, hangs or raises is replaced while its
+episodes are reported as lost, to be started again from their initial states.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import pickle
+import selectors
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pushcut.envs.base import EnvConfig
+from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
+from pushcut.envs.worker_process import Request, WorkerProcess
+from pushcut.errors import UserError
+from pushcut.types import ChunkResult, Demonstration, EnvSpec, InitState, Observation
+
+logger = logging.getLogger("pushcut.pool")
+
+ReplyKind = Literal["reset", "step", "demonstrate", "lost"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one slot's request, or, when ``lost``, of its episode."""
+
+    slot: int
+    kind: ReplyKind
+    result: ChunkResult | None = None
+    """After ``step``."""
+    demonstration: Demonstration | None = None
+    """After ``demonstrate``."""
+    frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
+    """After a recorded ``step``: a picture after each control step, and one before the
+    episode's first, so that the frames of an episode's replies join to its video."""
+    reason: str = ""
+    """Why the episode was lost."""
+
+
+@dataclass
+class _Slot:
+    init: InitState
+    playing: bool = True
+    """An episode is under way."""
+    waiting: bool = False
+    """A request has no reply yet."""
+    observed: bool = False
+    """The slot's row shows what the last reply led to."""
+
+
+class EnvPool:
+    """Plays ``slots`` episodes at a time in ``workers`` processes.
+
+    Each slot holds one episode and has at most one request outstanding. ``reset``,
+    ``step`` and ``demonstrate`` submit and return at once; ``wait`` returns the replies.
+    """
+
+    def __init__(
+        self,
+        config: EnvConfig,
+        *,
+        slots: int,
+        workers: int,
+        timeout_s: float = 60.0,
+        max_failures: int = 3,
+        final_observation: bool = False,
+        start_timeout_s: float = 120.0,
+    ) -> None:
+        """Starts the workers and waits until each has built its environment.
+
+        Args:
+            config: Picklable, from a module that the workers can import.
+            slots: Episodes at a time.
+            workers: Processes; more than ``slots`` would have nothing to do and are not started.
+            timeout_s: Longest time for one request once a worker works on it.
+            max_failures: A ``UserError`` is raised when an initial state has failed this
+                often without an episode of it ending in between.
+            final_observation: Observe after truncation too (for bootstrapping a value).
+            start_timeout_s: Longest time for starting a worker.
+        """
+        if slots < 1 or workers < 1 or max_failures < 1:
+            raise ValueError(
+                "slots, workers and max_failures must be >= 1, "
+                f"got {slots}, {workers}, {max_failures}"
+            )
+        if timeout_s <= 0 or start_timeout_s <= 0:
+            raise ValueError(f"time-outs must be > 0 s, got {timeout_s}, {start_timeout_s}")
+        self.spec: EnvSpec = config.spec
+        self.slots = slots
+        self.restarts = 0
+        """Workers that had to be replaced."""
+        self._name = type(config).__name__
+        self._timeout_s = timeout_s
+        self._max_failures = max_failures
+        self._final_observation = final_observation
+        self._start = Request(-1, pickle.dumps((config, slots, final_observation)), start_timeout_s)
+        self._failures: Counter[InitState | None] = Counter()
+        self._slots: dict[int, _Slot] = {}
+        self._rows_file = rows_file(rows_size(self.spec, slots))
+        self._rows = SharedRows(self.spec, slots, self._rows_file.fileno())
+        self._selector = selectors.DefaultSelector()
+        self._workers: list[WorkerProcess] = []
+        try:
+            for index in range(min(workers, slots)):
+                self._workers.append(self._start_worker(index))
+            while any(worker.pending for worker in self._workers):
+                self._collect({}, math.inf)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the workers; the pool cannot be used afterwards."""
+        self._selector.close()
+        for worker in self._workers:
+            worker.close()
+        self._workers.clear()
+        self._rows_file.close()
+
+    def reset(self, slot: int, init: InitState) -> None:
+        """Submits the start of an episode in ``slot``; one under way there is dropped."""
+        self._begin(slot, init)
+        self._submit(slot, ("reset", slot, init))
+
+    def step(self, slot: int, actions: np.ndarray, record_size: int = 0) -> None:
+        """Submits an action chunk, float32 [h, a]; ``record_size`` > 0 asks for frames."""
+        self._require_no_request(slot)
+        if slot not in self._slots or not self._slots[slot].playing:
+            raise RuntimeError(f"slot {slot} has no episode under way: reset it first")
+        actions = np.ascontiguousarray(actions, dtype=np.float32)
+        if actions.ndim != 2 or not len(actions) or actions.shape[1] != self.spec.action_size:
+            raise ValueError(
+                f"actions must be [h >= 1, {self.spec.action_size}], got {list(actions.shape)}"
+            )
+        if not np.isfinite(actions).all():
+            raise ValueError(f"actions for slot {slot} are not finite: {actions.tolist()}")
+        self._submit(slot, ("step", slot, actions, record_size))
+
+    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
+        """Submits a whole episode of the expert (see ``run_expert``)."""
+        if noise < 0:
+            raise ValueError(f"noise must be >= 0, got {noise}")
+        self._begin(slot, init)
+        self._submit(slot, ("demonstrate", slot, init, noise, seed))
+
+    def wait(self, timeout_s: float | None = None) -> list[Reply]:
+        """Blocks until there is a reply and returns all there are, ordered by slot.
+
+        Returns an empty list after ``timeout_s``. Raises ``UserError`` when an initial
+        state keeps failing, or when a worker cannot be replaced.
+        """
+        if timeout_s is None and not any(state.waiting for state in self._slots.values()):
+            raise RuntimeError("nothing to wait for: no slot has a request outstanding")
+        give_up = math.inf if timeout_s is None else time.monotonic() + timeout_s
+        replies: dict[int, Reply] = {}
+        while True:
+            self._collect(replies, give_up)
+            if replies or time.monotonic() >= give_up:
+                return [replies[slot] for slot in sorted(replies)]
+
+    def observation(self, slots: Sequence[int]) -> Observation:
+        """Copies what the last replies of ``slots`` led to, one row per slot."""
+        states = [self._slots.get(slot) for slot in slots]
+        instruction = []
+        for slot, state in zip(slots, states, strict=True):
+            if state is None or not state.observed:
+                raise RuntimeError(
+                    f"slot {slot} has no observation: no episode, no reply yet, or it is over"
+                )
+            instruction.append(self.spec.tasks[state.init.task])
+        return self._rows.read(slots, instruction)
+
+    def worker_pids(self) -> list[int]:
+        """Process ids, one per worker."""
+        return [worker.pid for worker in self._workers]
+
+    def worker_rss_mb(self) -> list[float]:
+        """Resident memory of each worker in MB (2**20 bytes), shared pages included."""
+        return [worker.rss_mb() for worker in self._workers]
+
+    def _begin(self, slot: int, init: InitState) -> None:
+        if not 0 <= slot < self.slots:
+            raise IndexError(f"no slot {slot}; have 0 to {self.slots - 1}")
+        self._require_no_request(slot)
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
+        self._slots[slot] = _Slot(init)
+
+    def _require_no_request(self, slot: int) -> None:
+        if slot in self._slots and self._slots[slot].waiting:
+            raise RuntimeError(f"slot {slot} has a request without a reply: wait for it first")
+
+    def _submit(self, slot: int, message: tuple) -> None:
+        state = self._slots[slot]
+        state.waiting, state.observed = True, False
+        request = Request(slot, pickle.dumps(message), self._timeout_s)
+        self._workers[slot % len(self._workers)].submit(request)
+
+    def _start_worker(self, index: int) -> WorkerProcess:
+        worker = WorkerProcess(self._start, self._rows_file.fileno())
+        self._selector.register(worker, selectors.EVENT_READ, index)
+        return worker
+
+    def _collect(self, replies: dict[int, Reply], give_up: float) -> None:
+        """Takes in all that is ready, after waiting for something to happen."""
+        deadline = min(give_up, *(worker.deadline for worker in self._workers), math.inf)
+        pause = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
+        while ready := self._selector.select(pause):
+            for key, _ in ready:
+                self._receive(key.data, replies)
+            pause = 0.0
+        for index, worker in enumerate(self._workers):
+            if worker.deadline <= time.monotonic():
+                limit = worker.pending[0].timeout_s
+                self._replace(index, f"gave no answer for {limit:g} s", replies)
+
+    def _receive(self, index: int, replies: dict[int, Reply]) -> None:
+        worker = self._workers[index]
+        try:
+            kind, slot, payload = worker.receive()
+        except (EOFError, OSError):
+            self._replace(index, worker.ended(), replies)
+            return
+        if kind == "refused":
+            self._selector.unregister(worker)
+            worker.kill()
+            what = f"cannot start {self._name}" if slot < 0 else self._describe(slot)
+            raise UserError(f"{what}: {payload}")
+        if kind == "error":
+            self._replace(index, f"raised {payload}", replies)
+            return
+        worker.answered()
+        if slot >= 0:
+            replies[slot] = self._accept(kind, slot, payload)
+
+    def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:
+        state = self._slots[slot]
+        state.waiting = False
+        del self._failures[None]
+        if kind == "reset":
+            state.observed = True
+            return Reply(slot, kind)
+        if kind == "demonstrate":
+            state.playing = False
+            del self._failures[state.init]
+            return Reply(slot, kind, demonstration=payload)
+        result, frames = payload
+        state.playing = not result.done
+        state.observed = state.playing or (self._final_observation and result.truncated)
+        if result.done:
+            del self._failures[state.init]
+        return Reply(slot, kind, result=result, frames=frames)
+
+    def _replace(self, index: int, reason: str, replies: dict[int, Reply]) -> None:
+        """Ends a worker that failed, reports its episodes as lost, and starts another."""
+        worker = self._workers[index]
+        culprit = worker.pending[0].slot if worker.pending else None
+        self._selector.unregister(worker)
+        worker.kill()
+        if tail := worker.output_tail():
+            reason = f"{reason} (its last output: {tail})"
+        if culprit == -1:
+            raise UserError(f"cannot start {self._name}: its process {reason}")
+        where = "while idle" if culprit is None else f"in {self._describe(culprit)}"
+        self._count_failure(culprit, reason)
+        lost = [
+            slot
+            for slot, state in self._slots.items()
+            if slot % len(self._workers) == index and state.playing
+        ]
+        for slot in lost:
+            # Also in place of a reply from before the failure: the episode cannot go on.
+            replies[slot] = Reply(slot, "lost", reason=f"its process {reason}")
+            del self._slots[slot]
+        self.restarts += 1
+        logger.warning(
+            "replacing environment worker %d (pid %d), which, %s, %s; %d episodes start again",
+            index,
+            worker.pid,
+            where,
+            reason,
+            len(lost),
+        )
+        self._workers[index] = self._start_worker(index)
+
+    def _count_failure(self, culprit: int | None, reason: str) -> None:
+        """Counts against the initial state that was being played; None counts idle deaths."""
+        init = None if culprit is None else self._slots[culprit].init
+        self._failures[init] += 1
+        if self._failures[init] >= self._max_failures:
+            what = "an idle worker" if culprit is None else self._describe(culprit)
+            raise UserError(
+                f"{what} failed {self._failures[init]} times; the last time its process {reason}"
+            )
+
+    def _describe(self, slot: int) -> str:
+        init = self._slots[slot].init
+        return f"task {init.task!r}, seed {init.seed}"

@@ -1,0 +1,73 @@
+"""The observations of all slots in memory that the pool and its workers map."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import IO
+
+import numpy as np
+
+from pushcut.types import EnvSpec, Observation
+
+SHARED_MEMORY_FOLDER = "/dev/shm"
+
+
+class SharedRows:
+    """One row per slot: its state and the image of each camera.
+
+    The memory is an unlinked file, so that nothing is left behind however a process ends.
+    Rows carry no lock: a worker writes a row only between the pool's request for that
+    slot and its own reply.
+    """
+
+    def __init__(self, spec: EnvSpec, slots: int, fd: int) -> None:
+        memory = mmap.mmap(fd, rows_size(spec, slots))
+        # States first: they need the alignment.
+        self.state = np.ndarray((slots, spec.state_size), np.float32, memory)
+        self.images: dict[str, np.ndarray] = {}
+        offset = self.state.nbytes
+        for name, (height, width) in spec.cameras.items():
+            image = np.ndarray((slots, height, width, 3), np.uint8, memory, offset)
+            self.images[name] = image
+            offset += image.nbytes
+
+    def write(self, slot: int, observation: Observation) -> None:
+        """Copies an observation (a batch of one) into the row of ``slot``."""
+        self.state[slot] = observation.state[0]
+        for name, rows in self.images.items():
+            rows[slot] = observation.images[name][0]
+
+    def read(self, slots: Sequence[int], instruction: list[str]) -> Observation:
+        """Copies the rows of ``slots`` into an observation with these instructions."""
+        index = np.asarray(slots, dtype=np.int64)
+        images = {name: rows[index] for name, rows in self.images.items()}
+        return Observation(images=images, state=self.state[index], instruction=instruction)
+
+
+def rows_size(spec: EnvSpec, slots: int) -> int:
+    """Bytes that the rows of ``slots`` slots take."""
+    pixels = sum(height * width for height, width in spec.cameras.values())
+    return max(1, slots * (4 * spec.state_size + 3 * pixels))
+
+
+def rows_file(size: int) -> IO[bytes]:
+    """An unlinked file of ``size`` bytes, in memory where there is room for it."""
+    for folder in (SHARED_MEMORY_FOLDER, None):
+        if folder and not os.access(folder, os.W_OK):
+            continue
+        file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 - handed to the caller
+        try:
+            # Reserve the space now: containers often have a /dev/shm of 64 MB, and writing
+            # to a mapping that has no room behind it kills the process (SIGBUS).
+            os.posix_fallocate(file.fileno(), 0, size)
+        except OSError:
+            file.close()
+            continue
+        return file
+    raise OSError(
+        f"no room for {size / 2**20:.0f} MB of observations in {SHARED_MEMORY_FOLDER} "
+        f"or {tempfile.gettempdir()}; use fewer slots or smaller images"
+    )

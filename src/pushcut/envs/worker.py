@@ -1,0 +1,195 @@
+"""The process that owns a simulator and plays the episodes of many slots with it.
+
+Started by ``pool`` as ``python -m pushcut.envs.worker CHANNEL_FD ROWS_FD``. It never
+imports torch. Messages are pickled tuples:
+
+- first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
+  ``("refused", -1, message)`` when the environment cannot be built;
+- then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)`` or
+  ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload)``, or
+  ``("error", slot, message)`` and ``("refused", slot, message)`` before it exits: an error
+  may be bad luck, a refusal would be the same next time;
+- ``None`` or the end of the channel: exit.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import os
+import select
+import signal
+import sys
+import threading
+import traceback
+from collections import OrderedDict
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from pushcut.envs.base import Env
+from pushcut.envs.expert import run_expert
+from pushcut.envs.shared_rows import SharedRows
+from pushcut.errors import UserError
+from pushcut.types import ChunkResult, Demonstration, InitState, Observation
+
+STARTS_KEPT = 16
+"""Initial states whose snapshot and first observation are remembered for their group."""
+
+
+class Worker:
+    """Plays many slots in turns on one environment.
+
+    ``_playing`` is the slot whose episode is in the simulator now; the others wait in
+    ``_parked`` as snapshots, which are exact, so taking turns changes nothing.
+    """
+
+    def __init__(self, env: Env, rows: SharedRows, *, final_observation: bool) -> None:
+        self._env = env
+        self._rows = rows
+        self._final_observation = final_observation
+        self._playing: int | None = None
+        self._parked: dict[int, Any] = {}
+        self._unplayed: set[int] = set()
+        self._starts: OrderedDict[InitState, tuple[Any, Observation]] = OrderedDict()
+
+    def reset(self, slot: int, init: InitState) -> None:
+        """Starts an episode; the later members of a group start from a snapshot."""
+        self._forget(slot)
+        self._park()
+        if init not in self._starts:
+            self._env.reset(init)
+            self._starts[init] = (self._env.snapshot(), self._env.observe())
+            if len(self._starts) > STARTS_KEPT:
+                self._starts.popitem(last=False)
+        self._starts.move_to_end(init)
+        self._parked[slot], observation = self._starts[init]
+        self._rows.write(slot, observation)
+        self._unplayed.add(slot)
+
+    def step(
+        self, slot: int, actions: np.ndarray, record_size: int
+    ) -> tuple[ChunkResult, np.ndarray | None]:
+        """Executes a chunk and observes what comes after it, unless the episode is over."""
+        if self._playing != slot:
+            self._park()
+            self._env.restore(self._parked.pop(slot))
+            self._playing = slot
+        frames = None
+        if record_size > 0:
+            first = slot in self._unplayed
+            result, frames = _step_recorded(self._env, actions, record_size, first=first)
+        else:
+            result = self._env.step_chunk(actions)
+        self._unplayed.discard(slot)
+        if not result.done or (result.truncated and self._final_observation):
+            self._rows.write(slot, self._env.observe())
+        if result.done:
+            self._forget(slot)
+        return result, frames
+
+    def demonstrate(self, slot: int, init: InitState, noise: float, seed: int) -> Demonstration:
+        """Plays the expert; the slot has no episode afterwards."""
+        self._forget(slot)
+        self._park()
+        return run_expert(self._env, init, noise=noise, rng=np.random.default_rng(seed))
+
+    def _park(self) -> None:
+        """Puts the episode that is in the simulator aside."""
+        if self._playing is not None:
+            self._parked[self._playing] = self._env.snapshot()
+            self._playing = None
+
+    def _forget(self, slot: int) -> None:
+        self._parked.pop(slot, None)
+        if self._playing == slot:
+            self._playing = None
+
+
+def _step_recorded(
+    env: Env, actions: np.ndarray, size: int, *, first: bool
+) -> tuple[ChunkResult, np.ndarray]:
+    """Executes a chunk step by step with a picture after each (and before, where asked)."""
+    frames = [env.render(size)] if first else []
+    reward = np.zeros(len(actions), dtype=np.float32)
+    steps = sim_steps = 0
+    while True:
+        result = env.step_chunk(actions[steps : steps + 1])
+        reward[steps] = result.reward[0]
+        steps += result.steps
+        sim_steps += result.sim_steps
+        frames.append(env.render(size))
+        if result.done or steps == len(actions):
+            break
+    total = ChunkResult(
+        steps, sim_steps, reward, result.success, result.terminated, result.truncated
+    )
+    return total, np.stack(frames)
+
+
+def one_line(error: Exception) -> str:
+    """The type and message of an error, on one line; a UserError speaks for itself."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
+
+
+def serve(channel: Connection, worker: Worker) -> None:
+    """Answers requests until the channel ends or one of them fails."""
+    actions = {"reset": worker.reset, "step": worker.step, "demonstrate": worker.demonstrate}
+    while (request := channel.recv()) is not None:
+        kind, slot, *arguments = request
+        try:
+            payload = actions[kind](slot, *arguments)
+        except (UserError, NotImplementedError) as error:
+            channel.send(("refused", slot, one_line(error)))
+            return
+        except Exception as error:
+            traceback.print_exc()
+            channel.send(("error", slot, one_line(error)))
+            return
+        channel.send((kind, slot, payload))
+
+
+def run(channel: Connection, rows_fd: int) -> None:
+    """Builds the environment that the first message describes and serves it."""
+    try:
+        config, slots, final_observation = channel.recv()
+        env = config.build()
+        rows = SharedRows(env.spec, slots, rows_fd)
+    except EOFError:
+        return
+    except Exception as error:
+        traceback.print_exc()
+        channel.send(("refused", -1, one_line(error)))
+        return
+    channel.send(("started", -1, None))
+    try:
+        serve(channel, Worker(env, rows, final_observation=final_observation))
+    finally:
+        env.close()
+
+
+def exit_when_orphaned(channel_fd: int) -> None:
+    """Ends this process when the pool's end of the channel is gone, even inside a hung call."""
+    poll = select.poll()
+    poll.register(channel_fd, 0)  # no events asked for: only hang-up and error are reported
+    poll.poll()
+    os._exit(0)
+
+
+def main() -> None:
+    """Entry point of the process."""
+    # Ctrl-C and SIGTERM reach the whole process group; the pool decides what they mean.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    faulthandler.enable()
+    channel_fd, rows_fd = int(sys.argv[1]), int(sys.argv[2])
+    threading.Thread(target=exit_when_orphaned, args=(channel_fd,), daemon=True).start()
+    try:
+        run(Connection(channel_fd), rows_fd)
+    except (EOFError, ConnectionError):
+        return  # the pool has gone
+
+
+if __name__ == "__main__":
+    main()

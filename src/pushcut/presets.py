@@ -1,0 +1,167 @@
+"""Presets: values that the commands start from; the command line overrides their fields."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.config import (
+    CollectConfig,
+    EvalConfig,
+    EvaluationConfig,
+    QuickstartConfig,
+    RolloutConfig,
+    SFTConfig,
+    TrainConfig,
+)
+from pushcut.envs import AnyEnvConfig
+from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.tiny import TinyConfig
+from pushcut.sft import FitConfig
+
+
+@dataclass(frozen=True)
+class Preset:
+    """One experiment: a config for each command."""
+
+    summary: str
+    collect: CollectConfig
+    sft: SFTConfig
+    train: TrainConfig
+    eval: EvalConfig
+
+    @property
+    def quickstart(self) -> QuickstartConfig:
+        """The commands one after the other."""
+        return QuickstartConfig(self.collect, self.sft, self.train, self.eval)
+
+
+def preset(
+    summary: str,
+    env: AnyEnvConfig,
+    *,
+    demonstrations: int,
+    sft: SFTConfig,
+    train: TrainConfig,
+    episodes_per_task: int,
+) -> Preset:
+    """A preset whose commands share an environment, rollout settings and temperature."""
+    return Preset(
+        summary=summary,
+        collect=CollectConfig(env, episodes_per_task=demonstrations),
+        sft=sft,
+        train=replace(train, env=env),
+        eval=EvalConfig(
+            env,
+            policy=train.policy,
+            rollout=train.rollout,
+            episodes_per_task=episodes_per_task,
+        ),
+    )
+
+
+QUICKSTART_ENV = MetaWorldConfig(
+    tasks=(
+        "button-press-topdown-v3",
+        "door-close-v3",
+        "coffee-button-v3",
+        "handle-press-v3",
+    ),
+    action_repeat=2,
+    max_steps=150,
+)
+
+QUICKSTART = preset(
+    "four MetaWorld tasks on a laptop CPU: `pushcut quickstart`",
+    QUICKSTART_ENV,
+    demonstrations=3,
+    sft=SFTConfig(
+        policy=TinyConfig(width=128, heads=4, bins=16),
+        fit=FitConfig(steps=350),
+    ),
+    train=TrainConfig(
+        QUICKSTART_ENV,
+        policy=TokenPolicySource(temperature=1.6),
+        algorithm=GRPO(groups=8, max_groups=24),
+        learner=LearnerConfig(epochs=3),
+        evaluation=EvaluationConfig(every=0),
+        iterations=30,
+    ),
+    episodes_per_task=50,
+)
+
+
+METAWORLD_GRPO = replace(
+    QUICKSTART,
+    summary="the quickstart's setting with full evaluation, as a start for your own tasks",
+    train=replace(
+        QUICKSTART.train, iterations=100, evaluation=EvaluationConfig(episodes_per_task=25, every=10)
+    ),
+)
+
+MT10_TASKS = (
+    "button-press-topdown-v3",
+    "door-close-v3",
+    "door-open-v3",
+    "drawer-close-v3",
+    "drawer-open-v3",
+    "peg-insert-side-v3",
+    "pick-place-v3",
+    "push-v3",
+    "window-close-v3",
+    "window-open-v3",
+)
+
+MT10_ENV = MetaWorldConfig(tasks=MT10_TASKS, action_repeat=2, max_steps=240)
+
+METAWORLD_MT10_GRPO = preset(
+    "ten MetaWorld tasks with a larger policy, for a machine with a GPU and many cores",
+    MT10_ENV,
+    demonstrations=10,
+    sft=SFTConfig(
+        policy=TinyConfig(width=384, depth=8, heads=6, bins=64),
+        fit=FitConfig(steps=4000, batch_size=128, lr=5e-4),
+    ),
+    train=TrainConfig(
+        MT10_ENV,
+        policy=TokenPolicySource(temperature=1.6),
+        algorithm=GRPO(groups=32, max_groups=96),
+        learner=LearnerConfig(epochs=2, micro_batch=1024),
+        rollout=RolloutConfig(slots=128, inference_batch=64),
+        evaluation=EvaluationConfig(every=20),
+        iterations=100,
+    ),
+    episodes_per_task=50,
+)
+
+POINT_MASS_ENV = PointMassConfig()
+
+SMOKE = preset(
+    "point mass in seconds, for tests",
+    POINT_MASS_ENV,
+    demonstrations=8,
+    sft=SFTConfig(
+        policy=TinyConfig(
+            cameras=("top",), image_size=32, width=64, depth=2, heads=4, bins=16, chunk=4
+        ),
+        fit=FitConfig(steps=60, batch_size=32),
+    ),
+    train=TrainConfig(
+        POINT_MASS_ENV,
+        learner=LearnerConfig(lr=3e-4, epochs=2),
+        algorithm=GRPO(groups=8, max_groups=16),
+        evaluation=EvaluationConfig(every=0),
+        iterations=5,
+    ),
+    episodes_per_task=20,
+)
+
+PRESETS: dict[str, Preset] = {
+    "quickstart": QUICKSTART,
+    "metaworld-grpo": METAWORLD_GRPO,
+    "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
+    "smoke": SMOKE,
+}

@@ -1,0 +1,93 @@
+"""Collects the rollout of one iteration: groups of episodes, packed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+
+from pushcut.batch import Rollout, stack_traces
+from pushcut.manifests import train_init
+from pushcut.policies.base import Policy
+from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.scheduler import GroupSchedule
+from pushcut.types import Observation
+
+
+class Collector:
+    """Plays groups of episodes with sampled actions until the algorithm has enough."""
+
+    def __init__(
+        self,
+        player: Player,
+        *,
+        tasks: Sequence[str],
+        seed: int,
+        group_size: int,
+        groups: int,
+        max_groups: int,
+        accepts: Callable[[int], bool],
+        on_episode: Callable[[PlayedEpisode, GroupSchedule], None] = lambda episode, schedule: None,
+    ) -> None:
+        self._player = player
+        self._tasks, self._seed = tuple(tasks), seed
+        self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
+        self._accepts = accepts
+        self._on_episode = on_episode
+
+    def collect(self, policy: Policy, iteration: int) -> Rollout:
+        """The rollout of an iteration; the same for any number of slots and processes."""
+        schedule = GroupSchedule(
+            lambda group: train_init(
+                self._tasks, seed=self._seed, iteration=iteration, group=group
+            ),
+            group_size=self._group_size,
+            groups=self._groups,
+            max_groups=self._max_groups,
+            accepts=self._accepts,
+        )
+        episodes: list[PlayedEpisode] = []
+
+        def keep(episode: PlayedEpisode) -> None:
+            episodes.append(episode)
+            self._on_episode(episode, schedule)
+
+        self._player.play(policy, schedule, iteration=iteration, mode="sampled", on_episode=keep)
+        return pack(episodes)
+
+
+def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
+    """Packs finished episodes into a rollout, in the order of (group, member)."""
+    episodes = sorted(episodes, key=lambda episode: (episode.task.group, episode.task.member))
+    decisions = [decision for episode in episodes for decision in episode.decisions]
+    results = [decision.result for decision in decisions]
+    cameras = decisions[0].observation.images
+    observation = Observation(
+        images={
+            name: np.stack([d.observation.images[name][d.row] for d in decisions])
+            for name in cameras
+        },
+        state=np.stack([d.observation.state[d.row] for d in decisions]),
+        instruction=[d.observation.instruction[d.row] for d in decisions],
+    )
+    chunk = decisions[0].logprob.shape[0]
+    steps = torch.tensor([result.steps for result in results])
+    lengths = torch.tensor([len(episode.decisions) for episode in episodes])
+    values = [decision.value for decision in decisions if decision.value is not None]
+    return Rollout(
+        observation=observation,
+        trace=stack_traces([decision.trace for decision in decisions]),
+        logprob=torch.stack([decision.logprob for decision in decisions]),
+        valid=torch.arange(chunk) < steps.unsqueeze(1),
+        reward=torch.tensor([float(result.reward.sum()) for result in results]),
+        terminated=torch.tensor([result.terminated for result in results]),
+        truncated=torch.tensor([result.truncated for result in results]),
+        value=torch.stack(values) if values else None,
+        episode_id=torch.arange(len(episodes)).repeat_interleave(lengths),
+        group_id=torch.tensor([episode.task.group for episode in episodes]),
+        success=torch.tensor([episode.success for episode in episodes]),
+        length=torch.tensor([episode.length for episode in episodes]),
+        sim_steps=torch.tensor([episode.sim_steps for episode in episodes]),
+        inits=tuple(episode.task.init for episode in episodes),
+    )

@@ -1,0 +1,207 @@
+"""Plays scheduled episodes on an ``EnvPool`` with continuous batching.
+
+A slot that finishes takes the next episode at once. While the policy works for some
+slots, the workers step the others. Batches are padded to one fixed size, so that an
+episode's numbers do not depend, to the bit, on which others it was batched with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from torch import Tensor
+
+from pushcut.envs.pool import EnvPool, Reply
+from pushcut.errors import UserError
+from pushcut.policies.base import Mode, Policy
+from pushcut.rollout.scheduler import EpisodeTask, Schedule
+from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.types import ChunkResult, EnvSpec, Observation
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One decision: rows of the batch it was made in, and what came of it."""
+
+    observation: Observation
+    row: int
+    trace: dict[str, Tensor]
+    logprob: Tensor
+    value: Tensor | None
+    result: ChunkResult
+
+
+@dataclass
+class PlayedEpisode:
+    """A finished episode."""
+
+    task: EpisodeTask
+    decisions: list[Decision] = field(default_factory=list)
+    frames: list[np.ndarray] = field(default_factory=list)
+    """Pictures of each control step, where they were asked for."""
+
+    @property
+    def success(self) -> bool:
+        """Whether the task was solved."""
+        return bool(self.decisions) and self.decisions[-1].result.success
+
+    @property
+    def length(self) -> int:
+        """Control steps."""
+        return sum(decision.result.steps for decision in self.decisions)
+
+    @property
+    def sim_steps(self) -> int:
+        """Simulator steps."""
+        return sum(decision.result.sim_steps for decision in self.decisions)
+
+
+@dataclass(frozen=True)
+class _Act:
+    """A decision whose outcome is not known yet."""
+
+    observation: Observation
+    row: int
+    trace: dict[str, Tensor]
+    logprob: Tensor
+    value: Tensor | None
+
+    def then(self, result: ChunkResult) -> Decision:
+        return Decision(self.observation, self.row, self.trace, self.logprob, self.value, result)
+
+
+class Player:
+    """Drives all slots of a pool until a schedule is done."""
+
+    def __init__(
+        self,
+        pool: EnvPool,
+        *,
+        seed: int,
+        inference_batch: int,
+        record_size: int = 0,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
+        """``check`` is called regularly and may raise to stop (Ctrl-C)."""
+        self._pool, self._seed = pool, seed
+        self._inference_batch = inference_batch
+        self._record_size = record_size
+        self._check = check
+        self._episodes: dict[int, PlayedEpisode] = {}
+        self._acts: dict[int, _Act] = {}
+        self._ready: list[int] = []
+        self.lost = 0
+        """Episodes that were started again because their simulator was lost."""
+
+    def play(
+        self,
+        policy: Policy,
+        schedule: Schedule,
+        *,
+        iteration: int,
+        mode: Mode,
+        on_episode: Callable[[PlayedEpisode], None],
+    ) -> None:
+        """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
+
+        A slot may end early (exception): then the pool is in use and should be closed.
+        """
+        check_fits(policy, self._pool.spec)
+        policy.eval()
+        while True:
+            self._start_idle_slots(schedule)
+            if not self._episodes and schedule.done:
+                return
+            while len(self._ready) >= self._batch_threshold():
+                self._decide(policy, iteration, mode)
+            for reply in self._pool.wait(timeout_s=0.5):
+                self._handle(reply, schedule, on_episode)
+            self._check()
+
+    def _start_idle_slots(self, schedule: Schedule) -> None:
+        for slot in range(self._pool.slots):
+            if slot in self._episodes:
+                continue
+            task = schedule.next()
+            if task is None:
+                return
+            self._start(slot, task)
+
+    def _start(self, slot: int, task: EpisodeTask) -> None:
+        self._episodes[slot] = PlayedEpisode(task)
+        self._acts.pop(slot, None)
+        self._pool.reset(slot, task.init)
+
+    def _batch_threshold(self) -> int:
+        """Half of the busy slots: the workers step the other half meanwhile."""
+        return max(1, min(self._inference_batch, (len(self._episodes) + 1) // 2))
+
+    def _decide(self, policy: Policy, iteration: int, mode: Mode) -> None:
+        slots = self._ready[: self._inference_batch]
+        del self._ready[: len(slots)]
+        padding = [slots[0]] * (self._inference_batch - len(slots))
+        observation = self._pool.observation(slots + padding)
+        keys = [self._key(slot, iteration) for slot in slots + padding]
+        sample = policy.sample(observation, DecisionNoise(keys), mode)
+        actions = sample.actions.cpu().numpy()
+        trace = {name: tensor.cpu() for name, tensor in sample.trace.items()}
+        logprob = sample.logprob.cpu()
+        value = None if sample.value is None else sample.value.cpu()
+        for row, slot in enumerate(slots):
+            row_trace = {name: tensor[row] for name, tensor in trace.items()}
+            row_value = None if value is None else value[row]
+            self._acts[slot] = _Act(observation, row, row_trace, logprob[row], row_value)
+            self._pool.step(slot, actions[row], record_size=self._record_size)
+
+    def _key(self, slot: int, iteration: int) -> DecisionKey:
+        episode = self._episodes[slot]
+        task = episode.task
+        return DecisionKey(self._seed, iteration, task.group, task.member, len(episode.decisions))
+
+    def _handle(
+        self, reply: Reply, schedule: Schedule, on_episode: Callable[[PlayedEpisode], None]
+    ) -> None:
+        slot = reply.slot
+        episode = self._episodes[slot]
+        if reply.kind == "lost":
+            self.lost += 1
+            # Replies of other slots of the lost worker may already wait for a decision.
+            self._ready = [other for other in self._ready if other != slot]
+            self._start(slot, episode.task)
+            return
+        if reply.kind == "reset":
+            self._ready.append(slot)
+            return
+        assert reply.result is not None
+        episode.decisions.append(self._acts.pop(slot).then(reply.result))
+        if reply.frames is not None:
+            episode.frames.extend(reply.frames)
+        if not reply.result.done:
+            self._ready.append(slot)
+            return
+        del self._episodes[slot]
+        schedule.finished(episode.task, success=episode.success)
+        on_episode(episode)
+
+
+def check_fits(policy: Policy, spec: EnvSpec) -> None:
+    """UserError where a policy cannot see or act in an environment."""
+    for camera in policy.cameras:
+        if camera not in spec.cameras:
+            raise UserError(
+                f"the policy looks through camera {camera!r}, the environment renders "
+                f"{sorted(spec.cameras)}: choose it with --env.cameras"
+            )
+        if spec.cameras[camera] != (policy.image_size, policy.image_size):
+            raise UserError(
+                f"the policy takes {policy.image_size}-pixel images, camera {camera!r} renders "
+                f"{spec.cameras[camera]}: set --env.image-size {policy.image_size}"
+            )
+    if policy.state_size not in (0, spec.state_size) or policy.action_size != spec.action_size:
+        raise UserError(
+            f"the policy was made for state and action sizes {policy.state_size} and "
+            f"{policy.action_size}, the environment has {spec.state_size} and "
+            f"{spec.action_size}: is it a checkpoint for another robot?"
+        )

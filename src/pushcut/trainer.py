@@ -1,0 +1,197 @@
+"""The loop: one iteration is collect, select, advantages, update, log, evaluate, save."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from pushcut import checkpoint
+from pushcut.batch import Rollout
+from pushcut.checkpoint import Progress
+from pushcut.config import TrainConfig
+from pushcut.devices import choose_device, limit_threads
+from pushcut.envs.pool import EnvPool
+from pushcut.errors import Interrupted, UserError
+from pushcut.evaluator import Evaluator, EvalResult
+from pushcut.learner import Learner
+from pushcut.manifests import evaluation_inits
+from pushcut.progress import Bar, bar, say
+from pushcut.rollout.collector import Collector
+from pushcut.rollout.player import Player
+from pushcut.run import Run
+from pushcut.signals import SafeExit
+
+MAY_CHANGE_ON_RESUME = (
+    "iterations", "patience", "save_every", "keep", "trackers", "device", "threads", "out",
+    "resume", "slots", "workers", "timeout_s",
+)  # fmt: skip
+
+UPDATE_METRICS = ("loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr")
+
+
+@dataclass
+class Trainer:
+    """The parts of a training run."""
+
+    config: TrainConfig
+    collector: Collector
+    learner: Learner
+    evaluator: Evaluator
+    run: Run
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def loop(self, progress_bar: Bar) -> None:
+        """Trains from ``progress.iteration`` to ``config.iterations``."""
+        config, algorithm, policy = self.config, self.config.algorithm, self.learner.policy
+        for iteration in range(self.progress.iteration, config.iterations):
+            with self.timed("rollout"):
+                rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
+            batch = algorithm.select(rollout)  # 2. keep groups that teach
+            advantages = algorithm.advantages(batch)  # 3. credit
+            with self.timed("update"):
+                updated = self.learner.update(batch, advantages, iteration)  # 4. learn
+            self.progress = replace(self.progress, iteration=iteration + 1)
+            self.log(iteration, rollout, batch, updated)
+            if due(iteration + 1, config.evaluation.every, last=config.iterations):
+                self.evaluate(iteration + 1)
+            if due(iteration + 1, config.save_every, last=config.iterations):
+                checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=config.keep)
+            progress_bar.advance(note=f"sampled success {float(rollout.outcome.mean()):.0%}")
+            self.give_up_if_idle(rollout, batch)
+
+    def log(
+        self, iteration: int, rollout: Rollout, batch: Rollout, updated: dict[str, float]
+    ) -> None:
+        """One line of metrics.jsonl; what an iteration without update lacks is null."""
+        seconds = {f"seconds_{name}": value for name, value in self.seconds.items()}
+        self.run.log(
+            iteration,
+            rollout.summary()
+            | {"groups_kept": batch.groups}
+            | dict.fromkeys(UPDATE_METRICS)
+            | updated
+            | seconds,
+        )
+
+    def evaluate(self, iteration: int) -> EvalResult:
+        """Evaluates, writes eval/NNNNNN.json and notes the best checkpoint."""
+        mode = self.config.evaluation.mode
+        result = self.evaluator.evaluate(self.learner.policy, mode)
+        result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
+        say(f"iteration {iteration}: {mode} success {result.total}")
+        if result.total.value > self.progress.best:
+            self.progress = replace(
+                self.progress, best=result.total.value, best_iteration=iteration
+            )
+            checkpoint.save(
+                self.run.checkpoints, self.learner, self.progress, keep=self.config.keep
+            )
+        return result
+
+    def give_up_if_idle(self, rollout: Rollout, batch: Rollout) -> None:
+        """UserError when no group taught anything for ``patience`` iterations."""
+        idle = self.progress.idle + 1 if batch.episodes == 0 else 0
+        self.progress = replace(self.progress, idle=idle)
+        if idle < self.config.patience:
+            return
+        rate = float(rollout.outcome.mean())
+        reason = (
+            "every episode succeeds: there is nothing left to learn here"
+            if rate > 0.5
+            else "the policy hardly ever succeeds, and outcome reward teaches nothing then "
+            "(SimpleVLA-RL, failure modes): fine-tune on more demonstrations or for longer, "
+            "or raise --policy.temperature; `pushcut doctor --checkpoint` checks this first"
+        )
+        raise UserError(
+            f"gave up: no group of {self.config.algorithm.group_size} had both successes and "
+            f"failures for {idle} iterations (sampled success {rate:.1%}); {reason}"
+        )
+
+    @contextlib.contextmanager
+    def timed(self, name: str) -> Iterator[None]:
+        """Notes how many seconds the body took."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def train(config: TrainConfig) -> Run:
+    """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
+    limit_threads(config.threads)
+    policy = config.policy.load().to(choose_device(config.device))
+    learner = Learner(policy, config.algorithm, config.learner, seed=config.seed)
+    run, progress = open_run(config, learner)
+    with SafeExit() as stop, EnvPool(
+        config.env,
+        slots=config.rollout.slots,
+        workers=config.rollout.processes,
+        timeout_s=config.rollout.timeout_s,
+    ) as pool, bar("training", config.iterations) as progress_bar:
+        player = Player(
+            pool,
+            seed=config.seed,
+            inference_batch=config.rollout.inference_batch,
+            check=stop.check,
+        )
+        tasks = list(pool.spec.tasks)
+        trainer = Trainer(
+            config=config,
+            collector=Collector(
+                player,
+                tasks=tasks,
+                seed=config.seed,
+                group_size=config.algorithm.group_size,
+                groups=config.algorithm.groups,
+                max_groups=config.algorithm.max_groups,
+                accepts=config.algorithm.accepts,
+            ),
+            learner=learner,
+            evaluator=Evaluator(
+                player, evaluation_inits(tasks, config.evaluation.episodes_per_task)
+            ),
+            run=run,
+            progress=progress,
+        )
+        progress_bar.set(progress.iteration)
+        with saved_on_stop(trainer):
+            trainer.loop(progress_bar)
+    return run
+
+
+def open_run(config: TrainConfig, learner: Learner) -> tuple[Run, Progress]:
+    """A new run folder, or with ``resume`` the old one and its newest checkpoint."""
+    if not config.resume:
+        return Run.create(config.out, config, config.trackers), Progress(iteration=0)
+    if config.out is None or not (config.out / "config.json").exists():
+        raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
+    progress = checkpoint.load(checkpoint.latest(config.out / "checkpoints"), learner)
+    run = Run.resume(
+        config.out,
+        config,
+        config.trackers,
+        first=progress.iteration,
+        may_change=MAY_CHANGE_ON_RESUME,
+    )
+    return run, progress
+
+
+@contextlib.contextmanager
+def saved_on_stop(trainer: Trainer) -> Iterator[None]:
+    """Saves finished iterations when a signal or a user's problem ends the loop."""
+    try:
+        yield
+    except (Interrupted, UserError):
+        folder, progress = trainer.run.checkpoints, trainer.progress
+        # A full disk is the very error that is being raised: do not hide it by another.
+        with contextlib.suppress(UserError):
+            checkpoint.save(folder, trainer.learner, progress, keep=trainer.config.keep)
+            say(f"saved iteration {progress.iteration}; continue with --resume")
+        raise
+
+
+def due(iteration: int, every: int, *, last: int) -> bool:
+    """Whether something that happens every so many iterations, and at the end, is due."""
+    return every > 0 and (iteration % every == 0 or iteration == last)
