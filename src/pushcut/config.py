@@ -55,7 +55,7 @@ class CollectConfig:
     """Standard deviation of noise on the expert's actions, as a share of their range."""
     seed: int = 0
     """Seed of the action noise."""
-    storage: Literal["images", "video"] = "images"
+    storage: Literal["image", "video"] = "image"
     """Lossless PNG images inside the parquet files, or smaller H.264 video."""
     workers: int = 0
     """Simulator processes; 0 means one per core."""

@@ -59,6 +59,7 @@ def bar(label: str, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
         console=console,
         transient=True,
+        disable=not console.is_terminal,
     ) as rich:
         yield Bar(rich, label, total)
 

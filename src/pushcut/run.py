@@ -68,13 +68,13 @@ class Run:
         """File for the evaluation called ``name``."""
         return self.path / "eval" / f"{name}.json"
 
-    def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Appends one object to metrics.jsonl and tells the trackers."""
+    def log(self, iteration: int, metrics: Mapping[str, float | None]) -> None:
+        """Appends one object to metrics.jsonl and tells the trackers; None is unknown."""
         line = {"iteration": iteration, **metrics}
         with self._metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
         for tracker in self._trackers:
-            tracker(iteration, metrics)
+            tracker(iteration, {name: x for name, x in metrics.items() if x is not None})
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

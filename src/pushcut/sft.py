@@ -50,12 +50,13 @@ class FitConfig:
 
 def statistics_of(dataset: DemoDataset) -> Statistics:
     """What a policy normalises with, from a dataset's statistics."""
-    action, state = dataset.stats["action"], dataset.stats["observation.state"]
+    statistics = dataset.statistics()
+    action, state = statistics["action"], statistics["state"]
     return Statistics(
-        action_low=tuple(map(float, action["q01"])),
-        action_high=tuple(map(float, action["q99"])),
-        state_mean=tuple(map(float, state["mean"])),
-        state_std=tuple(map(float, state["std"])),
+        action_low=tuple(action.quantiles["q01"].tolist()),
+        action_high=tuple(action.quantiles["q99"].tolist()),
+        state_mean=tuple(state.mean.tolist()),
+        state_std=tuple(state.std.tolist()),
     )
 
 

@@ -24,7 +24,11 @@ def run_collect(config: CollectConfig) -> Path:
             seed=config.seed,
             workers=config.workers or os.cpu_count() or 1,
             storage=config.storage,
-            on_progress=progress.set,
+            on_progress=lambda done, total: progress.set(done, total=total),
         )
-    say(str(report))
+    for task, kept in report.episodes.items():
+        left_out = report.failed.get(task, 0)
+        note = f" (the expert failed {left_out} times; left out)" if left_out else ""
+        say(f"{task}: {kept} demonstrations{note}")
+    say(f"{report.frames} frames in {report.out}")
     return config.out

@@ -26,7 +26,7 @@ def run_sft(config: SFTConfig) -> Path:
         training, validation = dataset.split(config.fit.validation_fraction, config.seed)
     torch.manual_seed(config.seed)
     policy = TinyPolicy.for_data(
-        config.policy, statistics=statistics_of(training), instructions=dataset.instructions
+        config.policy, statistics=statistics_of(training), instructions=dataset.tasks
     ).to(choose_device(config.device))
     run = Run.create(config.out, config)
     folder = run.path / "policy"
@@ -48,11 +48,12 @@ def open_dataset(config: SFTConfig) -> DemoDataset:
         )
     dataset = DemoDataset.open(config.dataset, cameras=config.policy.cameras)
     for camera in config.policy.cameras:
-        height, width = dataset.cameras[camera]
-        if (height, width) != (config.policy.image_size,) * 2:
+        stored = dataset.info.cameras[camera]
+        if (stored.height, stored.width) != (config.policy.image_size,) * 2:
             raise UserError(
-                f"{config.dataset}: camera {camera!r} has {height}x{width} pixels, the policy "
-                f"wants {config.policy.image_size}: give --policy.image-size or collect again"
+                f"{config.dataset}: camera {camera!r} has {stored.height}x{stored.width} pixels, "
+                f"the policy takes {config.policy.image_size}: collect again at that size "
+                "(--env.image-size) or set --policy.image-size"
             )
     if config.episodes_per_task is not None:
         dataset = dataset.take(config.episodes_per_task)

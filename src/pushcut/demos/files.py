@@ -16,6 +16,9 @@ from pushcut.demos.layout import FilePlace
 from pushcut.demos.video import VideoWriter
 
 _PNG_LEVEL = 3  # measured on a MetaWorld picture: as small as level 6 and twice as fast
+_COMPRESSION = 20
+"""Roughly how much smaller H.264 is than raw pictures. An estimate, because the size of a
+file that ffmpeg still writes depends on timing, and what lies in which file must not."""
 
 
 class DataFiles:
@@ -69,7 +72,9 @@ class DataFiles:
 class VideoFiles:
     """The mp4 files of one camera."""
 
-    def __init__(self, root: Path, key: str, shape: list[int], fps: float, file_mb: float) -> None:
+    def __init__(
+        self, root: Path, key: str, shape: list[int], fps: int | float, file_mb: float
+    ) -> None:
         self._root, self._key, self._limit = root, key, file_mb * 2**20
         self._height, self._width, _ = shape
         self._fps = fps
@@ -78,10 +83,12 @@ class VideoFiles:
 
     def add(self, images: np.ndarray) -> dict[str, Any]:
         """Writes an episode and tells where it lies."""
-        if self._writer is not None and self._writer.path.stat().st_size >= self._limit:
+        writer = self._opened()
+        raw = writer.frames * self._height * self._width * 3
+        if writer.frames and raw / _COMPRESSION >= self._limit:
             self.close()
             self._place = self._place.following()
-        writer = self._opened()
+            writer = self._opened()
         start = writer.frames
         writer.add(images)
         prefix = f"videos/{self._key}/"

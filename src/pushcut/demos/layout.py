@@ -28,8 +28,8 @@ EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.par
 DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 FILES_PER_CHUNK = 1000
-DATA_FILE_MB = 100
-VIDEO_FILE_MB = 200
+DATA_FILE_MB = 100.0
+VIDEO_FILE_MB = 200.0
 
 CAMERA_PREFIX = "observation.images."
 STATE = "observation.state"
@@ -85,7 +85,7 @@ def features_of(spec: EnvSpec, storage: Storage) -> dict[str, dict[str, Any]]:
     return features
 
 
-def written_fps(hz: float) -> float:
+def written_fps(hz: float) -> int | float:
     """Frames per second as LeRobot writes them: an integer where it is one."""
     return int(hz) if float(hz).is_integer() else hz
 
@@ -94,7 +94,7 @@ def _vector(size: int, names: tuple[str, ...]) -> dict[str, Any]:
     return {"dtype": "float32", "shape": [size], "names": list(names) or None}
 
 
-def video_details(height: int, width: int, fps: float) -> dict[str, Any]:
+def video_details(height: int, width: int, fps: int | float) -> dict[str, Any]:
     """What LeRobot keeps beside a video feature about its encoding."""
     return {
         "video.height": height,

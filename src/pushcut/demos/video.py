@@ -20,7 +20,7 @@ _H264 = ["-crf", "18", "-g", "2", "-bf", "0", "-movflags", "+faststart"]
 class VideoWriter:
     """One mp4 file that frames are appended to."""
 
-    def __init__(self, path: Path, *, height: int, width: int, fps: float) -> None:
+    def __init__(self, path: Path, *, height: int, width: int, fps: int | float) -> None:
         if height % 2 or width % 2:
             raise ValueError(
                 f"video storage needs an even height and width, got {height}x{width}: "
@@ -78,7 +78,7 @@ def read_frames(
         out: An array for each span that receives its frames.
     """
     source = imageio_ffmpeg.read_frames(
-        str(path), pix_fmt="rgb24", output_params=["-fps_mode", "passthrough", "-v", "quiet"]
+        str(path), pix_fmt="rgb24", output_params=["-fps_mode", "passthrough"]
     )
     try:
         width, height = next(source)["size"]

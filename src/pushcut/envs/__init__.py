@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 
-AnyEnvConfig = MetaWorldConfig | PointMassConfig
-"""Every environment that presets and the command line know."""
+AnyEnvConfig = PointMassConfig

@@ -58,6 +58,7 @@ class Env(Protocol):
         ...
 
 
+@runtime_checkable
 class EnvConfig(Protocol):
     """A frozen dataclass that describes an environment and builds it."""
 

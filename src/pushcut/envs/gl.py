@@ -117,13 +117,20 @@ def choose_gl() -> str:
     return chosen
 
 
+def backends_here() -> tuple[str, ...]:
+    """The backends worth trying on this system, best first."""
+    native = _NATIVE.get(platform.system())
+    if native:
+        return (native,)
+    # A window system that is there may draw where the other two do not.
+    return (*BACKENDS, "glfw") if os.environ.get("DISPLAY") else BACKENDS
+
+
 def find_gl() -> list[GlProbe]:
     """Probes backends until one works: the user's alone if ``MUJOCO_GL`` is set."""
     asked = os.environ.get("MUJOCO_GL")
-    # A window system that is there may draw where the other two do not.
-    display = ("glfw",) if os.environ.get("DISPLAY") else ()
     probes: list[GlProbe] = []
-    for backend in (asked,) if asked else BACKENDS + display:
+    for backend in (asked,) if asked else backends_here():
         probes.append(probe_gl(backend))
         if probes[-1].works:
             break

@@ -15,7 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -120,7 +120,7 @@ class EnvPool:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> EnvPool:
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -128,10 +128,16 @@ class EnvPool:
 
     def close(self) -> None:
         """Ends the workers; the pool cannot be used afterwards."""
+        if self._rows_file.closed:
+            return
         self._selector.close()
+        for worker in self._workers:
+            worker.dismiss()
         for worker in self._workers:
             worker.close()
         self._workers.clear()
+        self._slots.clear()
+        self._rows.close()
         self._rows_file.close()
 
     def reset(self, slot: int, init: InitState) -> None:
@@ -276,6 +282,7 @@ class EnvPool:
         worker.kill()
         if tail := worker.output_tail():
             reason = f"{reason} (its last output: {tail})"
+        worker.close()
         if culprit == -1:
             raise UserError(f"cannot start {self._name}: its process {reason}")
         where = "while idle" if culprit is None else f"in {self._describe(culprit)}"

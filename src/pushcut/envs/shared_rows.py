@@ -46,6 +46,11 @@ class SharedRows:
         images = {name: rows[index] for name, rows in self.images.items()}
         return Observation(images=images, state=self.state[index], instruction=instruction)
 
+    def close(self) -> None:
+        """Unmaps the memory."""
+        del self.state
+        self.images.clear()
+
 
 def rows_size(spec: EnvSpec, slots: int) -> int:
     """Bytes that the rows of ``slots`` slots take."""
@@ -62,7 +67,7 @@ def rows_file(size: int) -> IO[bytes]:
         try:
             # Reserve the space now: containers often have a /dev/shm of 64 MB, and writing
             # to a mapping that has no room behind it kills the process (SIGBUS).
-            os.posix_fallocate(file.fileno(), 0, size)
+            _reserve(file.fileno(), size)
         except OSError:
             file.close()
             continue
@@ -71,3 +76,10 @@ def rows_file(size: int) -> IO[bytes]:
         f"no room for {size / 2**20:.0f} MB of observations in {SHARED_MEMORY_FOLDER} "
         f"or {tempfile.gettempdir()}; use fewer slots or smaller images"
     )
+
+
+def _reserve(fd: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(fd, 0, size)
+    else:  # macOS
+        os.ftruncate(fd, size)

@@ -47,6 +47,7 @@ class WorkerProcess:
         """Time (``time.monotonic``) by which the oldest request must be answered."""
         self._sent = 0
         self._ahead_bytes = 0
+        self._dismissed = False
         # What the simulator prints goes to an unlinked file: read when the worker dies.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
@@ -94,6 +95,8 @@ class WorkerProcess:
             code = self._process.wait(CLOSE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             return "closed its channel"
+        if code == -signal.SIGKILL:
+            return "was killed by SIGKILL (out of memory?)"
         if code < 0:
             return f"was killed by {signal.Signals(-code).name}"
         return f"exited with code {code}"
@@ -116,14 +119,19 @@ class WorkerProcess:
         lines = [line for line in lines if line and not line.startswith("Extension modules:")]
         return " | ".join(lines[-STDERR_LINES:])
 
-    def close(self) -> None:
-        """Lets an idle worker close its simulator; ends a busy one at once."""
+    def dismiss(self) -> None:
+        """Asks an idle worker to close its simulator and exit; ``close`` waits for it."""
         if not self.pending and not self._channel.closed:
-            with suppress(OSError, subprocess.TimeoutExpired):
+            with suppress(OSError):
                 self._channel.send(None)
+                self._dismissed = True
+
+    def close(self) -> None:
+        """Releases everything; a worker that was not dismissed is killed."""
+        if self._dismissed:
+            with suppress(subprocess.TimeoutExpired):
                 self._process.wait(CLOSE_TIMEOUT_S)
-        if not self._channel.closed:
-            self.kill()
+        self.kill()
         self._output.close()
 
     def rss_mb(self) -> float:

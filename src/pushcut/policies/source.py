@@ -40,5 +40,9 @@ class TokenPolicySource:
 
 
 def policy_folder(path: Path) -> Path:
-    """The policy inside ``path``: itself, or the ``policy`` folder of a run or checkpoint."""
-    return path / "policy" if (path / "policy" / "config.json").exists() else path
+    """The policy at ``path``: itself, that of a checkpoint, or of a run's newest checkpoint."""
+    checkpoints = sorted((path / "checkpoints").glob("[0-9]*"))
+    for folder in (path / "policy", *(checkpoint / "policy" for checkpoint in checkpoints[-1:])):
+        if (folder / "config.json").exists():
+            return folder
+    return path

@@ -1,0 +1,82 @@
+import math
+
+import pytest
+import torch
+
+from pushcut.algorithms.objectives import clipped_tokens, kl_k3, ppo_clip_loss, token_weights
+
+CLIP = {"clip_low": 0.2, "clip_high": 0.28}
+
+
+def loss_of(ratio: list[float], advantage: list[float]) -> tuple[float, list[float]]:
+    """Loss and gradient by log-probability, each token weighing 1."""
+    logprob = torch.tensor([math.log(r) for r in ratio], requires_grad=True)
+    ones = torch.ones(len(ratio))
+    loss = ppo_clip_loss(logprob, torch.zeros(len(ratio)), torch.tensor(advantage), ones, **CLIP)
+    (gradient,) = torch.autograd.grad(loss, logprob)
+    return loss.item(), gradient.tolist()
+
+
+def test_the_surrogate_is_the_smaller_of_the_plain_and_the_clipped_term():
+    loss, _ = loss_of([1.5, 1.5, 0.5, 0.5], [1.0, -1.0, 1.0, -1.0])
+    # min(1.5, 1.28) + min(-1.5, -1.28) + min(0.5, 0.8) + min(-0.5, -0.8)
+    assert loss == pytest.approx(-(1.28 - 1.5 + 0.5 - 0.8))
+
+
+def test_the_gradient_is_zero_exactly_where_the_clip_holds():
+    ratio = [1.5, 1.5, 0.5, 0.5, 1.27, 0.81]
+    advantage = [1.0, -1.0, 1.0, -1.0, 2.0, -2.0]
+    _, gradient = loss_of(ratio, advantage)
+    # d(-r A)/d logp = -r A where it is not clipped
+    assert gradient == pytest.approx([0.0, 1.5, -0.5, 0.0, -2.54, 1.62])
+
+
+def test_the_clipped_tokens_are_those_without_gradient():
+    ratio = torch.tensor([1.5, 1.5, 0.5, 0.5, 1.27, 0.81])
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0, 2.0, -2.0])
+    got = clipped_tokens(ratio.log(), torch.zeros(6), advantage, **CLIP)
+    assert got.tolist() == [True, False, False, True, False, False]
+
+
+def test_clip_higher_lets_an_unlikely_token_grow_further():
+    logprob, old = torch.tensor([math.log(1.25)]), torch.zeros(1)
+    one = torch.ones(1)
+    higher = ppo_clip_loss(logprob, old, one, one, clip_low=0.2, clip_high=0.28)
+    symmetric = ppo_clip_loss(logprob, old, one, one, clip_low=0.2, clip_high=0.2)
+    assert higher.item() == pytest.approx(-1.25)
+    assert symmetric.item() == pytest.approx(-1.2)
+
+
+VALID = torch.tensor([[True, True], [True, False], [True, True]])
+EPISODE = torch.tensor([7, 7, 9])  # three tokens, and two
+
+
+def test_trajectory_weights_are_a_mean_per_episode_then_over_episodes():
+    got = token_weights(VALID, EPISODE, aggregation="trajectory")
+    want = torch.tensor([[1 / 6, 1 / 6], [1 / 6, 0], [1 / 4, 1 / 4]])
+    torch.testing.assert_close(got, want)
+
+
+def test_token_weights_are_one_mean_over_all_tokens():
+    got = token_weights(VALID, EPISODE, aggregation="token")
+    torch.testing.assert_close(got, VALID / 5)
+
+
+def test_sequence_sum_weights_do_not_know_the_length():
+    got = token_weights(VALID, EPISODE, aggregation="sequence_sum")
+    torch.testing.assert_close(got, VALID / 2)
+
+
+@pytest.mark.parametrize("aggregation", ["trajectory", "token"])
+def test_means_weigh_one_in_all_also_with_action_dimensions(aggregation):
+    valid = VALID.unsqueeze(-1).expand(3, 2, 4)
+    got = token_weights(valid, EPISODE, aggregation=aggregation)
+    assert got.shape == (3, 2, 4)
+    assert got.sum().item() == pytest.approx(1)
+
+
+def test_k3_is_zero_for_equal_policies_and_right_for_a_ratio_of_two():
+    logprob = torch.tensor([0.0, 0.0])
+    reference = torch.tensor([0.0, math.log(2)])
+    # exp(log 2) - log 2 - 1 = 0.306853
+    torch.testing.assert_close(kl_k3(logprob, reference), torch.tensor([0.0, 0.3068528]))

@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pushcut.demos import collect as module
+from pushcut.demos.collect import collect
+from pushcut.demos.dataset import DemoDataset
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.pool import EnvPool, Reply
+from pushcut.errors import UserError
+from pushcut.types import Demonstration, InitState, Observation
+
+ENV = PointMassConfig(image_size=8)
+
+
+class ScriptedPool(EnvPool):
+    """Stands in for EnvPool: answers in a random order, fails and loses what it is told to."""
+
+    fails = {1, 2}
+    """Attempts (seed modulo 1000) in which the expert fails, of every task."""
+    loses = 0.0
+    """Probability that a reply says that the episode was lost."""
+    shuffle = random.Random(0)
+
+    def __init__(self, config: PointMassConfig, *, slots: int, workers: int) -> None:
+        self.slots, self.spec = slots, config.spec
+        self._waiting: list[tuple[int, InitState]] = []  # EnvPool's own __init__ starts processes
+
+    def close(self) -> None:
+        pass
+
+    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
+        assert slot not in [busy for busy, _ in self._waiting]
+        self._waiting.append((slot, init))
+
+    def wait(self, timeout_s: float | None = None) -> list[Reply]:
+        assert self._waiting
+        slot, init = self._waiting.pop(self.shuffle.randrange(len(self._waiting)))
+        if self.shuffle.random() < self.loses:
+            return [Reply(slot, "lost", reason="killed")]
+        return [Reply(slot, "demonstrate", demonstration=self._played(init))]
+
+    def _played(self, init: InitState) -> Demonstration:
+        size = 1 + init.seed % 3
+        images = {"top": np.full((size, 8, 8, 3), init.seed % 256, np.uint8)}
+        state = np.zeros((size, 2), np.float32)
+        observation = Observation(images, state, [self.spec.tasks[init.task]] * size)
+        success = init.seed % 1000 not in self.fails
+        return Demonstration(init, observation, np.zeros((size, 2), np.float32), success)
+
+
+@pytest.fixture
+def scripted(monkeypatch):
+    pool = type("Pool", (ScriptedPool,), {"shuffle": random.Random(0)})
+    monkeypatch.setattr(module, "EnvPool", pool)
+    return pool
+
+
+def _collected(out: Path, **changes) -> list[tuple[str | None, int | None]]:
+    arguments = {"episodes_per_task": 3, "noise": 0.0, "seed": 0, "workers": 2} | changes
+    collect(ENV, out=out, **arguments)
+    return [(episode.task_name, episode.seed) for episode in DemoDataset.open(out).episodes]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5, 16])
+@pytest.mark.parametrize("loses", [0.0, 0.4])
+def test_the_first_successes_in_seed_order_are_kept_for_any_workers(
+    tmp_path, scripted, workers, loses
+):
+    scripted.loses = loses
+    first = 1_000_000  # demonstration seeds begin here; attempts 1 and 2 fail
+    wanted = [first, first + 3, first + 4]
+    assert _collected(tmp_path / "set", workers=workers) == [
+        *(("reach-red", seed) for seed in wanted),
+        *(("reach-blue", seed) for seed in wanted),
+    ]
+
+
+def test_another_seed_starts_elsewhere(tmp_path, scripted):
+    scripted.fails = set()
+    assert _collected(tmp_path / "set", seed=2)[0] == ("reach-red", 1_002_000)
+
+
+def test_the_report_counts_what_was_left_out(tmp_path, scripted):
+    progress = []
+    report = collect(
+        ENV,
+        out=tmp_path / "set",
+        episodes_per_task=2,
+        noise=0.0,
+        seed=0,
+        workers=3,
+        on_progress=lambda done, total: progress.append((done, total)),
+    )
+    assert report.episodes == {"reach-red": 2, "reach-blue": 2}
+    assert report.failed == {"reach-red": 2, "reach-blue": 2}
+    assert report.frames == len(DemoDataset.open(tmp_path / "set"))
+    assert progress[0] == (0, 4)
+    assert progress[-1] == (4, 4)
+
+
+@pytest.mark.parametrize("workers", [1, 7])
+def test_an_expert_that_fails_too_often_is_given_up(tmp_path, scripted, workers):
+    scripted.fails = set(range(1, 1000))
+    with pytest.raises(UserError, match="expert of reach-(red|blue) solved 1 of 20 attempts, 2 were"):
+        _collected(tmp_path / "set", episodes_per_task=2, workers=workers)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_existing_folder_is_refused_before_anything_runs(tmp_path, scripted):
+    (tmp_path / "set").mkdir()
+    with pytest.raises(UserError, match="exists already"):
+        _collected(tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    "change", [{"episodes_per_task": 0}, {"noise": -1.0}, {"seed": -1}, {"seed": 1000}]
+)
+def test_nonsense_is_refused(tmp_path, scripted, change):
+    with pytest.raises(ValueError, match=next(iter(change))):
+        _collected(tmp_path / "set", **change)
+
+
+def test_point_mass_experts_are_collected_in_real_processes(tmp_path):
+    env = replace(ENV, max_steps=20)
+    for workers in (1, 2):
+        collect(
+            env,
+            out=tmp_path / str(workers),
+            episodes_per_task=3,
+            noise=0.1,
+            seed=0,
+            workers=workers,
+        )
+    one, two = (DemoDataset.open(tmp_path / name) for name in ("1", "2"))
+    assert one.episodes == two.episodes
+    np.testing.assert_array_equal(one.frames.action, two.frames.action)
+    np.testing.assert_array_equal(one.frames.images["top"], two.frames.images["top"])
+    assert one.tasks == ("move the point to the red goal", "move the point to the blue goal")

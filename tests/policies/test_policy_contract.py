@@ -1,0 +1,180 @@
+"""What every policy promises; add a builder to POLICIES for a new one."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pushcut.errors import UserError
+from pushcut.policies import load_policy
+from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.types import Observation
+
+STATISTICS = Statistics(
+    action_low=(-1.0, -2.0, 0.0),
+    action_high=(1.0, 2.0, 0.0),
+    state_mean=(0.5, 0.5),
+    state_std=(0.1, 0.2),
+)
+
+
+def tiny(use_state: bool = True) -> TinyPolicy:
+    torch.manual_seed(0)
+    config = TinyConfig(
+        cameras=("top",), image_size=32, width=32, depth=2, heads=2, bins=16, chunk=4,
+        use_state=use_state,
+    )  # fmt: skip
+    policy = TinyPolicy.for_data(
+        config, statistics=STATISTICS, instructions=["push the red block", "open the door"]
+    )
+    # An untrained head is nearly uniform; make the distribution worth testing.
+    torch.nn.init.normal_(policy.head.project.weight, std=0.5)
+    return policy.eval()
+
+
+POLICIES: dict[str, Callable[[], Policy]] = {
+    "tiny": tiny,
+    "tiny-without-state": lambda: tiny(use_state=False),
+}
+
+
+@pytest.fixture(params=list(POLICIES))
+def policy(request) -> Policy:
+    return POLICIES[request.param]()
+
+
+def observation(n: int, seed: int = 0) -> Observation:
+    generator = np.random.default_rng(seed)
+    return Observation(
+        images={"top": generator.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)},
+        state=generator.random((n, 2), dtype=np.float32),
+        instruction=[["push the red block", "open the door"][i % 2] for i in range(n)],
+    )
+
+
+def noise(n: int, decision: int = 0) -> DecisionNoise:
+    return DecisionNoise([DecisionKey(0, 0, i, 0, decision) for i in range(n)])
+
+
+def test_the_log_ratio_is_zero_before_the_first_update(policy):
+    obs = observation(8)
+    sample = policy.sample(obs, noise(8), "sampled")
+    assert torch.equal(policy.evaluate(obs, sample.trace).logprob, sample.logprob)
+
+
+def test_another_batch_size_moves_the_log_ratio_by_rounding_only(policy):
+    obs = observation(16)
+    sample = policy.sample(obs, noise(16), "sampled")
+    rows = np.array([3, 9, 11])
+    part = policy.evaluate(obs.select(rows), {k: v[rows] for k, v in sample.trace.items()})
+    difference = (part.logprob - sample.logprob[rows]).abs().max().item()
+    assert difference < 2e-6  # float32 rounding of matrix products of another shape
+
+
+def test_a_row_does_not_depend_on_what_it_is_batched_with(policy):
+    one, others = observation(1, seed=1), observation(8, seed=2)
+    first = Observation.concatenate([one, others.select(range(7))])
+    last = Observation.concatenate([others.select(range(7)), one])
+    key = DecisionKey(0, 0, 99, 0, 0)
+    keys = [DecisionKey(0, 0, i, 0, 0) for i in range(7)]
+    a = policy.sample(first, DecisionNoise([key, *keys]), "sampled")
+    b = policy.sample(last, DecisionNoise([*keys, key]), "sampled")
+    assert torch.equal(a.actions[0], b.actions[7])
+    assert torch.equal(a.logprob[0], b.logprob[7])
+
+
+def test_samples_follow_their_stream_and_nothing_else(policy):
+    obs = observation(8)
+    again = policy.sample(obs, noise(8), "sampled").actions
+    assert torch.equal(policy.sample(obs, noise(8), "sampled").actions, again)
+    assert not torch.equal(policy.sample(obs, noise(8, decision=1), "sampled").actions, again)
+
+
+def test_greedy_actions_do_not_depend_on_the_noise(policy):
+    obs = observation(8)
+    first = policy.sample(obs, noise(8), "greedy").actions
+    assert torch.equal(policy.sample(obs, noise(8, decision=1), "greedy").actions, first)
+
+
+def test_actions_lie_within_the_demonstrated_quantiles(policy):
+    actions = policy.sample(observation(8), noise(8), "sampled").actions
+    low, high = torch.tensor(STATISTICS.action_low), torch.tensor(STATISTICS.action_high)
+    assert bool(((actions >= low - 1e-6) & (actions <= high + 1e-6)).all())
+    assert actions.shape == (8, 4, 3)
+
+
+def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(policy):
+    obs = observation(8)
+    target = torch.rand(8, 4, 3, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    target[..., 2] = 0
+    valid = torch.ones(8, 4, dtype=torch.bool)
+    valid[:, 2:] = False
+    garbage = target.clone()
+    garbage[:, 2:] = 1
+    loss, _ = policy.bc_loss(obs, target, valid)
+    same, _ = policy.bc_loss(obs, garbage, valid)
+    assert torch.equal(loss, same)
+    optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
+    for _ in range(150):
+        loss, metrics = policy.bc_loss(obs, target, valid)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert metrics["accuracy"].item() > 0.95
+
+
+def test_a_saved_policy_acts_the_same(policy, tmp_path):
+    obs = observation(8)
+    policy.save_pretrained(tmp_path / "p")
+    loaded = load_policy(tmp_path / "p")
+    want = policy.sample(obs, noise(8), "greedy")
+    got = loaded.sample(obs, noise(8), "greedy")
+    assert torch.equal(got.actions, want.actions)
+    assert torch.equal(got.logprob, want.logprob)
+
+
+def test_the_default_tiny_policy_has_about_2_4_million_parameters():
+    policy = TinyPolicy.for_data(
+        TinyConfig(), statistics=STATISTICS, instructions=["press the button"]
+    )
+    assert 2.0e6 < sum(p.numel() for p in policy.parameters()) < 2.6e6
+
+
+@pytest.mark.parametrize("file", ["model.safetensors", "config.json", "statistics.json"])
+def test_a_truncated_file_is_named(tmp_path, file):
+    tiny().save_pretrained(tmp_path)
+    content = (tmp_path / file).read_bytes()
+    (tmp_path / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(UserError, match=file):
+        load_policy(tmp_path)
+
+
+def edit(path: Path, **fields: object) -> None:
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps(content | fields))
+
+
+def test_statistics_of_another_robot_are_refused(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    edit(tmp_path / "statistics.json", state_mean=[0.0] * 9, state_std=[1.0] * 9)
+    with pytest.raises(UserError, match=r"state and action sizes \(9, 3\)"):
+        load_policy(tmp_path)
+
+
+def test_weights_of_another_shape_are_refused(tmp_path):
+    tiny().save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["config"]["bins"] = 32
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(UserError, match=r"head.project.*config.json says"):
+        load_policy(tmp_path)
+
+
+def test_a_folder_without_a_policy_says_what_was_expected(tmp_path):
+    with pytest.raises(UserError, match=r"expected a folder with config.json"):
+        load_policy(tmp_path / "nothing")
