@@ -64,7 +64,9 @@ class VideoWriter:
         self._sink.close()
 
     def _failure(self) -> UserError:
-        return UserError(f"ffmpeg could not write {self.path}: is the disk full?")
+        return UserError(
+            f"ffmpeg could not write {self.path}: is the disk full? Choose another --out"
+        )
 
 
 def read_frames(
