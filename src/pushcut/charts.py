@@ -1,0 +1,209 @@
+"""Charts as inline SVG that follow the page's colours, light or dark."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Matplotlib knows no CSS variables: these stand for them until the SVG is written.
+_INK, _MUTED, _GRID = "#010203", "#010204", "#010205"
+_BEFORE, _AFTER, _THIRD = "#010206", "#010207", "#010208"
+_VARIABLES = {
+    _INK: "var(--ink)",
+    _MUTED: "var(--muted)",
+    _GRID: "var(--grid)",
+    _BEFORE: "var(--before)",
+    _AFTER: "var(--after)",
+    _THIRD: "var(--third)",
+}
+_LINE_COLOURS = (_AFTER, _THIRD, _BEFORE)
+
+_RC: dict[Any, Any] = {
+    "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
+    "svg.hashsalt": "pushcut",  # the same data gives the same bytes
+    "text.parse_math": False,  # a dollar in a task's name is a dollar
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.labelcolor": _MUTED,
+    "axes.edgecolor": _GRID,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.titlecolor": _INK,
+    "axes.formatter.limits": (-3, 4),
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "xtick.color": _GRID,
+    "ytick.color": _GRID,
+    "xtick.labelcolor": _MUTED,
+    "ytick.labelcolor": _MUTED,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "figure.facecolor": "none",
+    "axes.facecolor": "none",
+}
+
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A small chart: one or more metrics over the same x."""
+
+    title: str
+    """What is shown, with its unit."""
+    metrics: Mapping[str, str]
+    """Key of the metric -> its name in the legend."""
+    percent: bool = False
+    """Whether the values are fractions, to be shown as percent."""
+    whole_range: bool = False
+    """Whether the axis always runs from 0 to 100 %."""
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One success rate with its interval."""
+
+    successes: int
+    episodes: int
+    interval: tuple[float, float]
+
+    @property
+    def rate(self) -> float:
+        """Successes per episode; 0 without episodes."""
+        return self.successes / self.episodes if self.episodes else 0.0
+
+
+def line_chart(
+    panel: Panel, rows: Sequence[Mapping[str, Any]], *, x: str, wide: bool = False
+) -> str:
+    """The panel over the rows' key ``x`` as SVG; empty if no row has any of its metrics."""
+    curves = {name: points(rows, x, key) for key, name in panel.metrics.items()}
+    curves = {name: curve for name, curve in curves.items() if curve}
+    if not curves:
+        return ""
+    with _drawing(*((10.4, 3.0) if wide else (3.6, 2.3))) as (figure, axes):
+        for colour, (name, curve) in zip(itertools.cycle(_LINE_COLOURS), curves.items()):
+            few = len(curve) <= 30  # single points stay visible where there are few of them
+            axes.plot(
+                [at for at, _ in curve],
+                [100 * value if panel.percent else value for _, value in curve],
+                color=colour,
+                label=name,
+                linewidth=1.6,
+                marker="o" if few else "",
+                markersize=3,
+            )
+        _dress(axes, panel, x, legend=len(curves) > 1)
+        return _svg(figure, panel.title)
+
+
+def bar_chart(bars: Mapping[str, Mapping[str, Bar]]) -> str:
+    """Success rates with interval whiskers as SVG.
+
+    Args:
+        bars: Task -> {"before" or "after" -> rate}; empty gives an empty string.
+    """
+    if not any(bars.values()):
+        return ""
+    colours = {"before": _BEFORE, "after": _AFTER}
+    seen: set[str] = set()
+    with _drawing(10.4, 0.7 + 0.55 * len(bars)) as (figure, axes):
+        for row, stages in enumerate(bars.values()):
+            for place, stage in enumerate(name for name in colours if name in stages):
+                y = row + (0.2 * (2 * place - 1) if len(stages) > 1 else 0.0)
+                label = "_" if stage in seen else stage  # each stage once in the legend
+                _draw_bar(axes, y, stages[stage], colours[stage], label)
+                seen.add(stage)
+        axes.set_yticks(range(len(bars)), list(bars), color=_INK, fontsize=10)
+        axes.set_ylim(len(bars) - 0.45, -0.55)  # the first task on top
+        axes.set_xlim(0, 114)  # room for the numbers
+        axes.set_xticks(range(0, 101, 20), [f"{at} %" for at in range(0, 101, 20)])
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(length=0)
+        axes.spines[["left", "bottom"]].set_visible(False)
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1)
+        return _svg(figure, "success rate per task")
+
+
+def points(rows: Iterable[Mapping[str, Any]], x: str, key: str) -> list[tuple[float, float]]:
+    """(x, value) of the rows that have a finite number for ``key``; a missing x is the row's."""
+    found: list[tuple[float, float]] = []
+    for index, row in enumerate(rows):
+        at, value = _number(row.get(x, index)), _number(row.get(key))
+        if at is not None and value is not None:
+            found.append((at, value))
+    return found
+
+
+def _draw_bar(axes: Axes, y: float, bar: Bar, colour: str, label: str) -> None:
+    rate, low, high = (100 * value for value in (bar.rate, *bar.interval))
+    axes.barh(y, rate, height=0.34, color=colour, label=label)
+    whiskers = [[max(rate - low, 0)], [max(high - rate, 0)]]
+    axes.errorbar(rate, y, xerr=whiskers, fmt="none", ecolor=_INK, elinewidth=0.9, capsize=2.5)
+    text = f"{rate:.0f} %  ({bar.successes}/{bar.episodes})"
+    axes.text(max(high, rate) + 1.5, y, text, va="center", fontsize=8.5, color=_MUTED)
+
+
+def _dress(axes: Axes, panel: Panel, x: str, *, legend: bool) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    if panel.percent:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:g} %")
+    if panel.whole_range:
+        axes.set_ylim(-3, 103)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, steps=[1, 2, 5, 10]))
+    axes.margins(x=0.02)
+    axes.set_title(panel.title)
+    axes.set_xlabel(x, fontsize=8)
+    if legend:  # on the title's line, where no curve passes
+        place = {"loc": "lower right", "bbox_to_anchor": (1, 1), "borderaxespad": 0.2}
+        axes.legend(**place, ncols=3, handlelength=1, handletextpad=0.4, columnspacing=0.8)
+
+
+@contextmanager
+def _drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
+    """A figure without pyplot, which would keep it and look for a display."""
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_RC):  # read whenever something is drawn
+        figure = Figure(figsize=(width, height), layout="constrained")
+        yield figure, figure.add_subplot()
+
+
+def _svg(figure: Figure, label: str) -> str:
+    with io.StringIO() as file:
+        nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+        figure.savefig(file, format="svg", transparent=True, metadata=nothing)
+        svg = file.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for stand_in, variable in _VARIABLES.items():
+        svg = svg.replace(stand_in, variable)
+    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
+    # Several charts share a page: names must not meet.
+    prefix = f"c{next(_numbers)}-"
+    svg = re.sub(r'\bid="', f'id="{prefix}', svg)
+    svg = svg.replace('href="#', f'href="#{prefix}').replace("url(#", f"url(#{prefix}")
+    # The page sets the size; the view box keeps the proportions.
+    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
+    return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _number(value: object) -> float | None:
+    """A finite number as float; None for anything else, such as null or nan."""
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None

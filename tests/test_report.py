@@ -1,0 +1,252 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pushcut.charts import Bar, Panel, bar_chart, line_chart, points
+from pushcut.report import write_report
+from pushcut.statistics import wilson
+from pushcut.video import write_mp4
+
+VOID = {"meta", "link", "br", "img", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Collects tags, text and attributes, and checks that every tag is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str, str]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(tag, name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if not self.open or self.open[-1] != "style":
+            self.text += data + " "
+
+
+def evaluation(mode: str, **successes: int) -> dict[str, Any]:
+    total = sum(successes.values())
+    return {
+        "mode": mode,
+        "successes": total,
+        "episodes": 50 * len(successes),
+        "interval": list(wilson(total, 50 * len(successes))),
+        "per_task": {
+            task.replace("_", "-"): {
+                "successes": count,
+                "episodes": 50,
+                "interval": list(wilson(count, 50)),
+            }
+            for task, count in successes.items()
+        },
+        "seconds": 61.0,
+        "checkpoint": "runs/x/checkpoints/000040",
+        "ledger": "runs/x/eval/a.ledger.jsonl",
+    }
+
+
+def write(path: Path, **parts: Any) -> Page:
+    empty: dict[str, Any] = {
+        "title": "a run",
+        "metrics": [],
+        "sft_metrics": [],
+        "evaluations": {},
+        "videos": {},
+        "facts": {},
+    }
+    return Page(write_report(path, **(empty | parts)).read_text())
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Path]]:
+    folder = tmp_path_factory.mktemp("report")
+    frames = np.zeros((4, 32, 32, 3), np.uint8)
+    clips = {
+        stage: write_mp4(folder / f"{stage}.mp4", frames + shade, fps=5)
+        for stage, shade in (("before", np.uint8(40)), ("after", np.uint8(200)))
+    }
+    metrics = [
+        {"iteration": i, "success_rate_sampled": i / 10, "loss": 0.1, "lr": 1e-4, "entropy": 1.0}
+        for i in range(5)
+    ]
+    page = write(
+        folder / "report.html",
+        metrics=metrics,
+        sft_metrics=[{"step": 50 * i, "loss": 2.0 / (i + 1), "accuracy": 0.5} for i in range(4)],
+        evaluations={
+            "before-greedy": evaluation("greedy", button_press=20, door_close=17),
+            "after-greedy": evaluation("greedy", button_press=45, door_close=36),
+            "before-sampled": evaluation("sampled", button_press=15, door_close=15),
+            "after-sampled": evaluation("sampled", button_press=40, door_close=40),
+        },
+        videos={"button-press": clips},
+        facts={"seconds: sft": "100", "seconds: rl": "400", "seconds: total": "500", "cpu": "2"},
+    )
+    return page, clips
+
+
+def test_the_headline_has_both_rates_with_counts_intervals_and_gain(full):
+    page, _ = full
+    # greedy: 20 + 17 = 37 of 100 before, 45 + 36 = 81 of 100 after: 44 points gained.
+    # Wilson of 37/100: 28.2 % to 46.8 %; of 81/100: 72.2 % to 87.5 %.
+    for part in ("37.0 %", "37 of 100", "28.2 % to 46.8 %", "81.0 %", "72.2 % to 87.5 %"):
+        assert part in page.text
+    assert "+44.0 points" in page.text
+    # sampled: 30 of 100 before, 80 of 100 after
+    assert "+50.0 points" in page.text
+
+
+def test_each_task_shows_its_counts(full):
+    page, _ = full
+    for part in ("button-press", "40 %  (20/50)", "90 %  (45/50)", "door-close", "72 %  (36/50)"):
+        assert part in page.text
+
+
+def test_curves_are_drawn_for_the_metrics_that_are_there(full):
+    page, _ = full
+    for part in ("Success rate", "Entropy of the action tokens", "Cross entropy"):
+        assert part in page.text
+    assert "Gradient norm" not in page.text
+    # bars; success, entropy, loss, lr of RL; cross entropy and accuracy of SFT
+    assert page.tags.count("svg") == 1 + 4 + 2
+
+
+def test_videos_are_inside_and_play_by_themselves(full):
+    page, clips = full
+    sources = [value for tag, name, value in page.attributes if (tag, name) == ("video", "src")]
+    contents = [base64.b64decode(s.removeprefix("data:video/mp4;base64,")) for s in sources]
+    assert contents == [clips["before"].read_bytes(), clips["after"].read_bytes()]
+    names = {name for tag, name, _ in page.attributes if tag == "video"}
+    assert names == {"src", "controls", "loop", "muted", "autoplay", "playsinline"}
+
+
+def test_nothing_is_loaded_from_elsewhere(full):
+    page, _ = full
+    links = [v for _, name, v in page.attributes if name in ("src", "href", "xlink:href")]
+    assert links
+    assert all(link.startswith(("data:", "#")) for link in links)
+    assert "script" not in page.tags
+
+
+def test_charts_share_no_names_and_refer_only_to_names_that_exist(full, tmp_path: Path):
+    page, clips = full
+    ids = [value for _, name, value in page.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    text = clips["after"].with_name("report.html").read_text()
+    used = re.findall(r'(?:href="#|url\(#)([^")]+)', text)
+    assert used
+    assert set(used) <= set(ids)
+
+
+def test_phases_become_bars_and_other_facts_a_table(full):
+    page, _ = full
+    assert "8 min 20 s" in page.text  # 500 s in all
+    assert "6 min 40 s" in page.text  # 400 s of rl, the longest: a full bar
+    assert ("i", "style", "width:100.00%") in page.attributes
+    assert ("i", "style", "width:25.00%") in page.attributes  # sft: 100 of 400
+
+
+def test_a_page_without_anything_says_so(tmp_path: Path):
+    page = write(tmp_path / "new" / "report.html")
+    assert "No evaluation was recorded." in page.text
+    assert "svg" not in page.tags
+
+
+@pytest.mark.parametrize("name", ["before-greedy", "after-sampled"])
+def test_a_single_evaluation_makes_a_headline_without_gain(tmp_path: Path, name: str):
+    page = write(tmp_path / "r.html", evaluations={name: evaluation("x", push=25)})
+    assert "25 of 50" in page.text
+    assert not [value for _, name, value in page.attributes if "gain" in (name, *value.split())]
+
+
+def test_an_evaluation_without_interval_and_tasks_gets_its_interval(tmp_path: Path):
+    page = write(
+        tmp_path / "r.html", evaluations={"after-greedy": {"successes": 0, "episodes": 10}}
+    )
+    # Wilson of 0/10: 0 % to 27.8 %
+    assert "0.0 % to 27.8 %" in page.text
+
+
+def test_a_missing_clip_is_said_to_be_missing(tmp_path: Path):
+    page = write(tmp_path / "r.html", videos={"push": {"before": tmp_path / "gone.mp4"}})
+    assert page.text.count("no video") == 2
+    assert "video" not in page.tags
+
+
+def test_everything_is_escaped(tmp_path: Path):
+    evil = "<script>alert('x & y')</script>"
+    hostile = evaluation("greedy", push=25)
+    hostile |= {"checkpoint": evil, "per_task": {evil: hostile["per_task"]["push"]}}
+    page = write(
+        tmp_path / "r.html",
+        title=evil,
+        evaluations={"after-greedy": hostile, evil: hostile},
+        videos={evil: {}},
+        facts={evil: evil, f"seconds: {evil}": "3"},
+    )
+    assert "script" not in page.tags
+    assert page.text.count(evil) >= 7
+
+
+def test_null_nan_and_text_are_left_out_of_curves():
+    rows = [
+        {"iteration": 0, "loss": 1.0},
+        {"iteration": 1, "loss": None},
+        {"iteration": 2, "loss": float("nan")},
+        {"iteration": 3, "loss": "much"},
+        {"iteration": 4},
+        {"iteration": 5, "loss": 2},
+    ]
+    assert points(rows, "iteration", "loss") == [(0.0, 1.0), (5.0, 2.0)]
+    assert points(json.loads('[{"loss": 3}, {"loss": 4}]'), "step", "loss") == [(0, 3), (1, 4)]
+
+
+def test_a_chart_of_nothing_is_empty():
+    assert line_chart(Panel("Loss", {"loss": "loss"}), [{"step": 1}], x="step") == ""
+    assert bar_chart({}) == ""
+    assert bar_chart({"push": {}}) == ""
+
+
+def test_charts_take_their_colours_from_the_page():
+    svg = bar_chart({"push": {"before": Bar(1, 2, (0.1, 0.9)), "after": Bar(2, 2, (0.3, 1.0))}})
+    for variable in ("--before", "--after", "--ink", "--grid", "--muted"):
+        assert f"var({variable})" in svg
+    assert "#0102" not in svg
+    assert not re.search(r"#(000000|ffffff)", svg)
+
+
+def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "r.html"
+    path.write_text("old")
+
+    def full_disk(self: Path, target: Path):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        write(path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
