@@ -1,0 +1,255 @@
+"""MetaWorld: a Sawyer arm and 50 manipulation tasks (Yu et al. 2019, ``metaworld`` 3.1)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from pushcut.envs.gl import choose_gl
+from pushcut.envs.metaworld_tasks import INSTRUCTIONS, expand_tasks
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+if TYPE_CHECKING:
+    from pushcut.envs.metaworld_renderer import TaskRenderer
+    from pushcut.envs.metaworld_simulator import SimulatorState, TaskSimulator
+
+CAMERAS = (
+    "corner2",
+    "corner",
+    "corner3",
+    "corner4",
+    "topview",
+    "behindGripper",
+    "gripperPOV",
+)
+SIMULATOR_HZ = 80.0
+"""Simulator steps per second of simulated time."""
+
+
+@dataclass(frozen=True)
+class MetaWorldConfig:
+    """Describes a ``MetaWorldEnv``."""
+
+    tasks: tuple[str, ...] = (
+        "button-press-topdown-v3",
+        "coffee-button-v3",
+        "handle-press-v3",
+        "door-close-v3",
+    )
+    """Tasks or groups: easy, medium, hard, very_hard, mt10, mt50, ml45-train, ml45-test."""
+    image_size: int = 64
+    """Height and width of the pictures, pixels."""
+    cameras: tuple[str, ...] = ("corner2",)
+    """MetaWorld's cameras; corner2 hangs where the LeRobot and RLinf data have it."""
+    max_steps: int = 150
+    """Time limit, simulator steps."""
+    action_repeat: int = 1
+    """Simulator steps for which an action is held."""
+    render: Literal["cheap", "stock"] = "cheap"
+    """Cheap: no shadows, reflections, sky and multisampling, ten times as fast as stock."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
+            raise ValueError("tasks and cameras are tuples of names, got one string")
+        if not expand_tasks(self.tasks):
+            raise ValueError("tasks must name at least one task or group")
+        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
+            raise ValueError(f"cameras must be different and at least one, got {self.cameras}")
+        if unknown := sorted(set(self.cameras) - set(CAMERAS)):
+            raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
+        if not 16 <= self.image_size <= 2048:
+            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
+        if self.max_steps < 1 or self.action_repeat < 1:
+            raise ValueError(
+                "max_steps and action_repeat must be >= 1, "
+                f"got {self.max_steps} and {self.action_repeat}"
+            )
+        if self.render not in ("cheap", "stock"):
+            raise ValueError(f"render must be 'cheap' or 'stock', got {self.render!r}")
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What ``build()`` offers."""
+        return EnvSpec(
+            tasks={task: INSTRUCTIONS[task] for task in expand_tasks(self.tasks)},
+            cameras={name: (self.image_size, self.image_size) for name in self.cameras},
+            state_size=4,
+            action_size=4,
+            action_low=(-1.0,) * 4,
+            action_high=(1.0,) * 4,
+            max_steps=math.ceil(self.max_steps / self.action_repeat),
+            sim_steps_per_control=self.action_repeat,
+            control_hz=SIMULATOR_HZ / self.action_repeat,
+            state_names=("x", "y", "z", "gripper"),
+            action_names=("dx", "dy", "dz", "gripper"),
+        )
+
+    def build(self) -> MetaWorldEnv:
+        """Imports MetaWorld (0.5 s) and makes the environment; simulators come with their tasks.
+
+        Raises UserError if no off-screen OpenGL works here.
+        """
+        choose_gl()
+        return MetaWorldEnv(self)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An episode that is put aside."""
+
+    init: InitState
+    sim_steps: int
+    done: bool
+    state: SimulatorState
+
+
+class MetaWorldEnv:
+    """A Sawyer arm over a table with the objects of the task.
+
+    Action (clipped to [-1, 1], held for ``action_repeat`` simulator steps of 12.5 ms):
+    0 ``dx``, 1 ``dy``, 2 ``dz``: how far the hand's target moves in a simulator step, 1 is
+    0.01 m; 3 ``gripper``: +1 opens, -1 closes.
+    State: 0 ``x``, 1 ``y``, 2 ``z`` of the hand, metres; 3 ``gripper``: opening, 0 to 1.
+    Images: the cameras of the config, upright.
+    Initial state: objects and goal drawn from the task's own range by the seed alone, the
+    hand at rest above the table with its gripper open.
+    Reward: 1 in the control step in which MetaWorld reports success, else 0; its shaped
+    reward is not computed. Terminates at success, also in the middle of a held action;
+    truncates at the time limit.
+
+    One simulator and one renderer per task, made when first needed and kept.
+    """
+
+    def __init__(self, config: MetaWorldConfig) -> None:
+        # The first import of the simulator in this process.
+        from pushcut.envs.metaworld_renderer import OpenGL, TaskRenderer
+        from pushcut.envs.metaworld_simulator import TaskSimulator
+
+        self.spec = config.spec
+        self._config = config
+        self._make_simulator = TaskSimulator
+        self._make_renderer = TaskRenderer
+        self._make_opengl = OpenGL
+        self._opengl: OpenGL | None = None
+        self._simulators: dict[str, TaskSimulator] = {}
+        self._renderers: dict[str, TaskRenderer] = {}
+        self._init: InitState | None = None
+        self._sim_steps = 0
+        self._done = True
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
+        if init.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {init.seed}")
+        self._simulator(init.task).reset(init.seed)
+        self._init = init
+        self._sim_steps = 0
+        self._done = False
+
+    def observe(self) -> Observation:
+        """Renders the cameras and reads the state: a batch of one."""
+        init = self._episode()
+        size = self._config.image_size
+        return Observation(
+            images={name: self._picture(name, size)[None] for name in self._config.cameras},
+            state=self._simulator(init.task).proprioception()[None],
+            instruction=[self.spec.tasks[init.task]],
+        )
+
+    def step_chunk(self, actions: Float32[np.ndarray, "h 4"]) -> ChunkResult:
+        """Executes the actions until they are used up, success or the time limit."""
+        simulator = self._simulator(self._episode().task)
+        if self._done:
+            raise RuntimeError("the episode is over; call reset first")
+        if not np.isfinite(actions).all():
+            raise ValueError("actions must be finite numbers")
+        reward = np.zeros(len(actions), dtype=np.float32)
+        before = self._sim_steps
+        steps, success = 0, False
+        for action in _flip_gripper(np.clip(actions, -1, 1)):
+            limit = min(self._config.action_repeat, self._config.max_steps - self._sim_steps)
+            done_steps, success = simulator.hold(action, limit)
+            self._sim_steps += done_steps
+            steps += 1
+            if success or self._sim_steps >= self._config.max_steps:
+                break
+        if success:
+            reward[steps - 1] = 1.0
+        truncated = not success and self._sim_steps >= self._config.max_steps
+        self._done = success or truncated
+        return ChunkResult(
+            steps,
+            self._sim_steps - before,
+            reward,
+            success,
+            terminated=success,
+            truncated=truncated,
+        )
+
+    def expert_action(self) -> Float32[np.ndarray, " 4"]:
+        """MetaWorld's scripted policy for the task, which sees the simulator's state."""
+        return _flip_gripper(self._simulator(self._episode().task).expert_action())
+
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """Draws what the first camera sees, in any size."""
+        return self._picture(self._config.cameras[0], size)
+
+    def snapshot(self) -> Snapshot:
+        """The whole episode; it can be pickled, and restored any number of times."""
+        init = self._episode()
+        return Snapshot(init, self._sim_steps, self._done, self._simulator(init.task).state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot, exactly."""
+        self._simulator(snapshot.init.task).set_state(snapshot.state)
+        self._init = snapshot.init
+        self._sim_steps = snapshot.sim_steps
+        self._done = snapshot.done
+
+    def close(self) -> None:
+        """Releases simulators and renderers."""
+        for renderer in self._renderers.values():
+            renderer.free()
+        self._renderers.clear()
+        self._simulators.clear()
+        if self._opengl is not None:
+            self._opengl.free()
+            self._opengl = None
+        self._init = None
+
+    def _episode(self) -> InitState:
+        if self._init is None:
+            raise RuntimeError("no episode; call reset first")
+        return self._init
+
+    def _simulator(self, task: str) -> TaskSimulator:
+        if task not in self._simulators:
+            self._simulators[task] = self._make_simulator(task)
+        return self._simulators[task]
+
+    def _picture(self, camera: str, size: int) -> np.ndarray:
+        task = self._episode().task
+        simulator = self._simulator(task)
+        if self._opengl is None:
+            self._opengl = self._make_opengl()
+        if task not in self._renderers:
+            self._renderers[task] = self._make_renderer(
+                self._opengl,
+                simulator.model,
+                simulator.data,
+                style=self._config.render,
+                size=self._config.image_size,
+            )
+        simulator.sync()
+        return self._renderers[task].draw(camera, size)
+
+
+def _flip_gripper(actions: np.ndarray) -> np.ndarray:
+    """Between our actions and MetaWorld's: ours open the gripper at +1, MetaWorld's close it."""
+    return actions * np.array([1, 1, 1, -1], dtype=np.float32)

@@ -1,0 +1,138 @@
+"""Pictures of MetaWorld tasks: one OpenGL context, one set of meshes and textures per task.
+
+This module imports the simulator, so it is itself imported late, by ``metaworld``.
+"""
+
+# mujoco has no type stubs for its compiled part.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+import atexit
+import os
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+from jaxtyping import UInt8
+
+RenderStyle = Literal["cheap", "stock"]
+
+CORNER2_POSITION = (0.75, 0.075, 0.7)
+"""Where demonstrations for vision-language-action models have ``corner2``, metres."""
+
+UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+"""Cameras that MetaWorld mounts with their top towards the floor."""
+
+CHEAP_FLAGS = (
+    mujoco.mjtRndFlag.mjRND_SHADOW,
+    mujoco.mjtRndFlag.mjRND_REFLECTION,
+    mujoco.mjtRndFlag.mjRND_SKYBOX,
+)
+"""What the cheap style does not draw."""
+
+DECOR_GEOMS = 100
+"""Room in a scene for what is neither a geom nor a site of the model."""
+
+
+class OpenGL:
+    """An off-screen OpenGL context that several renderers share."""
+
+    def __init__(self) -> None:
+        # Software rendering is bound by one thread's vertices; its pixel threads only get in
+        # the way of the other workers. Read once, when the driver starts.
+        os.environ.setdefault("LP_NUM_THREADS", "0")
+        # Its size concerns only what draws to a window.
+        self._context: Any = mujoco.GLContext(64, 64)
+        # After mujoco's own clean-up, which runs in reverse order, freeing would fail.
+        atexit.register(self.free)
+
+    def make_current(self) -> None:
+        """Directs OpenGL calls here (4 µs): somebody else may have drawn in between."""
+        if self._context is None:
+            raise RuntimeError("the environment is closed")
+        self._context.make_current()
+
+    def free(self) -> None:
+        """Releases the context."""
+        atexit.unregister(self.free)
+        if self._context is not None:
+            self._context.free()
+            self._context = None
+
+
+class TaskRenderer:
+    """Draws one simulator."""
+
+    def __init__(
+        self,
+        opengl: OpenGL,
+        model: mujoco.MjModel,
+        data: mujoco.MjData,
+        *,
+        style: RenderStyle,
+        size: int,
+    ) -> None:
+        """Uploads the model.
+
+        Args:
+            opengl: Where to draw.
+            model: Its quality settings are changed for the cheap style.
+            data: What is drawn.
+            style: ``stock`` is what ``gymnasium`` draws of MetaWorld.
+            size: Height and width of most pictures, pixels.
+        """
+        self._opengl = opengl
+        self._model, self._data = model, data
+        model.camera("corner2").pos = CORNER2_POSITION
+        opengl.make_current()
+        if style == "cheap":
+            # Multisampling and shadow maps cost most of a frame; both are fixed from here on.
+            model.vis.quality.offsamples = 0
+            model.vis.quality.shadowsize = 1
+            model.vis.global_.offwidth = model.vis.global_.offheight = size
+        self._buffer = (model.vis.global_.offwidth, model.vis.global_.offheight)
+        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + DECOR_GEOMS)
+        if style == "cheap":
+            for flag in CHEAP_FLAGS:
+                self._scene.flags[flag] = 0
+        self._option = mujoco.MjvOption()
+        self._camera = mujoco.MjvCamera()
+        self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
+
+    def draw(self, camera: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """Draws what ``camera`` sees, upright; the state must be in step (``sync``)."""
+        self._opengl.make_current()
+        # Also what another task's renderer last drew to.
+        mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
+        self._grow_buffer(size)
+        self._camera.fixedcamid = self._model.camera(camera).id
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._option,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+        corner = mujoco.MjrRect(0, 0, size, size)
+        picture = np.empty((size, size, 3), dtype=np.uint8)
+        mujoco.mjr_render(corner, self._scene, self._context)
+        mujoco.mjr_readPixels(picture, None, corner, self._context)
+        # OpenGL's row 0 is the bottom; a camera that hangs upside down needs half a turn.
+        upright = picture[:, ::-1] if camera in UPSIDE_DOWN else picture[::-1]
+        return np.ascontiguousarray(upright)
+
+    def free(self) -> None:
+        """Releases meshes, textures and buffers."""
+        self._opengl.make_current()
+        self._context.free()
+
+    def _grow_buffer(self, size: int) -> None:
+        """Makes room for a larger picture; smaller ones are drawn into its corner, unchanged."""
+        if size > min(self._buffer):
+            width, height = (max(size, side) for side in self._buffer)
+            mujoco.mjr_resizeOffscreen(width, height, self._context)
+            self._buffer = (width, height)
