@@ -18,7 +18,7 @@ suitable() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <
 find_python() {
     if [[ -n ${PYTHON:-} ]]; then
         suitable "$PYTHON" || die "PYTHON=$PYTHON is not a Python 3.11, 3.12 or 3.13" \
-            "($("$PYTHON" --version 2>&1 || true))"
+            "($("$PYTHON" --version 2>&1 | head -n 1))"
         echo "$PYTHON"
         return
     fi
@@ -36,7 +36,7 @@ make_venv() {
     local base
     base=$(find_python)
     say "making $venv with $("$base" --version 2>&1)"
-    if "$base" -c 'import ensurepip, venv' >/dev/null 2>&1; then
+    if "$base" -c 'import venv; from ensurepip import bootstrap' >/dev/null 2>&1; then
         "$base" -m venv "$venv" || die "cannot make a virtual environment in $venv"
         return
     fi

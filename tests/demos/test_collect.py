@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import random
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import pytest
 from pushcut.demos import collect as module
 from pushcut.demos.collect import collect
 from pushcut.demos.dataset import DemoDataset
+from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool import EnvPool, Reply
 from pushcut.errors import UserError
@@ -107,7 +110,9 @@ def test_the_report_counts_what_was_left_out(tmp_path, scripted):
 @pytest.mark.parametrize("workers", [1, 7])
 def test_an_expert_that_fails_too_often_is_given_up(tmp_path, scripted, workers):
     scripted.fails = set(range(1, 1000))
-    with pytest.raises(UserError, match="expert of reach-(red|blue) solved 1 of 20 attempts, 2 were"):
+    with pytest.raises(
+        UserError, match="expert of reach-(red|blue) solved 1 of 20 attempts, 2 were"
+    ):
         _collected(tmp_path / "set", episodes_per_task=2, workers=workers)
     assert list(tmp_path.iterdir()) == []
 
@@ -142,3 +147,40 @@ def test_point_mass_experts_are_collected_in_real_processes(tmp_path):
     np.testing.assert_array_equal(one.frames.action, two.frames.action)
     np.testing.assert_array_equal(one.frames.images["top"], two.frames.images["top"])
     assert one.tasks == ("move the point to the red goal", "move the point to the blue goal")
+
+
+def test_a_killed_worker_changes_nothing_but_the_time(tmp_path, monkeypatch):
+    pools = []
+
+    class Watched(EnvPool):
+        def __init__(self, config: PointMassConfig, *, slots: int, workers: int) -> None:
+            super().__init__(config, slots=slots, workers=workers)
+            pools.append(self)
+
+    def kill_once(done: int, total: int) -> None:
+        if done and not pools[0].restarts:
+            os.kill(pools[0].worker_pids()[0], signal.SIGKILL)
+
+    common = {"episodes_per_task": 10, "noise": 0.1, "seed": 0, "workers": 2}
+    collect(ENV, out=tmp_path / "calm", **common)
+    monkeypatch.setattr(module, "EnvPool", Watched)
+    collect(ENV, out=tmp_path / "killed", on_progress=kill_once, **common)
+    assert pools[0].restarts >= 1
+    calm, killed = (DemoDataset.open(tmp_path / name) for name in ("calm", "killed"))
+    assert calm.episodes == killed.episodes
+    np.testing.assert_array_equal(calm.frames.action, killed.frames.action)
+    np.testing.assert_array_equal(calm.frames.images["top"], killed.frames.images["top"])
+
+
+@pytest.mark.sim
+def test_metaworld_experts_are_collected_with_their_instructions(tmp_path):
+    env = MetaWorldConfig(tasks=("button-press-topdown-v3",), action_repeat=2)
+    report = collect(env, out=tmp_path / "set", episodes_per_task=2, noise=0.0, seed=0, workers=1)
+    dataset = DemoDataset.open(tmp_path / "set", cameras=["corner2"])
+    observation, action, valid = dataset.batch([0, len(dataset) - 1], horizon=5)
+    assert report.frames == len(dataset)
+    assert observation.instruction == [env.spec.tasks["button-press-topdown-v3"]] * 2
+    assert observation.images["corner2"].shape == (2, 64, 64, 3)
+    assert action.shape == (2, 5, 4)
+    assert np.abs(action).max() <= 1
+    assert valid.sum(axis=1).tolist() == [5, 1]

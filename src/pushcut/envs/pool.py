@@ -298,11 +298,11 @@ class EnvPool:
             del self._slots[slot]
         self.restarts += 1
         logger.warning(
-            "replacing environment worker %d (pid %d), which, %s, %s; %d episodes start again",
+            "environment worker %d (pid %d) %s %s; replacing it, %d episodes start again",
             index,
             worker.pid,
-            where,
             reason,
+            where,
             len(lost),
         )
         self._workers[index] = self._start_worker(index)

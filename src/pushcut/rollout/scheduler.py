@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from pushcut.types import InitState
 
@@ -19,6 +19,7 @@ class EpisodeTask:
     member: int
 
 
+@runtime_checkable
 class Schedule(Protocol):
     """Hands out episodes and learns how they ended."""
 

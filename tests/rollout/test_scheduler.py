@@ -1,0 +1,100 @@
+from collections import deque
+
+import numpy as np
+
+from pushcut.manifests import (
+    DEMONSTRATION_SEEDS,
+    EVALUATION_SEEDS,
+    demo_inits,
+    evaluation_inits,
+    train_init,
+)
+from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule
+from pushcut.types import InitState
+
+
+def groups_schedule(mixed: list[bool], *, groups: int, max_groups: int) -> GroupSchedule:
+    """Groups of two whose outcomes are one success and one failure where ``mixed``."""
+    return GroupSchedule(
+        lambda group: InitState("task", group),
+        group_size=2,
+        groups=groups,
+        max_groups=max_groups,
+        accepts=lambda successes: successes == 1,
+    )
+
+
+def play(schedule: GroupSchedule, mixed: list[bool], *, slots: int, seed: int) -> list[int]:
+    """Plays with so many slots, finishing episodes in random order; the groups played."""
+    generator = np.random.default_rng(seed)
+    running: deque[EpisodeTask] = deque()
+    played = set()
+    while not schedule.done or running:
+        while len(running) < slots and (task := schedule.next()) is not None:
+            running.append(task)
+        running.rotate(int(generator.integers(len(running))))
+        task = running.popleft()
+        played.add(task.group)
+        success = mixed[task.group] and task.member == 0
+        schedule.finished(task, success=success)
+    return sorted(played)
+
+
+def test_sampling_goes_on_until_enough_groups_are_mixed():
+    mixed = [False, True, False, False, True, True, True]
+    schedule = groups_schedule(mixed, groups=2, max_groups=7)
+    # groups 0 ... 4 are the shortest prefix with two mixed ones
+    assert play(schedule, mixed, slots=1, seed=0) == [0, 1, 2, 3, 4]
+
+
+def test_which_groups_are_played_depends_neither_on_slots_nor_on_timing():
+    generator = np.random.default_rng(0)
+    for seed in range(50):
+        mixed = (generator.random(40) < 0.4).tolist()
+        want = None
+        for slots in (1, 3, 8, 64):
+            schedule = groups_schedule(mixed, groups=4, max_groups=40)
+            got = play(schedule, mixed, slots=slots, seed=seed)
+            want = want or got
+            assert got == want == list(range(len(want)))
+        assert sum(mixed[: len(want)]) == min(4, sum(mixed))
+
+
+def test_sampling_stops_at_the_limit():
+    mixed = [False] * 5
+    schedule = groups_schedule(mixed, groups=2, max_groups=5)
+    assert play(schedule, mixed, slots=4, seed=0) == [0, 1, 2, 3, 4]
+    assert schedule.rejected == 5
+
+
+def test_a_list_hands_out_each_initial_state_once():
+    inits = [InitState("a", 0), InitState("b", 0), InitState("a", 1)]
+    schedule = ListSchedule(inits)
+    got = [schedule.next() for _ in range(3)]
+    assert [task.init for task in got if task] == inits
+    assert [task.group for task in got if task] == [0, 1, 2]
+    assert schedule.done
+    assert schedule.next() is None
+
+
+def test_training_evaluation_and_demonstration_states_are_disjoint():
+    tasks = ["a", "b"]
+    evaluation = {init.seed for init in evaluation_inits(tasks, 1000)}
+    demonstrations = {init.seed for init in demo_inits("a", 0, 1000)}
+    training = {
+        train_init(tasks, seed=s, iteration=i, group=g).seed
+        for s in range(3)
+        for i in range(20)
+        for g in range(20)
+    }
+    assert evaluation <= set(EVALUATION_SEEDS)
+    assert demonstrations <= set(DEMONSTRATION_SEEDS)
+    assert not evaluation & demonstrations
+    assert min(training) > max(DEMONSTRATION_SEEDS)
+    assert len(training) == 3 * 20 * 20
+
+
+def test_training_groups_take_the_tasks_in_turn():
+    tasks = ["a", "b", "c"]
+    got = [train_init(tasks, seed=0, iteration=1, group=g).task for g in range(6)]
+    assert got == ["b", "c", "a", "b", "c", "a"]
