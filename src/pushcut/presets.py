@@ -98,7 +98,9 @@ METAWORLD_GRPO = replace(
     QUICKSTART,
     summary="the quickstart's setting with full evaluation, as a start for your own tasks",
     train=replace(
-        QUICKSTART.train, iterations=100, evaluation=EvaluationConfig(episodes_per_task=25, every=10)
+        QUICKSTART.train,
+        iterations=100,
+        evaluation=EvaluationConfig(episodes_per_task=25, every=10),
     ),
 )
 

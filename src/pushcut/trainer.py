@@ -124,12 +124,16 @@ def train(config: TrainConfig) -> Run:
     policy = config.policy.load().to(choose_device(config.device))
     learner = Learner(policy, config.algorithm, config.learner, seed=config.seed)
     run, progress = open_run(config, learner)
-    with SafeExit() as stop, EnvPool(
-        config.env,
-        slots=config.rollout.slots,
-        workers=config.rollout.processes,
-        timeout_s=config.rollout.timeout_s,
-    ) as pool, bar("training", config.iterations) as progress_bar:
+    with (
+        SafeExit() as stop,
+        EnvPool(
+            config.env,
+            slots=config.rollout.slots,
+            workers=config.rollout.processes,
+            timeout_s=config.rollout.timeout_s,
+        ) as pool,
+        bar("training", config.iterations) as progress_bar,
+    ):
         player = Player(
             pool,
             seed=config.seed,

@@ -124,4 +124,3 @@ class Demonstration:
     """Actions in the environment's units."""
     success: bool
     """Whether the expert solved the task within the time limit."""
-

@@ -72,9 +72,7 @@ def column(*values: float) -> torch.Tensor:
 
 def test_gae_does_not_bootstrap_past_termination():
     done = column(0, 1).bool()
-    got = gae(
-        column(0, 1), column(0.5, 0.5), column(0.5, 9.0), done, done, gamma=0.9, lam=0.5
-    )
+    got = gae(column(0, 1), column(0.5, 0.5), column(0.5, 9.0), done, done, gamma=0.9, lam=0.5)
     # t=1: 1 - 0.5 = 0.5;  t=0: 0.9*0.5 - 0.5 + 0.45*0.5 = 0.175
     torch.testing.assert_close(got, column(0.175, 0.5))
 

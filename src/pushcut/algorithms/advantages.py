@@ -39,9 +39,7 @@ def group_relative(
     return torch.where(size == 1, reward, advantage)
 
 
-def leave_one_out(
-    reward: Float[Tensor, " e"], group_id: Int[Tensor, " e"]
-) -> Float[Tensor, " e"]:
+def leave_one_out(reward: Float[Tensor, " e"], group_id: Int[Tensor, " e"]) -> Float[Tensor, " e"]:
     """RLOO: R minus the mean of the other members (Ahmadian et al. 2024).
 
     A group of one keeps its reward (there is no one to compare with).

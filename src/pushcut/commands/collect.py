@@ -9,13 +9,20 @@ from pushcut.config import CollectConfig
 from pushcut.demos.collect import collect
 from pushcut.errors import UserError
 from pushcut.progress import bar, say
+from pushcut.signals import SafeExit
 
 
 def run_collect(config: CollectConfig) -> Path:
     """Collects, says what was kept and left out, returns the dataset's folder."""
     if config.out is None:
         raise UserError("where should the demonstrations go? give --out data/NAME")
-    with bar("demonstrations", config.episodes_per_task * len(config.env.spec.tasks)) as progress:
+    wanted = config.episodes_per_task * len(config.env.spec.tasks)
+    with SafeExit() as stop, bar("demonstrations", wanted) as progress:
+
+        def on_progress(done: int, total: int) -> None:
+            progress.set(done, total=total)
+            stop.check()
+
         report = collect(
             config.env,
             out=config.out,
@@ -24,7 +31,7 @@ def run_collect(config: CollectConfig) -> Path:
             seed=config.seed,
             workers=config.workers or os.cpu_count() or 1,
             storage=config.storage,
-            on_progress=lambda done, total: progress.set(done, total=total),
+            on_progress=on_progress,
         )
     for task, kept in report.episodes.items():
         left_out = report.failed.get(task, 0)

@@ -28,6 +28,19 @@ VIDEO_SIZE = 224
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """Evaluates, prints a table per task, writes the JSON and returns its content."""
+    result = play_manifest(config)
+    print_result(result)
+    return result.save(
+        config.out or Path("eval") / f"{config.mode}.json",
+        checkpoint=str(config.policy.path),
+        first_seed=config.first,
+        temperature=config.policy.temperature if config.mode == "sampled" else None,
+        command=sys.argv,
+    )
+
+
+def play_manifest(config: EvalConfig) -> EvalResult:
+    """Plays the evaluation that the config describes, with a progress bar."""
     policy = config.policy.load().to(choose_device(config.device))
     manifest = evaluation_inits(
         list(config.env.spec.tasks), config.episodes_per_task, first=config.first
@@ -40,15 +53,7 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
             check=stop.check,
         )
         evaluator = Evaluator(player, manifest, on_episode=lambda episode: shown.advance())
-        result = evaluator.evaluate(policy, config.mode)
-    print_result(result)
-    return result.save(
-        config.out or Path("eval") / f"{config.mode}.json",
-        checkpoint=str(config.policy.path),
-        first_seed=config.first,
-        temperature=config.policy.temperature if config.mode == "sampled" else None,
-        command=sys.argv,
-    )
+        return evaluator.evaluate(policy, config.mode)
 
 
 def record_videos(config: EvalConfig, folder: Path, name: str) -> dict[str, Path]:

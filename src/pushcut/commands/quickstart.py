@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,12 +13,12 @@ from typing import Any
 from pushcut.checkpoint import latest
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import record_videos, run_eval
+from pushcut.commands.report import quickstart_report
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, QuickstartConfig
 from pushcut.errors import UserError
 from pushcut.progress import say
-from pushcut.report import write_report
-from pushcut.run import provenance, read_metrics
+from pushcut.run import provenance
 from pushcut.trainer import train
 
 
@@ -96,7 +95,7 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     recipe.evaluate("after", after)
     summary = summarise(recipe, {"before": before, "after": after})
     videos = recipe.videos({"before": before, "after": after})
-    report = report_of(recipe, summary, videos)
+    report = quickstart_report(out, summary, videos)
     announce(summary, report)
     return summary
 
@@ -127,32 +126,6 @@ def summarise(recipe: Recipe, checkpoints: dict[str, Path]) -> dict[str, Any]:
     }
     _write_json(recipe.out / "summary.json", summary)
     return summary
-
-
-def report_of(
-    recipe: Recipe, summary: dict[str, Any], videos: dict[str, dict[str, Path]]
-) -> Path:
-    """Writes report.html."""
-    evaluations = {
-        f"{stage}-{mode}": summary[f"{stage}{suffix}"]
-        for stage in ("before", "after")
-        for mode, suffix in (("greedy", ""), ("sampled", "_sampled"))
-    }
-    facts = {f"seconds: {name}": f"{value:.0f}" for name, value in summary["seconds"].items()}
-    facts |= {
-        "command": " ".join(summary["command"]),
-        "commit": str(summary["commit"]),
-        "machine": f"{platform.platform()}, {summary['cores']} cores",
-    }
-    return write_report(
-        recipe.out / "report.html",
-        title="pushcut quickstart",
-        metrics=read_metrics(recipe.out / "rl" / "metrics.jsonl"),
-        sft_metrics=read_metrics(recipe.out / "sft" / "metrics.jsonl"),
-        evaluations=evaluations,
-        videos=videos,
-        facts=facts,
-    )
 
 
 def announce(summary: dict[str, Any], report: Path) -> None:

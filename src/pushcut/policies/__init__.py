@@ -29,7 +29,9 @@ def _load_tiny(path: Path, description: dict) -> TinyPolicy:
         config = TinyConfig(**_tuples(description["config"]))
         shape = TinyShape(**_tuples(description["shape"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / 'config.json'} does not describe a tiny policy: {error}") from None
+        raise UserError(
+            f"{path / 'config.json'} does not describe a tiny policy: {error}"
+        ) from None
     sizes = (len(statistics.state_mean), len(statistics.action_low))
     if sizes != (shape.state_size, shape.action_size):
         raise UserError(

@@ -1,0 +1,39 @@
+"""Fixtures shared by tests of whole commands: a policy fine-tuned on the point mass."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from pushcut.commands.collect import run_collect
+from pushcut.commands.sft import run_sft
+from pushcut.presets import PRESETS, Preset
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread():
+    """Equality to the bit is promised for one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def smoke() -> Preset:
+    return PRESETS["smoke"]
+
+
+@pytest.fixture(scope="session")
+def demonstrations(tmp_path_factory, smoke) -> Path:
+    out = tmp_path_factory.mktemp("data") / "demonstrations"
+    return run_collect(replace(smoke.collect, out=out))
+
+
+@pytest.fixture(scope="session")
+def finetuned(tmp_path_factory, smoke, demonstrations) -> Path:
+    """Folder of a policy that sometimes reaches the goal."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run") / "sft"
+    return run_sft(replace(smoke.sft, dataset=demonstrations, out=out))

@@ -1,0 +1,198 @@
+"""Training runs on the point mass: exact resume, replaced workers, clean stops."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pushcut import checkpoint, trainer
+from pushcut.config import TrainConfig
+from pushcut.errors import Interrupted, UserError
+from pushcut.policies.source import TokenPolicySource
+from pushcut.rollout.collector import Collector
+from pushcut.run import read_metrics
+
+TIMES = {"seconds_rollout", "seconds_update", "eval_greedy_seconds"}
+
+
+@pytest.fixture
+def config(smoke, finetuned, tmp_path) -> TrainConfig:
+    """Two small groups per iteration, for speed."""
+    return replace(
+        smoke.train,
+        policy=TokenPolicySource(path=finetuned),
+        algorithm=replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4),
+        rollout=replace(smoke.train.rollout, slots=8, workers=1),
+        iterations=4,
+        patience=10,
+        save_every=1,
+        trackers=(),
+        out=tmp_path / "run",
+    )
+
+
+def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
+    return load_file(run / "checkpoints" / f"{iteration:06d}" / "policy" / "model.safetensors")
+
+
+def metrics(run: Path) -> list[dict]:
+    lines = read_metrics(run / "metrics.jsonl")
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+def check_same_run(a: Path, b: Path) -> None:
+    assert metrics(a) == metrics(b)
+    left, right = weights(a), weights(b)
+    assert left.keys() == right.keys()
+    assert all(torch.equal(left[name], right[name]) for name in left)
+
+
+def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_path):
+    trainer.train(config)
+    parts = replace(config, out=tmp_path / "parts")
+    trainer.train(replace(parts, iterations=2))
+    trainer.train(replace(parts, resume=True))
+    check_same_run(config.out, parts.out)
+    assert len(metrics(config.out)) == 4
+
+
+def test_the_run_depends_neither_on_slots_nor_on_workers(config, tmp_path):
+    trainer.train(config)
+    other = replace(
+        config,
+        out=tmp_path / "other",
+        rollout=replace(config.rollout, slots=3, workers=2),
+    )
+    trainer.train(other)
+    check_same_run(config.out, other.out)
+
+
+def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeypatch):
+    trainer.train(config)
+    killed = []
+    original = Collector.collect
+
+    def collect_and_kill(self, policy, iteration):
+        pool = self._player._pool
+        play = self._player._decide
+
+        def decide_then_kill(*arguments):
+            play(*arguments)
+            if iteration == 1 and not killed:
+                killed.append(pool.worker_pids()[0])
+                os.kill(killed[0], signal.SIGKILL)
+
+        monkeypatch.setattr(self._player, "_decide", decide_then_kill)
+        return original(self, policy, iteration)
+
+    monkeypatch.setattr(Collector, "collect", collect_and_kill)
+    shot = replace(config, out=tmp_path / "shot")
+    trainer.train(shot)
+    assert killed
+    check_same_run(config.out, shot.out)
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_happened(
+    config, tmp_path, monkeypatch, number, exit_code
+):
+    trainer.train(config)
+    stopped = replace(config, out=tmp_path / "stopped")
+    original = Collector.collect
+
+    def collect_and_signal(self, policy, iteration):
+        if iteration == 2:
+            os.kill(os.getpid(), number)
+        return original(self, policy, iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collector, "collect", collect_and_signal)
+        with pytest.raises(Interrupted) as stop:
+            trainer.train(stopped)
+    assert stop.value.exit_code == exit_code
+    trainer.train(replace(stopped, resume=True))
+    check_same_run(config.out, stopped.out)
+
+
+def test_an_existing_run_folder_is_not_overwritten(config):
+    config.out.mkdir()
+    (config.out / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match=r"exists; continue it with --resume"):
+        trainer.train(config)
+    assert (config.out / "thesis.txt").read_text() == "precious"
+
+
+def test_resuming_with_other_settings_names_the_first_that_differs(config):
+    trainer.train(replace(config, iterations=1))
+    changed = replace(config, resume=True, learner=replace(config.learner, lr=0.5))
+    with pytest.raises(UserError, match=r"started with lr=0.0003, the command says 0.5"):
+        trainer.train(changed)
+
+
+def test_a_damaged_checkpoint_is_named(config):
+    trainer.train(replace(config, iterations=1))
+    file = config.out / "checkpoints" / "000001" / "optimizer.pt"
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"checkpoint .*000001 is damaged"):
+        trainer.train(replace(config, resume=True))
+
+
+def test_a_full_disk_leaves_earlier_checkpoints_alone(config, monkeypatch):
+    trainer.train(replace(config, iterations=1))
+    before = weights(config.out, 1)
+
+    def no_space(*arguments, **keywords):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.torch, "save", no_space)
+    with pytest.raises(UserError, match=r"No space left on device.*earlier checkpoints"):
+        trainer.train(replace(config, resume=True))
+    folder = config.out / "checkpoints"
+    assert [path.name for path in folder.iterdir()] == ["000001"]
+    after = weights(config.out, 1)
+    assert all(torch.equal(before[name], after[name]) for name in before)
+
+
+def test_the_newest_checkpoints_and_the_best_are_kept(config):
+    evaluation = replace(config.evaluation, every=1, episodes_per_task=5)
+    trainer.train(replace(config, evaluation=evaluation, keep=1))
+    kept = sorted(path.name for path in (config.out / "checkpoints").iterdir())
+    progress = json.loads((config.out / "checkpoints" / "000004" / "progress.json").read_text())
+    assert kept == sorted({"000004", f"{progress['best_iteration']:06d}"})
+
+
+def test_training_gives_up_when_no_group_is_mixed_and_says_why(config):
+    impossible = replace(config.env, max_steps=1)
+    with pytest.raises(UserError, match=r"no group of 4 .* for 2 iterations.*failure modes"):
+        trainer.train(replace(config, env=impossible, patience=2))
+    lines = read_metrics(config.out / "metrics.jsonl")
+    assert [line["groups_kept"] for line in lines] == [0, 0]
+    assert [line["loss"] for line in lines] == [None, None]
+
+
+def test_every_iteration_logs_what_was_sampled_and_what_was_learned(config):
+    trainer.train(replace(config, iterations=1))
+    (line,) = read_metrics(config.out / "metrics.jsonl")
+    wanted = (
+        "iteration success_rate_sampled groups_sampled groups_kept episodes env_steps decisions "
+        "episode_length loss clip_fraction approx_kl entropy grad_norm lr seconds_rollout "
+        "seconds_update"
+    )
+    assert set(wanted.split()) <= line.keys()
+    assert line["episodes"] == 4 * line["groups_sampled"]
+
+
+def test_a_policy_without_path_says_how_to_make_one(config):
+    with pytest.raises(UserError, match="give --policy.path"):
+        trainer.train(replace(config, policy=TokenPolicySource()))
+
+
+def test_a_policy_that_looks_through_another_camera_is_refused(config):
+    bigger = replace(config.env, image_size=48)
+    with pytest.raises(UserError, match=r"--env.image-size 32"):
+        trainer.train(replace(config, env=bigger))
