@@ -47,6 +47,10 @@ def stock_physics(env: Any) -> np.ndarray:
     return physics
 
 
+def legacy_state() -> Any:
+    return np.random.get_state(legacy=False)["state"]["key"].copy()  # pyright: ignore
+
+
 def noisy_expert(env: MetaWorldEnv, rng: np.random.Generator) -> np.ndarray:
     noise = rng.normal(0, 0.3, 4)
     return np.clip(env.expert_action() + noise, -1, 1).astype(np.float32)
@@ -79,7 +83,8 @@ def test_a_reset_is_the_stock_reset_whatever_was_played_before(task: str):
     np.testing.assert_array_equal(start.state.physics, stock_physics(stock))
     np.testing.assert_array_equal(start.state.body_pos, stock.model.body_pos)
     np.testing.assert_array_equal(start.state.site_pos, stock.model.site_pos)
-    env.close(), other.close()
+    env.close()
+    other.close()
 
 
 @pytest.mark.parametrize("task", EVERY_TASK)
@@ -140,7 +145,8 @@ def test_episodes_that_take_turns_are_those_played_alone(task: str):
             turns.restore(parked[index])
             assert_same_play(play(turns, chunks[index][turn]), trail[turn])
             parked[index] = turns.snapshot()
-    env.close(), turns.close()
+    env.close()
+    turns.close()
 
 
 Play = tuple[ChunkResult, np.ndarray, np.ndarray, Snapshot]
@@ -170,7 +176,8 @@ def test_a_snapshot_survives_pickling_and_a_new_environment():
     other = make("bin-picking-v3")
     other.restore(snapshot)
     assert_same_play(play(other, np.full((5, 4), -0.5, np.float32)), after)
-    env.close(), other.close()
+    env.close()
+    other.close()
 
 
 def test_placement_depends_on_the_seed_and_on_nothing_else():
@@ -178,9 +185,9 @@ def test_placement_depends_on_the_seed_and_on_nothing_else():
     starts = []
     for seed, legacy_seed in ((0, 1), (0, 2), (1, 1)):
         np.random.seed(legacy_seed)
-        before = np.random.get_state()[1].copy()
+        before = legacy_state()
         env.reset(InitState("push-v3", seed))
-        np.testing.assert_array_equal(np.random.get_state()[1], before)
+        np.testing.assert_array_equal(legacy_state(), before)
         starts.append(env.snapshot().state.physics)
     np.testing.assert_array_equal(starts[0], starts[1])
     assert (starts[0] != starts[2]).any()
@@ -265,6 +272,19 @@ def test_only_looking_renders(monkeypatch: pytest.MonkeyPatch):
     env.close()
 
 
+def test_the_first_look_sees_what_later_ones_see():
+    pictures = []
+    for looks in (False, True):
+        env = make("reach-v3")
+        env.reset(InitState("reach-v3", 0))
+        if looks:
+            env.observe()
+        env.step_chunk(np.full((3, 4), 0.5, np.float32))
+        pictures.append(env.observe().images["corner2"])
+        env.close()
+    np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
 @pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])
 def test_up_is_up_in_the_picture(camera: str):
     env = make("reach-v3", cameras=(camera,), image_size=128)
@@ -310,8 +330,8 @@ def test_stock_style_is_what_gymnasium_draws_and_the_cheap_one_resembles_it():
         stock.step(np.array([0.3, 0.3, 0.3, -0.3], np.float32))
     np.testing.assert_array_equal(pictures["stock"], stock.render()[::-1, ::-1])
     stock.close()
-    difference = np.abs(pictures["cheap"] - pictures["stock"])
-    assert 0.5 < difference.mean() < 30
+    below_the_sky = np.abs(pictures["cheap"] - pictures["stock"])[32:]
+    assert 0.5 < below_the_sky.mean() < 15
 
 
 @pytest.mark.parametrize("task", EVERY_TASK)
@@ -320,10 +340,9 @@ def test_the_expert_solves_the_task(task: str):
     solved = 0
     for seed in range(4):
         env.reset(InitState(task, seed))
-        done = False
-        while not done:
+        result = env.step_chunk(env.expert_action()[None])
+        while not result.done:
             result = env.step_chunk(env.expert_action()[None])
-            done = result.done
         solved += result.success
     assert solved >= 2
     env.close()

@@ -18,9 +18,6 @@ from jaxtyping import UInt8
 
 RenderStyle = Literal["cheap", "stock"]
 
-CORNER2_POSITION = (0.75, 0.075, 0.7)
-"""Where demonstrations for vision-language-action models have ``corner2``, metres."""
-
 UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
 """Cameras that MetaWorld mounts with their top towards the floor."""
 
@@ -84,7 +81,6 @@ class TaskRenderer:
         """
         self._opengl = opengl
         self._model, self._data = model, data
-        model.camera("corner2").pos = CORNER2_POSITION
         opengl.make_current()
         if style == "cheap":
             # Multisampling and shadow maps cost most of a frame; both are fixed from here on.

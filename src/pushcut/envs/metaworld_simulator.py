@@ -25,6 +25,9 @@ PLACEMENT_STREAM = 0x4D57
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 """All that MuJoCo's next step depends on, the solver's warm start included."""
 
+CORNER2_POSITION = (0.75, 0.075, 0.7)
+"""Where demonstrations for vision-language-action models have that camera, metres."""
+
 SUCCESS_NEEDS_TOUCH = ("stick-push-v3",)
 """Tasks that count as solved only while the gripper holds the object."""
 
@@ -58,6 +61,7 @@ class TaskSimulator:
         self._expert = ENV_POLICY_MAP[task]()
         self.model: mujoco.MjModel = env.model
         self.data: mujoco.MjData = env.data
+        self.model.camera("corner2").pos = CORNER2_POSITION
         self._low = env.sawyer_observation_space.low
         self._high = env.sawyer_observation_space.high
         # Named access costs as much as a physics step; views of the same memory cost nothing.
