@@ -1,4 +1,5 @@
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -43,7 +44,7 @@ def gradients(policy: TinyPolicy) -> list[torch.Tensor]:
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
 
 
-def step(policy: TinyPolicy, rollout: Rollout, **fields: object) -> dict[str, float]:
+def step(policy: TinyPolicy, rollout: Rollout, **fields: Any) -> dict[str, float]:
     config = LearnerConfig(minibatches=1, grad_clip=1e9, **fields)
     algorithm = GRPO(group_size=2)
     learner = Learner(policy, algorithm, config, seed=0)

@@ -1,4 +1,4 @@
-"""The configs of the commands: frozen dataclasses that presets fill and the command line overrides."""
+"""Configs of the commands: frozen dataclasses; presets fill, the command line overrides."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
-from pushcut.evaluator import Evaluator, EvalResult
+from pushcut.evaluator import EvalResult, Evaluator
 from pushcut.learner import Learner
 from pushcut.manifests import evaluation_inits
 from pushcut.progress import Bar, bar, say

@@ -1,0 +1,1 @@
+"""Playing episodes: which comes next, many at a time, packed."""
