@@ -34,10 +34,10 @@ class DecisionNoise:
     def __len__(self) -> int:
         return len(self._generators)
 
-    def uniform(self, *shape: int) -> Float32[np.ndarray, "b *shape"]:
+    def uniform(self, *shape: int) -> Float32[np.ndarray, " b *shape"]:
         """Uniform noise in [0, 1), one block of ``shape`` per row."""
         return np.stack([g.random(shape, dtype=np.float32) for g in self._generators])
 
-    def normal(self, *shape: int) -> Float32[np.ndarray, "b *shape"]:
+    def normal(self, *shape: int) -> Float32[np.ndarray, " b *shape"]:
         """Standard normal noise, one block of ``shape`` per row."""
         return np.stack([g.standard_normal(shape, dtype=np.float32) for g in self._generators])

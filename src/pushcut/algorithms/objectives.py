@@ -46,11 +46,11 @@ def clipped_tokens(
 
 
 def token_weights(
-    valid: Bool[Tensor, "n *token"],
+    valid: Bool[Tensor, " n *token"],
     episode_id: Int[Tensor, " n"],
     *,
     aggregation: Aggregation,
-) -> Float[Tensor, "n *token"]:
+) -> Float[Tensor, " n *token"]:
     """Weight of each token of packed episodes in the loss; zero where it is not valid.
 
     ``trajectory`` (SimpleVLA-RL eq. 3): mean over the tokens of an episode, then over the N

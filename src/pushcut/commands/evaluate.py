@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.table import Table
 
 from pushcut.config import EvalConfig
@@ -65,7 +66,7 @@ def record_videos(config: EvalConfig, folder: Path, name: str) -> dict[str, Path
     fps = pool.spec.control_hz
     return {
         episode.task.init.task: write_mp4(
-            folder / f"{name}-{episode.task.init.task}.mp4", episode.frames, fps
+            folder / f"{name}-{episode.task.init.task}.mp4", np.stack(episode.frames), fps
         )
         for episode in episodes
     }
