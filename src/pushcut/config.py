@@ -156,5 +156,7 @@ class QuickstartConfig:
     eval: EvalConfig
     out: Path = field(default=Path("runs/quickstart"))
     """Folder of the whole recipe."""
+    seed: int = 0
+    """Seed of every phase; the held-out states stay the same."""
     resume: bool = False
     """Skip the phases that OUT already holds."""

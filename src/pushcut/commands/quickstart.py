@@ -69,7 +69,8 @@ class Recipe:
         if out.exists() and not checkpointed:
             raise UserError(f"{out} holds a run without a checkpoint; delete it and try again")
         source = replace(self.config.train.policy, path=policy)
-        train(replace(self.config.train, policy=source, out=out, resume=checkpointed))
+        config = replace(self.config.train, policy=source, seed=self.config.seed)
+        train(replace(config, out=out, resume=checkpointed))
 
     def _eval_config(self, checkpoint: Path) -> EvalConfig:
         source = replace(self.config.eval.policy, path=checkpoint)
@@ -85,9 +86,9 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
         "collect",
         "demonstrations by scripted experts",
         demos,
-        lambda: run_collect(replace(config.collect, out=demos)),
+        lambda: run_collect(replace(config.collect, seed=config.seed, out=demos)),
     )
-    sft = replace(config.sft, dataset=demos, out=out / "sft")
+    sft = replace(config.sft, dataset=demos, seed=config.seed, out=out / "sft")
     recipe.phase("sft", "supervised fine-tuning", before, lambda: run_sft(sft))
     recipe.evaluate("before", before)
     recipe.phase("rl", "GRPO from outcome reward", out / "rl" / "done", lambda: _rl(recipe, before))
