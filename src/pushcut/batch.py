@@ -111,11 +111,20 @@ class Rollout:
             ),
         )
 
+    @property
+    def mixed_groups(self) -> int:
+        """Groups with both successes and failures."""
+        _, group = torch.unique(self.group_id, return_inverse=True)
+        sizes = torch.bincount(group)
+        successes = torch.bincount(group, weights=self.outcome)
+        return int(((successes > 0) & (successes < sizes)).sum())
+
     def summary(self) -> dict[str, float]:
         """Counts and rates over all sampled episodes, for the metrics."""
         return {
             "success_rate_sampled": float(self.outcome.mean()),
             "groups_sampled": self.groups,
+            "groups_mixed": self.mixed_groups,
             "episodes": self.episodes,
             "env_steps": int(self.sim_steps.sum()),
             "decisions": len(self),

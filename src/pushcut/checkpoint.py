@@ -26,7 +26,7 @@ class Progress:
     iteration: int
     """The next iteration."""
     best: float = -1.0
-    """Best greedy success rate so far."""
+    """Best success rate of an evaluation so far."""
     best_iteration: int = -1
     """When that was."""
     idle: int = 0
@@ -39,7 +39,9 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
     UserError where the disk is full; what was there before stays.
     """
     path = folder / f"{progress.iteration:06d}"
-    aside = folder / f".{path.name}.{os.getpid()}"
+    for leftover in folder.glob(".*"):  # of a process that was killed while it wrote
+        shutil.rmtree(leftover)
+    aside, old = folder / f".{path.name}.new", folder / f".{path.name}.old"
     try:
         aside.mkdir(parents=True)
         learner.policy.save_pretrained(aside / "policy")
@@ -53,8 +55,10 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
             f"could not write checkpoint {path}: {error}; earlier checkpoints are untouched: "
             "free some space and continue with --resume"
         ) from error
-    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():
+        path.rename(old)
     aside.rename(path)
+    shutil.rmtree(old, ignore_errors=True)
     _prune(folder, keep=keep, best=progress.best_iteration)
     return path
 

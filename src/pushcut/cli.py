@@ -37,8 +37,7 @@ Arguments = list[str]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command; returns the exit code (0 done, 1 failed, 2 usage, 130/143 stopped)."""
-    # Idle OpenMP threads must not spin: the simulators need the cores (set before torch loads).
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    prepare_process()
     rest = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
@@ -65,6 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
+
+
+def prepare_process() -> None:
+    """Settings that must be made before torch loads."""
+    # Idle OpenMP threads must not spin: the simulators need the cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 class UsageError(Exception):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 from pushcut.algorithms.grpo import GRPO
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
+from pushcut.machine import usable_cores
 from pushcut.policies.base import Mode
 from pushcut.policies.source import TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
@@ -17,6 +17,11 @@ from pushcut.run import Tracker
 from pushcut.sft import FitConfig
 
 Device = Literal["auto", "cpu", "cuda"]
+
+
+def default_workers() -> int:
+    """One simulator process per core that we may use."""
+    return max(1, int(usable_cores()))
 
 
 @dataclass(frozen=True)
@@ -39,7 +44,7 @@ class RolloutConfig:
     @property
     def processes(self) -> int:
         """Simulator processes that will be started."""
-        return min(self.slots, self.workers or os.cpu_count() or 1)
+        return min(self.slots, self.workers or default_workers())
 
 
 @dataclass(frozen=True)
@@ -54,7 +59,7 @@ class CollectConfig:
     noise: float = 0.0
     """Standard deviation of noise on the expert's actions, as a share of their range."""
     seed: int = 0
-    """Seed of the action noise."""
+    """Chooses the initial states, 1000 to a seed and task, and the action noise."""
     storage: Literal["image", "video"] = "image"
     """Lossless PNG images inside the parquet files, or smaller H.264 video."""
     workers: int = 0

@@ -183,7 +183,7 @@ def machine() -> Section:
         if available < 2 * GB:
             section.complain(
                 f"{available / GB:.1f} GB of memory is available; the quickstart wants 2 GB",
-                "close other programs, or use fewer processes: --rollout.processes 1",
+                "close other programs, or use fewer processes: --rollout.workers 1",
             )
     for name, path, least in (
         ("shared memory", Path("/dev/shm"), 64 << 20),

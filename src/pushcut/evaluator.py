@@ -15,6 +15,9 @@ from pushcut.rollout.scheduler import ListSchedule
 from pushcut.statistics import wilson
 from pushcut.types import InitState
 
+EVALUATION_STREAM = 2**32 - 1
+"""Stands where training has its iteration: no training episode draws the same noise."""
+
 
 @dataclass(frozen=True)
 class LedgerLine:
@@ -131,7 +134,7 @@ class Evaluator:
             self._on_episode(episode)
 
         schedule = ListSchedule(self._manifest)
-        self._player.play(policy, schedule, iteration=0, mode=mode, on_episode=note)
+        self._player.play(policy, schedule, iteration=EVALUATION_STREAM, mode=mode, on_episode=note)
         ledger = tuple(lines[index] for index in range(len(self._manifest)))
         return EvalResult(mode, ledger, time.perf_counter() - start)
 

@@ -64,9 +64,10 @@ class Learner:
     ) -> dict[str, float]:
         """Some optimiser steps on a rollout; metrics are means over the steps.
 
-        A rollout without episodes changes nothing and gives no metrics.
+        A rollout that teaches nothing (no episodes, or no advantage anywhere) changes nothing
+        and gives no metrics: not even the weight decay acts.
         """
-        if rollout.episodes == 0:
+        if not bool(advantages.any()):
             return {}
         rate = learning_rate(self._config, iteration)
         for group in self.optimizer.param_groups:

@@ -1,8 +1,9 @@
 """Which initial states belong to whom; disjoint by construction.
 
 Seeds of initial states are cut into ranges: evaluation [0, 1e6), demonstrations [1e6, 2e6),
-everything from 2**32 on is for training. No training episode can start where an
-evaluation episode starts.
+validation during training [2e6, 3e6), everything from 2**32 on is for training. No training
+episode can start where an evaluation episode starts, and choosing the best checkpoint by its
+validation does not flatter its evaluation.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pushcut.types import InitState
 
 EVALUATION_SEEDS = range(0, 1_000_000)
 DEMONSTRATION_SEEDS = range(1_000_000, 2_000_000)
+VALIDATION_SEEDS = range(2_000_000, 3_000_000)
 FIRST_TRAIN_SEED = 2**32
 
 
@@ -27,6 +29,12 @@ def evaluation_inits(
     if not 0 <= first <= len(EVALUATION_SEEDS) - episodes_per_task:
         raise ValueError(f"evaluation seeds lie in [0, {len(EVALUATION_SEEDS)}), got {first}")
     seeds = EVALUATION_SEEDS[first : first + episodes_per_task]
+    return [InitState(task, seed) for task in tasks for seed in seeds]
+
+
+def validation_inits(tasks: Sequence[str], episodes_per_task: int) -> list[InitState]:
+    """The manifest of evaluations during training."""
+    seeds = VALIDATION_SEEDS[:episodes_per_task]
     return [InitState(task, seed) for task in tasks for seed in seeds]
 
 

@@ -104,20 +104,7 @@ METAWORLD_GRPO = replace(
     ),
 )
 
-MT10_TASKS = (
-    "button-press-topdown-v3",
-    "door-close-v3",
-    "door-open-v3",
-    "drawer-close-v3",
-    "drawer-open-v3",
-    "peg-insert-side-v3",
-    "pick-place-v3",
-    "push-v3",
-    "window-close-v3",
-    "window-open-v3",
-)
-
-MT10_ENV = MetaWorldConfig(tasks=MT10_TASKS, action_repeat=2, max_steps=240)
+MT10_ENV = MetaWorldConfig(tasks=("mt10",), action_repeat=2, max_steps=240)
 
 METAWORLD_MT10_GRPO = preset(
     "ten MetaWorld tasks with a larger policy, for a machine with a GPU and many cores",

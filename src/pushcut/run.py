@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import platform
 import subprocess
@@ -21,7 +22,7 @@ class Run:
     """A folder that holds everything about one training run.
 
     ``config.json`` the resolved config, command and commit; ``metrics.jsonl`` one object
-    per iteration; ``checkpoints/``, ``eval/``, ``videos/`` and TensorBoard events.
+    per iteration; ``checkpoints/``, ``eval/`` and TensorBoard events.
     """
 
     def __init__(self, path: Path, trackers: tuple[Tracker, ...] = (), first: int = 0) -> None:
@@ -78,10 +79,14 @@ class Run:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.jsonl; an empty list where there is none."""
+    """The objects of a metrics.jsonl; an empty list where there is none.
+
+    A last line without its end, as a killed process leaves it, does not count.
+    """
     if not path.exists():
         return []
-    return [json.loads(line) for line in path.read_text().splitlines() if line]
+    *lines, _torn = path.read_text().split("\n")
+    return [json.loads(line) for line in lines if line]
 
 
 def to_json(value: Any) -> Any:
@@ -93,7 +98,7 @@ def to_json(value: Any) -> Any:
         return {str(key): to_json(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_json(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
+    return str(value.absolute()) if isinstance(value, Path) else value
 
 
 def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
@@ -139,10 +144,12 @@ def _named(path: Path | None) -> Path:
 
 def _truncate_metrics(path: Path, first: int) -> None:
     """Drops lines that a resumed run will write again."""
-    lines = read_metrics(path)
-    kept = [line for line in lines if line["iteration"] < first]
-    if len(kept) < len(lines):
-        path.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    if not path.exists():
+        return
+    kept = [line for line in read_metrics(path) if line["iteration"] < first]
+    aside = path.with_suffix(".aside")
+    aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+    aside.replace(path)
 
 
 def _tensorboard(path: Path, first: int) -> Callable[[int, Mapping[str, float]], None]:
@@ -163,8 +170,9 @@ def _wandb(path: Path, first: int) -> Callable[[int, Mapping[str, float]], None]
         import wandb  # type: ignore[import-not-found]
     except ImportError:
         raise UserError('the wandb tracker needs `pip install "pushcut[wandb]"`') from None
-    # The folder's name is the run's identity, so that --resume continues the same run.
-    run = wandb.init(project="pushcut", dir=str(path), id=path.name, resume="allow")
+    # The folder is the run's identity, so that --resume continues the same run.
+    identity = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
+    run = wandb.init(project="pushcut", name=path.name, dir=str(path), id=identity, resume="allow")
     return lambda iteration, metrics: run.log(dict(metrics), step=iteration)
 
 

@@ -14,9 +14,9 @@ from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
-from pushcut.evaluator import EvalResult, Evaluator
+from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
-from pushcut.manifests import evaluation_inits
+from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
@@ -47,37 +47,34 @@ class Trainer:
         """Trains from ``progress.iteration`` to ``config.iterations``."""
         config, algorithm, policy = self.config, self.config.algorithm, self.learner.policy
         for iteration in range(self.progress.iteration, config.iterations):
+            evaluated = self.evaluate(iteration) if due(iteration, config.evaluation.every) else {}
             with self.timed("rollout"):
                 rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
             batch = algorithm.select(rollout)  # 2. keep groups that teach
             advantages = algorithm.advantages(batch)  # 3. credit
             with self.timed("update"):
                 updated = self.learner.update(batch, advantages, iteration)  # 4. learn
-            self.progress = replace(self.progress, iteration=iteration + 1)
-            self.log(iteration, rollout, batch, updated)
-            if due(iteration + 1, config.evaluation.every, last=config.iterations):
-                self.evaluate(iteration + 1)
-            if due(iteration + 1, config.save_every, last=config.iterations):
-                checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=config.keep)
+            self.run.log(iteration, evaluated | self.line(rollout, batch, updated))
+            idle = 0 if updated else self.progress.idle + 1
+            self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
+            if due(iteration + 1, config.save_every):
+                self.save()
             progress_bar.advance(note=f"sampled success {float(rollout.outcome.mean()):.0%}")
-            self.give_up_if_idle(rollout, batch)
+            self.give_up_if_idle(rollout)
+        if config.evaluation.every:
+            self.run.log(config.iterations, self.evaluate(config.iterations))
+        self.save()
 
-    def log(
-        self, iteration: int, rollout: Rollout, batch: Rollout, updated: dict[str, float]
-    ) -> None:
-        """One line of metrics.jsonl; what an iteration without update lacks is null."""
+    def line(
+        self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
+    ) -> dict[str, float | None]:
+        """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
         seconds = {f"seconds_{name}": value for name, value in self.seconds.items()}
-        self.run.log(
-            iteration,
-            rollout.summary()
-            | {"groups_kept": batch.groups}
-            | dict.fromkeys(UPDATE_METRICS)
-            | updated
-            | seconds,
-        )
+        counts = rollout.summary() | {"groups_kept": batch.groups}
+        return counts | dict.fromkeys(UPDATE_METRICS) | updated | seconds
 
-    def evaluate(self, iteration: int) -> EvalResult:
-        """Evaluates, writes eval/NNNNNN.json and notes the best checkpoint."""
+    def evaluate(self, iteration: int) -> dict[str, float]:
+        """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
         mode = self.config.evaluation.mode
         result = self.evaluator.evaluate(self.learner.policy, mode)
         result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
@@ -86,15 +83,16 @@ class Trainer:
             self.progress = replace(
                 self.progress, best=result.total.value, best_iteration=iteration
             )
-            checkpoint.save(
-                self.run.checkpoints, self.learner, self.progress, keep=self.config.keep
-            )
-        return result
+            self.save()
+        return result.metrics()
 
-    def give_up_if_idle(self, rollout: Rollout, batch: Rollout) -> None:
+    def save(self) -> None:
+        """Writes the checkpoint of the finished iterations."""
+        checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=self.config.keep)
+
+    def give_up_if_idle(self, rollout: Rollout) -> None:
         """UserError when no group taught anything for ``patience`` iterations."""
-        idle = self.progress.idle + 1 if batch.episodes == 0 else 0
-        self.progress = replace(self.progress, idle=idle)
+        idle = self.progress.idle
         if idle < self.config.patience:
             return
         rate = float(rollout.outcome.mean())
@@ -154,7 +152,7 @@ def train(config: TrainConfig) -> Run:
             ),
             learner=learner,
             evaluator=Evaluator(
-                player, evaluation_inits(tasks, config.evaluation.episodes_per_task)
+                player, validation_inits(tasks, config.evaluation.episodes_per_task)
             ),
             run=run,
             progress=progress,
@@ -188,14 +186,13 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
     try:
         yield
     except (Interrupted, UserError):
-        folder, progress = trainer.run.checkpoints, trainer.progress
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError):
-            checkpoint.save(folder, trainer.learner, progress, keep=trainer.config.keep)
-            say(f"saved iteration {progress.iteration}; continue with --resume")
+            trainer.save()
+            say(f"saved iteration {trainer.progress.iteration}; continue with --resume")
         raise
 
 
-def due(iteration: int, every: int, *, last: int) -> bool:
-    """Whether something that happens every so many iterations, and at the end, is due."""
-    return every > 0 and (iteration % every == 0 or iteration == last)
+def due(iteration: int, every: int) -> bool:
+    """Whether something that happens every so many iterations is due; never if that is 0."""
+    return every > 0 and iteration % every == 0

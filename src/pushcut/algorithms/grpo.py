@@ -75,6 +75,8 @@ class GRPO:
                 "need 0 <= min_success <= max_success <= 1, "
                 f"got {self.min_success} and {self.max_success}"
             )
+        if self.kl_coefficient < 0 or self.entropy_coefficient < 0:
+            raise ValueError("kl_coefficient and entropy_coefficient must be >= 0")
         if not 0 < self.clip_low < 1 or self.clip_high <= 0:
             raise ValueError(
                 f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"

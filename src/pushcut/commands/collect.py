@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from pushcut.config import CollectConfig
+from pushcut.config import CollectConfig, default_workers
 from pushcut.demos.collect import collect
 from pushcut.errors import UserError
 from pushcut.progress import bar, say
@@ -29,7 +28,7 @@ def run_collect(config: CollectConfig) -> Path:
             episodes_per_task=config.episodes_per_task,
             noise=config.noise,
             seed=config.seed,
-            workers=config.workers or os.cpu_count() or 1,
+            workers=config.workers or default_workers(),
             storage=config.storage,
             on_progress=on_progress,
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from pushcut.policies.base import Policy
 from pushcut.progress import bar, console, say
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
+from pushcut.run import provenance, to_json
 from pushcut.signals import SafeExit
 from pushcut.types import InitState
 from pushcut.video import write_mp4
@@ -36,7 +36,8 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
         checkpoint=str(config.policy.path),
         first_seed=config.first,
         temperature=config.policy.temperature if config.mode == "sampled" else None,
-        command=sys.argv,
+        env=to_json(config.env),
+        **provenance(),
     )
 
 
@@ -57,23 +58,20 @@ def play_manifest(config: EvalConfig) -> EvalResult:
         return evaluator.evaluate(policy, config.mode)
 
 
-def record_videos(config: EvalConfig, folder: Path, name: str) -> dict[str, Path]:
-    """One greedy episode of each task from the manifest's first state, as mp4."""
+def record_videos(config: EvalConfig, folder: Path, name: str) -> None:
+    """One greedy episode of each task from the manifest's first state, as NAME-TASK.mp4."""
     policy = config.policy.load().to(choose_device(config.device))
     inits = [InitState(task, config.first) for task in config.env.spec.tasks]
-    with open_pool(config) as pool:
-        episodes = play_recorded(policy, pool, inits, config)
+    with SafeExit() as stop, open_pool(config) as pool:
+        episodes = play_recorded(policy, pool, inits, config, stop)
     fps = pool.spec.control_hz
-    return {
-        episode.task.init.task: write_mp4(
-            folder / f"{name}-{episode.task.init.task}.mp4", np.stack(episode.frames), fps
-        )
-        for episode in episodes
-    }
+    for episode in episodes:
+        path = folder / f"{name}-{episode.task.init.task}.mp4"
+        write_mp4(path, np.stack(episode.frames), fps)
 
 
 def play_recorded(
-    policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig
+    policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig, stop: SafeExit
 ) -> list[PlayedEpisode]:
     """Plays each initial state greedily with pictures of every control step."""
     player = Player(
@@ -81,6 +79,7 @@ def play_recorded(
         seed=config.seed,
         inference_batch=config.rollout.inference_batch,
         record_size=VIDEO_SIZE,
+        check=stop.check,
     )
     episodes: list[PlayedEpisode] = []
     schedule = ListSchedule(inits)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,16 @@ from typing import Any
 from pushcut.checkpoint import latest
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import record_videos, run_eval
-from pushcut.commands.report import quickstart_report
+from pushcut.commands.report import run_report
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, QuickstartConfig
 from pushcut.errors import UserError
 from pushcut.progress import say
 from pushcut.run import provenance
 from pushcut.trainer import train
+
+PHASES = "phases.json"
+"""File that says which phases are done and how long they took."""
 
 
 @dataclass
@@ -28,6 +32,9 @@ class Recipe:
 
     config: QuickstartConfig
     seconds: dict[str, float] = field(default_factory=dict)
+    """Phase -> seconds so far, interrupted attempts included."""
+    done: list[str] = field(default_factory=list)
+    """Phases that finished."""
 
     @property
     def out(self) -> Path:
@@ -35,15 +42,18 @@ class Recipe:
         return self.config.out
 
     def phase(self, name: str, title: str, result: Path, action: Callable[[], Any]) -> None:
-        """Runs a phase unless its ``result`` is already there, and notes its seconds."""
-        if name in self.seconds and result.exists():
+        """Runs a phase unless it is done and its ``result`` there, and notes its seconds."""
+        if name in self.done and result.exists():
             say(f"{title}: done before")
             return
         say(f"\n=== {title}")
-        start = time.perf_counter()
-        action()
-        self.seconds[name] = round(time.perf_counter() - start, 1)
-        _write_json(self.out / "seconds.json", self.seconds)
+        start = time.perf_counter() - self.seconds.get(name, 0.0)
+        try:
+            action()
+            self.done.append(name)
+        finally:
+            self.seconds[name] = round(time.perf_counter() - start, 1)
+            _write_json(self.out / PHASES, {"seconds": self.seconds, "done": self.done})
 
     def evaluate(self, stage: str, checkpoint: Path) -> None:
         """Evaluates a checkpoint greedily and with sampled actions."""
@@ -53,27 +63,31 @@ class Recipe:
             title = f"evaluation {stage} RL, {mode} actions"
             self.phase(f"eval_{stage}_{mode}", title, out, lambda config=config: run_eval(config))
 
-    def videos(self, checkpoints: dict[str, Path]) -> dict[str, dict[str, Path]]:
-        """Before and after videos by task."""
-        found: dict[str, dict[str, Path]] = {}
-        for stage, checkpoint in checkpoints.items():
-            config = self._eval_config(checkpoint)
-            for task, path in record_videos(config, self.out / "videos", stage).items():
-                found.setdefault(task, {})[stage] = path
-        return found
+    def videos(self, stage: str, checkpoint: Path) -> None:
+        """One video of each task."""
+        folder, config = self.out / "videos", self._eval_config(checkpoint)
+        title = f"videos {stage} RL"
+        self.phase(f"videos_{stage}", title, folder, lambda: record_videos(config, folder, stage))
+
+    def fine_tune(self, demonstrations: Path) -> None:
+        """SFT; an unfinished attempt is thrown away."""
+        out = self.out / "sft"
+        shutil.rmtree(out, ignore_errors=True)
+        config = self.config
+        run_sft(replace(config.sft, dataset=demonstrations, seed=config.seed, out=out))
 
     def train(self, policy: Path) -> None:
-        """RL; a run that was interrupted goes on."""
+        """RL; an interrupted run goes on from its newest checkpoint."""
         out = self.out / "rl"
-        checkpointed = (out / "checkpoints").exists()
-        if out.exists() and not checkpointed:
-            raise UserError(f"{out} holds a run without a checkpoint; delete it and try again")
+        checkpointed = any((out / "checkpoints").glob("[0-9]*"))
+        if not checkpointed:
+            shutil.rmtree(out, ignore_errors=True)
         source = replace(self.config.train.policy, path=policy)
         config = replace(self.config.train, policy=source, seed=self.config.seed)
         train(replace(config, out=out, resume=checkpointed))
 
     def _eval_config(self, checkpoint: Path) -> EvalConfig:
-        source = replace(self.config.eval.policy, path=checkpoint)
+        source = replace(self.config.train.policy, path=checkpoint)
         return replace(self.config.eval, policy=source)
 
 
@@ -88,26 +102,26 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
         demos,
         lambda: run_collect(replace(config.collect, seed=config.seed, out=demos)),
     )
-    sft = replace(config.sft, dataset=demos, seed=config.seed, out=out / "sft")
-    recipe.phase("sft", "supervised fine-tuning", before, lambda: run_sft(sft))
+    recipe.phase("sft", "supervised fine-tuning", before, lambda: recipe.fine_tune(demos))
     recipe.evaluate("before", before)
-    recipe.phase("rl", "GRPO from outcome reward", out / "rl" / "done", lambda: _rl(recipe, before))
+    recipe.phase("rl", "GRPO from outcome reward", out / "rl", lambda: recipe.train(before))
     after = latest(out / "rl" / "checkpoints") / "policy"
     recipe.evaluate("after", after)
-    summary = summarise(recipe, {"before": before, "after": after})
-    videos = recipe.videos({"before": before, "after": after})
-    report = quickstart_report(out, summary, videos)
-    announce(summary, report)
+    checkpoints = {"before": before, "after": after}
+    for stage, checkpoint in checkpoints.items():
+        recipe.videos(stage, checkpoint)
+    summary = summarise(recipe, checkpoints)
+    announce(summary, run_report(out))
     return summary
 
 
 def open_recipe(config: QuickstartConfig) -> Recipe:
     """A new recipe, or with ``resume`` what is there."""
-    seconds = config.out / "seconds.json"
+    phases = config.out / PHASES
     if config.out.exists() and any(config.out.iterdir()) and not config.resume:
         raise UserError(f"{config.out} exists; continue it with --resume or choose another --out")
     config.out.mkdir(parents=True, exist_ok=True)
-    return Recipe(config, json.loads(seconds.read_text()) if seconds.exists() else {})
+    return Recipe(config, **(json.loads(phases.read_text()) if phases.exists() else {}))
 
 
 def summarise(recipe: Recipe, checkpoints: dict[str, Path]) -> dict[str, Any]:
@@ -137,11 +151,6 @@ def announce(summary: dict[str, Any], report: Path) -> None:
         say(f"{mode:8} before {_counted(before)}   after {_counted(after)}")
     say(f"gain (greedy): {100 * summary['gain']:+.1f} points")
     say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
-
-
-def _rl(recipe: Recipe, policy: Path) -> None:
-    recipe.train(policy)
-    (recipe.out / "rl" / "done").touch()
 
 
 def _rate(result: dict[str, Any]) -> float:

@@ -15,7 +15,7 @@ def run_report(folder: Path) -> Path:
     """Writes FOLDER/report.html for a training run or a quickstart folder."""
     summary = folder / "summary.json"
     if summary.exists():
-        return quickstart_report(folder, json.loads(summary.read_text()), _videos(folder))
+        return _quickstart_report(folder, json.loads(summary.read_text()))
     if not (folder / "metrics.jsonl").exists():
         raise UserError(f"{folder} is no run: it has neither metrics.jsonl nor summary.json")
     config = json.loads((folder / "config.json").read_text())
@@ -30,9 +30,7 @@ def run_report(folder: Path) -> Path:
     )
 
 
-def quickstart_report(
-    folder: Path, summary: dict[str, Any], videos: dict[str, dict[str, Path]]
-) -> Path:
+def _quickstart_report(folder: Path, summary: dict[str, Any]) -> Path:
     """The page of the whole recipe."""
     evaluations = {
         f"{stage}-{mode}": summary[f"{stage}{suffix}"]
@@ -51,7 +49,7 @@ def quickstart_report(
         metrics=read_metrics(folder / "rl" / "metrics.jsonl"),
         sft_metrics=[_by_step(line) for line in read_metrics(folder / "sft" / "metrics.jsonl")],
         evaluations=evaluations,
-        videos=videos,
+        videos=_videos(folder),
         facts=facts,
     )
 
