@@ -64,35 +64,29 @@ def preset(
 
 
 QUICKSTART_ENV = MetaWorldConfig(
-    tasks=(
-        "button-press-topdown-v3",
-        "door-close-v3",
-        "coffee-button-v3",
-        "handle-press-v3",
-    ),
-    action_repeat=2,
+    tasks=("button-press-topdown-v3", "door-close-v3", "faucet-open-v3", "window-close-v3"),
+    action_repeat=3,
     max_steps=150,
 )
 
 QUICKSTART = preset(
-    "four MetaWorld tasks on a laptop CPU: `pushcut quickstart`",
+    "four MetaWorld tasks on a laptop CPU, from two demonstrations of each",
     QUICKSTART_ENV,
-    demonstrations=3,
+    demonstrations=2,
     sft=SFTConfig(
         policy=TinyConfig(width=128, heads=4, bins=16),
-        fit=FitConfig(steps=350),
+        fit=FitConfig(steps=200),
     ),
     train=TrainConfig(
         QUICKSTART_ENV,
         policy=TokenPolicySource(temperature=1.6),
-        algorithm=GRPO(groups=8, max_groups=24),
-        learner=LearnerConfig(epochs=3),
+        algorithm=GRPO(groups=10, max_groups=30),
+        learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
         evaluation=EvaluationConfig(every=0),
         iterations=30,
     ),
     episodes_per_task=50,
 )
-
 
 METAWORLD_GRPO = replace(
     QUICKSTART,
