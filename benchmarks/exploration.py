@@ -1,8 +1,8 @@
 """SimpleVLA-RL's Figure 3 in short: GRPO with each exploration switch turned off.
 
-    python benchmarks/exploration.py --policy runs/quickstart/sft/policy [--iterations 15]
+    python benchmarks/exploration.py [--policy runs/quickstart/sft/policy] [--iterations 15]
 
-All runs start from the same policy with the same seed and are evaluated on the same
+Without --policy the quickstart's demonstrations and fine-tuning come first. All runs start from the same policy with the same seed and are evaluated on the same
 held-out states. The last line is one JSON object.
 """
 
@@ -14,9 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
+from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
+from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
-from pushcut.presets import PRESETS
+from pushcut.presets import PRESETS, Preset
 from pushcut.run import provenance, read_metrics
 from pushcut.trainer import train
 
@@ -34,15 +36,22 @@ def variants(config: TrainConfig) -> dict[str, TrainConfig]:
     }
 
 
+def fine_tuned(preset: Preset, out: Path) -> Path:
+    """The policy that the quickstart starts RL from."""
+    demonstrations = run_collect(replace(preset.collect, out=out / "demonstrations"))
+    return run_sft(replace(preset.sft, dataset=demonstrations, out=out / "sft"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--policy", type=Path, required=True)
+    parser.add_argument("--policy", type=Path)
     parser.add_argument("--iterations", type=int, default=15)
     parser.add_argument("--episodes-per-task", type=int, default=50)
     parser.add_argument("--out", type=Path, default=Path("runs/bench-exploration"))
     arguments = parser.parse_args()
     preset = PRESETS["quickstart"]
-    source = replace(preset.train.policy, path=arguments.policy)
+    policy = arguments.policy or fine_tuned(preset, arguments.out)
+    source = replace(preset.train.policy, path=policy)
     base = replace(preset.train, policy=source, iterations=arguments.iterations)
     evaluation = replace(preset.eval, episodes_per_task=arguments.episodes_per_task)
     results = {}
@@ -62,19 +71,12 @@ def main() -> None:
             "episodes": evaluated["episodes"],
             "interval": evaluated["interval"],
             "groups_sampled": sum(line["groups_sampled"] for line in lines),
-            "groups_mixed": mixed_groups(lines, config),
+            "groups_mixed": sum(line["groups_mixed"] for line in lines),
             "entropy_last": lines[-1]["entropy"],
             "clip_fraction": fmean(line["clip_fraction"] or 0.0 for line in lines),
             "seconds": sum(line["seconds_rollout"] + line["seconds_update"] for line in lines),
         }
     print(json.dumps({"iterations": arguments.iterations, "variants": results, **provenance()}))
-
-
-def mixed_groups(lines: list[dict], config: TrainConfig) -> int | None:
-    """Groups with successes and failures; unknown where all groups are kept."""
-    if not config.algorithm.dynamic_sampling:
-        return None
-    return sum(line["groups_kept"] for line in lines)
 
 
 if __name__ == "__main__":

@@ -100,6 +100,20 @@ METAWORLD_GRPO = replace(
 
 MT10_ENV = MetaWorldConfig(tasks=("mt10",), action_repeat=2, max_steps=240)
 
+METAWORLD_ONE_TRAJECTORY = replace(
+    METAWORLD_GRPO,
+    summary="metaworld-grpo from one demonstration of each task (SimpleVLA-RL, Table 5)",
+    collect=replace(METAWORLD_GRPO.collect, episodes_per_task=1),
+    sft=replace(METAWORLD_GRPO.sft, episodes_per_task=1),
+)
+
+METAWORLD_FULL = replace(
+    METAWORLD_GRPO,
+    summary="metaworld-grpo from 50 demonstrations of each task and a longer fine-tuning",
+    collect=replace(METAWORLD_GRPO.collect, episodes_per_task=50),
+    sft=replace(METAWORLD_GRPO.sft, fit=FitConfig(steps=2000, validation_fraction=0.1)),
+)
+
 METAWORLD_MT10_GRPO = preset(
     "ten MetaWorld tasks with a larger policy, for a machine with a GPU and many cores",
     MT10_ENV,
@@ -145,6 +159,8 @@ SMOKE = preset(
 PRESETS: dict[str, Preset] = {
     "quickstart": QUICKSTART,
     "metaworld-grpo": METAWORLD_GRPO,
+    "metaworld-one-trajectory": METAWORLD_ONE_TRAJECTORY,
+    "metaworld-full": METAWORLD_FULL,
     "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
     "smoke": SMOKE,
 }
