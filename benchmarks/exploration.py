@@ -2,8 +2,9 @@
 
     python benchmarks/exploration.py [--policy runs/quickstart/sft/policy] [--iterations 15]
 
-Without --policy the quickstart's demonstrations and fine-tuning come first. All runs start from the same policy with the same seed and are evaluated on the same
-held-out states. The last line is one JSON object.
+Without --policy the quickstart's demonstrations and fine-tuning come first. All runs start
+from the same policy with the same seed and are evaluated on the same held-out states. The
+last line is one JSON object.
 """
 
 from __future__ import annotations
