@@ -83,7 +83,7 @@ QUICKSTART = preset(
         algorithm=GRPO(groups=10, max_groups=30),
         learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
         evaluation=EvaluationConfig(every=0),
-        iterations=30,
+        iterations=34,
     ),
     episodes_per_task=50,
 )
