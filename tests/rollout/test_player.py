@@ -1,0 +1,171 @@
+"""The player: episodes come out whole, whatever shared their slots and batches."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import torch
+
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.pool import EnvPool
+from pushcut.errors import Interrupted, UserError
+from pushcut.policies.base import Statistics
+from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.rollout.collector import Collector, pack
+from pushcut.rollout.player import PlayedEpisode, Player, check_fits
+from pushcut.rollout.scheduler import ListSchedule
+from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.types import InitState
+
+CONFIG = PointMassConfig(max_steps=7, image_size=16)
+CHUNK = 3
+
+
+@pytest.fixture
+def policy() -> TinyPolicy:
+    torch.manual_seed(0)
+    shape = TinyConfig(
+        cameras=("top",), image_size=16, width=32, depth=1, heads=2, bins=8, chunk=CHUNK
+    )
+    statistics = Statistics((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (1.0,) * 2)
+    tasks = CONFIG.spec.tasks.values()
+    return TinyPolicy.for_data(shape, statistics=statistics, instructions=tasks)
+
+
+def inits(count: int) -> list[InitState]:
+    return [InitState(f"reach-{('red', 'blue')[i % 2]}", 100 + i) for i in range(count)]
+
+
+def play(
+    policy: TinyPolicy, manifest: Sequence[InitState], slots: int = 4, **options: int
+) -> list[PlayedEpisode]:
+    """Episodes in the order of the manifest."""
+    episodes: list[PlayedEpisode] = []
+    with EnvPool(CONFIG, slots=slots, workers=1) as pool:
+        player = Player(pool, seed=5, inference_batch=4, **options)
+        schedule = ListSchedule(manifest)
+        player.play(policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append)
+    return sorted(episodes, key=lambda episode: episode.task.group)
+
+
+def test_an_episode_is_what_the_environment_answers_to_the_policys_noise_of_that_episode(policy):
+    """Played by hand, alone: same decisions, states and actions to the bit."""
+    manifest = inits(6)
+    played = play(policy, manifest)
+    env = CONFIG.build()
+    for group, init in enumerate(manifest):
+        env.reset(init)
+        for number, decision in enumerate(played[group].decisions):
+            seen = env.observe()
+            row = decision.observation
+            assert np.array_equal(row.images["top"][decision.row], seen.images["top"][0])
+            key = DecisionKey(seed=5, iteration=2, group=group, member=0, decision=number)
+            sample = policy.sample(repeat(seen, 4), DecisionNoise([key] * 4), "sampled")
+            assert torch.equal(sample.logprob[0], decision.logprob)
+            result = env.step_chunk(sample.actions[0].numpy())
+            assert result.steps == decision.result.steps
+        assert played[group].decisions[-1].result.done
+        assert played[group].length <= CONFIG.max_steps
+
+
+def repeat(observation, count: int):
+    """A batch of equal rows."""
+    return type(observation)(
+        {name: image.repeat(count, 0) for name, image in observation.images.items()},
+        observation.state.repeat(count, 0),
+        observation.instruction * count,
+    )
+
+
+@pytest.mark.parametrize("slots", [1, 3, 16])
+def test_the_number_of_slots_changes_no_episode(policy, slots):
+    manifest = inits(8)
+    for one, other in zip(play(policy, manifest), play(policy, manifest, slots), strict=True):
+        assert [d.logprob.tolist() for d in one.decisions] == [
+            d.logprob.tolist() for d in other.decisions
+        ]
+        assert (one.success, one.length) == (other.success, other.length)
+
+
+def test_pictures_are_recorded_of_every_control_step_and_of_the_start(policy):
+    for episode in play(policy, inits(3), record_size=24):
+        assert len(episode.frames) == episode.length + 1
+        assert {frame.shape for frame in episode.frames} == {(24, 24, 3)}
+
+
+def test_the_packed_rollout_masks_steps_that_were_not_executed(policy):
+    episodes = play(policy, inits(5))
+    rollout = pack(list(reversed(episodes)))
+    decisions = [d for episode in episodes for d in episode.decisions]
+    assert rollout.valid.sum(1).tolist() == [d.result.steps for d in decisions]
+    assert rollout.length.tolist() == [episode.length for episode in episodes]
+    # Seven steps in chunks of three that never succeed: 3 + 3 + 1.
+    unsolved = [e for e in episodes if not e.success]
+    assert unsolved
+    assert all([d.result.steps for d in e.decisions] == [3, 3, 1] for e in unsolved)
+    ends = rollout.terminated | rollout.truncated
+    assert int(ends.sum()) == len(episodes)
+
+
+def test_the_packed_rollout_repeats_its_log_probabilities_when_evaluated(policy):
+    """The log-ratio before the first update, over whole episodes."""
+    rollout = pack(play(policy, inits(8)))
+    fresh = policy.evaluate(rollout.observation, rollout.trace).logprob
+    torch.testing.assert_close(fresh, rollout.logprob, atol=2e-6, rtol=0)
+
+
+def test_members_of_a_group_share_the_start_and_differ_in_noise(policy):
+    with EnvPool(CONFIG, slots=4, workers=1) as pool:
+        collector = Collector(
+            Player(pool, seed=0, inference_batch=4),
+            tasks=list(CONFIG.spec.tasks),
+            seed=0,
+            group_size=3,
+            groups=2,
+            max_groups=2,
+            accepts=lambda successes: True,
+        )
+        rollout = collector.collect(policy, iteration=0)
+    assert rollout.group_id.tolist() == [0, 0, 0, 1, 1, 1]
+    assert rollout.inits[0] == rollout.inits[1] == rollout.inits[2] != rollout.inits[3]
+    first = [int((rollout.episode_id == episode).nonzero()[0]) for episode in range(3)]
+    images = rollout.observation.images["top"][first]
+    assert np.array_equal(images[0], images[1])
+    assert len({tuple(rollout.logprob[row].flatten().tolist()) for row in first}) == 3
+
+
+def test_a_stop_is_noticed_while_playing(policy):
+    calls = []
+
+    def stop_at_the_third_look():
+        calls.append(1)
+        if len(calls) == 3:
+            raise Interrupted(130)
+
+    with EnvPool(CONFIG, slots=2, workers=1) as pool:
+        player = Player(pool, seed=0, inference_batch=2, check=stop_at_the_third_look)
+        with pytest.raises(Interrupted):
+            player.play(
+                policy,
+                ListSchedule(inits(50)),
+                iteration=0,
+                mode="sampled",
+                on_episode=lambda episode: None,
+            )
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "said"),
+    [
+        ("cameras", ("wrist",), "--env.cameras"),
+        ("image_size", 64, "--env.image-size 64"),
+        ("action_size", 7, "another robot"),
+        ("state_size", 9, "another robot"),
+    ],
+)
+def test_a_policy_that_does_not_fit_is_refused_before_anything_moves(
+    policy, attribute, value, said
+):
+    setattr(policy, attribute, value)
+    with pytest.raises(UserError, match=said):
+        check_fits(policy, CONFIG.spec)

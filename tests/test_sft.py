@@ -1,0 +1,110 @@
+"""Supervised fine-tuning: schedule by hand, augmentation, validation, repeatability."""
+
+import os
+import signal
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from pushcut.commands import sft as command
+from pushcut.commands.sft import open_dataset, run_sft
+from pushcut.errors import Interrupted, UserError
+from pushcut.policies import load_policy
+from pushcut.run import read_metrics
+from pushcut.sft import FitConfig, cosine, shift, statistics_of
+
+
+@pytest.fixture
+def config(smoke, demonstrations, tmp_path):
+    fit = replace(smoke.sft.fit, steps=20, log_every=5, warmup_steps=4)
+    return replace(smoke.sft, dataset=demonstrations, fit=fit, device="cpu", out=tmp_path / "sft")
+
+
+def test_the_learning_rate_rises_linearly_and_falls_as_a_cosine_to_a_tenth():
+    config = FitConfig(steps=110, warmup_steps=10, lr=1.0)
+    # Warm-up: 1/10, 2/10, … 10/10 of the peak.
+    assert cosine(0, config) == pytest.approx(0.1)
+    assert cosine(9, config) == pytest.approx(1.0)
+    # Half of the way down, 50 of 100 steps: 0.1 + 0.9 * (1 + cos 90°) / 2 = 0.55.
+    assert cosine(60, config) == pytest.approx(0.55)
+    assert cosine(110, config) == pytest.approx(0.1)
+
+
+def test_fitting_lowers_the_loss_and_logs_it(config):
+    run_sft(replace(config, fit=replace(config.fit, steps=60)))
+    lines = read_metrics(config.out / "metrics.jsonl")
+    assert [line["iteration"] for line in lines] == list(range(5, 61, 5))
+    assert lines[-1]["loss"] < 0.7 * lines[0]["loss"]
+    assert all(0 <= line["accuracy"] <= 1 for line in lines)
+
+
+def test_the_validation_loss_is_of_episodes_that_were_not_trained_on(config):
+    fit = replace(config.fit, validation_fraction=0.25)
+    run_sft(replace(config, fit=fit))
+    lines = read_metrics(config.out / "metrics.jsonl")
+    assert all(line["validation_loss"] > 0 for line in lines)
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(config, tmp_path):
+    seeds = {"a": 0, "b": 0, "c": 1}
+    weights = {
+        name: load_file(run_sft(replace(config, seed=seed, out=tmp_path / name)) / FILE)
+        for name, seed in seeds.items()
+    }
+    assert all(torch.equal(weights["a"][k], weights["b"][k]) for k in weights["a"])
+    assert not all(torch.equal(weights["a"][k], weights["c"][k]) for k in weights["a"])
+
+
+FILE = "model.safetensors"
+
+
+def test_the_policy_normalises_with_the_statistics_of_the_demonstrations(config):
+    dataset = open_dataset(config)
+    policy = load_policy(run_sft(config))
+    assert policy.statistics == statistics_of(dataset)
+
+
+def test_one_trajectory_uses_the_first_demonstration_of_each_task(config):
+    one = open_dataset(replace(config, episodes_per_task=1))
+    assert len(one.episodes) == len(one.tasks) == 2
+
+
+def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch):
+    original = command.fit
+
+    def fit_and_signal(policy, training, validation, fit, *, seed, report):
+        def report_and_signal(step, metrics):
+            if step == 10:
+                os.kill(os.getpid(), signal.SIGINT)
+            report(step, metrics)
+
+        original(policy, training, validation, fit, seed=seed, report=report_and_signal)
+
+    monkeypatch.setattr(command, "fit", fit_and_signal)
+    with pytest.raises(Interrupted) as stop:
+        run_sft(config)
+    assert stop.value.exit_code == 130
+    assert load_policy(config.out / "policy").chunk == config.policy.chunk
+
+
+def test_too_few_demonstrations_are_told(config):
+    with pytest.raises(UserError, match="9"):
+        open_dataset(replace(config, episodes_per_task=9))
+
+
+def test_shifted_images_move_and_repeat_their_border():
+    image = np.arange(2 * 6 * 6 * 3, dtype=np.uint8).reshape(2, 6, 6, 3)
+
+    class Fixed(np.random.Generator):
+        def integers(self, low, high, size):  # type: ignore[override]
+            assert (low, high, size) == (-2, 3, (2, 2, 1))
+            return np.array([[[1], [0]], [[0], [-2]]])  # down, right of each image
+
+    moved = shift(image, 2, Fixed(np.random.PCG64(0)))
+    assert np.array_equal(moved[0, :5], image[0, 1:])
+    assert np.array_equal(moved[0, 5], image[0, 5])
+    assert np.array_equal(moved[1, :, 2:], image[1, :, :4])
+    assert np.array_equal(moved[1, :, 0], image[1, :, 0])
