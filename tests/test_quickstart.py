@@ -1,0 +1,135 @@
+"""The whole recipe on the point mass: what it writes, how it stops and goes on."""
+
+import json
+import os
+import re
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pushcut.commands import quickstart
+from pushcut.commands.evaluate import run_eval
+from pushcut.commands.quickstart import run_quickstart
+from pushcut.config import QuickstartConfig
+from pushcut.errors import Interrupted, UserError
+from pushcut.policies.source import TokenPolicySource
+from pushcut.presets import Preset
+from pushcut.rollout.collector import Collector
+
+STAGES = ("before", "after", "before_sampled", "after_sampled")
+
+
+def small(smoke: Preset, out: Path) -> QuickstartConfig:
+    """Two iterations of two small groups."""
+    rollout = replace(smoke.train.rollout, slots=8, workers=1)
+    algorithm = replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4)
+    train = replace(
+        smoke.train,
+        algorithm=algorithm,
+        rollout=rollout,
+        iterations=2,
+        patience=10,
+        save_every=1,
+        trackers=(),
+    )
+    return replace(
+        smoke.quickstart,
+        collect=replace(smoke.collect, episodes_per_task=4, workers=1),
+        sft=replace(smoke.sft, fit=replace(smoke.sft.fit, steps=40)),
+        train=train,
+        eval=replace(smoke.eval, rollout=rollout, episodes_per_task=6),
+        out=out,
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, smoke) -> QuickstartConfig:
+    config = small(smoke, tmp_path_factory.mktemp("recipe") / "run")
+    run_quickstart(config)
+    return config
+
+
+def test_the_summary_counts_both_evaluations_and_names_both_checkpoints(finished):
+    summary = json.loads((finished.out / "summary.json").read_text())
+    for stage in STAGES:
+        result = summary[stage]
+        assert result["episodes"] == 12
+        assert set(result["per_task"]) == {"reach-red", "reach-blue"}
+        low, high = result["interval"]
+        assert 0 <= low <= result["successes"] / 12 <= high <= 1
+    before, after = (summary[stage]["successes"] for stage in ("before", "after"))
+    assert summary["gain"] == pytest.approx((after - before) / 12)
+    phases = {"collect", "sft", "rl", "eval_before_greedy", "eval_after_sampled", "total"}
+    assert phases <= summary["seconds"].keys()
+
+
+def test_the_checkpoints_are_those_that_were_evaluated(finished, tmp_path):
+    summary = json.loads((finished.out / "summary.json").read_text())
+    for stage in ("before", "after"):
+        source = TokenPolicySource(Path(summary[f"checkpoint_{stage}"]))
+        again = run_eval(replace(finished.eval, policy=source, out=tmp_path / f"{stage}.json"))
+        assert again["successes"] == summary[stage]["successes"]
+        first = Path(summary[stage]["ledger"]).read_text()
+        assert Path(again["ledger"]).read_text() == first
+
+
+def test_the_report_is_one_file_with_videos_of_both_stages(finished):
+    html = (finished.out / "report.html").read_text()
+    assert html.count("data:video/mp4;base64,") == 4
+    assert not re.search(r'(src|href)="(http|/|\.)', html)
+    assert "reach-red" in html
+
+
+def test_a_finished_recipe_is_only_summarised_again(finished, monkeypatch):
+    def never(*arguments):
+        raise AssertionError("a finished phase ran again")
+
+    for name in ("run_collect", "run_sft", "run_eval", "train", "record_videos"):
+        monkeypatch.setattr(quickstart, name, never)
+    before = json.loads((finished.out / "summary.json").read_text())
+    assert run_quickstart(replace(finished, resume=True))["after"] == before["after"]
+
+
+def test_an_existing_recipe_is_not_overwritten(finished):
+    with pytest.raises(UserError, match="--resume"):
+        run_quickstart(finished)
+
+
+def test_a_recipe_stopped_in_its_training_goes_on_to_the_same_result(
+    finished, smoke, tmp_path, monkeypatch
+):
+    config = small(smoke, tmp_path / "run")
+    original = Collector.collect
+
+    def collect_and_signal(self, policy, iteration):
+        if iteration == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(self, policy, iteration)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collector, "collect", collect_and_signal)
+        with pytest.raises(Interrupted) as stop:
+            run_quickstart(config)
+    assert stop.value.exit_code == 143
+    resumed = run_quickstart(replace(config, resume=True))
+    whole = json.loads((finished.out / "summary.json").read_text())
+    for stage in STAGES:
+        one, other = (Path(summary[stage]["ledger"]) for summary in (resumed, whole))
+        assert one.read_text() == other.read_text()
+
+
+def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path):
+    other = replace(small(smoke, tmp_path / "run"), seed=1)
+    run_quickstart(other)
+    for file in ("demonstrations/data/chunk-000/file-000.parquet", "sft/policy/model.safetensors"):
+        assert (other.out / file).read_bytes() != (finished.out / file).read_bytes()
+    ledgers = [
+        [json.loads(line)["init_seed"] for line in (c.out / LEDGER).read_text().splitlines()]
+        for c in (finished, other)
+    ]
+    assert ledgers[0] == ledgers[1]  # but the held-out states stay the same
+
+
+LEDGER = "eval/before-greedy.ledger.jsonl"
