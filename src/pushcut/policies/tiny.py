@@ -101,11 +101,17 @@ class Block(nn.Module):
 
 
 def conv_stem(width: int) -> nn.Sequential:
-    """Four stride-2 convolutions: one token for each 16 x 16 pixels."""
+    """Four stride-2 convolutions: one token for each 16 x 16 pixels.
+
+    He initialisation: with torch's default the picture fades from layer to layer.
+    """
     layers: list[nn.Module] = []
     sizes = (3, 32, 64, 128, width)
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
-        layers += [nn.Conv2d(fan_in, fan_out, 3, stride=2, padding=1), nn.ReLU()]
+    for channels_in, channels_out in zip(sizes, sizes[1:], strict=False):
+        convolution = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        nn.init.zeros_(convolution.bias)
+        layers += [convolution, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
 
