@@ -11,6 +11,7 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest, record_videos, run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RolloutConfig
+from pushcut.errors import UserError
 from pushcut.evaluator import EvalResult, LedgerLine, Rate
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
@@ -60,6 +61,19 @@ def test_the_files_say_what_was_played(config, tmp_path):
         of_task = [line for line in lines if line["task"] == task]
         assert rate["episodes"] == len(of_task) == 9
         assert rate["successes"] == sum(line["success"] for line in of_task)
+
+
+def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = replace(config, episodes_per_task=1)
+    for _ in range(2):
+        run_eval(few)
+    assert sorted(path.name for path in Path("eval").glob("*.json")) == [
+        "greedy-2.json",
+        "greedy.json",
+    ]
+    with pytest.raises(UserError, match="greedy.json exists"):
+        run_eval(replace(few, out=Path("eval/greedy.json")))
 
 
 def test_a_rate_counts_and_carries_its_wilson_interval():

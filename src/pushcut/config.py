@@ -148,7 +148,8 @@ class EvalConfig:
     seed: int = 0
     """Seed of the sampling noise (sampled mode only)."""
     out: Path | None = None
-    """File for the result (JSON); its ledger is written beside it."""
+    """File for the result (JSON), its ledger beside it; by default eval/MODE.json or, where that
+    exists, eval/MODE-2.json and so on."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +163,6 @@ class QuickstartConfig:
     out: Path = field(default=Path("runs/quickstart"))
     """Folder of the whole recipe."""
     seed: int = 0
-    """Seed of every phase; the held-out states stay the same."""
+    """Seed of every phase, in place of those of its parts; the held-out states stay the same."""
     resume: bool = False
     """Skip the phases that OUT already holds."""

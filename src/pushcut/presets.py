@@ -70,12 +70,12 @@ QUICKSTART_ENV = MetaWorldConfig(
 )
 
 QUICKSTART = preset(
-    "four MetaWorld tasks on a laptop CPU, from two demonstrations of each",
+    "four MetaWorld tasks on a laptop CPU, from five demonstrations of each",
     QUICKSTART_ENV,
-    demonstrations=2,
+    demonstrations=5,
     sft=SFTConfig(
         policy=TinyConfig(width=128, heads=4, bins=16),
-        fit=FitConfig(steps=200),
+        fit=FitConfig(steps=130),
     ),
     train=TrainConfig(
         QUICKSTART_ENV,
@@ -83,7 +83,7 @@ QUICKSTART = preset(
         algorithm=GRPO(groups=10, max_groups=30),
         learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
         evaluation=EvaluationConfig(every=0),
-        iterations=34,
+        iterations=42,
     ),
     episodes_per_task=50,
 )

@@ -37,12 +37,12 @@ def inits(count: int) -> list[InitState]:
 
 
 def play(
-    policy: TinyPolicy, manifest: Sequence[InitState], slots: int = 4, **options: int
+    policy: TinyPolicy, manifest: Sequence[InitState], slots: int = 4, record_size: int = 0
 ) -> list[PlayedEpisode]:
     """Episodes in the order of the manifest."""
     episodes: list[PlayedEpisode] = []
     with EnvPool(CONFIG, slots=slots, workers=1) as pool:
-        player = Player(pool, seed=5, inference_batch=4, **options)
+        player = Player(pool, seed=5, inference_batch=4, record_size=record_size)
         schedule = ListSchedule(manifest)
         player.play(policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append)
     return sorted(episodes, key=lambda episode: episode.task.group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from rich.table import Table
 from pushcut.config import EvalConfig
 from pushcut.devices import choose_device
 from pushcut.envs.pool import EnvPool
+from pushcut.errors import UserError
 from pushcut.evaluator import EvalResult, Evaluator
 from pushcut.manifests import evaluation_inits
-from pushcut.policies.base import Policy
+from pushcut.policies.base import Mode, Policy
 from pushcut.progress import bar, console, say
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
@@ -29,16 +31,26 @@ VIDEO_SIZE = 224
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """Evaluates, prints a table per task, writes the JSON and returns its content."""
+    out = config.out or free_name(Path("eval"), config.mode)
+    if out.exists():
+        raise UserError(f"{out} exists; choose another --out, or none to have one found")
     result = play_manifest(config)
     print_result(result)
+    say(f"result: {out}")
     return result.save(
-        config.out or Path("eval") / f"{config.mode}.json",
+        out,
         checkpoint=str(config.policy.path),
         first_seed=config.first,
         temperature=config.policy.temperature if config.mode == "sampled" else None,
         env=to_json(config.env),
         **provenance(),
     )
+
+
+def free_name(folder: Path, mode: Mode) -> Path:
+    """The first of FOLDER/MODE.json, FOLDER/MODE-2.json, … that does not exist."""
+    names = (f"{mode}-{number}.json" if number > 1 else f"{mode}.json" for number in count(1))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def play_manifest(config: EvalConfig) -> EvalResult:

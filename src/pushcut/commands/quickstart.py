@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ class Recipe:
             out = self.out / "eval" / f"{stage}-{mode}.json"
             config = replace(self._eval_config(checkpoint), mode=mode, out=out)
             title = f"evaluation {stage} RL, {mode} actions"
-            self.phase(f"eval_{stage}_{mode}", title, out, lambda config=config: run_eval(config))
+            self.phase(f"eval_{stage}_{mode}", title, out, partial(_evaluate_anew, config, out))
 
     def videos(self, stage: str, checkpoint: Path) -> None:
         """One video of each task."""
@@ -151,6 +152,12 @@ def announce(summary: dict[str, Any], report: Path) -> None:
         say(f"{mode:8} before {_counted(before)}   after {_counted(after)}")
     say(f"gain (greedy): {100 * summary['gain']:+.1f} points")
     say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
+
+
+def _evaluate_anew(config: EvalConfig, out: Path) -> None:
+    """Evaluates; what an attempt that was cut off wrote is thrown away."""
+    out.unlink(missing_ok=True)
+    run_eval(config)
 
 
 def _rate(result: dict[str, Any]) -> float:

@@ -110,7 +110,6 @@ def conv_stem(width: int) -> nn.Sequential:
     for channels_in, channels_out in zip(sizes, sizes[1:], strict=False):
         convolution = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
-        nn.init.zeros_(convolution.bias)
         layers += [convolution, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 
