@@ -6,8 +6,9 @@ from pathlib import Path
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.observation_tokens import DataShape
 from pushcut.policies.pretrained import load_weights, read_description
-from pushcut.policies.tiny import TinyConfig, TinyPolicy, TinyShape
+from pushcut.policies.tiny import TinyConfig, TinyPolicy
 
 
 def load_policy(path: Path) -> Policy:
@@ -27,7 +28,7 @@ def _load_tiny(path: Path, description: dict) -> TinyPolicy:
     statistics = Statistics.load(path / "statistics.json")
     try:
         config = TinyConfig(**_tuples(description["config"]))
-        shape = TinyShape(**_tuples(description["shape"]))
+        shape = DataShape(**_tuples(description["shape"]))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(
             f"{path / 'config.json'} does not describe a tiny policy: {error}"

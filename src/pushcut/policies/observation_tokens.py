@@ -1,0 +1,127 @@
+"""Observations as tokens: image patches, words of the instruction, proprioceptive state."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from pushcut.policies.base import Statistics
+from pushcut.types import Observation
+
+PAD, UNKNOWN = 0, 1
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What the data decides about a small policy."""
+
+    state_size: int
+    action_size: int
+    vocabulary: tuple[str, ...]
+    """Known words; all others read as one unknown word."""
+    max_words: int
+    """Words of an instruction that are read; shorter ones are padded."""
+
+    @staticmethod
+    def of(
+        statistics: Statistics, instructions: Collection[str], max_words: int | None
+    ) -> DataShape:
+        """Sizes and vocabulary of demonstrations; None reads whole instructions."""
+        vocabulary = sorted({word for text in instructions for word in words(text)})
+        longest = max(len(words(text)) for text in instructions)
+        return DataShape(
+            state_size=len(statistics.state_mean),
+            action_size=len(statistics.action_low),
+            vocabulary=tuple(vocabulary),
+            max_words=max_words or longest,
+        )
+
+
+def words(instruction: str) -> list[str]:
+    """The lower-case words of an instruction."""
+    return re.findall(r"[a-z0-9]+", instruction.lower())
+
+
+def conv_stem(width: int) -> nn.Sequential:
+    """Four stride-2 convolutions: one token for each 16 x 16 pixels.
+
+    He initialisation: with torch's default the picture fades from layer to layer.
+    """
+    layers: list[nn.Module] = []
+    sizes = (3, 32, 64, 128, width)
+    for channels_in, channels_out in zip(sizes, sizes[1:], strict=False):
+        convolution = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
+        nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
+        layers += [convolution, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def initialise(*embeddings: Tensor) -> None:
+    """Small random numbers, so that no token stands out at first."""
+    for parameter in embeddings:
+        nn.init.normal_(parameter, std=0.02)
+
+
+class ObservationTokens(nn.Module):
+    """[camera patches …, words, state] as tokens of one width.
+
+    Positions and words are left for the policy to initialise (``initialise``).
+    """
+
+    def __init__(
+        self,
+        *,
+        cameras: tuple[str, ...],
+        image_size: int,
+        width: int,
+        use_state: bool,
+        shape: DataShape,
+        statistics: Statistics,
+    ) -> None:
+        super().__init__()
+        self.cameras, self.max_words, self.statistics = cameras, shape.max_words, statistics
+        patches = (image_size // 16) ** 2
+        self.stem = conv_stem(width)
+        self.patch_position = nn.Parameter(torch.zeros(len(cameras), patches, width))
+        self.word = nn.Embedding(2 + len(shape.vocabulary), width)
+        self.word_position = nn.Parameter(torch.zeros(shape.max_words, width))
+        self.state = nn.Linear(shape.state_size, width) if use_state else None
+        self._word_index = {word: 2 + i for i, word in enumerate(shape.vocabulary)}
+
+    def forward(self, obs: Observation) -> Float[Tensor, "b t d"]:
+        """Tokens of a batch of observations, on the device of the weights."""
+        parts = [
+            self.stem(self._pixels(obs, camera)).flatten(2).transpose(1, 2) + position
+            for camera, position in zip(self.cameras, self.patch_position, strict=True)
+        ]
+        parts.append(self.word(self._word_ids(obs.instruction)) + self.word_position)
+        if self.state is not None:
+            parts.append(self.state(self._normalised_state(obs)).unsqueeze(1))
+        return torch.cat(parts, dim=1)
+
+    @property
+    def _device(self) -> torch.device:
+        return self.patch_position.device
+
+    def _pixels(self, obs: Observation, camera: str) -> Float[Tensor, "b 3 height width"]:
+        images = torch.from_numpy(np.ascontiguousarray(obs.images[camera])).to(self._device)
+        return images.permute(0, 3, 1, 2).float() / 127.5 - 1
+
+    def _normalised_state(self, obs: Observation) -> Float[Tensor, "b s"]:
+        mean = np.asarray(self.statistics.state_mean, dtype=np.float32)
+        std = np.asarray(self.statistics.state_std, dtype=np.float32)
+        return torch.from_numpy((obs.state - mean) / (std + 1e-6)).to(self._device)
+
+    def _word_ids(self, instructions: list[str]) -> Int[Tensor, "b words"]:
+        ids = np.full((len(instructions), self.max_words), PAD)
+        for row, text in enumerate(instructions):
+            known = [self._word_index.get(word, UNKNOWN) for word in words(text)]
+            known = known[: self.max_words]
+            ids[row, : len(known)] = known
+        return torch.from_numpy(ids).to(self._device)
