@@ -23,6 +23,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,7 +56,7 @@ class RandomPolicy(Policy):
         raise NotImplementedError
 
     def bc_loss(
-        self, obs: Observation, action_chunk: Tensor, valid: Tensor
+        self, obs: Observation, action_chunk: Tensor, valid: Tensor, generator: np.random.Generator
     ) -> tuple[Tensor, dict[str, Tensor]]:
         raise NotImplementedError
 

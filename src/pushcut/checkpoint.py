@@ -12,7 +12,13 @@ import torch
 
 from pushcut.errors import UserError
 from pushcut.learner import Learner
-from pushcut.policies.pretrained import load_weights
+from pushcut.policies.pretrained import (
+    load_training_parts,
+    load_weights,
+    save_training_parts,
+)
+
+TRAINING_PARTS = "training_parts.safetensors"
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,7 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
     try:
         aside.mkdir(parents=True)
         learner.policy.save_pretrained(aside / "policy")
+        save_training_parts(learner.policy, aside / TRAINING_PARTS)
         torch.save(learner.optimizer.state_dict(), aside / "optimizer.pt")
         (aside / "progress.json").write_text(json.dumps(vars(progress)) + "\n")
         _sync(aside)
@@ -74,6 +81,7 @@ def latest(folder: Path) -> Path:
 def load(path: Path, learner: Learner) -> Progress:
     """Restores weights and optimiser; UserError where a file is damaged."""
     load_weights(learner.policy, path / "policy")
+    load_training_parts(learner.policy, path / TRAINING_PARTS)
     try:
         state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
         learner.optimizer.load_state_dict(state)

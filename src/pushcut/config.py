@@ -10,8 +10,9 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
 from pushcut.machine import usable_cores
+from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.run import Tracker
 from pushcut.sft import FitConfig
@@ -70,7 +71,7 @@ class CollectConfig:
 class SFTConfig:
     """Supervised fine-tuning of a fresh policy on demonstrations."""
 
-    policy: TinyConfig = TinyConfig()
+    policy: AnyPolicyConfig = TinyConfig()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
     """Folder of demonstrations (LeRobot v3 layout), as `pushcut collect` writes it."""
@@ -100,7 +101,7 @@ class TrainConfig:
     """Online reinforcement learning from a fine-tuned policy."""
 
     env: AnyEnvConfig
-    policy: TokenPolicySource = TokenPolicySource()
+    policy: AnyPolicySource = TokenPolicySource()
     algorithm: GRPO = GRPO()
     learner: LearnerConfig = LearnerConfig()
     rollout: RolloutConfig = RolloutConfig()
@@ -136,17 +137,17 @@ class EvalConfig:
     """Evaluation of a checkpoint on the held-out manifest."""
 
     env: AnyEnvConfig
-    policy: TokenPolicySource = TokenPolicySource()
+    policy: AnyPolicySource = TokenPolicySource()
     rollout: RolloutConfig = RolloutConfig()
     episodes_per_task: int = 50
     """Initial states of each task."""
     first: int = 0
     """First seed of the manifest."""
     mode: Mode = "greedy"
-    """The most likely actions, or sampled ones at --policy.temperature."""
+    """The most likely actions (tokens) or the ODE (flows); or sampled ones, as in training."""
     device: Device = "auto"
     seed: int = 0
-    """Seed of the sampling noise (sampled mode only)."""
+    """Seed of the sampling noise; greedy tokens do not depend on it."""
     out: Path | None = None
     """File for the result (JSON), its ledger beside it; by default eval/MODE.json or, where that
     exists, eval/MODE-2.json and so on."""

@@ -131,7 +131,7 @@ def _loss(
     if shift_pixels:
         for name, images in obs.images.items():
             obs.images[name] = shift(images, shift_pixels, generator)
-    return policy.bc_loss(obs, torch.from_numpy(action), torch.from_numpy(valid))
+    return policy.bc_loss(obs, torch.from_numpy(action), torch.from_numpy(valid), generator)
 
 
 def shift(images: np.ndarray, pixels: int, generator: np.random.Generator) -> np.ndarray:

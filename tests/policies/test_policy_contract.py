@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ import torch
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
 from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.denoising import Denoising
+from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation
@@ -37,10 +40,33 @@ def tiny(use_state: bool = True) -> TinyPolicy:
     return policy.eval()
 
 
+def flow(**denoising: Any) -> FlowPolicy:
+    torch.manual_seed(0)
+    config = FlowConfig(
+        cameras=("top",), image_size=32, width=32, depth=2, heads=2, expert_width=24, chunk=4
+    )
+    policy = FlowPolicy.for_data(
+        config, statistics=STATISTICS, instructions=["push the red block", "open the door"]
+    )
+    policy.explore(Denoising(**denoising))
+    return policy.eval()
+
+
 POLICIES: dict[str, Callable[[], Policy]] = {
     "tiny": tiny,
     "tiny-without-state": lambda: tiny(use_state=False),
+    "flow-hybrid": flow,
+    "flow-one-step": lambda: flow(num_steps=1),
+    "flow-last-step-exact": lambda: flow(last_step_noise=False),
+    "flow-full": lambda: flow(hybrid=False),
+    "flow-noise": lambda: flow(noise="flow-noise"),
+    "flow-noise-sum": lambda: flow(noise="flow-noise", chain_reduction="sum"),
+    "flow-cps": lambda: flow(noise="flow-cps"),
 }
+
+TOKENS = ["tiny", "tiny-without-state"]
+WHOLE_CHAIN = {"flow-full": 5e-6, "flow-noise": 5e-6, "flow-noise-sum": 2e-5}
+"""Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 
 
 @pytest.fixture(params=list(POLICIES))
@@ -61,10 +87,13 @@ def noise(n: int, decision: int = 0) -> DecisionNoise:
     return DecisionNoise([DecisionKey(0, 0, i, 0, decision) for i in range(n)])
 
 
-def test_the_log_ratio_is_zero_before_the_first_update(policy):
-    obs = observation(8)
+@pytest.mark.parametrize("name", POLICIES)
+def test_the_log_ratio_is_zero_before_the_first_update(name):
+    policy, obs = POLICIES[name](), observation(8)
     sample = policy.sample(obs, noise(8), "sampled")
-    assert torch.equal(policy.evaluate(obs, sample.trace).logprob, sample.logprob)
+    again = policy.evaluate(obs, sample.trace).logprob
+    difference = (again.detach() - sample.logprob).abs().max().item()
+    assert difference <= WHOLE_CHAIN.get(name, 0.0)
 
 
 def test_another_batch_size_moves_the_log_ratio_by_rounding_only(policy):
@@ -73,7 +102,7 @@ def test_another_batch_size_moves_the_log_ratio_by_rounding_only(policy):
     rows = np.array([3, 9, 11])
     part = policy.evaluate(obs.select(rows), {k: v[rows] for k, v in sample.trace.items()})
     difference = (part.logprob - sample.logprob[rows]).abs().max().item()
-    assert difference < 2e-6  # float32 rounding of matrix products of another shape
+    assert difference < 2e-5  # float32 rounding of matrix products of another shape
 
 
 def test_a_row_does_not_depend_on_what_it_is_batched_with(policy):
@@ -95,8 +124,9 @@ def test_samples_follow_their_stream_and_nothing_else(policy):
     assert not torch.equal(policy.sample(obs, noise(8, decision=1), "sampled").actions, again)
 
 
-def test_greedy_actions_do_not_depend_on_the_noise(policy):
-    obs = observation(8)
+@pytest.mark.parametrize("name", TOKENS)
+def test_greedy_actions_of_tokens_do_not_depend_on_the_noise(name):
+    policy, obs = POLICIES[name](), observation(8)
     first = policy.sample(obs, noise(8), "greedy").actions
     assert torch.equal(policy.sample(obs, noise(8, decision=1), "greedy").actions, first)
 
@@ -108,31 +138,38 @@ def test_actions_lie_within_the_demonstrated_quantiles(policy):
     assert actions.shape == (8, 4, 3)
 
 
-def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(policy):
-    obs = observation(8)
+@pytest.mark.parametrize(
+    ("name", "steps"), [("tiny", 150), ("tiny-without-state", 150), ("flow-hybrid", 800)]
+)
+def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(name, steps):
+    policy, obs = POLICIES[name](), observation(8)
     target = torch.rand(8, 4, 3, generator=torch.Generator().manual_seed(3)) * 2 - 1
     target[..., 2] = 0
     valid = torch.ones(8, 4, dtype=torch.bool)
     valid[:, 2:] = False
     garbage = target.clone()
     garbage[:, 2:] = 1
-    loss, _ = policy.bc_loss(obs, target, valid)
-    same, _ = policy.bc_loss(obs, garbage, valid)
+    loss, _ = policy.bc_loss(obs, target, valid, np.random.default_rng(0))
+    same, _ = policy.bc_loss(obs, garbage, valid, np.random.default_rng(0))
     assert torch.equal(loss, same)
     optimizer = torch.optim.Adam(policy.parameters(), lr=3e-3)
-    for _ in range(150):
-        loss, _ = policy.bc_loss(obs, target, valid)
+    generator = np.random.default_rng(0)
+    for _ in range(steps):
+        loss, _ = policy.bc_loss(obs, target, valid, generator)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    _, metrics = policy.bc_loss(obs, target, valid)
-    assert metrics["accuracy"].item() > 0.95
+    learned = policy.sample(obs, noise(8), "greedy").actions
+    # Actions span 2, 4 and 0; saying 0 everywhere would be off by 0.3 on average.
+    assert float((learned - target)[:, :2].abs().mean()) < 0.1
 
 
 def test_a_saved_policy_acts_the_same(policy, tmp_path):
     obs = observation(8)
     policy.save_pretrained(tmp_path / "p")
     loaded = load_policy(tmp_path / "p")
+    if isinstance(loaded, FlowPolicy):
+        loaded.explore(policy.denoising)
     want = policy.sample(obs, noise(8), "greedy")
     got = loaded.sample(obs, noise(8), "greedy")
     assert torch.equal(got.actions, want.actions)

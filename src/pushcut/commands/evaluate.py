@@ -41,7 +41,7 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
         out,
         checkpoint=str(config.policy.path),
         first_seed=config.first,
-        temperature=config.policy.temperature if config.mode == "sampled" else None,
+        policy=to_json(config.policy),
         env=to_json(config.env),
         **provenance(),
     )

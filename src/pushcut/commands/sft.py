@@ -10,8 +10,8 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
+from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
-from pushcut.policies.tiny import TinyPolicy
 from pushcut.progress import bar, say
 from pushcut.run import Run
 from pushcut.sft import fit, statistics_of
@@ -25,7 +25,7 @@ def run_sft(config: SFTConfig) -> Path:
     if config.fit.validation_fraction > 0:
         training, validation = dataset.split(config.fit.validation_fraction, config.seed)
     torch.manual_seed(config.seed)
-    policy = TinyPolicy.for_data(
+    policy = new_policy(
         config.policy, statistics=statistics_of(training), instructions=dataset.tasks
     ).to(choose_device(config.device))
     run = Run.create(config.out, config)

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -39,6 +40,14 @@ class Policy(nn.Module, ABC):
     action_size: int
     """Length of one action."""
 
+    training_parts: nn.ModuleDict
+    """What is trained with the policy but not part of it: a checkpoint of a run stores it, the
+    saved policy does not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.training_parts = nn.ModuleDict()
+
     @property
     def device(self) -> torch.device:
         """Where the weights are."""
@@ -58,8 +67,12 @@ class Policy(nn.Module, ABC):
         obs: Observation,
         action_chunk: Float[Tensor, "b h a"],
         valid: Bool[Tensor, "b h"],
+        generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Behaviour-cloning loss of demonstrated chunks (environment units) and metrics."""
+        """Behaviour-cloning loss of demonstrated chunks (environment units) and metrics.
+
+        ``generator`` is where a policy that needs random numbers for it draws them.
+        """
 
     @abstractmethod
     def save_pretrained(self, path: Path) -> None:

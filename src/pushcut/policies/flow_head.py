@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-def time_grid(num_steps: int) -> Float[Tensor, " k+1"]:
+def time_grid(num_steps: int) -> Float[Tensor, " points"]:
     """Times 1, 1 - 1/K, …, 0 of K denoising steps."""
     if num_steps < 1:
         raise ValueError(f"num_steps must be >= 1, got {num_steps}")

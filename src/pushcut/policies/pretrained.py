@@ -12,7 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
-from pushcut.policies.base import Statistics
+from pushcut.policies.base import Policy, Statistics
+
+WEIGHTS = "model.safetensors"
+TRAINING_PARTS = "training_parts."
 
 
 def save_checkpoint(
@@ -24,8 +27,34 @@ def save_checkpoint(
     description = {"type": kind, "config": asdict(config), "shape": asdict(shape)}
     (path / "config.json").write_text(json.dumps(description, indent=2) + "\n")
     statistics.save(path / "statistics.json")
-    weights = {name: tensor.contiguous() for name, tensor in module.state_dict().items()}
-    save_file(weights, path / "model.safetensors")
+    save_file(policy_weights(module), path / WEIGHTS)
+
+
+def policy_weights(module: nn.Module) -> dict[str, Tensor]:
+    """The state of a policy without its training parts."""
+    return {
+        name: tensor.contiguous()
+        for name, tensor in module.state_dict().items()
+        if not name.startswith(TRAINING_PARTS)
+    }
+
+
+def save_training_parts(policy: Policy, path: Path) -> None:
+    """Writes what is trained with a policy but not part of it; nothing where there is none."""
+    weights = {name: x.contiguous() for name, x in policy.training_parts.state_dict().items()}
+    if weights:
+        save_file(weights, path)
+
+
+def load_training_parts(policy: Policy, path: Path) -> None:
+    """Reads what ``save_training_parts`` wrote; UserError where it does not fit."""
+    if not policy.training_parts.state_dict():
+        return
+    weights = read_tensors(path)
+    try:
+        policy.training_parts.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path} does not fit: {' '.join(str(error).split())}") from None
 
 
 def read_description(path: Path) -> dict[str, Any]:
@@ -47,7 +76,11 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a policy folder; UserError where the file is missing or damaged."""
-    file = path / "model.safetensors"
+    return read_tensors(path / WEIGHTS)
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """The tensors of a safetensors file; UserError where it is missing or damaged."""
     if not file.exists():
         raise UserError(f"{file} is missing")
     try:
@@ -59,7 +92,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Loads weights and explains in one line which do not fit."""
     weights = read_weights(path)
-    wanted = module.state_dict()
+    wanted = policy_weights(module)
     missing = sorted(wanted.keys() - weights.keys())
     surplus = sorted(weights.keys() - wanted.keys())
     shapes = [
@@ -71,5 +104,6 @@ def load_weights(module: nn.Module, path: Path) -> None:
     problems = shapes + problems
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise UserError(f"{path / 'model.safetensors'} does not fit: {problems[0]}{more}")
-    module.load_state_dict(weights)
+        raise UserError(f"{path / WEIGHTS} does not fit: {problems[0]}{more}")
+    # Not strict: training parts are not in the file; everything else was compared above.
+    module.load_state_dict(weights, strict=False)

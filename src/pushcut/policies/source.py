@@ -8,7 +8,19 @@ from pathlib import Path
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
 from pushcut.policies.base import Policy
+from pushcut.policies.denoising import Denoising
+from pushcut.policies.flow import FlowPolicy
 from pushcut.policies.token_head import TokenHead
+
+
+def load_any(path: Path | None) -> Policy:
+    """Reads the checkpoint at ``path``; UserError in one line where it cannot."""
+    if path is None:
+        raise UserError(
+            "which policy? give --policy.path FOLDER; "
+            "`pushcut sft PRESET` makes one from demonstrations"
+        )
+    return load_policy(policy_folder(path))
 
 
 @dataclass(frozen=True)
@@ -26,17 +38,35 @@ class TokenPolicySource:
 
     def load(self) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot."""
-        if self.path is None:
-            raise UserError(
-                "which policy? give --policy.path FOLDER; "
-                "`pushcut sft PRESET` makes one from demonstrations"
-            )
-        policy = load_policy(policy_folder(self.path))
+        policy = load_any(self.path)
         head = getattr(policy, "head", None)
         if not isinstance(head, TokenHead):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
         head.temperature = self.temperature
         return policy
+
+
+@dataclass(frozen=True)
+class FlowPolicySource(Denoising):
+    """A checkpoint of a flow policy, and how it denoises and explores."""
+
+    path: Path | None = None
+    """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
+    freeze_prefix: bool = True
+    """Train the action expert only (pi_RL), not the encoder of image, words and state."""
+
+    def load(self) -> Policy:
+        """Reads the checkpoint; UserError in one line where it cannot."""
+        policy = load_any(self.path)
+        if not isinstance(policy, FlowPolicy):
+            raise UserError(f"{self.path} is not a flow policy, this preset needs one")
+        policy.explore(self)
+        policy.train_prefix(not self.freeze_prefix)
+        return policy
+
+
+AnyPolicySource = TokenPolicySource | FlowPolicySource
+"""Every kind of policy that can be trained and evaluated."""
 
 
 def policy_folder(path: Path) -> Path:

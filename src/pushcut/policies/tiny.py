@@ -6,6 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Bool, Float
@@ -111,6 +112,7 @@ class TinyPolicy(Policy):
         obs: Observation,
         action_chunk: Float[Tensor, "b h a"],
         valid: Bool[Tensor, "b h"],
+        generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
         target = self.head.tokenizer.encode(self.actions.normalise(action_chunk.to(self.device)))

@@ -1,0 +1,304 @@
+"""Denoising chains: how a flow policy turns noise into actions, and what it remembers of it.
+
+A chain runs from t = 1 to 0 in K steps. Which steps are noisy, and how, is what makes a flow
+policy explore; the log-probability of the noisy steps is what reinforcement learning needs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pushcut.policies.flow_head import (
+    cps_moments,
+    gaussian_entropy,
+    gaussian_logprob,
+    largest_noise_level,
+    ode_step,
+    sde_moments,
+    time_grid,
+)
+from pushcut.streams import DecisionNoise
+
+Noise = Literal["flow-sde", "flow-noise", "flow-cps"]
+
+
+@dataclass(frozen=True)
+class Velocity:
+    """What the action expert says of m points of a chain."""
+
+    value: Float[Tensor, "b m h a"]
+    features: Float[Tensor, "b m h d"]
+    """The expert's output at each action token."""
+
+
+Expert = Callable[[Float[Tensor, "b m h a"], Float[Tensor, "b m"]], Velocity]
+"""(points, their times) -> velocity; the prefix that it attends to is fixed."""
+
+Moments = tuple[Float[Tensor, "b m h a"], Float[Tensor, "#b #m #h #a"]]
+
+
+@dataclass(frozen=True)
+class Denoising:
+    """How a flow policy denoises and explores."""
+
+    num_steps: int = 4
+    """Denoising steps K."""
+    noise: Noise = "flow-sde"
+    """Where exploration comes from: Flow-SDE, the learned noise of Flow-Noise, or Flow-CPS."""
+    noise_level: float = 0.5
+    """Noise level of Flow-SDE and Flow-CPS."""
+    hybrid: bool = True
+    """One random step of each decision is noisy (two-layer hybrid MDP), not all of them.
+    Flow-Noise has no use for it: its log-probability is that of the whole chain."""
+    last_step_noise: bool = True
+    """Whether the step that ends at t = 0 may be noisy."""
+    std_bounds: tuple[float, float] = (0.08, 0.16)
+    """Smallest and largest standard deviation of Flow-Noise (normalised actions)."""
+    chain_reduction: Literal["mean", "sum"] = "mean"
+    """How the terms of a whole chain make one log-probability: pi_RL's program takes the mean,
+    the paper (eq. 5) the sum."""
+
+    def __post_init__(self) -> None:
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be >= 1, got {self.num_steps}")
+        if not self.noise_level > 0:
+            raise ValueError(f"noise_level must be > 0, got {self.noise_level}")
+        if not 0 < self.std_bounds[0] < self.std_bounds[1]:
+            raise ValueError(f"std_bounds must rise and be > 0, got {self.std_bounds}")
+        if self.num_steps == 1 and not self.last_step_noise:
+            raise ValueError("with num_steps 1 the only step is the last: keep last_step_noise")
+        largest = largest_noise_level(self.num_steps)
+        if self.noise == "flow-sde" and self.noise_level > largest:
+            raise ValueError(
+                f"noise_level {self.noise_level} turns the mean of Flow-SDE over with "
+                f"{self.num_steps} steps: at most {largest:.3f}"
+            )
+        if self.noise == "flow-cps" and self.noise_level >= 1:
+            raise ValueError(f"noise_level of flow-cps must be < 1, got {self.noise_level}")
+        if self.noise == "flow-cps" and self.num_steps == 1:
+            raise ValueError("flow-cps needs num_steps >= 2: its last step is deterministic")
+
+    @property
+    def delta(self) -> float:
+        """Length of a step."""
+        return 1 / self.num_steps
+
+    @property
+    def noisy_steps(self) -> int:
+        """Steps 0 … n-1 may be noisy; Flow-CPS ends without noise by construction."""
+        last = self.last_step_noise and self.noise != "flow-cps"
+        return self.num_steps if last else self.num_steps - 1
+
+
+@runtime_checkable
+class Transition(Protocol):
+    """The distribution of a noisy step."""
+
+    def moments(
+        self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
+    ) -> Moments:
+        """Mean and standard deviation of the point at t - delta."""
+        ...
+
+
+@dataclass(frozen=True)
+class SDETransition:
+    """Flow-SDE (pi_RL 4.2.2)."""
+
+    config: Denoising
+
+    def moments(
+        self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
+    ) -> Moments:
+        """See ``sde_moments``."""
+        c = self.config
+        return sde_moments(
+            x, velocity.value, t, c.delta, noise_level=c.noise_level, num_steps=c.num_steps
+        )
+
+
+@dataclass(frozen=True)
+class CPSTransition:
+    """Flow-CPS (pi_RL, appendix I)."""
+
+    config: Denoising
+
+    def moments(
+        self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
+    ) -> Moments:
+        """See ``cps_moments``."""
+        c = self.config
+        return cps_moments(x, velocity.value, t, c.delta, noise_level=c.noise_level)
+
+
+class NoiseNetwork(nn.Module):
+    """Flow-Noise: the ODE's step with a learned standard deviation (pi_RL eq. 4; ReinFlow).
+
+    log variance = l_min + (l_max - l_min) (tanh(h) + 1) / 2 with l = log(bound^2), h an MLP
+    of the expert's output at each action token. Trained with the policy, never saved with it.
+    """
+
+    def __init__(self, width: int, action_size: int, config: Denoising) -> None:
+        super().__init__()
+        self.delta = config.delta
+        low, high = (2 * torch.tensor(bound).log().item() for bound in config.std_bounds)
+        self.low, self.span = low, high - low
+        self.mlp = nn.Sequential(
+            nn.Linear(width, 128), nn.Tanh(), nn.Linear(128, 64), nn.Tanh(),
+            nn.Linear(64, action_size),
+        )  # fmt: skip
+
+    def moments(
+        self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
+    ) -> Moments:
+        """The ODE's next point and the learned standard deviation."""
+        squashed = (torch.tanh(self.mlp(velocity.features).float()) + 1) / 2
+        std = torch.exp(0.5 * (self.low + self.span * squashed))
+        return ode_step(x, velocity.value, self.delta), std
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """The end of a chain, in normalised actions, and what is needed to evaluate it again."""
+
+    actions: Float[Tensor, "b h a"]
+    trace: dict[str, Tensor]
+    logprob: Float[Tensor, "b h a"]
+
+
+@dataclass(frozen=True)
+class Likelihood:
+    """Log-probability and entropy of a stored chain."""
+
+    logprob: Float[Tensor, "b h a"]
+    entropy: Float[Tensor, "b h a"]
+
+
+class Chain(ABC):
+    """What of the denoising chain is an action of the decision process."""
+
+    def __init__(self, config: Denoising, transition: Transition) -> None:
+        self.config, self.transition = config, transition
+
+    @abstractmethod
+    def sample(
+        self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
+    ) -> Denoised:
+        """Denoises with exploration; every row draws from its own stream."""
+
+    @abstractmethod
+    def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
+        """What the current weights say of a stored chain."""
+
+    def _gaussian(
+        self, expert: Expert, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
+    ) -> Moments:
+        return self.transition.moments(x, expert(x, t), t[..., None, None])
+
+
+def solve_ode(
+    config: Denoising, expert: Expert, start: Float[Tensor, "b h a"]
+) -> Float[Tensor, "b h a"]:
+    """Deterministic denoising (Euler): how a flow policy is evaluated and deployed."""
+    x = start.unsqueeze(1)
+    for t in time_grid(config.num_steps)[:-1].tolist():
+        x = ode_step(x, expert(x, x.new_full(x.shape[:2], t)).value, config.delta)
+    return x.squeeze(1)
+
+
+class HybridChain(Chain):
+    """Two-layer hybrid MDP (pi_RL 4.2.3): one random step is noisy, the others follow the ODE.
+
+    The trace holds the two points around the noisy step and its index: evaluating it costs
+    one pass of the expert. The index is drawn per row (the reference: one for the batch).
+    """
+
+    def sample(
+        self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
+    ) -> Denoised:
+        """K passes of the expert."""
+        uniform = torch.from_numpy(noise.uniform())
+        index = (uniform * self.config.noisy_steps).long().to(start.device)
+        kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
+        x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)
+        logprob = torch.zeros_like(start, dtype=torch.float32)
+        for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
+            t = x.new_full(x.shape[:2], time)
+            velocity = expert(x, t)
+            mean, std = self.transition.moments(x, velocity, t[..., None, None])
+            noisy = mean + std * kick
+            here = (index == step).view(-1, 1, 1, 1)
+            before, after = torch.where(here, x, before), torch.where(here, noisy, after)
+            step_logprob = gaussian_logprob(noisy, mean, std)
+            logprob = torch.where(here.squeeze(1), step_logprob.squeeze(1), logprob)
+            x = torch.where(here, noisy, ode_step(x, velocity.value, self.config.delta))
+        trace = {"before": before.squeeze(1), "after": after.squeeze(1), "index": index}
+        return Denoised(x.squeeze(1), trace, logprob)
+
+    def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
+        """One pass of the expert."""
+        before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
+        grid = time_grid(self.config.num_steps).to(before)
+        mean, std = self._gaussian(expert, before, grid[trace["index"]].unsqueeze(1))
+        entropy = gaussian_entropy(std).expand_as(mean).squeeze(1)
+        return Likelihood(gaussian_logprob(after, mean, std).squeeze(1), entropy)
+
+
+class FullChain(Chain):
+    """All steps are noisy: the two-layer MDP with K inner steps, and Flow-Noise's one layer.
+
+    The trace holds the K + 1 points: evaluating it costs one pass of the expert over all of
+    them at once. The first point is drawn from N(0, I) under any weights: it counts as a
+    term (pi_RL eq. 5) that no ratio feels.
+    """
+
+    def sample(
+        self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
+    ) -> Denoised:
+        """K passes of the expert."""
+        points, terms = [start], [_standard_normal(start)]
+        for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
+            x = points[-1].unsqueeze(1)
+            mean, std = self._gaussian(expert, x, x.new_full(x.shape[:2], time))
+            std = std if step < self.config.noisy_steps else torch.zeros_like(std)
+            kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
+            following = mean + std * kick
+            terms.append(gaussian_logprob(following, mean, std).squeeze(1))
+            points.append(following.squeeze(1))
+        logprob = self._reduce(torch.stack(terms, dim=1))
+        return Denoised(points[-1], {"chain": torch.stack(points, dim=1)}, logprob)
+
+    def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
+        """One pass of the expert over all K points."""
+        chain = trace["chain"]
+        grid = time_grid(self.config.num_steps)[:-1].to(chain)
+        x, following = chain[:, :-1], chain[:, 1:]
+        mean, std = self._gaussian(expert, x, grid.expand(len(chain), -1))
+        noisy = torch.arange(self.config.num_steps, device=std.device) < self.config.noisy_steps
+        std = std * noisy.view(-1, 1, 1)
+        first = _standard_normal(chain[:, 0]).unsqueeze(1)
+        terms = torch.cat((first, gaussian_logprob(following, mean, std)), dim=1)
+        entropy = gaussian_entropy(std).expand_as(mean).mean(dim=1)
+        return Likelihood(self._reduce(terms), entropy)
+
+    def _reduce(self, terms: Float[Tensor, "b k h a"]) -> Float[Tensor, "b h a"]:
+        return terms.mean(1) if self.config.chain_reduction == "mean" else terms.sum(1)
+
+
+def _standard_normal(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
+    return gaussian_logprob(x, torch.zeros_like(x), torch.ones_like(x))
+
+
+def make_chain(config: Denoising, noise_network: NoiseNetwork | None) -> Chain:
+    """The chain that a config describes; Flow-Noise brings its network."""
+    if noise_network is not None:
+        return FullChain(config, noise_network)
+    transition = {"flow-sde": SDETransition, "flow-cps": CPSTransition}[config.noise](config)
+    return (HybridChain if config.hybrid else FullChain)(config, transition)

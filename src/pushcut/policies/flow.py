@@ -1,0 +1,235 @@
+"""A small flow-matching VLA in the manner of pi0, for laptops and tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pushcut.batch import Evaluation, PolicySample
+from pushcut.policies.base import ActionNormaliser, Mode, Policy, Statistics
+from pushcut.policies.denoising import (
+    Chain,
+    Denoising,
+    Expert,
+    NoiseNetwork,
+    Velocity,
+    make_chain,
+    solve_ode,
+)
+from pushcut.policies.observation_tokens import DataShape, ObservationTokens, initialise
+from pushcut.policies.pretrained import save_checkpoint
+from pushcut.policies.transformer import Block, KeyValue
+from pushcut.streams import DecisionNoise
+from pushcut.types import Observation
+
+
+@dataclass(frozen=True)
+class FlowConfig:
+    """Shape of the small flow VLA; the defaults make about 2.6 M parameters."""
+
+    cameras: tuple[str, ...] = ("corner2",)
+    """Cameras it looks through."""
+    image_size: int = 64
+    """Height and width of its square images, in pixels."""
+    width: int = 192
+    """Size of a token of the prefix (image, words, state)."""
+    depth: int = 4
+    """Transformer blocks of the prefix encoder, and of the action expert."""
+    heads: int = 6
+    """Attention heads; must divide ``width``."""
+    expert_width: int = 128
+    """Size of a token of the action expert; even."""
+    chunk: int = 5
+    """Steps of an action chunk."""
+    use_state: bool = True
+    """Whether it sees the proprioceptive state."""
+    max_words: int | None = None
+    """Longest instruction, in words; None takes the longest of the demonstrations."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if self.image_size % 16:
+            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+        if self.expert_width % 2:
+            raise ValueError(f"expert_width must be even, got {self.expert_width}")
+
+
+class ActionExpert(nn.Module):
+    """Velocity of noisy action chunks, given the keys and values of the prefix (pi0).
+
+    Several points of a chain go through it side by side: they see the prefix and their own
+    chunk, not each other.
+    """
+
+    def __init__(self, config: FlowConfig, action_size: int) -> None:
+        super().__init__()
+        width = config.expert_width
+        self.action_in = nn.Linear(action_size, width)
+        self.position = nn.Parameter(torch.zeros(config.chunk, width))
+        self.mix = nn.Sequential(nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width))
+        self.blocks = nn.ModuleList(
+            Block(width, config.heads, inner=config.width) for _ in range(config.depth)
+        )
+        self.norm = nn.LayerNorm(width)
+        self.action_out = nn.Linear(width, action_size)
+
+    def forward(
+        self,
+        prefix: Sequence[KeyValue],
+        x: Float[Tensor, "b m h a"],
+        t: Float[Tensor, "b m"],
+    ) -> Velocity:
+        """Velocity of m points of each row's chain at their times."""
+        b, m, h, _ = x.shape
+        actions = self.action_in(x) + self.position
+        times = time_embedding(t, actions.shape[-1]).unsqueeze(2).expand_as(actions)
+        tokens = self.mix(torch.cat((actions, times), dim=-1)).view(b, m * h, -1)
+        mask = apart(m, h, prefix[0][0].shape[2], x.device) if m > 1 else None
+        for block, context in zip(self.blocks, prefix, strict=True):
+            assert isinstance(block, Block)
+            tokens = block.attend(tokens, context, mask)
+        features = self.norm(tokens).view(b, m, h, -1)
+        return Velocity(self.action_out(features), features)
+
+
+def time_embedding(t: Float[Tensor, "b m"], width: int) -> Float[Tensor, "b m width"]:
+    """Sines and cosines of periods from 0.004 to 4, as in openpi."""
+    fraction = torch.linspace(0, 1, width // 2, device=t.device)
+    angle = t.unsqueeze(-1) * (2 * math.pi / (4e-3 * (4.0 / 4e-3) ** fraction))
+    return torch.cat((angle.sin(), angle.cos()), dim=-1)
+
+
+def apart(m: int, h: int, context: int, device: torch.device) -> Bool[Tensor, "q k"]:
+    """Attention mask: all see the context, each of m chunks of h tokens sees itself."""
+    own = torch.arange(m, device=device).repeat_interleave(h)
+    everyone = torch.ones(m * h, context, dtype=torch.bool, device=device)
+    return torch.cat((everyone, own.unsqueeze(1) == own), dim=1)
+
+
+class FlowPolicy(Policy):
+    """Prefix encoder (image patches, words, state) and an action expert that attends to it.
+
+    The prefix is computed once per decision; each denoising step is a pass of the expert.
+    How it explores is not part of the weights: ``explore`` sets it.
+    """
+
+    def __init__(self, config: FlowConfig, shape: DataShape, statistics: Statistics) -> None:
+        super().__init__()
+        self.config, self.shape, self.statistics = config, shape, statistics
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, shape.action_size
+        self.state_size = shape.state_size if config.use_state else 0
+        self.observation = ObservationTokens(
+            cameras=config.cameras,
+            image_size=config.image_size,
+            width=config.width,
+            use_state=config.use_state,
+            shape=shape,
+            statistics=statistics,
+        )
+        self.prefix_blocks = nn.ModuleList(
+            Block(config.width, config.heads) for _ in range(config.depth)
+        )
+        self.expert = ActionExpert(config, shape.action_size)
+        self.actions = ActionNormaliser(statistics)
+        seen = self.observation
+        initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
+        self.denoising = Denoising()
+        self._chain: Chain = make_chain(self.denoising, None)
+
+    @staticmethod
+    def for_data(
+        config: FlowConfig, *, statistics: Statistics, instructions: Collection[str]
+    ) -> FlowPolicy:
+        """A fresh policy whose sizes and vocabulary come from demonstrations."""
+        shape = DataShape.of(statistics, instructions, config.max_words)
+        return FlowPolicy(config, shape, statistics)
+
+    def explore(self, denoising: Denoising, *, seed: int = 0) -> None:
+        """Sets how it denoises and explores; Flow-Noise gets a fresh noise network."""
+        network = None
+        if denoising.noise == "flow-noise":
+            with torch.random.fork_rng():
+                torch.manual_seed(seed)
+                network = NoiseNetwork(
+                    self.config.expert_width, self.shape.action_size, denoising
+                ).to(self.device)
+            self.training_parts["noise_network"] = network
+        self.denoising, self._chain = denoising, make_chain(denoising, network)
+
+    def train_prefix(self, trained: bool) -> None:
+        """Whether the encoder of image, words and state is trained."""
+        for module in (self.observation, self.prefix_blocks):
+            module.requires_grad_(trained)
+
+    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
+        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
+        # Not inference mode: the trace goes through the expert again, with gradients.
+        with torch.no_grad():
+            expert = self._expert(obs)
+            drawn = noise.normal(self.chunk, self.action_size)
+            start = torch.from_numpy(drawn).to(self.device)
+            if mode == "greedy":
+                end = solve_ode(self.denoising, expert, start)
+                trace, logprob = {}, torch.zeros_like(end)
+            else:
+                denoised = self._chain.sample(expert, start, noise)
+                end, trace, logprob = denoised.actions, denoised.trace, denoised.logprob
+            # As for tokens: nothing beyond the demonstrated quantiles.
+            actions = self.actions.denormalise(end.clamp(-1, 1))
+            return PolicySample(actions=actions, trace=trace, logprob=logprob)
+
+    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
+        """Log-probability and entropy of stored chains."""
+        trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
+        likelihood = self._chain.evaluate(self._expert(obs), trace)
+        return Evaluation(likelihood.logprob, likelihood.entropy)
+
+    def bc_loss(
+        self,
+        obs: Observation,
+        action_chunk: Float[Tensor, "b h a"],
+        valid: Bool[Tensor, "b h"],
+        generator: np.random.Generator,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Conditional flow matching: squared error of the velocity over the valid steps.
+
+        Times are drawn from Beta(1.5, 1) as in pi0, so that noise is seen more often.
+        """
+        mask = valid.to(self.device).unsqueeze(-1)
+        # Steps after the end must not be seen by the others either.
+        action = self.actions.normalise(action_chunk.to(self.device)) * mask
+        shape = tuple(action.shape)
+        noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(action)
+        drawn = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
+        t = torch.from_numpy(drawn).to(action).view(-1, 1)
+        x = t.unsqueeze(-1) * noise + (1 - t.unsqueeze(-1)) * action
+        velocity = self._expert(obs)(x.unsqueeze(1), t).value.squeeze(1)
+        errors = (velocity - (noise - action)) ** 2 * mask
+        loss = errors.sum() / (mask.sum() * self.action_size).clamp(min=1)
+        return loss, {"loss": loss.detach()}
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes config.json, model.safetensors and statistics.json, without training parts."""
+        save_checkpoint(self, "flow", self.config, self.shape, self.statistics, path)
+
+    def encode(self, obs: Observation) -> list[KeyValue]:
+        """Keys and values of the prefix at each block; once per decision."""
+        tokens, caches = self.observation(obs), []
+        for block in self.prefix_blocks:
+            assert isinstance(block, Block)
+            tokens, cache = block.encode(tokens)
+            caches.append(cache)
+        return caches
+
+    def _expert(self, obs: Observation) -> Expert:
+        prefix = self.encode(obs)
+        return lambda x, t: self.expert(prefix, x, t)

@@ -1,0 +1,205 @@
+"""Chains of denoising steps: what is remembered, what it costs, what is refused."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from pushcut.policies.denoising import (
+    Denoising,
+    FullChain,
+    HybridChain,
+    NoiseNetwork,
+    Velocity,
+    make_chain,
+    solve_ode,
+)
+from pushcut.policies.flow_head import gaussian_logprob, sde_moments
+from pushcut.streams import DecisionKey, DecisionNoise
+from tests.policies.test_policy_contract import flow, noise, observation
+
+B, H, A = 6, 3, 2
+
+
+class CountingExpert:
+    """Velocity x + t, and how many points it was asked for at once."""
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def __call__(self, x, t):
+        self.calls.append(x.shape[1])
+        value = x + t[..., None, None]
+        return Velocity(value, torch.cat((value, value), dim=-1))
+
+
+def start() -> torch.Tensor:
+    return torch.randn(B, H, A, generator=torch.Generator().manual_seed(1))
+
+
+def test_a_hybrid_trace_holds_one_transition_and_costs_one_pass():
+    chain, expert = make_chain(Denoising(), None), CountingExpert()
+    assert isinstance(chain, HybridChain)
+    sample = chain.sample(expert, start(), noise(B))
+    assert expert.calls == [1] * 4
+    assert {name: tuple(x.shape) for name, x in sample.trace.items()} == {
+        "before": (B, H, A),
+        "after": (B, H, A),
+        "index": (B,),
+    }
+    expert.calls.clear()
+    again = chain.evaluate(expert, sample.trace)
+    assert expert.calls == [1]
+    assert torch.equal(again.logprob, sample.logprob)
+
+
+def test_the_log_probability_of_a_hybrid_sample_is_that_of_its_transition():
+    chain, expert = make_chain(Denoising(), None), CountingExpert()
+    sample = chain.sample(expert, start(), noise(B))
+    before, after, index = (sample.trace[name] for name in ("before", "after", "index"))
+    for row in range(B):
+        t = 1 - int(index[row]) / 4
+        mean, std = sde_moments(before[row], before[row] + t, t, 0.25, noise_level=0.5, num_steps=4)
+        torch.testing.assert_close(sample.logprob[row], gaussian_logprob(after[row], mean, std))
+
+
+def test_every_step_is_the_noisy_one_of_some_samples():
+    chain, many = make_chain(Denoising(), None), 400
+    keys = [DecisionKey(0, 0, i, 0, 0) for i in range(many)]
+    sample = chain.sample(CountingExpert(), torch.zeros(many, 1, 1), DecisionNoise(keys))
+    counts = Counter(sample.trace["index"].tolist())
+    assert set(counts) == {0, 1, 2, 3}
+    assert min(counts.values()) > 60
+
+
+def test_the_last_step_can_be_left_without_noise():
+    chain = make_chain(Denoising(last_step_noise=False), None)
+    keys = [DecisionKey(0, 0, i, 0, 0) for i in range(100)]
+    sample = chain.sample(CountingExpert(), torch.zeros(100, 1, 1), DecisionNoise(keys))
+    assert set(sample.trace["index"].tolist()) == {0, 1, 2}
+
+
+def test_a_full_chain_is_evaluated_in_one_pass_over_its_points():
+    chain, expert = make_chain(Denoising(hybrid=False), None), CountingExpert()
+    assert isinstance(chain, FullChain)
+    sample = chain.sample(expert, start(), noise(B))
+    assert sample.trace["chain"].shape == (B, 5, H, A)
+    expert.calls.clear()
+    again = chain.evaluate(expert, sample.trace)
+    assert expert.calls == [4]
+    torch.testing.assert_close(again.logprob, sample.logprob, atol=2e-6, rtol=0)
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_log_probability_of_a_full_chain_by_hand(reduction):
+    config = Denoising(num_steps=2, hybrid=False, chain_reduction=reduction)
+    sample = make_chain(config, None).sample(CountingExpert(), start(), noise(B))
+    points = sample.trace["chain"].unbind(1)
+    terms = [gaussian_logprob(points[0], torch.zeros(1), torch.ones(1))]
+    for i, t in enumerate((1.0, 0.5)):
+        mean, std = sde_moments(points[i], points[i] + t, t, 0.5, noise_level=0.5, num_steps=2)
+        terms.append(gaussian_logprob(points[i + 1], mean, std))
+    total = sum(terms)
+    want = total if reduction == "sum" else total / 3
+    torch.testing.assert_close(sample.logprob, want)
+
+
+def test_the_ode_of_a_straight_path_ends_at_the_data():
+    """v = (x - a) / t is the velocity of data that is always a; Euler is exact on it."""
+    data = torch.full((B, H, A), 0.3)
+
+    def expert(x, t):
+        velocity = (x - data.unsqueeze(1)) / t[..., None, None]
+        return Velocity(velocity, velocity)
+
+    torch.testing.assert_close(solve_ode(Denoising(num_steps=4), expert, start()), data)
+
+
+def test_the_learned_noise_stays_within_its_bounds():
+    config = Denoising(noise="flow-noise", std_bounds=(0.08, 0.16))
+    network = NoiseNetwork(4, A, config)
+    value = torch.randn(B, 1, H, A)
+    for scale in (1.0, 1e3):
+        features = scale * torch.randn(B, 1, H, 4)
+        _, std = network.moments(value, Velocity(value, features), torch.ones(B, 1, 1, 1))
+        assert float(std.min()) >= 0.08 - 1e-5
+        assert float(std.max()) <= 0.16 + 1e-5
+
+
+def test_a_learned_noise_in_the_middle_of_its_bounds_by_hand():
+    # h = 0: log variance = (ln 0.08^2 + ln 0.16^2) / 2, so std = sqrt(0.08 * 0.16) = 0.1131.
+    network = NoiseNetwork(4, A, Denoising(noise="flow-noise"))
+    for parameter in network.parameters():
+        torch.nn.init.zeros_(parameter)
+    value = torch.zeros(B, 1, H, A)
+    velocity = Velocity(value, torch.zeros(B, 1, H, 4))
+    _, std = network.moments(value, velocity, torch.ones(B, 1, 1, 1))
+    torch.testing.assert_close(std, torch.full_like(std, 0.1131371))
+
+
+@pytest.mark.parametrize("options", [{}, {"hybrid": False}, {"noise": "flow-noise"}])
+def test_the_prefix_is_computed_once_per_decision(options, monkeypatch):
+    policy, obs, calls = flow(**options), observation(4), []
+    encode = policy.encode
+    monkeypatch.setattr(policy, "encode", lambda o: calls.append(len(o)) or encode(o))
+    sample = policy.sample(obs, noise(4), "sampled")
+    policy.evaluate(obs, sample.trace)
+    assert calls == [4, 4]
+
+
+def test_points_of_a_chain_do_not_see_one_another():
+    policy, obs = flow(), observation(4)
+    prefix = policy.encode(obs)
+    x = torch.randn(4, 3, policy.chunk, 3)
+    t = torch.tensor([1.0, 0.5, 0.25]).expand(4, 3)
+    together = policy.expert(prefix, x, t).value
+    for i in range(3):
+        alone = policy.expert(prefix, x[:, i : i + 1], t[:, i : i + 1]).value
+        torch.testing.assert_close(together[:, i : i + 1], alone, atol=1e-6, rtol=1e-5)
+
+
+def test_flow_noise_is_saved_without_its_noise_network(tmp_path):
+    policy = flow(noise="flow-noise")
+    assert any("noise_network" in name for name in policy.state_dict())
+    policy.save_pretrained(tmp_path)
+    from safetensors import safe_open
+
+    with safe_open(tmp_path / "model.safetensors", "pt") as file:
+        assert not any("noise_network" in name for name in file.keys())  # noqa: SIM118
+
+
+def test_gradients_reach_expert_and_noise_network_and_not_a_frozen_prefix():
+    policy, obs = flow(noise="flow-noise"), observation(4)
+    policy.train_prefix(False)
+    sample = policy.sample(obs, noise(4), "sampled")
+    policy.evaluate(obs, sample.trace).logprob.sum().backward()
+    got = {name for name, p in policy.named_parameters() if p.grad is not None}
+    assert any(name.startswith("expert.") for name in got)
+    assert any(name.startswith("training_parts.noise_network") for name in got)
+    assert not any(name.startswith(("observation.", "prefix_blocks.")) for name in got)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"num_steps": 0}, "num_steps must be >= 1"),
+        ({"noise_level": 0.0}, "noise_level must be > 0"),
+        ({"noise_level": 1.5}, "at most 1.000"),
+        ({"num_steps": 1, "last_step_noise": False}, "keep last_step_noise"),
+        ({"std_bounds": (0.2, 0.1)}, "std_bounds must rise"),
+        ({"noise": "flow-cps", "noise_level": 1.0}, "must be < 1"),
+        ({"noise": "flow-cps", "num_steps": 1}, "num_steps >= 2"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(options, said):
+    with pytest.raises(ValueError, match=said):
+        Denoising(**options)
+
+
+def test_sampled_actions_scatter_around_those_of_the_ode():
+    policy, obs = flow(), observation(16)
+    greedy = policy.sample(obs, noise(16), "greedy").actions
+    sampled = policy.sample(obs, noise(16), "sampled").actions
+    assert not torch.equal(greedy, sampled)
+    assert np.isfinite(sampled.numpy()).all()
