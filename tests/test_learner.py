@@ -6,14 +6,17 @@ import pytest
 import torch
 
 from pushcut.algorithms.grpo import GRPO
-from pushcut.batch import Evaluation, Minibatch, Rollout
-from pushcut.learner import Learner, LearnerConfig, learning_rate, split_by_episode
-from pushcut.policies.tiny import TinyPolicy
+from pushcut.algorithms.ppo import PPO
+from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+from pushcut.errors import UserError
+from pushcut.learner import Learner, LearnerConfig, learning_rate, split
+from pushcut.policies.base import Policy
+from pushcut.policies.value_head import CriticConfig
 from pushcut.types import InitState
-from tests.policies.test_policy_contract import noise, observation, tiny
+from tests.policies.test_policy_contract import POLICIES, noise, observation, tiny
 
 
-def rollout_of(policy: TinyPolicy, lengths: list[int]) -> Rollout:
+def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
     """Episodes of so many decisions each; the last chunk stops after its second step."""
     n = sum(lengths)
     obs = observation(n)
@@ -30,7 +33,8 @@ def rollout_of(policy: TinyPolicy, lengths: list[int]) -> Rollout:
         reward=torch.zeros(n),
         terminated=torch.zeros(n, dtype=torch.bool),
         truncated=torch.zeros(n, dtype=torch.bool),
-        value=None,
+        value=sample.value,
+        next_value=None if sample.value is None else sample.value * 0.5,
         episode_id=episode_id,
         group_id=torch.arange(len(lengths)) // 2,
         success=success,
@@ -40,11 +44,11 @@ def rollout_of(policy: TinyPolicy, lengths: list[int]) -> Rollout:
     )
 
 
-def gradients(policy: TinyPolicy) -> list[torch.Tensor]:
+def gradients(policy: Policy) -> list[torch.Tensor]:
     return [p.grad.clone() for p in policy.parameters() if p.grad is not None]
 
 
-def step(policy: TinyPolicy, rollout: Rollout, **fields: Any) -> dict[str, float]:
+def step(policy: Policy, rollout: Rollout, **fields: Any) -> dict[str, float]:
     config = LearnerConfig(minibatches=1, grad_clip=1e9, **fields)
     algorithm = GRPO(group_size=2)
     learner = Learner(policy, algorithm, config, seed=0)
@@ -63,7 +67,7 @@ def test_micro_batches_add_up_to_the_gradient_of_one_batch():
 def test_packed_training_has_the_gradient_of_padded_training_with_masks():
     policy, padded = tiny(), tiny()
     rollout = rollout_of(policy, [1, 3, 2, 3])
-    advantages = GRPO(group_size=2).advantages(rollout)
+    advantages = GRPO(group_size=2).advantages(rollout).advantage
     step(policy, rollout)
     # Padded to 3 decisions an episode: repeat an episode's first row, masked out.
     rows, mask = [], []
@@ -81,7 +85,8 @@ def test_packed_training_has_the_gradient_of_padded_training_with_masks():
     )
     batch = Minibatch(
         logprob_old=rollout.logprob[rows],
-        advantage=advantages[rows].view(-1, 1, 1).expand_as(weight),
+        valid=valid,
+        advantage=advantages[rows].view(-1, 1, 1),
         weight=weight,
         share=weight,
     )
@@ -125,13 +130,13 @@ def test_a_rollout_without_episodes_changes_nothing():
     rollout = rollout_of(policy, [2, 2])
     empty = rollout.keep(torch.zeros(2, dtype=torch.bool))
     learner = Learner(policy, GRPO(), LearnerConfig(), seed=0)
-    assert learner.update(empty, torch.zeros(0), iteration=0) == {}
+    assert learner.update(empty, Credit(torch.zeros(0)), iteration=0) == {}
     assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
 
 
 def test_minibatches_hold_whole_episodes_and_each_once():
     episode_id = torch.arange(7).repeat_interleave(3)
-    parts = list(split_by_episode(episode_id, 3, np.random.default_rng(0)))
+    parts = list(split(episode_id, 3, np.random.default_rng(0)))
     assert len(parts) == 3
     assert sorted(torch.cat(parts).tolist()) == list(range(21))
     for rows in parts:
@@ -155,3 +160,133 @@ def test_the_kl_reference_is_the_starting_policy():
     second = learner.update(rollout, advantages, iteration=1)
     assert first["kl_reference"] == pytest.approx(0, abs=1e-6)
     assert second["kl_reference"] > 1e-4
+
+
+def test_the_learning_rate_falls_as_a_cosine_to_a_tenth():
+    config = LearnerConfig(lr=1.0, warmup_iterations=0, decay_iterations=10)
+    # Half of the way: 0.1 + 0.9 * (1 + cos 90 degrees) / 2 = 0.55; it stays at 0.1.
+    got = [learning_rate(config, i) for i in (0, 5, 10, 99)]
+    assert got == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def with_critic(policy: Policy, **fields: Any) -> Policy:
+    policy.add_critic(CriticConfig(**fields), seed=0)
+    return policy
+
+
+def test_ppo_trains_the_critic_at_its_own_rate_and_alone_during_its_warm_up():
+    policy = with_critic(tiny())
+    rollout = rollout_of(policy, [3, 3])
+    algorithm, critic = PPO(episodes=2), CriticConfig(lr=1e-2, warmup_iterations=1)
+    config = LearnerConfig(lr=1e-4, warmup_iterations=0)
+    learner = Learner(policy, algorithm, config, seed=0, critic=critic)
+    before = {name: p.clone() for name, p in policy.named_parameters()}
+
+    def changed() -> set[bool]:
+        """Whether parameters of the critic (True) and of the policy (False) have moved."""
+        return {
+            name.startswith("training_parts.critic")
+            for name, p in policy.named_parameters()
+            if not torch.equal(p, before[name])
+        }
+
+    learner.update(rollout, algorithm.advantages(rollout), iteration=0)
+    assert changed() == {True}
+    assert [group["lr"] for group in learner.optimizer.param_groups] == [1e-4, 1e-2]
+    learner.update(rollout, algorithm.advantages(rollout), iteration=1)
+    assert changed() == {True, False}
+
+
+def test_the_critic_learns_the_returns():
+    policy = with_critic(tiny())
+    rollout = rollout_of(policy, [3, 3, 3, 3])
+    algorithm = PPO(episodes=4, value_clip=10.0)
+    critic = CriticConfig(lr=3e-3, warmup_iterations=99)
+    learner = Learner(policy, algorithm, LearnerConfig(epochs=50), seed=0, critic=critic)
+    target = torch.linspace(0, 1, len(rollout))
+    credit = Credit(torch.ones(len(rollout)), target)
+    first = learner.update(rollout, credit, iteration=0)
+    last = learner.update(rollout, credit, iteration=1)
+    assert last["value_loss"] < 0.2 * first["value_loss"]
+
+
+def test_a_detached_critic_leaves_no_gradient_in_the_policy():
+    for detach, reached in ((True, False), (False, True)):
+        policy = with_critic(tiny(), detach=detach)
+        obs = observation(4)
+        value = policy.evaluate(obs, policy.sample(obs, noise(4), "sampled").trace).value
+        assert value is not None
+        value.sum().backward()
+        got = [n for n, p in policy.named_parameters() if p.grad is not None]
+        assert any(name.startswith("observation.") for name in got) == reached
+
+
+def test_ppo_takes_any_decisions_into_a_minibatch():
+    parts = list(split(torch.arange(10), 3, np.random.default_rng(0)))
+    assert sorted(torch.cat(parts).tolist()) == list(range(10))
+    assert sorted(map(len, parts)) == [3, 3, 4]
+
+
+def test_an_iteration_stops_updating_at_the_kl_limit():
+    policy = with_critic(tiny())
+    rollout = rollout_of(policy, [3, 3])
+    algorithm = PPO(episodes=2)
+    config = LearnerConfig(lr=1e-2, warmup_iterations=0, epochs=10, kl_limit=1e-3)
+    learner = Learner(policy, algorithm, config, seed=0)
+    metrics = learner.update(rollout, algorithm.advantages(rollout), iteration=0)
+    assert 1 < metrics["optimizer_steps"] < 40
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_counted():
+    policy = tiny()
+    rollout = rollout_of(policy, [2, 2, 2, 2])
+    broken = rollout.logprob.clone()
+    broken[0] = float("nan")  # the first episode only
+    config = LearnerConfig(minibatches=2)
+    algorithm = GRPO(group_size=2)
+    learner = Learner(policy, algorithm, config, seed=0)
+    credit = algorithm.advantages(rollout)
+    metrics = learner.update(replace(rollout, logprob=broken), credit, iteration=0)
+    assert (metrics["optimizer_steps"], metrics["skipped_steps"]) == (1, 1)
+    assert np.isfinite(metrics["loss"])
+    assert all(bool(p.isfinite().all()) for p in policy.parameters())
+
+
+def test_nothing_finite_at_all_stops_the_run_and_leaves_the_policy_alone():
+    policy = tiny()
+    rollout = rollout_of(policy, [2, 2])
+    algorithm = GRPO(group_size=2)
+    learner = Learner(policy, algorithm, LearnerConfig(), seed=0)
+    broken = replace(rollout, logprob=torch.full_like(rollout.logprob, float("nan")))
+    before = [p.clone() for p in policy.parameters()]
+    with pytest.raises(UserError, match="no optimiser step had finite gradients"):
+        learner.update(broken, algorithm.advantages(rollout), iteration=0)
+    assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
+ALGORITHMS = {
+    "grpo": GRPO(group_size=2),
+    "grpo-chunk": GRPO(group_size=2, granularity="chunk"),
+    "grpo-kl": GRPO(group_size=2, kl_coefficient=0.1, entropy_coefficient=0.01),
+    "ppo": PPO(episodes=4),
+    "ppo-step": PPO(episodes=4, granularity="step", entropy_coefficient=0.01),
+}
+
+
+@pytest.mark.parametrize("method", ALGORITHMS)
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_algorithm_trains_every_policy(name, method):
+    policy, algorithm = POLICIES[name](), ALGORITHMS[method]
+    if algorithm.needs_critic:
+        policy.add_critic(CriticConfig(), seed=0)
+    rollout = rollout_of(policy, [3, 5, 2, 4])
+    config = LearnerConfig(lr=1e-5, warmup_iterations=0, minibatches=1)
+    learner = Learner(policy, algorithm, config, seed=0, critic=CriticConfig(lr=1e-5))
+    credit = algorithm.advantages(rollout)
+    first = learner.update(rollout, credit, iteration=0)
+    # Chunks of a whole chain add up rounding of K steps and h x a elements.
+    assert first["approx_kl"] == pytest.approx(0, abs=1e-5)
+    assert first["clip_fraction"] == 0
+    second = learner.update(rollout, credit, iteration=1)
+    assert second["loss"] < first["loss"]
+    assert second["approx_kl"] > 0

@@ -7,7 +7,7 @@ chunk, ``a`` action size.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -58,6 +58,10 @@ class Rollout:
     terminated: Bool[Tensor, " n"]
     truncated: Bool[Tensor, " n"]
     value: Float[Tensor, " n"] | None
+    """The critic's estimate at each decision, where there is one."""
+    next_value: Float[Tensor, " n"] | None
+    """The critic's estimate of what followed: of the final observation at a truncation, 0 at a
+    termination."""
     episode_id: Int[Tensor, " n"]
     """Row of the episode, 0 … e-1."""
     group_id: Int[Tensor, " e"]
@@ -101,6 +105,7 @@ class Rollout:
             terminated=self.terminated[rows],
             truncated=self.truncated[rows],
             value=None if self.value is None else self.value[rows],
+            next_value=None if self.next_value is None else self.next_value[rows],
             episode_id=number[self.episode_id[rows]],
             group_id=self.group_id[episodes],
             success=self.success[episodes],
@@ -133,15 +138,38 @@ class Rollout:
 
 
 @dataclass(frozen=True)
+class Credit:
+    """Who is to be praised: an algorithm's advantages, and what its critic should have said."""
+
+    advantage: Float[Tensor, " n"]
+    value_target: Float[Tensor, " n"] | None = None
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ValueBatch:
+    """The critic's part of a minibatch."""
+
+    old: Float[Tensor, " n"]
+    target: Float[Tensor, " n"]
+    weight: Float[Tensor, " n"]
+    """Share of each decision among those of its optimiser step."""
+
+
+@dataclass(frozen=True)
 class Minibatch:
     """The learner's view of some decisions of a rollout."""
 
     logprob_old: Float[Tensor, "n h a"]
-    advantage: Float[Tensor, "n h a"]
-    weight: Float[Tensor, "n h a"]
-    """Weight of each token in the loss; zero where the step did not happen."""
-    share: Float[Tensor, "n h a"]
-    """Share of each valid token among those of its optimiser step, for metrics: plain means."""
+    valid: Bool[Tensor, "n h a"]
+    """Which elements were executed."""
+    advantage: Float[Tensor, "n 1 1"]
+    weight: Float[Tensor, "n hu au"]
+    """Weight of each unit (what one ratio stands for) in the loss; zero where it is not valid."""
+    share: Float[Tensor, "n hu au"]
+    """Share of each valid unit among those of its optimiser step, for metrics: plain means."""
+    value: ValueBatch | None = None
+    """What the critic is trained on, where there is one."""
     logprob_reference: Float[Tensor, "n h a"] | None = None
     """Log-probabilities under the frozen reference policy, where a KL is asked for."""
 

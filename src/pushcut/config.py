@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
 from pushcut.machine import usable_cores
@@ -14,8 +15,12 @@ from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
 from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
+from pushcut.policies.value_head import CriticConfig
 from pushcut.run import Tracker
 from pushcut.sft import FitConfig
+
+AnyAlgorithm = GRPO | PPO
+"""Every method that the command line knows."""
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -102,7 +107,8 @@ class TrainConfig:
 
     env: AnyEnvConfig
     policy: AnyPolicySource = TokenPolicySource()
-    algorithm: GRPO = GRPO()
+    algorithm: AnyAlgorithm = GRPO()
+    critic: CriticConfig = CriticConfig()
     learner: LearnerConfig = LearnerConfig()
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,8 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
-from pushcut.batch import Minibatch, Rollout
+from pushcut.batch import Credit, Minibatch, Rollout, ValueBatch
+from pushcut.errors import UserError
 from pushcut.policies.base import Policy
+from pushcut.policies.value_head import CriticConfig
 
 
 @dataclass(frozen=True)
@@ -36,11 +40,19 @@ class LearnerConfig:
     """Optimiser steps per epoch; whole episodes, so that each keeps its weight."""
     micro_batch: int = 256
     """Decisions per forward and backward; bounds the memory, not the result."""
+    kl_limit: float | None = None
+    """An iteration stops updating once a step's approx_kl is above this; None never does."""
+    decay_iterations: int = 0
+    """Iterations over which the learning rate falls to a tenth as a cosine; 0: never."""
 
     def __post_init__(self) -> None:
         for name in ("lr", "grad_clip", "epochs", "minibatches", "micro_batch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
+        if self.kl_limit is not None and not self.kl_limit > 0:
+            raise ValueError(f"kl_limit must be > 0, got {self.kl_limit}")
+        if self.decay_iterations < 0:
+            raise ValueError(f"decay_iterations must be >= 0, got {self.decay_iterations}")
         if self.warmup_iterations < 0:
             raise ValueError(f"warmup_iterations must be >= 0, got {self.warmup_iterations}")
 
@@ -49,65 +61,109 @@ class Learner:
     """Turns rollouts into better weights."""
 
     def __init__(
-        self, policy: Policy, algorithm: Algorithm, config: LearnerConfig, *, seed: int
+        self,
+        policy: Policy,
+        algorithm: Algorithm,
+        config: LearnerConfig,
+        *,
+        seed: int,
+        critic: CriticConfig | None = None,
     ) -> None:
+        """``critic`` says how a critic that the policy has is trained."""
         self.policy = policy
         self._algorithm, self._config, self._seed = algorithm, config, seed
+        self._critic = critic or CriticConfig()
         self._reference = frozen_copy(policy) if algorithm.needs_reference else None
-        trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
         self.optimizer = torch.optim.AdamW(
-            trained, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+            parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
         )
 
-    def update(
-        self, rollout: Rollout, advantages: Float[Tensor, " n"], iteration: int
-    ) -> dict[str, float]:
+    def update(self, rollout: Rollout, credit: Credit, iteration: int) -> dict[str, float]:
         """Some optimiser steps on a rollout; metrics are means over the steps.
 
         A rollout that teaches nothing (no episodes, or no advantage anywhere) changes nothing
-        and gives no metrics: not even the weight decay acts.
+        and gives no metrics: not even the weight decay acts. A step whose gradient is not
+        finite is skipped and counted; UserError if all of them are.
         """
-        if not bool(advantages.any()):
+        if not bool(credit.advantage.any()):
             return {}
-        rate = learning_rate(self._config, iteration)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        rate = self._set_rates(iteration)
         # The policy stays in eval() mode: sampling and evaluating must be the same function.
         self.policy.eval()
-        generator = np.random.default_rng((self._seed, iteration))
-        history = [
-            self._step(rollout, advantages, rows)
-            for _ in range(self._config.epochs)
-            for rows in split_by_episode(rollout.episode_id, self._config.minibatches, generator)
-        ]
+        history, skipped = [], 0
+        for rows in self._minibatches(rollout, iteration):
+            step = self._step(rollout, credit, rows, iteration)
+            if not np.isfinite(step["grad_norm"]):
+                skipped += 1
+                continue
+            history.append(step)
+            if self._moved_too_far(step):
+                break
+        if not history:
+            raise UserError(
+                f"iteration {iteration}: no optimiser step had finite gradients ({skipped} were "
+                "skipped); the last checkpoint is good: lower --learner.lr and go on with --resume"
+            )
         means = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
-        return means | {"lr": rate, "optimizer_steps": len(history)}
+        counts = {"optimizer_steps": len(history), "skipped_steps": skipped}
+        return means | {"lr": rate} | counts
+
+    def _set_rates(self, iteration: int) -> float:
+        """Sets the learning rates of the groups; returns that of the policy."""
+        rate = learning_rate(self._config, iteration)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._critic.lr if group["name"] == "critic" else rate
+        return rate
+
+    def _minibatches(self, rollout: Rollout, iteration: int) -> Iterator[Int[Tensor, " m"]]:
+        """Rows of each optimiser step, shuffled by a generator of the iteration's own."""
+        generator = np.random.default_rng((self._seed, iteration))
+        unit = rollout.episode_id if self._algorithm.whole_episodes else torch.arange(len(rollout))
+        for _ in range(self._config.epochs):
+            yield from split(unit, self._config.minibatches, generator)
+
+    def _moved_too_far(self, step: dict[str, float]) -> bool:
+        limit = self._config.kl_limit
+        return limit is not None and step["approx_kl"] > limit
 
     def _step(
-        self, rollout: Rollout, advantages: Float[Tensor, " n"], rows: Int[Tensor, " m"]
+        self, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], iteration: int
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches add up."""
         valid = rollout.valid[rows].unsqueeze(-1).expand_as(rollout.logprob[rows])
         weight = self._algorithm.weights(valid, rollout.episode_id[rows])
-        share = valid / valid.sum()
+        share = (weight > 0) / (weight > 0).sum()
         totals: dict[str, float] = {}
         self.optimizer.zero_grad(set_to_none=True)
         for micro in torch.arange(len(rows)).split(self._config.micro_batch):
-            metrics = self._backward(rollout, advantages, rows[micro], weight[micro], share[micro])
+            metrics = self._backward(
+                rollout, credit, rows[micro], weight[micro], share[micro], len(rows)
+            )
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-        parameters = self.optimizer.param_groups[0]["params"]
-        norm = torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip)
-        self.optimizer.step()
-        return totals | {"grad_norm": float(norm)}
+        if iteration < self._critic.warmup_iterations:
+            self._forget_policy_gradients()
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip))
+        if np.isfinite(norm):
+            self.optimizer.step()
+        return totals | {"grad_norm": norm}
+
+    def _forget_policy_gradients(self) -> None:
+        """Leaves the critic alone to learn; AdamW does not touch what has no gradient."""
+        for group in self.optimizer.param_groups:
+            if group["name"] != "critic":
+                for parameter in group["params"]:
+                    parameter.grad = None
 
     def _backward(
         self,
         rollout: Rollout,
-        advantages: Float[Tensor, " n"],
+        credit: Credit,
         rows: Int[Tensor, " m"],
-        weight: Float[Tensor, "m h a"],
-        share: Float[Tensor, "m h a"],
+        weight: Float[Tensor, "m hu au"],
+        share: Float[Tensor, "m hu au"],
+        decisions: int,
     ) -> dict[str, Tensor]:
         device = self.policy.device
         observation = rollout.observation.select(rows.numpy())
@@ -116,11 +172,14 @@ class Learner:
         if self._reference is not None:
             with torch.no_grad():
                 reference = self._reference.evaluate(observation, trace).logprob
+        logprob_old = rollout.logprob[rows].to(device)
         batch = Minibatch(
-            logprob_old=rollout.logprob[rows].to(device),
-            advantage=advantages[rows].view(-1, 1, 1).expand_as(weight).to(device),
+            logprob_old=logprob_old,
+            valid=rollout.valid[rows].unsqueeze(-1).expand_as(logprob_old).to(device),
+            advantage=credit.advantage[rows].view(-1, 1, 1).to(device),
             weight=weight.to(device),
             share=share.to(device),
+            value=value_batch(rollout, credit, rows, 1 / decisions, device),
             logprob_reference=reference,
         )
         loss, metrics = self._algorithm.loss(self.policy.evaluate(observation, trace), batch)
@@ -128,20 +187,42 @@ class Learner:
         return metrics
 
 
+def value_batch(
+    rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], weight: float, device: torch.device
+) -> ValueBatch | None:
+    """The critic's part of some decisions, where the algorithm has targets for it."""
+    if rollout.value is None or credit.value_target is None:
+        return None
+    old = rollout.value[rows].to(device)
+    return ValueBatch(old, credit.value_target[rows].to(device), torch.full_like(old, weight))
+
+
+def parameter_groups(policy: Policy) -> list[dict[str, Any]]:
+    """The critic's parameters and all others that are trained, for rates of their own."""
+    critic = [] if policy.critic is None else list(policy.critic.parameters())
+    known = set(map(id, critic))
+    others = [p for p in policy.parameters() if p.requires_grad and id(p) not in known]
+    groups = [{"name": "policy", "params": others}]
+    return groups + ([{"name": "critic", "params": critic}] if critic else [])
+
+
 def learning_rate(config: LearnerConfig, iteration: int) -> float:
-    """Linear warm-up over the first iterations, then constant."""
-    if iteration >= config.warmup_iterations:
+    """Linear warm-up over the first iterations, then constant or a cosine to a tenth."""
+    if iteration < config.warmup_iterations:
+        return config.lr * (iteration + 1) / (config.warmup_iterations + 1)
+    if config.decay_iterations == 0:
         return config.lr
-    return config.lr * (iteration + 1) / (config.warmup_iterations + 1)
+    progress = min(1.0, (iteration - config.warmup_iterations) / config.decay_iterations)
+    return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
-def split_by_episode(
-    episode_id: Int[Tensor, " n"], parts: int, generator: np.random.Generator
+def split(
+    unit: Int[Tensor, " n"], parts: int, generator: np.random.Generator
 ) -> Iterator[Int[Tensor, " m"]]:
-    """Rows of the decisions of ``parts`` random sets of whole episodes."""
-    episodes = generator.permutation(int(episode_id.max()) + 1)
-    for part in np.array_split(episodes, min(parts, len(episodes))):
-        chosen = torch.isin(episode_id, torch.from_numpy(np.sort(part)))
+    """Rows of ``parts`` random sets of whole units (episodes, or single decisions)."""
+    units = generator.permutation(int(unit.max()) + 1)
+    for part in np.array_split(units, min(parts, len(units))):
+        chosen = torch.isin(unit, torch.from_numpy(np.sort(part)))
         yield chosen.nonzero().squeeze(1)
 
 

@@ -51,10 +51,11 @@ class Trainer:
             with self.timed("rollout"):
                 rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
             batch = algorithm.select(rollout)  # 2. keep groups that teach
-            advantages = algorithm.advantages(batch)  # 3. credit
+            credit = algorithm.advantages(batch)  # 3. credit
             with self.timed("update"):
-                updated = self.learner.update(batch, advantages, iteration)  # 4. learn
-            self.run.log(iteration, evaluated | self.line(rollout, batch, updated))
+                updated = self.learner.update(batch, credit, iteration)  # 4. learn
+            line = self.line(rollout, batch, credit.metrics | updated)
+            self.run.log(iteration, evaluated | line)
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
             if due(iteration + 1, config.save_every):
@@ -120,7 +121,11 @@ def train(config: TrainConfig) -> Run:
     """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
     limit_threads(config.threads)
     policy = config.policy.load().to(choose_device(config.device))
-    learner = Learner(policy, config.algorithm, config.learner, seed=config.seed)
+    if config.algorithm.needs_critic:
+        policy.add_critic(config.critic, seed=config.seed)
+    learner = Learner(
+        policy, config.algorithm, config.learner, seed=config.seed, critic=config.critic
+    )
     run, progress = open_run(config, learner)
     with (
         SafeExit() as stop,
@@ -129,6 +134,7 @@ def train(config: TrainConfig) -> Run:
             slots=config.rollout.slots,
             workers=config.rollout.processes,
             timeout_s=config.rollout.timeout_s,
+            final_observation=config.algorithm.needs_critic,
         ) as pool,
         bar("training", config.iterations) as progress_bar,
     ):

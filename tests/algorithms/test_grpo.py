@@ -24,6 +24,7 @@ def rollout_of(groups: list[list[int]]) -> Rollout:
         terminated=torch.tensor(outcome),
         truncated=~torch.tensor(outcome),
         value=None,
+        next_value=None,
         episode_id=torch.arange(n),
         group_id=torch.tensor(group_id),
         success=torch.tensor(outcome),
@@ -64,14 +65,15 @@ def test_every_decision_of_an_episode_gets_the_episodes_advantage():
     rollout = rollout_of([[1, 0]])
     rollout = replace(rollout, episode_id=torch.tensor([0, 1]))
     half = 1 / math.sqrt(2)
-    got = GRPO(group_size=2).advantages(rollout)
+    got = GRPO(group_size=2).advantages(rollout).advantage
     torch.testing.assert_close(got, torch.tensor([half, -half]), rtol=0, atol=1e-5)
 
 
 def minibatch(advantage: list[float]) -> Minibatch:
     shape = (len(advantage), 1, 1)
     weight = torch.full(shape, 1 / len(advantage))
-    return Minibatch(torch.zeros(shape), torch.tensor(advantage).view(shape), weight, weight)
+    valid = torch.ones(shape, dtype=torch.bool)
+    return Minibatch(torch.zeros(shape), valid, torch.tensor(advantage).view(shape), weight, weight)
 
 
 def test_the_loss_adds_kl_and_entropy_terms_with_their_coefficients():

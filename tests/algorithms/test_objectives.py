@@ -3,7 +3,14 @@ import math
 import pytest
 import torch
 
-from pushcut.algorithms.objectives import clipped_tokens, kl_k3, ppo_clip_loss, token_weights
+from pushcut.algorithms.objectives import (
+    clipped_tokens,
+    kl_k3,
+    pool,
+    ppo_clip_loss,
+    token_weights,
+    value_loss,
+)
 
 CLIP = {"clip_low": 0.2, "clip_high": 0.28}
 
@@ -80,3 +87,35 @@ def test_k3_is_zero_for_equal_policies_and_right_for_a_ratio_of_two():
     reference = torch.tensor([0.0, math.log(2)])
     # exp(log 2) - log 2 - 1 = 0.306853
     torch.testing.assert_close(kl_k3(logprob, reference), torch.tensor([0.0, 0.3068528]))
+
+
+def test_units_of_the_ratio_sum_over_what_was_executed():
+    values = torch.arange(12.0).view(1, 3, 4)
+    valid = torch.ones(1, 3, 4, dtype=torch.bool)
+    valid[:, 2] = False
+    # Steps: 0+1+2+3 = 6, 4+5+6+7 = 22, none; the chunk is 28.
+    assert pool(values, valid, "step").flatten().tolist() == [6, 22, 0]
+    assert pool(values, valid, "chunk").flatten().tolist() == [28]
+    assert pool(values, valid, "element")[0, :2].equal(values[0, :2])
+    assert pool(values, valid, "element")[0, 2].tolist() == [0] * 4
+
+
+def test_the_value_loss_is_the_larger_of_the_plain_and_the_clipped_one():
+    # V_old 0, clip 0.2. V 1, target 2: plain 0.5, clipped (0.2 - 2)^2 / 2 = 1.62.
+    # V 0.1 (not clipped), target 0: 0.005. V 1, target 0: plain 0.5, clipped 0.02.
+    got = value_loss(
+        torch.tensor([1.0, 0.1, 1.0]),
+        torch.zeros(3),
+        torch.tensor([2.0, 0.0, 0.0]),
+        torch.tensor([1.0, 1.0, 0.5]),
+        clip=0.2,
+        huber_delta=10.0,
+    )
+    assert got.item() == pytest.approx(1.62 + 0.005 + 0.25)
+
+
+def test_the_value_loss_is_linear_beyond_delta():
+    # Error 5, delta 1: 1 * (5 - 0.5) = 4.5, clipped or not.
+    one = torch.ones(1)
+    got = value_loss(5 * one, 5 * one, 0 * one, one, clip=0.2, huber_delta=1.0)
+    assert got.item() == pytest.approx(4.5)

@@ -150,7 +150,7 @@ def test_the_prefix_is_computed_once_per_decision(options, monkeypatch):
 
 def test_points_of_a_chain_do_not_see_one_another():
     policy, obs = flow(), observation(4)
-    prefix = policy.encode(obs)
+    prefix = policy.encode(obs).caches
     x = torch.randn(4, 3, policy.chunk, 3)
     t = torch.tensor([1.0, 0.5, 0.25]).expand(4, 3)
     together = policy.expert(prefix, x, t).value

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pushcut.batch import Evaluation, Minibatch, Rollout
+from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
 
 
 @runtime_checkable
@@ -34,6 +34,16 @@ class Algorithm(Protocol):
         """Whether ``loss`` wants the log-probabilities of a frozen copy of the policy."""
         ...
 
+    @property
+    def needs_critic(self) -> bool:
+        """Whether ``advantages`` wants the values of a critic."""
+        ...
+
+    @property
+    def whole_episodes(self) -> bool:
+        """Whether minibatches must hold whole episodes, or may hold any decisions."""
+        ...
+
     def accepts(self, successes: int) -> bool:
         """Whether a finished group of ``group_size`` episodes teaches anything."""
         ...
@@ -42,14 +52,14 @@ class Algorithm(Protocol):
         """The episodes to train on."""
         ...
 
-    def advantages(self, rollout: Rollout) -> Float[Tensor, " n"]:
-        """The advantage of each decision."""
+    def advantages(self, rollout: Rollout) -> Credit:
+        """The advantage of each decision, and the critic's targets."""
         ...
 
     def weights(
         self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n h a"]:
-        """The weight of each token among the decisions of one optimiser step."""
+    ) -> Float[Tensor, "n hu au"]:
+        """The weight of each unit among the decisions of one optimiser step."""
         ...
 
     def loss(

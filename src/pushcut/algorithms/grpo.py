@@ -13,12 +13,13 @@ from torch import Tensor
 from pushcut.algorithms.advantages import batch_normalised, group_relative, leave_one_out
 from pushcut.algorithms.objectives import (
     Aggregation,
-    clipped_tokens,
+    Granularity,
     kl_k3,
-    ppo_clip_loss,
+    pool,
     token_weights,
 )
-from pushcut.batch import Evaluation, Minibatch, Rollout
+from pushcut.algorithms.surrogate import clipped_surrogate
+from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
 
 Estimator = Callable[[Float[Tensor, " e"], Int[Tensor, " e"]], Float[Tensor, " e"]]
 
@@ -57,6 +58,8 @@ class GRPO:
     """How token losses are averaged: per trajectory (paper), per token (DAPO), or summed."""
     advantage: Literal["group-relative", "leave-one-out", "batch-normalised"] = "group-relative"
     """Advantage estimator: GRPO, RLOO or REINFORCE++."""
+    granularity: Granularity = "element"
+    """What one ratio stands for: a token (paper), a step, or a chunk (pi_RL, flow policies)."""
     kl_coefficient: float = 0.0
     """Weight of the k3 KL to the starting policy; 0 (the paper) needs no reference policy."""
     entropy_coefficient: float = 0.0
@@ -101,43 +104,45 @@ class GRPO:
         wanted = torch.tensor([self.accepts(int(count)) for count in successes], dtype=torch.bool)
         return rollout.keep(wanted[group])
 
-    def advantages(self, rollout: Rollout) -> Float[Tensor, " n"]:
-        """Every token of an episode gets the episode's advantage."""
+    @property
+    def needs_critic(self) -> bool:
+        """The group is the baseline."""
+        return False
+
+    @property
+    def whole_episodes(self) -> bool:
+        """The weight of a token depends on its episode."""
+        return True
+
+    def advantages(self, rollout: Rollout) -> Credit:
+        """Every decision of an episode gets the episode's advantage."""
         per_episode = ESTIMATORS[self.advantage](rollout.outcome, rollout.group_id)
-        return per_episode[rollout.episode_id]
+        return Credit(per_episode[rollout.episode_id])
 
     def weights(
         self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n h a"]:
-        """Token weights by ``aggregation``."""
-        return token_weights(valid, episode_id, aggregation=self.aggregation)
+    ) -> Float[Tensor, "n hu au"]:
+        """Weights of tokens (or of the units of ``granularity``) by ``aggregation``."""
+        units = pool(valid.float(), valid, self.granularity) > 0
+        return token_weights(units, episode_id, aggregation=self.aggregation)
 
     def loss(
         self, evaluation: Evaluation, batch: Minibatch
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The clipped surrogate, with KL and entropy terms where asked for."""
-        new, old = evaluation.logprob, batch.logprob_old
-        policy_loss = ppo_clip_loss(
-            new,
-            old,
-            batch.advantage,
-            batch.weight,
+        loss, metrics = clipped_surrogate(
+            evaluation,
+            batch,
+            granularity=self.granularity,
             clip_low=self.clip_low,
             clip_high=self.clip_high,
+            entropy_coefficient=self.entropy_coefficient,
         )
-        loss = policy_loss
-        metrics = {"entropy": (batch.share * evaluation.entropy).sum()}
-        if self.entropy_coefficient > 0:
-            loss = loss - self.entropy_coefficient * (batch.weight * evaluation.entropy).sum()
         if batch.logprob_reference is not None:
-            kl = kl_k3(new, batch.logprob_reference)
+            new = pool(evaluation.logprob, batch.valid, self.granularity)
+            reference = pool(batch.logprob_reference, batch.valid, self.granularity)
+            kl = kl_k3(new, reference)
             loss = loss + self.kl_coefficient * (batch.weight * kl).sum()
             metrics["kl_reference"] = (batch.share * kl).sum()
-        clipped = clipped_tokens(
-            new, old, batch.advantage, clip_low=self.clip_low, clip_high=self.clip_high
-        )
-        # Under samples of the old policy, k3 with the roles swapped estimates KL(old || new).
-        metrics["approx_kl"] = (batch.share * kl_k3(old, new)).sum()
-        metrics["clip_fraction"] = (batch.share * clipped).sum()
         metrics["loss"] = loss
         return loss, {name: value.detach() for name, value in metrics.items()}

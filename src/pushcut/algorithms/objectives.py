@@ -5,8 +5,12 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+Granularity = Literal["element", "step", "chunk"]
+"""What one probability ratio stands for: an element of an action (a token), a step, a chunk."""
 
 Aggregation = Literal["trajectory", "token", "sequence_sum"]
 
@@ -43,6 +47,40 @@ def clipped_tokens(
     too_high = (ratio > 1 + clip_high) & (advantage > 0)
     too_low = (ratio < 1 - clip_low) & (advantage < 0)
     return too_high | too_low
+
+
+def pool(
+    values: Float[Tensor, "n h a"], valid: Bool[Tensor, "n h a"], granularity: Granularity
+) -> Float[Tensor, "n hu au"]:
+    """Sums over the valid elements of each unit: log-probabilities of steps or chunks.
+
+    ``element`` leaves [n, h, a], ``step`` gives [n, h, 1], ``chunk`` [n, 1, 1].
+    """
+    kept = torch.where(valid, values, torch.zeros_like(values))
+    axes = {"element": (), "step": (2,), "chunk": (1, 2)}[granularity]
+    return kept.sum(axes, keepdim=True) if axes else kept
+
+
+def value_loss(
+    value: Float[Tensor, "*shape"],
+    value_old: Float[Tensor, "*shape"],
+    target: Float[Tensor, "*shape"],
+    weight: Float[Tensor, "*shape"],
+    *,
+    clip: float,
+    huber_delta: float,
+) -> Float[Tensor, ""]:
+    """Clipped Huber loss of a critic, the sum of weighted terms (pi_RL; equations §12).
+
+    sum w * max(H(V - target), H(V_old + clip(V - V_old, +-clip) - target)), H(e) = e^2 / 2
+    for |e| <= delta, else delta (|e| - delta / 2).
+    """
+    clipped = value_old + (value - value_old).clamp(-clip, clip)
+
+    def huber(prediction: Tensor) -> Tensor:
+        return F.huber_loss(prediction, target, reduction="none", delta=huber_delta)
+
+    return (weight * torch.maximum(huber(value), huber(clipped))).sum()
 
 
 def token_weights(

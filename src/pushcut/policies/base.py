@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
+from pushcut.policies.value_head import CriticConfig, ValueHead
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
@@ -53,6 +54,15 @@ class Policy(nn.Module, ABC):
         """Where the weights are."""
         return next(self.parameters()).device
 
+    @property
+    def critic(self) -> ValueHead | None:
+        """The critic, where there is one."""
+        if "critic" not in self.training_parts:
+            return None
+        head = self.training_parts["critic"]
+        assert isinstance(head, ValueHead)
+        return head
+
     @abstractmethod
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; each row draws from its own stream."""
@@ -73,6 +83,10 @@ class Policy(nn.Module, ABC):
 
         ``generator`` is where a policy that needs random numbers for it draws them.
         """
+
+    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
+        """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
+        raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")
 
     @abstractmethod
     def save_pretrained(self, path: Path) -> None:

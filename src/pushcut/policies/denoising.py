@@ -171,6 +171,8 @@ class Denoised:
     actions: Float[Tensor, "b h a"]
     trace: dict[str, Tensor]
     logprob: Float[Tensor, "b h a"]
+    features: Float[Tensor, "b m h d"]
+    """The expert's output at the points that the trace remembers as noisy."""
 
 
 @dataclass(frozen=True)
@@ -179,6 +181,8 @@ class Likelihood:
 
     logprob: Float[Tensor, "b h a"]
     entropy: Float[Tensor, "b h a"]
+    features: Float[Tensor, "b m h d"]
+    """As for ``Denoised``, now with gradients."""
 
 
 class Chain(ABC):
@@ -199,8 +203,9 @@ class Chain(ABC):
 
     def _gaussian(
         self, expert: Expert, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
-    ) -> Moments:
-        return self.transition.moments(x, expert(x, t), t[..., None, None])
+    ) -> tuple[Moments, Velocity]:
+        velocity = expert(x, t)
+        return self.transition.moments(x, velocity, t[..., None, None]), velocity
 
 
 def solve_ode(
@@ -228,7 +233,7 @@ class HybridChain(Chain):
         index = (uniform * self.config.noisy_steps).long().to(start.device)
         kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
         x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)
-        logprob = torch.zeros_like(start, dtype=torch.float32)
+        logprob, features = torch.zeros_like(start, dtype=torch.float32), None
         for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
             t = x.new_full(x.shape[:2], time)
             velocity = expert(x, t)
@@ -238,17 +243,22 @@ class HybridChain(Chain):
             before, after = torch.where(here, x, before), torch.where(here, noisy, after)
             step_logprob = gaussian_logprob(noisy, mean, std)
             logprob = torch.where(here.squeeze(1), step_logprob.squeeze(1), logprob)
+            seen = velocity.features
+            features = seen if features is None else torch.where(here, seen, features)
             x = torch.where(here, noisy, ode_step(x, velocity.value, self.config.delta))
         trace = {"before": before.squeeze(1), "after": after.squeeze(1), "index": index}
-        return Denoised(x.squeeze(1), trace, logprob)
+        assert features is not None
+        return Denoised(x.squeeze(1), trace, logprob, features)
 
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert."""
         before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
         grid = time_grid(self.config.num_steps).to(before)
-        mean, std = self._gaussian(expert, before, grid[trace["index"]].unsqueeze(1))
+        t = grid[trace["index"]].unsqueeze(1)
+        (mean, std), velocity = self._gaussian(expert, before, t)
         entropy = gaussian_entropy(std).expand_as(mean).squeeze(1)
-        return Likelihood(gaussian_logprob(after, mean, std).squeeze(1), entropy)
+        logprob = gaussian_logprob(after, mean, std).squeeze(1)
+        return Likelihood(logprob, entropy, velocity.features)
 
 
 class FullChain(Chain):
@@ -263,30 +273,32 @@ class FullChain(Chain):
         self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
     ) -> Denoised:
         """K passes of the expert."""
-        points, terms = [start], [_standard_normal(start)]
+        points, terms, features = [start], [_standard_normal(start)], []
         for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
             x = points[-1].unsqueeze(1)
-            mean, std = self._gaussian(expert, x, x.new_full(x.shape[:2], time))
+            (mean, std), velocity = self._gaussian(expert, x, x.new_full(x.shape[:2], time))
+            features.append(velocity.features)
             std = std if step < self.config.noisy_steps else torch.zeros_like(std)
             kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
             following = mean + std * kick
             terms.append(gaussian_logprob(following, mean, std).squeeze(1))
             points.append(following.squeeze(1))
         logprob = self._reduce(torch.stack(terms, dim=1))
-        return Denoised(points[-1], {"chain": torch.stack(points, dim=1)}, logprob)
+        trace = {"chain": torch.stack(points, dim=1)}
+        return Denoised(points[-1], trace, logprob, torch.cat(features, dim=1))
 
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert over all K points."""
         chain = trace["chain"]
         grid = time_grid(self.config.num_steps)[:-1].to(chain)
         x, following = chain[:, :-1], chain[:, 1:]
-        mean, std = self._gaussian(expert, x, grid.expand(len(chain), -1))
+        (mean, std), velocity = self._gaussian(expert, x, grid.expand(len(chain), -1))
         noisy = torch.arange(self.config.num_steps, device=std.device) < self.config.noisy_steps
         std = std * noisy.view(-1, 1, 1)
         first = _standard_normal(chain[:, 0]).unsqueeze(1)
         terms = torch.cat((first, gaussian_logprob(following, mean, std)), dim=1)
         entropy = gaussian_entropy(std).expand_as(mean).mean(dim=1)
-        return Likelihood(self._reduce(terms), entropy)
+        return Likelihood(self._reduce(terms), entropy, velocity.features)
 
     def _reduce(self, terms: Float[Tensor, "b k h a"]) -> Float[Tensor, "b h a"]:
         return terms.mean(1) if self.config.chain_reduction == "mean" else terms.sum(1)

@@ -26,6 +26,7 @@ from pushcut.policies.denoising import (
 from pushcut.policies.observation_tokens import DataShape, ObservationTokens, initialise
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
+from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
@@ -60,6 +61,16 @@ class FlowConfig:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
         if self.expert_width % 2:
             raise ValueError(f"expert_width must be even, got {self.expert_width}")
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """What a decision computes once: the encoded observation."""
+
+    caches: list[KeyValue]
+    """Keys and values at each block."""
+    mean: Float[Tensor, "b d"]
+    """Mean over the visible tokens after the last block."""
 
 
 class ActionExpert(nn.Module):
@@ -143,6 +154,7 @@ class FlowPolicy(Policy):
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
         self.denoising = Denoising()
+        self._critic_sees = "vlm"
         self._chain: Chain = make_chain(self.denoising, None)
 
     @staticmethod
@@ -174,24 +186,28 @@ class FlowPolicy(Policy):
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
         # Not inference mode: the trace goes through the expert again, with gradients.
         with torch.no_grad():
-            expert = self._expert(obs)
+            prefix = self.encode(obs)
+            expert = self._expert(prefix)
             drawn = noise.normal(self.chunk, self.action_size)
             start = torch.from_numpy(drawn).to(self.device)
             if mode == "greedy":
                 end = solve_ode(self.denoising, expert, start)
-                trace, logprob = {}, torch.zeros_like(end)
+                trace, logprob, value = {}, torch.zeros_like(end), None
             else:
                 denoised = self._chain.sample(expert, start, noise)
                 end, trace, logprob = denoised.actions, denoised.trace, denoised.logprob
+                value = self._value(prefix, denoised.features)
             # As for tokens: nothing beyond the demonstrated quantiles.
             actions = self.actions.denormalise(end.clamp(-1, 1))
-            return PolicySample(actions=actions, trace=trace, logprob=logprob)
+            return PolicySample(actions=actions, trace=trace, logprob=logprob, value=value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored chains."""
         trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
-        likelihood = self._chain.evaluate(self._expert(obs), trace)
-        return Evaluation(likelihood.logprob, likelihood.entropy)
+        prefix = self.encode(obs)
+        likelihood = self._chain.evaluate(self._expert(prefix), trace)
+        value = self._value(prefix, likelihood.features)
+        return Evaluation(likelihood.logprob, likelihood.entropy, value)
 
     def bc_loss(
         self,
@@ -212,7 +228,7 @@ class FlowPolicy(Policy):
         drawn = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
         t = torch.from_numpy(drawn).to(action).view(-1, 1)
         x = t.unsqueeze(-1) * noise + (1 - t.unsqueeze(-1)) * action
-        velocity = self._expert(obs)(x.unsqueeze(1), t).value.squeeze(1)
+        velocity = self._expert(self.encode(obs))(x.unsqueeze(1), t).value.squeeze(1)
         errors = (velocity - (noise - action)) ** 2 * mask
         loss = errors.sum() / (mask.sum() * self.action_size).clamp(min=1)
         return loss, {"loss": loss.detach()}
@@ -221,15 +237,32 @@ class FlowPolicy(Policy):
         """Writes config.json, model.safetensors and statistics.json, without training parts."""
         save_checkpoint(self, "flow", self.config, self.shape, self.statistics, path)
 
-    def encode(self, obs: Observation) -> list[KeyValue]:
-        """Keys and values of the prefix at each block; once per decision."""
+    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
+        """The critic sees the prefix or what the expert makes of the stored points."""
+        self._critic_sees = config.placement
+        width = self.config.width if config.placement == "vlm" else self.config.expert_width
+        head = make_value_head(width, config, seed=seed)
+        self.training_parts["critic"] = head.to(self.device)
+
+    def encode(self, obs: Observation) -> Prefix:
+        """The prefix of a batch; once per decision."""
         tokens, caches = self.observation(obs), []
         for block in self.prefix_blocks:
             assert isinstance(block, Block)
             tokens, cache = block.encode(tokens)
             caches.append(cache)
-        return caches
+        return Prefix(caches, self.observation.mean_of_visible(tokens, obs))
 
-    def _expert(self, obs: Observation) -> Expert:
-        prefix = self.encode(obs)
-        return lambda x, t: self.expert(prefix, x, t)
+    def _expert(self, prefix: Prefix) -> Expert:
+        return lambda x, t: self.expert(prefix.caches, x, t)
+
+    def _value(
+        self, prefix: Prefix, features: Float[Tensor, "b m h d"]
+    ) -> Float[Tensor, " b"] | None:
+        """The critic's estimate; of the same points of the chain whenever it is asked."""
+        if self.critic is None:
+            return None
+        if self._critic_sees == "vlm":
+            return self.critic(prefix.mean)
+        points = self.critic(features.mean(2).flatten(0, 1)).view(features.shape[:2])
+        return points.mean(1)

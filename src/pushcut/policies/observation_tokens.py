@@ -105,6 +105,16 @@ class ObservationTokens(nn.Module):
             parts.append(self.state(self._normalised_state(obs)).unsqueeze(1))
         return torch.cat(parts, dim=1)
 
+    def mean_of_visible(
+        self, tokens: Float[Tensor, "b t d"], obs: Observation
+    ) -> Float[Tensor, "b d"]:
+        """Mean over the tokens of an observation that stand for something, not for padding."""
+        visible = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        patches = self.patch_position.shape[0] * self.patch_position.shape[1]
+        visible[:, patches : patches + self.max_words] = self._word_ids(obs.instruction) != PAD
+        mask = visible.unsqueeze(-1)
+        return (tokens * mask).sum(1) / mask.sum(1)
+
     @property
     def _device(self) -> torch.device:
         return self.patch_position.device

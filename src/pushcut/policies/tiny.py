@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from pushcut.policies.observation_tokens import DataShape, ObservationTokens, in
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.token_head import TokenHead
 from pushcut.policies.transformer import Block
+from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
@@ -96,16 +97,20 @@ class TinyPolicy(Policy):
             if mode == "sampled":
                 drawn = noise.uniform(self.config.chunk, self.shape.action_size)
                 uniform = torch.from_numpy(drawn).to(self.device)
-            sample = self.head.sample(self._logits(obs), uniform)
+            logits, value = self._forward(obs)
+            sample = self.head.sample(logits, uniform)
             return PolicySample(
                 actions=self.actions.denormalise(sample.actions),
                 trace=sample.trace,
                 logprob=sample.logprob,
+                value=value,
             )
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored bins."""
-        return self.head.evaluate(self._logits(obs), trace["bins"].to(self.device))
+        logits, value = self._forward(obs)
+        evaluation = self.head.evaluate(logits, trace["bins"].to(self.device))
+        return replace(evaluation, value=value)
 
     def bc_loss(
         self,
@@ -116,7 +121,7 @@ class TinyPolicy(Policy):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
         target = self.head.tokenizer.encode(self.actions.normalise(action_chunk.to(self.device)))
-        logits = self._logits(obs)
+        logits, _ = self._forward(obs)
         mask = valid.to(self.device).unsqueeze(-1).expand_as(target)
         losses = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
         count = mask.sum().clamp(min=1)
@@ -128,11 +133,25 @@ class TinyPolicy(Policy):
         """Writes config.json, model.safetensors and statistics.json."""
         save_checkpoint(self, "tiny", self.config, self.shape, self.statistics, path)
 
-    def _logits(self, obs: Observation) -> Float[Tensor, "b h a bins"]:
+    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
+        """The critic sees the tokens of the observation before the last block."""
+        if config.placement != "vlm":
+            raise ValueError("action-token policies have no action expert: --critic.placement vlm")
+        head = make_value_head(self.config.width, config, seed=seed)
+        self.training_parts["critic"] = head.to(self.device)
+
+    def _forward(
+        self, obs: Observation
+    ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
+        """Logits, and the value where there is a critic."""
         queries = self.query.expand(len(obs), -1, -1)
         tokens = torch.cat((self.observation(obs), queries), dim=1)
         for block in self.blocks[:-1]:
             tokens = block(tokens, tokens.shape[1])
+        value = None
+        if self.critic is not None:
+            prefix = tokens[:, : -len(self.query)]
+            value = self.critic(self.observation.mean_of_visible(prefix, obs))
         queries = self.norm(self.blocks[-1](tokens, len(self.query)))
         shape = (len(obs), self.config.chunk, self.shape.action_size, self.config.width)
-        return self.head.logits(queries.view(shape))
+        return self.head.logits(queries.view(shape)), value

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from pushcut.batch import Rollout, stack_traces
 from pushcut.manifests import train_init
@@ -53,7 +54,14 @@ class Collector:
             episodes.append(episode)
             self._on_episode(episode, schedule)
 
-        self._player.play(policy, schedule, iteration=iteration, mode="sampled", on_episode=keep)
+        self._player.play(
+            policy,
+            schedule,
+            iteration=iteration,
+            mode="sampled",
+            on_episode=keep,
+            final_values=policy.critic is not None,
+        )
         return pack(episodes)
 
 
@@ -84,6 +92,7 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         terminated=torch.tensor([result.terminated for result in results]),
         truncated=torch.tensor([result.truncated for result in results]),
         value=torch.stack(values) if values else None,
+        next_value=torch.stack(following_values(episodes)) if values else None,
         episode_id=torch.arange(len(episodes)).repeat_interleave(lengths),
         group_id=torch.tensor([episode.task.group for episode in episodes]),
         success=torch.tensor([episode.success for episode in episodes]),
@@ -91,3 +100,15 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         sim_steps=torch.tensor([episode.sim_steps for episode in episodes]),
         inits=tuple(episode.task.init for episode in episodes),
     )
+
+
+def following_values(episodes: Sequence[PlayedEpisode]) -> list[Tensor]:
+    """What the critic says of the observation after each decision; 0 after a termination."""
+    values: list[Tensor] = []
+    for episode in episodes:
+        estimates = [decision.value for decision in episode.decisions]
+        last = torch.zeros(()) if episode.final_value is None else episode.final_value
+        for value in [*estimates[1:], last]:
+            assert value is not None, "a critic values every decision"
+            values.append(value)
+    return values

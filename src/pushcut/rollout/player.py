@@ -39,6 +39,8 @@ class PlayedEpisode:
 
     task: EpisodeTask
     decisions: list[Decision] = field(default_factory=list)
+    final_value: Tensor | None = None
+    """The critic's estimate of the final observation, where the episode was truncated."""
     frames: list[np.ndarray] = field(default_factory=list)
     """Pictures of each control step, where they were asked for."""
 
@@ -46,6 +48,11 @@ class PlayedEpisode:
     def success(self) -> bool:
         """Whether the task was solved."""
         return bool(self.decisions) and self.decisions[-1].result.success
+
+    @property
+    def truncated(self) -> bool:
+        """Whether the time limit ended it."""
+        return bool(self.decisions) and self.decisions[-1].result.truncated
 
     @property
     def length(self) -> int:
@@ -103,21 +110,30 @@ class Player:
         iteration: int,
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
+        final_values: bool = False,
     ) -> None:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
+        With ``final_values`` the policy looks once more where an episode is truncated (the pool
+        must observe there), for what its critic says.
         A slot may end early (exception): then the pool is in use and should be closed.
         """
         check_fits(policy, self._pool.spec)
         policy.eval()
+
+        def finish(slot: int) -> None:
+            episode = self._episodes.pop(slot)
+            schedule.finished(episode.task, success=episode.success)
+            on_episode(episode)
+
         while True:
             self._start_idle_slots(schedule)
             if not self._episodes and schedule.done:
                 return
             while len(self._ready) >= self._batch_threshold():
-                self._decide(policy, iteration, mode)
+                self._decide(policy, iteration, mode, finish)
             for reply in self._pool.wait(timeout_s=0.5):
-                self._handle(reply, schedule, on_episode)
+                self._handle(reply, finish, final_values)
             self._check()
 
     def _start_idle_slots(self, schedule: Schedule) -> None:
@@ -138,7 +154,9 @@ class Player:
         """Half of the busy slots: the workers step the other half meanwhile."""
         return max(1, min(self._inference_batch, (len(self._episodes) + 1) // 2))
 
-    def _decide(self, policy: Policy, iteration: int, mode: Mode) -> None:
+    def _decide(
+        self, policy: Policy, iteration: int, mode: Mode, finish: Callable[[int], None]
+    ) -> None:
         slots = self._ready[: self._inference_batch]
         del self._ready[: len(slots)]
         padding = [slots[0]] * (self._inference_batch - len(slots))
@@ -152,6 +170,10 @@ class Player:
         for row, slot in enumerate(slots):
             row_trace = {name: tensor[row] for name, tensor in trace.items()}
             row_value = None if value is None else value[row]
+            if self._episodes[slot].truncated:
+                self._episodes[slot].final_value = row_value
+                finish(slot)
+                continue
             self._acts[slot] = _Act(observation, row, row_trace, logprob[row], row_value)
             self._pool.step(slot, actions[row], record_size=self._record_size)
 
@@ -160,9 +182,7 @@ class Player:
         task = episode.task
         return DecisionKey(self._seed, iteration, task.group, task.member, len(episode.decisions))
 
-    def _handle(
-        self, reply: Reply, schedule: Schedule, on_episode: Callable[[PlayedEpisode], None]
-    ) -> None:
+    def _handle(self, reply: Reply, finish: Callable[[int], None], final_values: bool) -> None:
         slot = reply.slot
         episode = self._episodes[slot]
         if reply.kind == "lost":
@@ -178,12 +198,10 @@ class Player:
         episode.decisions.append(self._acts.pop(slot).then(reply.result))
         if reply.frames is not None:
             episode.frames.extend(reply.frames)
-        if not reply.result.done:
+        if not reply.result.done or (final_values and reply.result.truncated):
             self._ready.append(slot)
             return
-        del self._episodes[slot]
-        schedule.finished(episode.task, success=episode.success)
-        on_episode(episode)
+        finish(slot)
 
 
 def check_fits(policy: Policy, spec: EnvSpec) -> None:

@@ -1,0 +1,185 @@
+"""PPO with a critic that sees one action chunk as one step, as pi_RL uses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from pushcut.algorithms.advantages import gae
+from pushcut.algorithms.objectives import Granularity, pool, value_loss
+from pushcut.algorithms.surrogate import clipped_surrogate
+from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+
+
+@dataclass(frozen=True)
+class PPO:
+    """Proximal policy optimisation over chunks (pi_RL 4.3; docs/algorithms/ppo.md)."""
+
+    episodes: int = 64
+    """Episodes that an iteration plays and trains on."""
+    gamma: float = 0.99
+    """Discount from one chunk to the next."""
+    lam: float = 0.95
+    """Lambda of generalized advantage estimation."""
+    bootstrap_on_truncation: bool = True
+    """Value what would have come after the time limit; off treats it as a failure (pi_RL's
+    LIBERO runs)."""
+    normalise_advantage: bool = True
+    """Mean 0 and standard deviation 1 over the whole batch."""
+    granularity: Granularity = "chunk"
+    """What one ratio stands for: a chunk (pi_RL), a step or an element (a token)."""
+    clip_low: float = 0.2
+    """Lower clip bound: the ratio is held above 1 - clip_low."""
+    clip_high: float = 0.2
+    """Upper clip bound: the ratio is held below 1 + clip_high."""
+    value_coefficient: float = 1.0
+    """Weight of the critic's loss."""
+    value_clip: float = 0.2
+    """The critic's loss is the larger of the plain and of the one whose value moved at most so
+    far."""
+    huber_delta: float = 10.0
+    """Where the critic's squared error becomes linear."""
+    entropy_coefficient: float = 0.0
+    """Weight of an entropy bonus (pi_RL: 0.005 for Flow-Noise)."""
+
+    def __post_init__(self) -> None:
+        if self.episodes < 1:
+            raise ValueError(f"episodes must be >= 1, got {self.episodes}")
+        if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
+            raise ValueError(f"gamma and lam must be in [0, 1], got {self.gamma}, {self.lam}")
+        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
+            raise ValueError(
+                f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"
+            )
+        if not self.value_clip > 0 or not self.huber_delta > 0:
+            raise ValueError("value_clip and huber_delta must be > 0")
+        if self.value_coefficient < 0 or self.entropy_coefficient < 0:
+            raise ValueError("value_coefficient and entropy_coefficient must be >= 0")
+
+    @property
+    def group_size(self) -> int:
+        """Every episode has an initial state of its own."""
+        return 1
+
+    @property
+    def groups(self) -> int:
+        """As many as episodes."""
+        return self.episodes
+
+    @property
+    def max_groups(self) -> int:
+        """Nothing is left out, so no more are needed."""
+        return self.episodes
+
+    @property
+    def needs_reference(self) -> bool:
+        """No KL term."""
+        return False
+
+    @property
+    def needs_critic(self) -> bool:
+        """The critic is the baseline."""
+        return True
+
+    @property
+    def whole_episodes(self) -> bool:
+        """Decisions stand alone once they have their advantage."""
+        return False
+
+    def accepts(self, successes: int) -> bool:
+        """Every episode counts."""
+        return True
+
+    def select(self, rollout: Rollout) -> Rollout:
+        """All of them."""
+        return rollout
+
+    def advantages(self, rollout: Rollout) -> Credit:
+        """GAE over the chunks of each episode, and the returns as the critic's targets."""
+        if rollout.value is None or rollout.next_value is None:
+            raise ValueError("PPO needs the values of a critic: the policy has none")
+        terminated = rollout.terminated
+        if not self.bootstrap_on_truncation:
+            terminated = terminated | rollout.truncated
+        advantage = self._gae(rollout, rollout.value, rollout.next_value, terminated)
+        target = advantage + rollout.value
+        metrics = {
+            "explained_variance": explained_variance(rollout.value, target),
+            "value_mean": float(rollout.value.mean()),
+        }
+        if self.normalise_advantage and len(advantage) > 1:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-5)
+        return Credit(advantage, target, metrics)
+
+    def _gae(
+        self,
+        rollout: Rollout,
+        value: Float[Tensor, " n"],
+        next_value: Float[Tensor, " n"],
+        terminated: Bool[Tensor, " n"],
+    ) -> Float[Tensor, " n"]:
+        """Episodes side by side, padded with steps that are done and worth nothing."""
+        episode = rollout.episode_id
+        first = torch.searchsorted(episode, torch.arange(rollout.episodes))
+        step = torch.arange(len(episode)) - first[episode]
+        longest = int(step.max()) + 1
+
+        def grid(x: Tensor, fill: float | int) -> Tensor:
+            table = torch.full((longest, rollout.episodes), fill, dtype=x.dtype)
+            table[step, episode] = x
+            return table
+
+        done = rollout.terminated | rollout.truncated
+        advantage = gae(
+            grid(rollout.reward, 0),
+            grid(value, 0),
+            grid(next_value, 0),
+            grid(terminated, True),
+            grid(done, True),
+            gamma=self.gamma,
+            lam=self.lam,
+        )
+        return advantage[step, episode]
+
+    def weights(
+        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n hu au"]:
+        """The mean over the units of the optimiser step."""
+        units = (pool(valid.float(), valid, self.granularity) > 0).float()
+        return units / units.sum().clamp(min=1)
+
+    def loss(
+        self, evaluation: Evaluation, batch: Minibatch
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The clipped surrogate and the critic's clipped Huber loss."""
+        assert evaluation.value is not None and batch.value is not None
+        loss, metrics = clipped_surrogate(
+            evaluation,
+            batch,
+            granularity=self.granularity,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            entropy_coefficient=self.entropy_coefficient,
+        )
+        critic = value_loss(
+            evaluation.value,
+            batch.value.old,
+            batch.value.target,
+            batch.value.weight,
+            clip=self.value_clip,
+            huber_delta=self.huber_delta,
+        )
+        loss = loss + self.value_coefficient * critic
+        metrics |= {"value_loss": critic, "loss": loss}
+        return loss, {name: value.detach() for name, value in metrics.items()}
+
+
+def explained_variance(value: Float[Tensor, " n"], target: Float[Tensor, " n"]) -> float:
+    """1 - Var(target - value) / Var(target): 1 is a perfect critic, 0 one that says a constant."""
+    variance = target.var(unbiased=False)
+    if variance == 0:
+        return 0.0
+    return float(1 - (target - value).var(unbiased=False) / variance)

@@ -1,0 +1,61 @@
+"""The critic: a small network on features of the policy, not part of what is saved of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class CriticConfig:
+    """Where the critic looks and how it is trained; only for algorithms that need one."""
+
+    placement: Literal["vlm", "expert"] = "vlm"
+    """Mean of the prefix's visible tokens, or of the action expert's (pi_RL eq. 16)."""
+    layers: Literal[1, 4] = 4
+    """Linear layers."""
+    detach: bool = True
+    """Keep the critic's gradient out of the policy."""
+    lr: float = 1e-3
+    """Learning rate of the critic (pi_RL: 1e-4)."""
+    warmup_iterations: int = 0
+    """Iterations at the start that train the critic only."""
+
+    def __post_init__(self) -> None:
+        if not self.lr > 0:
+            raise ValueError(f"lr of the critic must be > 0, got {self.lr}")
+        if self.warmup_iterations < 0:
+            raise ValueError(f"warmup_iterations must be >= 0, got {self.warmup_iterations}")
+
+
+class ValueHead(nn.Module):
+    """An MLP from features to a value; the last layer starts at N(0, 0.02) (pi_RL)."""
+
+    def __init__(self, width: int, config: CriticConfig) -> None:
+        super().__init__()
+        self.detach = config.detach
+        sizes = (width, 512, 256, 128, 1) if config.layers == 4 else (width, 1)
+        layers: list[nn.Module] = []
+        for size_in, size_out in zip(sizes, sizes[1:], strict=False):
+            layers += [nn.Linear(size_in, size_out), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers[:-1])
+        last = self.mlp[-1]
+        assert isinstance(last, nn.Linear)
+        nn.init.normal_(last.weight, std=0.02)
+        nn.init.zeros_(last.bias)
+
+    def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
+        """Value of each row, in float32."""
+        features = features.detach() if self.detach else features
+        return self.mlp(features).squeeze(-1).float()
+
+
+def make_value_head(width: int, config: CriticConfig, *, seed: int) -> ValueHead:
+    """A fresh head whose weights depend on the seed alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return ValueHead(width, config)

@@ -1,0 +1,106 @@
+"""PPO: credit over episodes of chunks by hand, targets, weights, refusals."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from pushcut.algorithms.ppo import PPO, explained_variance
+from pushcut.batch import Evaluation, Minibatch, Rollout, ValueBatch
+from tests.algorithms.test_grpo import rollout_of
+
+PLAIN = PPO(gamma=0.9, lam=0.5, normalise_advantage=False)
+
+
+def two_episodes() -> Rollout:
+    """Two decisions that end in success, then one that is truncated; one task step each."""
+    rollout = rollout_of([[1], [0], [0]])
+    return replace(
+        rollout,
+        reward=torch.tensor([0.0, 1.0, 0.0]),
+        terminated=torch.tensor([False, True, False]),
+        truncated=torch.tensor([False, False, True]),
+        value=torch.tensor([0.5, 0.5, 0.2]),
+        next_value=torch.tensor([0.5, 0.0, 0.6]),
+        episode_id=torch.tensor([0, 0, 1]),
+        group_id=torch.tensor([0, 1]),
+        success=torch.tensor([True, False]),
+        length=torch.tensor([2, 1]),
+        sim_steps=torch.tensor([2, 1]),
+        inits=rollout.inits[:2],
+    )
+
+
+def test_credit_is_gae_over_each_episode():
+    # Episode 0: A_1 = 1 - 0.5 = 0.5; A_0 = 0.9 * 0.5 - 0.5 + 0.9 * 0.5 * 0.5 = 0.175.
+    # Episode 1 is truncated: A = 0.9 * 0.6 - 0.2 = 0.34, from the value of its final picture.
+    credit = PLAIN.advantages(two_episodes())
+    torch.testing.assert_close(credit.advantage, torch.tensor([0.175, 0.5, 0.34]))
+    assert credit.value_target is not None
+    torch.testing.assert_close(credit.value_target, torch.tensor([0.675, 1.0, 0.54]))
+
+
+def test_a_time_limit_can_count_as_failure():
+    credit = replace(PLAIN, bootstrap_on_truncation=False).advantages(two_episodes())
+    # Episode 1: A = 0 - 0.2.
+    torch.testing.assert_close(credit.advantage, torch.tensor([0.175, 0.5, -0.2]))
+
+
+def test_advantages_are_normalised_over_the_whole_batch():
+    got = replace(PLAIN, normalise_advantage=True).advantages(two_episodes())
+    raw = torch.tensor([0.175, 0.5, 0.34])
+    # Mean 0.33833, unbiased deviation 0.16251.
+    torch.testing.assert_close(got.advantage, (raw - raw.mean()) / (raw.std() + 1e-5))
+    assert got.value_target is not None
+    torch.testing.assert_close(got.value_target, torch.tensor([0.675, 1.0, 0.54]))
+
+
+def test_every_unit_weighs_the_same():
+    valid = torch.ones(2, 3, 2, dtype=torch.bool)
+    valid[1, 1:] = False
+    episode = torch.tensor([0, 1])
+    chunk = PPO().weights(valid, episode)
+    torch.testing.assert_close(chunk, torch.full((2, 1, 1), 0.5))
+    step = PPO(granularity="step").weights(valid, episode)
+    torch.testing.assert_close(step.squeeze(-1), torch.tensor([[0.25] * 3, [0.25, 0.0, 0.0]]))
+    element = PPO(granularity="element").weights(valid, episode)
+    assert element.sum() == pytest.approx(1)
+    assert element[0, 0, 0] == pytest.approx(1 / 8)
+
+
+def test_the_loss_of_a_chunk_by_hand():
+    # Two elements of +0.05 each, one not valid: the ratio is exp(0.1) = 1.10517, A = 2:
+    # -2.21034. Critic: V = 1, old 0, target 2: plain 0.5, clipped (0.2 - 2)^2 / 2 = 1.62.
+    valid = torch.tensor([[[True], [True], [False]]])
+    evaluation = Evaluation(
+        logprob=torch.tensor([[[0.05], [0.05], [9.0]]]),
+        entropy=torch.zeros(1, 3, 1),
+        value=torch.ones(1),
+    )
+    one = torch.ones(1, 1, 1)
+    value = ValueBatch(torch.zeros(1), torch.full((1,), 2.0), torch.ones(1))
+    batch = Minibatch(torch.zeros(1, 3, 1), valid, 2 * one, one, one, value)
+    loss, metrics = PPO().loss(evaluation, batch)
+    assert metrics["value_loss"].item() == pytest.approx(1.62)
+    assert loss.item() == pytest.approx(-2.21034 + 1.62, abs=1e-4)
+
+
+def test_the_explained_variance_of_a_perfect_and_of_a_constant_critic():
+    target = torch.tensor([0.0, 1.0, 2.0])
+    assert explained_variance(target, target) == 1
+    assert explained_variance(torch.ones(3), target) == pytest.approx(0)
+    assert explained_variance(torch.ones(3), torch.ones(3)) == 0
+
+
+def test_without_a_critic_there_is_no_credit():
+    with pytest.raises(ValueError, match="needs the values of a critic"):
+        PPO().advantages(rollout_of([[1], [0]]))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"episodes": 0}, {"gamma": 1.1}, {"lam": -0.1}, {"clip_low": 0.0}, {"huber_delta": 0.0}],
+)
+def test_settings_that_make_no_sense_are_refused(fields):
+    with pytest.raises(ValueError, match=next(iter(fields))):
+        PPO(**fields)
