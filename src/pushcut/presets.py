@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
 from pushcut.config import (
     CollectConfig,
     EvalConfig,
@@ -18,8 +19,10 @@ from pushcut.envs import AnyEnvConfig
 from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learner import LearnerConfig
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.flow import FlowConfig
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
+from pushcut.policies.value_head import CriticConfig
 from pushcut.sft import FitConfig
 
 
@@ -98,6 +101,27 @@ METAWORLD_GRPO = replace(
     ),
 )
 
+METAWORLD_FLOW_PPO = preset(
+    "the quickstart's tasks with a flow policy, Flow-SDE and PPO (pi_RL), about 20 minutes",
+    QUICKSTART_ENV,
+    demonstrations=1,
+    sft=SFTConfig(
+        policy=FlowConfig(width=128, depth=3, heads=4, expert_width=96),
+        fit=FitConfig(steps=150),
+    ),
+    train=TrainConfig(
+        QUICKSTART_ENV,
+        policy=FlowPolicySource(freeze_prefix=False),
+        # A time limit is a failure here: bootstrapping it would hide that nothing was solved.
+        algorithm=PPO(episodes=80, bootstrap_on_truncation=False),
+        critic=CriticConfig(warmup_iterations=2),
+        learner=LearnerConfig(lr=5e-5, warmup_iterations=3, epochs=3),
+        evaluation=EvaluationConfig(every=0),
+        iterations=80,
+    ),
+    episodes_per_task=50,
+)
+
 MT10_ENV = MetaWorldConfig(tasks=("mt10",), action_repeat=2, max_steps=240)
 
 METAWORLD_ONE_TRAJECTORY = replace(
@@ -162,5 +186,6 @@ PRESETS: dict[str, Preset] = {
     "metaworld-one-trajectory": METAWORLD_ONE_TRAJECTORY,
     "metaworld-full": METAWORLD_FULL,
     "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
+    "metaworld-flow-ppo": METAWORLD_FLOW_PPO,
     "smoke": SMOKE,
 }

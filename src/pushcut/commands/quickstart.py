@@ -105,7 +105,8 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     )
     recipe.phase("sft", "supervised fine-tuning", before, lambda: recipe.fine_tune(demos))
     recipe.evaluate("before", before)
-    recipe.phase("rl", "GRPO from outcome reward", out / "rl", lambda: recipe.train(before))
+    method = type(config.train.algorithm).__name__
+    recipe.phase("rl", f"{method} from outcome reward", out / "rl", lambda: recipe.train(before))
     after = latest(out / "rl" / "checkpoints") / "policy"
     recipe.evaluate("after", after)
     checkpoints = {"before": before, "after": after}
