@@ -197,6 +197,16 @@ def test_ppo_trains_the_critic_at_its_own_rate_and_alone_during_its_warm_up():
     assert changed() == {True, False}
 
 
+def test_a_critics_warm_up_holds_up_no_algorithm_without_critic():
+    policy = tiny()
+    rollout = rollout_of(policy, [3, 3])
+    algorithm, critic = GRPO(group_size=2), CriticConfig(warmup_iterations=9)
+    before = [p.clone() for p in policy.parameters()]
+    learner = Learner(policy, algorithm, LearnerConfig(), seed=0, critic=critic)
+    learner.update(rollout, algorithm.advantages(rollout), iteration=0)
+    assert not all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
+
+
 def test_the_critic_learns_the_returns():
     policy = with_critic(tiny())
     rollout = rollout_of(policy, [3, 3, 3, 3])

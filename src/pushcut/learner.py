@@ -141,7 +141,7 @@ class Learner:
             )
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-        if iteration < self._critic.warmup_iterations:
+        if self.policy.critic is not None and iteration < self._critic.warmup_iterations:
             self._forget_policy_gradients()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip))

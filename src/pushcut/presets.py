@@ -122,6 +122,17 @@ METAWORLD_FLOW_PPO = preset(
     episodes_per_task=50,
 )
 
+METAWORLD_FLOW_GRPO = replace(
+    METAWORLD_FLOW_PPO,
+    summary="metaworld-flow-ppo with GRPO instead of PPO: no critic, about 10 minutes",
+    train=replace(
+        METAWORLD_FLOW_PPO.train,
+        algorithm=GRPO(groups=10, max_groups=30, granularity="chunk"),
+        learner=replace(METAWORLD_FLOW_PPO.train.learner, epochs=2),
+        iterations=35,
+    ),
+)
+
 MT10_ENV = MetaWorldConfig(tasks=("mt10",), action_repeat=2, max_steps=240)
 
 METAWORLD_ONE_TRAJECTORY = replace(
@@ -187,5 +198,6 @@ PRESETS: dict[str, Preset] = {
     "metaworld-full": METAWORLD_FULL,
     "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
     "metaworld-flow-ppo": METAWORLD_FLOW_PPO,
+    "metaworld-flow-grpo": METAWORLD_FLOW_GRPO,
     "smoke": SMOKE,
 }
