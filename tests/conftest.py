@@ -8,6 +8,7 @@ import torch
 
 from pushcut.commands.collect import run_collect
 from pushcut.commands.sft import run_sft
+from pushcut.policies.flow import FlowConfig
 from pushcut.presets import PRESETS, Preset
 
 
@@ -37,3 +38,14 @@ def finetuned(tmp_path_factory, smoke, demonstrations) -> Path:
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("run") / "sft"
     return run_sft(replace(smoke.sft, dataset=demonstrations, out=out))
+
+
+@pytest.fixture(scope="session")
+def finetuned_flow(tmp_path_factory, smoke, demonstrations) -> Path:
+    """Folder of a small flow policy."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run") / "sft"
+    policy = FlowConfig(
+        cameras=("top",), image_size=32, width=48, depth=2, heads=4, expert_width=32, chunk=4
+    )
+    return run_sft(replace(smoke.sft, policy=policy, dataset=demonstrations, out=out))

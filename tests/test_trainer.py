@@ -11,9 +11,12 @@ import torch
 from safetensors.torch import load_file
 
 from pushcut import checkpoint, trainer
+from pushcut.algorithms.ppo import PPO
+from pushcut.commands.evaluate import play_manifest
 from pushcut.config import TrainConfig
 from pushcut.errors import Interrupted, UserError
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
 from pushcut.run import read_metrics
 
@@ -59,6 +62,57 @@ def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_pat
     trainer.train(replace(parts, resume=True))
     check_same_run(config.out, parts.out)
     assert len(metrics(config.out)) == 4
+
+
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+def test_ppo_on_a_flow_policy_resumes_to_the_bit(config, finetuned_flow, tmp_path, noise):
+    """Critic and noise network come back too, though the saved policy has neither."""
+    config = replace(
+        config,
+        policy=FlowPolicySource(path=finetuned_flow, noise=noise, freeze_prefix=False),
+        algorithm=PPO(episodes=6),
+        critic=CriticConfig(placement="expert", warmup_iterations=1),
+    )
+    trainer.train(config)
+    parts = replace(config, out=tmp_path / "parts")
+    trainer.train(replace(parts, iterations=2))
+    trainer.train(replace(parts, resume=True))
+    check_same_run(config.out, parts.out)
+    saved = config.out / "checkpoints" / "000004"
+    kept = {name.split(".")[0] for name in load_file(saved / "training_parts.safetensors")}
+    assert kept == {"critic"} | ({"noise_network"} if noise == "flow-noise" else set())
+    assert not any("training_parts" in name for name in load_file(saved / "policy" / FILE))
+
+
+def test_a_policy_trained_with_flow_noise_is_evaluated_without_its_noise_network(
+    config, finetuned_flow, smoke, tmp_path
+):
+    source = FlowPolicySource(path=finetuned_flow, noise="flow-noise")
+    run = trainer.train(replace(config, policy=source, algorithm=PPO(episodes=6), iterations=1))
+    plain = FlowPolicySource(path=run.path)
+    evaluation = replace(smoke.eval, policy=plain, episodes_per_task=4, device="cpu")
+    ledger = play_manifest(evaluation).ledger
+    assert len(ledger) == 8
+    again = replace(evaluation, rollout=replace(evaluation.rollout, slots=3, workers=1))
+    assert play_manifest(again).ledger == ledger
+
+
+def test_a_flow_preset_refuses_a_token_checkpoint_and_the_other_way_round(
+    config, finetuned, finetuned_flow
+):
+    with pytest.raises(UserError, match="not a flow policy"):
+        trainer.train(replace(config, policy=FlowPolicySource(path=finetuned)))
+    with pytest.raises(UserError, match="not an action-token policy"):
+        trainer.train(replace(config, policy=TokenPolicySource(path=finetuned_flow)))
+
+
+def test_a_critic_of_the_expert_needs_one(config):
+    critic = CriticConfig(placement="expert")
+    with pytest.raises(ValueError, match="no action expert"):
+        trainer.train(replace(config, algorithm=PPO(episodes=2), critic=critic))
+
+
+FILE = "model.safetensors"
 
 
 def test_the_run_depends_neither_on_slots_nor_on_workers(config, tmp_path):

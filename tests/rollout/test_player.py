@@ -1,6 +1,7 @@
 """The player: episodes come out whole, whatever shared their slots and batches."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from pushcut.envs.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack
 from pushcut.rollout.player import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
@@ -169,3 +171,44 @@ def test_a_policy_that_does_not_fit_is_refused_before_anything_moves(
     setattr(policy, attribute, value)
     with pytest.raises(UserError, match=said):
         check_fits(policy, CONFIG.spec)
+
+
+def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
+    policy.add_critic(CriticConfig(), seed=0)
+    easy = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
+    with EnvPool(easy, slots=4, workers=1, final_observation=True) as pool:
+        collector = Collector(
+            Player(pool, seed=0, inference_batch=4),
+            tasks=list(CONFIG.spec.tasks),
+            seed=0,
+            group_size=1,
+            groups=24,
+            max_groups=24,
+            accepts=lambda successes: True,
+        )
+        rollout = collector.collect(policy, iteration=0)
+    assert rollout.value is not None and rollout.next_value is not None
+    assert bool(rollout.terminated.any())
+    assert bool(rollout.truncated.any())
+    for row in range(len(rollout)):
+        follows = row + 1 < len(rollout) and rollout.episode_id[row + 1] == rollout.episode_id[row]
+        if follows:
+            assert rollout.next_value[row] == rollout.value[row + 1]
+        elif rollout.terminated[row]:
+            assert rollout.next_value[row] == 0
+    # By hand: the episode of the first truncation, played again up to its final picture.
+    row = int(rollout.truncated.nonzero()[0])
+    episode = int(rollout.episode_id[row])
+    env = easy.build()
+    env.reset(rollout.inits[episode])
+
+    def look(number):
+        key = DecisionKey(0, 0, int(rollout.group_id[episode]), 0, number)
+        return policy.sample(repeat(env.observe(), 4), DecisionNoise([key] * 4), "sampled")
+
+    decisions = int((rollout.episode_id == episode).sum())
+    for number in range(decisions):
+        env.step_chunk(look(number).actions[0].numpy())
+    final = look(decisions).value
+    assert final is not None
+    assert rollout.next_value[row] == final[0]
