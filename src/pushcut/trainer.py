@@ -102,7 +102,8 @@ class Trainer:
             if rate > 0.5
             else "the policy hardly ever succeeds, and outcome reward teaches nothing then "
             "(SimpleVLA-RL, failure modes): fine-tune on more demonstrations or for longer, "
-            "or raise --policy.temperature; `pushcut doctor --checkpoint` checks this first"
+            "or explore more (--policy.temperature, --policy.noise-level); "
+            "`pushcut doctor --checkpoint` checks this first"
         )
         raise UserError(
             f"gave up: no group of {self.config.algorithm.group_size} had both successes and "

@@ -23,7 +23,12 @@ from pushcut.policies.denoising import (
     make_chain,
     solve_ode,
 )
-from pushcut.policies.observation_tokens import DataShape, ObservationTokens, initialise
+from pushcut.policies.observation_tokens import (
+    DataShape,
+    ObservationTokens,
+    SmallConfig,
+    initialise,
+)
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
 from pushcut.policies.value_head import CriticConfig, make_value_head
@@ -32,33 +37,14 @@ from pushcut.types import Observation
 
 
 @dataclass(frozen=True)
-class FlowConfig:
-    """Shape of the small flow VLA; the defaults make about 2.6 M parameters."""
+class FlowConfig(SmallConfig):
+    """Shape of the small flow VLA; the action expert has as many blocks as the prefix encoder."""
 
-    cameras: tuple[str, ...] = ("corner2",)
-    """Cameras it looks through."""
-    image_size: int = 64
-    """Height and width of its square images, in pixels."""
-    width: int = 192
-    """Size of a token of the prefix (image, words, state)."""
-    depth: int = 4
-    """Transformer blocks of the prefix encoder, and of the action expert."""
-    heads: int = 6
-    """Attention heads; must divide ``width``."""
     expert_width: int = 128
     """Size of a token of the action expert; even."""
-    chunk: int = 5
-    """Steps of an action chunk."""
-    use_state: bool = True
-    """Whether it sees the proprioceptive state."""
-    max_words: int | None = None
-    """Longest instruction, in words; None takes the longest of the demonstrations."""
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if self.image_size % 16:
-            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+        super().__post_init__()
         if self.expert_width % 2:
             raise ValueError(f"expert_width must be even, got {self.expert_width}")
 
@@ -138,14 +124,7 @@ class FlowPolicy(Policy):
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, shape.action_size
         self.state_size = shape.state_size if config.use_state else 0
-        self.observation = ObservationTokens(
-            cameras=config.cameras,
-            image_size=config.image_size,
-            width=config.width,
-            use_state=config.use_state,
-            shape=shape,
-            statistics=statistics,
-        )
+        self.observation = ObservationTokens(config, shape, statistics)
         self.prefix_blocks = nn.ModuleList(
             Block(config.width, config.heads) for _ in range(config.depth)
         )

@@ -18,6 +18,34 @@ PAD, UNKNOWN = 0, 1
 
 
 @dataclass(frozen=True)
+class SmallConfig:
+    """What the small policies have in common."""
+
+    cameras: tuple[str, ...] = ("corner2",)
+    """Cameras it looks through."""
+    image_size: int = 64
+    """Height and width of its square images, in pixels."""
+    width: int = 192
+    """Size of a token."""
+    depth: int = 4
+    """Transformer blocks."""
+    heads: int = 6
+    """Attention heads; must divide ``width``."""
+    chunk: int = 5
+    """Steps of an action chunk."""
+    use_state: bool = True
+    """Whether it sees the proprioceptive state."""
+    max_words: int | None = None
+    """Longest instruction, in words; None takes the longest of the demonstrations."""
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads:
+            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if self.image_size % 16:
+            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+
+
+@dataclass(frozen=True)
 class DataShape:
     """What the data decides about a small policy."""
 
@@ -74,24 +102,16 @@ class ObservationTokens(nn.Module):
     Positions and words are left for the policy to initialise (``initialise``).
     """
 
-    def __init__(
-        self,
-        *,
-        cameras: tuple[str, ...],
-        image_size: int,
-        width: int,
-        use_state: bool,
-        shape: DataShape,
-        statistics: Statistics,
-    ) -> None:
+    def __init__(self, config: SmallConfig, shape: DataShape, statistics: Statistics) -> None:
         super().__init__()
-        self.cameras, self.max_words, self.statistics = cameras, shape.max_words, statistics
-        patches = (image_size // 16) ** 2
+        self.cameras, width = config.cameras, config.width
+        self.max_words, self.statistics = shape.max_words, statistics
+        patches = (config.image_size // 16) ** 2
         self.stem = conv_stem(width)
-        self.patch_position = nn.Parameter(torch.zeros(len(cameras), patches, width))
+        self.patch_position = nn.Parameter(torch.zeros(len(self.cameras), patches, width))
         self.word = nn.Embedding(2 + len(shape.vocabulary), width)
         self.word_position = nn.Parameter(torch.zeros(shape.max_words, width))
-        self.state = nn.Linear(shape.state_size, width) if use_state else None
+        self.state = nn.Linear(shape.state_size, width) if config.use_state else None
         self._word_index = {word: 2 + i for i, word in enumerate(shape.vocabulary)}
 
     def forward(self, obs: Observation) -> Float[Tensor, "b t d"]:

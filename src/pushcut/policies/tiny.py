@@ -14,7 +14,12 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import ActionNormaliser, Mode, Policy, Statistics
-from pushcut.policies.observation_tokens import DataShape, ObservationTokens, initialise
+from pushcut.policies.observation_tokens import (
+    DataShape,
+    ObservationTokens,
+    SmallConfig,
+    initialise,
+)
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.token_head import TokenHead
 from pushcut.policies.transformer import Block
@@ -24,33 +29,11 @@ from pushcut.types import Observation
 
 
 @dataclass(frozen=True)
-class TinyConfig:
+class TinyConfig(SmallConfig):
     """Shape of the tiny VLA; the defaults make about 2.4 M parameters."""
 
-    cameras: tuple[str, ...] = ("corner2",)
-    """Cameras it looks through."""
-    image_size: int = 64
-    """Height and width of its square images, in pixels."""
-    width: int = 192
-    """Size of a token."""
-    depth: int = 4
-    """Transformer blocks."""
-    heads: int = 6
-    """Attention heads; must divide ``width``."""
     bins: int = 256
     """Action tokens per action dimension (OpenVLA: 256)."""
-    chunk: int = 5
-    """Steps of an action chunk."""
-    use_state: bool = True
-    """Whether it sees the proprioceptive state."""
-    max_words: int | None = None
-    """Longest instruction, in words; None takes the longest of the demonstrations."""
-
-    def __post_init__(self) -> None:
-        if self.width % self.heads:
-            raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if self.image_size % 16:
-            raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
 
 
 class TinyPolicy(Policy):
@@ -66,14 +49,7 @@ class TinyPolicy(Policy):
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, shape.action_size
         self.state_size = shape.state_size if config.use_state else 0
-        self.observation = ObservationTokens(
-            cameras=config.cameras,
-            image_size=config.image_size,
-            width=config.width,
-            use_state=config.use_state,
-            shape=shape,
-            statistics=statistics,
-        )
+        self.observation = ObservationTokens(config, shape, statistics)
         self.query = nn.Parameter(torch.zeros(config.chunk * shape.action_size, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
