@@ -11,11 +11,11 @@ PYTEST_ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev gl quickstart test check format bench clean
+.PHONY: help venv venv-dev gl quickstart quickstart-flow test check format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
-	    printf '  make %-11s %s\n' "$$name" "$$text"; done
+	    printf '  make %-15s %s\n' "$$name" "$$text"; done
 
 venv: $(VENV)/.installed  ## set up .venv with pushcut and what it needs
 
@@ -35,6 +35,9 @@ gl: $(VENV)/.installed  ## make sure that off-screen OpenGL works, installing it
 
 quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 12 minutes on a laptop
 	$(BIN)/pushcut quickstart $(ARGS)
+
+quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 20 minutes
+	$(BIN)/pushcut quickstart metaworld-flow-ppo --out runs/quickstart-flow $(ARGS)
 
 test: venv-dev gl  ## the tests that take no GPU and no patience
 	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)

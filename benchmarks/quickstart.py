@@ -1,6 +1,6 @@
 """Three seeds of the quickstart: success before and after, and where the time goes.
 
-    python benchmarks/quickstart.py [--seeds 0 1 2] [--out runs/bench-quickstart]
+    python benchmarks/quickstart.py [--preset quickstart] [--seeds 0 1 2] [--out runs/bench-NAME]
 
 The last line is one JSON object. Takes three times as long as `make quickstart`.
 """
@@ -19,20 +19,21 @@ from pushcut.run import provenance
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", choices=list(PRESETS), default="quickstart")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--out", type=Path, default=Path("runs/bench-quickstart"))
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     runs = []
     for seed in arguments.seeds:
-        out = arguments.out / f"seed-{seed}"
-        config = replace(PRESETS["quickstart"].quickstart, seed=seed, out=out, resume=True)
+        out = (arguments.out or Path(f"runs/bench-{arguments.preset}")) / f"seed-{seed}"
+        config = replace(PRESETS[arguments.preset].quickstart, seed=seed, out=out, resume=True)
         summary = run_quickstart(config)
         stages = ("before", "after", "before_sampled", "after_sampled")
         runs.append(
             {"seed": seed, "gain": summary["gain"], "seconds": summary["seconds"]}
             | {stage: summary[stage] for stage in stages}
         )
-    print(json.dumps({"runs": runs, **provenance()}))
+    print(json.dumps({"preset": arguments.preset, "runs": runs, **provenance()}))
 
 
 if __name__ == "__main__":
