@@ -221,7 +221,7 @@ def test_the_newest_checkpoints_and_the_best_are_kept(config):
 
 
 def test_training_gives_up_when_no_group_is_mixed_and_says_why(config):
-    impossible = replace(config.env, max_steps=1)
+    impossible = replace(config.env, step_size=1e-3)
     with pytest.raises(UserError, match=r"no group of 4 .* for 2 iterations.*failure modes"):
         trainer.train(replace(config, env=impossible, patience=2))
     lines = read_metrics(config.out / "metrics.jsonl")

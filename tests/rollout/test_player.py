@@ -161,6 +161,7 @@ def test_a_stop_is_noticed_while_playing(policy):
     [
         ("cameras", ("wrist",), "--env.cameras"),
         ("image_size", 64, "--env.image-size 64"),
+        ("chunk", 99, "--env.max-steps"),
         ("action_size", 7, "another robot"),
         ("state_size", 9, "another robot"),
     ],

@@ -217,6 +217,11 @@ def check_fits(policy: Policy, spec: EnvSpec) -> None:
                 f"the policy takes {policy.image_size}-pixel images, camera {camera!r} renders "
                 f"{spec.cameras[camera]}: set --env.image-size {policy.image_size}"
             )
+    if policy.chunk > spec.max_steps:
+        raise UserError(
+            f"the policy acts in chunks of {policy.chunk} steps, an episode has {spec.max_steps}: "
+            "allow more with --env.max-steps or fine-tune with a shorter --policy.chunk"
+        )
     if policy.state_size not in (0, spec.state_size) or policy.action_size != spec.action_size:
         raise UserError(
             f"the policy was made for state and action sizes {policy.state_size} and "
