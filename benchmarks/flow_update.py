@@ -1,7 +1,7 @@
-"""What an update costs per decision: hybrid traces against full chains of K = 4.
+"""What an update costs per decision: hybrid traces against two-layer chains of K = 4.
 
 Forward, loss and backward of the same flow policy on the same observations, in turns; the
-ratio is full over hybrid. The last line is one JSON object.
+ratio is two-layer over hybrid. The last line is one JSON object.
 
     python benchmarks/flow_update.py [--decisions 128] [--rounds 7]
 """
@@ -24,7 +24,7 @@ import torch
 
 from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.policies.base import Statistics
-from pushcut.policies.denoising import Denoising
+from pushcut.policies.denoising import MDP, Denoising
 from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.run import provenance
 from pushcut.streams import DecisionKey, DecisionNoise
@@ -61,20 +61,20 @@ def main() -> None:
             FlowConfig(chunk=options.chunk), statistics=STATISTICS, instructions=[instruction]
         ).eval()
         policy.train_prefix(prefix == "trained")
-        times: dict[str, list[float]] = {"hybrid": [], "full": []}
+        times: dict[MDP, list[float]] = {"hybrid": [], "two-layer": []}
         for measured in range(options.rounds + 1):
             for chain, values in times.items():
-                policy.explore(Denoising(hybrid=chain == "hybrid"))
+                policy.explore(Denoising(mdp=chain))
                 seconds = seconds_of_update(policy, obs)
                 if measured:  # the first round warms up
                     values.append(seconds)
         medians = {name: statistics.median(values) for name, values in times.items()}
         per_decision = {
-            f"ms_per_decision_{name}": round(1e3 * value / options.decisions, 3)
+            f"ms_per_decision_{name.replace('-', '_')}": round(1e3 * value / options.decisions, 3)
             for name, value in medians.items()
         }
         results[f"prefix_{prefix}"] = per_decision | {
-            "ratio_full_over_hybrid": round(medians["full"] / medians["hybrid"], 2)
+            "ratio_two_layer_over_hybrid": round(medians["two-layer"] / medians["hybrid"], 2)
         }
     shape = {"decisions": options.decisions, "chunk": options.chunk, "num_steps": 4}
     print(json.dumps({**results, **shape, "cpus": os.cpu_count(), **provenance()}))

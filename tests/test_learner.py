@@ -76,9 +76,9 @@ def test_packed_training_has_the_gradient_of_padded_training_with_masks():
         rows += own + own[:1] * (3 - len(own))
         mask += [True] * len(own) + [False] * (3 - len(own))
     valid = rollout.valid[rows] & torch.tensor(mask).unsqueeze(1)
-    valid = valid.unsqueeze(-1).expand(-1, -1, 3)
+    valid = valid[:, None, :, None].expand(-1, -1, -1, 3)
     # |a_i| tokens per episode, N = 4: mean within the episode, then over episodes.
-    per_episode = valid.reshape(4, -1).sum(1).repeat_interleave(3).view(-1, 1, 1)
+    per_episode = valid.reshape(4, -1).sum(1).repeat_interleave(3).view(-1, 1, 1, 1)
     weight = valid / per_episode / 4
     evaluation: Evaluation = padded.evaluate(
         rollout.observation.select(rows), {k: v[rows] for k, v in rollout.trace.items()}
@@ -86,7 +86,7 @@ def test_packed_training_has_the_gradient_of_padded_training_with_masks():
     batch = Minibatch(
         logprob_old=rollout.logprob[rows],
         valid=valid,
-        advantage=advantages[rows].view(-1, 1, 1),
+        advantage=advantages[rows].view(-1, 1, 1, 1),
         weight=weight,
         share=weight,
     )
@@ -119,7 +119,7 @@ def test_an_update_makes_tokens_of_successes_more_likely():
     rollout = rollout_of(policy, [3, 3])
     step(policy, rollout, warmup_iterations=0, lr=1e-5)
     new = policy.evaluate(rollout.observation, rollout.trace).logprob.detach()
-    change = ((new - rollout.logprob) * rollout.valid.unsqueeze(-1)).sum((1, 2))
+    change = ((new - rollout.logprob) * rollout.valid[:, None, :, None]).sum((1, 2, 3))
     good = rollout.success[rollout.episode_id]
     assert change[good].mean() > 0 > change[~good].mean()
 

@@ -1,7 +1,8 @@
 """What crosses the learner's border: samples, evaluations and packed rollouts, as tensors.
 
 Dimension letters: ``b`` batch, ``n`` decisions, ``e`` episodes, ``h`` steps of an action
-chunk, ``a`` action size.
+chunk, ``a`` action size, ``k`` parts of a decision that have a log-probability of their own: 1, or
+the denoising steps of a flow policy where each counts as an action.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class PolicySample:
     """Action chunks in the environment's units."""
     trace: dict[str, Tensor]
     """Whatever the policy needs to evaluate this very sample again; rows match the batch."""
-    logprob: Float[Tensor, "b h a"]
-    """Log-probability of each action element."""
+    logprob: Float[Tensor, "b k h a"]
+    """Log-probability of each action element, for each part of the decision."""
     value: Float[Tensor, " b"] | None = None
     """The critic's estimate, where there is one."""
 
@@ -34,8 +35,8 @@ class PolicySample:
 class Evaluation:
     """What the current policy says of stored samples."""
 
-    logprob: Float[Tensor, "n h a"]
-    entropy: Float[Tensor, "n h a"]
+    logprob: Float[Tensor, "n k h a"]
+    entropy: Float[Tensor, "n k h a"]
     value: Float[Tensor, " n"] | None = None
 
 
@@ -49,7 +50,7 @@ class Rollout:
     observation: Observation
     """What the policy saw at each decision, b = n."""
     trace: dict[str, Tensor]
-    logprob: Float[Tensor, "n h a"]
+    logprob: Float[Tensor, "n k h a"]
     """Log-probabilities under the policy that acted."""
     valid: Bool[Tensor, "n h"]
     """Which steps of each chunk were executed."""
@@ -160,17 +161,17 @@ class ValueBatch:
 class Minibatch:
     """The learner's view of some decisions of a rollout."""
 
-    logprob_old: Float[Tensor, "n h a"]
-    valid: Bool[Tensor, "n h a"]
+    logprob_old: Float[Tensor, "n k h a"]
+    valid: Bool[Tensor, "n k h a"]
     """Which elements were executed."""
-    advantage: Float[Tensor, "n 1 1"]
-    weight: Float[Tensor, "n hu au"]
+    advantage: Float[Tensor, "n 1 1 1"]
+    weight: Float[Tensor, "n k hu au"]
     """Weight of each unit (what one ratio stands for) in the loss; zero where it is not valid."""
-    share: Float[Tensor, "n hu au"]
+    share: Float[Tensor, "n k hu au"]
     """Share of each valid unit among those of its optimiser step, for metrics: plain means."""
     value: ValueBatch | None = None
     """What the critic is trained on, where there is one."""
-    logprob_reference: Float[Tensor, "n h a"] | None = None
+    logprob_reference: Float[Tensor, "n k h a"] | None = None
     """Log-probabilities under the frozen reference policy, where a KL is asked for."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
@@ -130,7 +130,7 @@ class Learner:
         self, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], iteration: int
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches add up."""
-        valid = rollout.valid[rows].unsqueeze(-1).expand_as(rollout.logprob[rows])
+        valid = executed(rollout, rows)
         weight = self._algorithm.weights(valid, rollout.episode_id[rows])
         share = (weight > 0) / (weight > 0).sum()
         totals: dict[str, float] = {}
@@ -161,8 +161,8 @@ class Learner:
         rollout: Rollout,
         credit: Credit,
         rows: Int[Tensor, " m"],
-        weight: Float[Tensor, "m hu au"],
-        share: Float[Tensor, "m hu au"],
+        weight: Float[Tensor, "m k hu au"],
+        share: Float[Tensor, "m k hu au"],
         decisions: int,
     ) -> dict[str, Tensor]:
         device = self.policy.device
@@ -175,8 +175,8 @@ class Learner:
         logprob_old = rollout.logprob[rows].to(device)
         batch = Minibatch(
             logprob_old=logprob_old,
-            valid=rollout.valid[rows].unsqueeze(-1).expand_as(logprob_old).to(device),
-            advantage=credit.advantage[rows].view(-1, 1, 1).to(device),
+            valid=executed(rollout, rows).to(device),
+            advantage=credit.advantage[rows].view(-1, 1, 1, 1).to(device),
             weight=weight.to(device),
             share=share.to(device),
             value=value_batch(rollout, credit, rows, 1 / decisions, device),
@@ -185,6 +185,11 @@ class Learner:
         loss, metrics = self._algorithm.loss(self.policy.evaluate(observation, trace), batch)
         loss.backward()
         return metrics
+
+
+def executed(rollout: Rollout, rows: Int[Tensor, " m"]) -> Bool[Tensor, "m k h a"]:
+    """Which elements of some decisions were executed, in the shape of their log-probabilities."""
+    return rollout.valid[rows][:, None, :, None].expand_as(rollout.logprob[rows])
 
 
 def value_batch(

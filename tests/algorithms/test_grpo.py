@@ -18,7 +18,7 @@ def rollout_of(groups: list[list[int]]) -> Rollout:
     return Rollout(
         observation=Observation({}, np.zeros((n, 1), np.float32), ["go"] * n),
         trace={"bins": torch.arange(n)},
-        logprob=torch.zeros(n, 2, 1),
+        logprob=torch.zeros(n, 1, 2, 1),
         valid=torch.ones(n, 2, dtype=torch.bool),
         reward=torch.tensor(outcome).float(),
         terminated=torch.tensor(outcome),
@@ -70,7 +70,7 @@ def test_every_decision_of_an_episode_gets_the_episodes_advantage():
 
 
 def minibatch(advantage: list[float]) -> Minibatch:
-    shape = (len(advantage), 1, 1)
+    shape = (len(advantage), 1, 1, 1)
     weight = torch.full(shape, 1 / len(advantage))
     valid = torch.ones(shape, dtype=torch.bool)
     return Minibatch(torch.zeros(shape), valid, torch.tensor(advantage).view(shape), weight, weight)
@@ -78,9 +78,9 @@ def minibatch(advantage: list[float]) -> Minibatch:
 
 def test_the_loss_adds_kl_and_entropy_terms_with_their_coefficients():
     algorithm = GRPO(kl_coefficient=0.5, entropy_coefficient=0.1)
-    logprob = torch.zeros(2, 1, 1)
-    batch = replace(minibatch([1.0, -1.0]), logprob_reference=torch.full((2, 1, 1), math.log(2)))
-    loss, metrics = algorithm.loss(Evaluation(logprob, torch.full((2, 1, 1), 3.0)), batch)
+    logprob, entropy = torch.zeros(2, 1, 1, 1), torch.full((2, 1, 1, 1), 3.0)
+    batch = replace(minibatch([1.0, -1.0]), logprob_reference=torch.full_like(logprob, math.log(2)))
+    loss, metrics = algorithm.loss(Evaluation(logprob, entropy), batch)
     # surrogate -(1 - 1)/2 = 0; KL exp(log 2) - log 2 - 1 = 0.306853; entropy 3
     assert loss.item() == pytest.approx(0.5 * 0.306853 - 0.1 * 3, abs=1e-6)
     assert metrics["kl_reference"].item() == pytest.approx(0.306853, abs=1e-6)

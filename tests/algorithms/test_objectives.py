@@ -90,14 +90,21 @@ def test_k3_is_zero_for_equal_policies_and_right_for_a_ratio_of_two():
 
 
 def test_units_of_the_ratio_sum_over_what_was_executed():
-    values = torch.arange(12.0).view(1, 3, 4)
-    valid = torch.ones(1, 3, 4, dtype=torch.bool)
-    valid[:, 2] = False
+    values = torch.arange(12.0).view(1, 1, 3, 4)
+    valid = torch.ones(1, 1, 3, 4, dtype=torch.bool)
+    valid[:, :, 2] = False
     # Steps: 0+1+2+3 = 6, 4+5+6+7 = 22, none; the chunk is 28.
     assert pool(values, valid, "step").flatten().tolist() == [6, 22, 0]
     assert pool(values, valid, "chunk").flatten().tolist() == [28]
-    assert pool(values, valid, "element")[0, :2].equal(values[0, :2])
-    assert pool(values, valid, "element")[0, 2].tolist() == [0] * 4
+    assert pool(values, valid, "element")[0, 0, :2].equal(values[0, 0, :2])
+    assert pool(values, valid, "element")[0, 0, 2].tolist() == [0] * 4
+
+
+def test_each_part_of_a_decision_is_a_unit_of_its_own():
+    values = torch.arange(8.0).view(1, 2, 2, 2)
+    valid = torch.ones(1, 2, 2, 2, dtype=torch.bool)
+    assert pool(values, valid, "chunk").flatten().tolist() == [6, 22]
+    assert pool(values, valid, "step").flatten().tolist() == [1, 5, 9, 13]
 
 
 def test_the_value_loss_is_the_larger_of_the_plain_and_the_clipped_one():

@@ -56,30 +56,30 @@ def test_advantages_are_normalised_over_the_whole_batch():
 
 
 def test_every_unit_weighs_the_same():
-    valid = torch.ones(2, 3, 2, dtype=torch.bool)
-    valid[1, 1:] = False
+    valid = torch.ones(2, 1, 3, 2, dtype=torch.bool)
+    valid[1, :, 1:] = False
     episode = torch.tensor([0, 1])
     chunk = PPO().weights(valid, episode)
-    torch.testing.assert_close(chunk, torch.full((2, 1, 1), 0.5))
+    torch.testing.assert_close(chunk, torch.full((2, 1, 1, 1), 0.5))
     step = PPO(granularity="step").weights(valid, episode)
-    torch.testing.assert_close(step.squeeze(-1), torch.tensor([[0.25] * 3, [0.25, 0.0, 0.0]]))
+    torch.testing.assert_close(step[:, 0, :, 0], torch.tensor([[0.25] * 3, [0.25, 0.0, 0.0]]))
     element = PPO(granularity="element").weights(valid, episode)
     assert element.sum() == pytest.approx(1)
-    assert element[0, 0, 0] == pytest.approx(1 / 8)
+    assert element[0, 0, 0, 0] == pytest.approx(1 / 8)
 
 
 def test_the_loss_of_a_chunk_by_hand():
     # Two elements of +0.05 each, one not valid: the ratio is exp(0.1) = 1.10517, A = 2:
     # -2.21034. Critic: V = 1, old 0, target 2: plain 0.5, clipped (0.2 - 2)^2 / 2 = 1.62.
-    valid = torch.tensor([[[True], [True], [False]]])
+    valid = torch.tensor([[[[True], [True], [False]]]])
     evaluation = Evaluation(
-        logprob=torch.tensor([[[0.05], [0.05], [9.0]]]),
-        entropy=torch.zeros(1, 3, 1),
+        logprob=torch.tensor([[[[0.05], [0.05], [9.0]]]]),
+        entropy=torch.zeros(1, 1, 3, 1),
         value=torch.ones(1),
     )
-    one = torch.ones(1, 1, 1)
+    one = torch.ones(1, 1, 1, 1)
     value = ValueBatch(torch.zeros(1), torch.full((1,), 2.0), torch.ones(1))
-    batch = Minibatch(torch.zeros(1, 3, 1), valid, 2 * one, one, one, value)
+    batch = Minibatch(torch.zeros(1, 1, 3, 1), valid, 2 * one, one, one, value)
     loss, metrics = PPO().loss(evaluation, batch)
     assert metrics["value_loss"].item() == pytest.approx(1.62)
     assert loss.item() == pytest.approx(-2.21034 + 1.62, abs=1e-4)

@@ -8,9 +8,10 @@ import torch
 
 from pushcut.policies.denoising import (
     Denoising,
-    FullChain,
     HybridChain,
     NoiseNetwork,
+    OneLayerChain,
+    TwoLayerChain,
     Velocity,
     make_chain,
     solve_ode,
@@ -61,7 +62,7 @@ def test_the_log_probability_of_a_hybrid_sample_is_that_of_its_transition():
     for row in range(B):
         t = 1 - int(index[row]) / 4
         mean, std = sde_moments(before[row], before[row] + t, t, 0.25, noise_level=0.5, num_steps=4)
-        torch.testing.assert_close(sample.logprob[row], gaussian_logprob(after[row], mean, std))
+        torch.testing.assert_close(sample.logprob[row, 0], gaussian_logprob(after[row], mean, std))
 
 
 def test_every_step_is_the_noisy_one_of_some_samples():
@@ -80,9 +81,10 @@ def test_the_last_step_can_be_left_without_noise():
     assert set(sample.trace["index"].tolist()) == {0, 1, 2}
 
 
-def test_a_full_chain_is_evaluated_in_one_pass_over_its_points():
-    chain, expert = make_chain(Denoising(hybrid=False), None), CountingExpert()
-    assert isinstance(chain, FullChain)
+@pytest.mark.parametrize("mdp", ["one-layer", "two-layer"])
+def test_a_full_chain_is_evaluated_in_one_pass_over_its_points(mdp):
+    chain, expert = make_chain(Denoising(mdp=mdp), None), CountingExpert()
+    assert isinstance(chain, {"one-layer": OneLayerChain, "two-layer": TwoLayerChain}[mdp])
     sample = chain.sample(expert, start(), noise(B))
     assert sample.trace["chain"].shape == (B, 5, H, A)
     expert.calls.clear()
@@ -92,8 +94,8 @@ def test_a_full_chain_is_evaluated_in_one_pass_over_its_points():
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-def test_the_log_probability_of_a_full_chain_by_hand(reduction):
-    config = Denoising(num_steps=2, hybrid=False, chain_reduction=reduction)
+def test_the_log_probability_of_a_one_layer_chain_by_hand(reduction):
+    config = Denoising(num_steps=2, mdp="one-layer", chain_reduction=reduction)
     sample = make_chain(config, None).sample(CountingExpert(), start(), noise(B))
     points = sample.trace["chain"].unbind(1)
     terms = [gaussian_logprob(points[0], torch.zeros(1), torch.ones(1))]
@@ -102,7 +104,29 @@ def test_the_log_probability_of_a_full_chain_by_hand(reduction):
         terms.append(gaussian_logprob(points[i + 1], mean, std))
     total = sum(terms)
     want = total if reduction == "sum" else total / 3
-    torch.testing.assert_close(sample.logprob, want)
+    torch.testing.assert_close(sample.logprob, want.unsqueeze(1))
+
+
+@pytest.mark.parametrize(("last", "parts"), [(True, 2), (False, 1)])
+def test_each_noisy_step_of_a_two_layer_chain_has_its_own_log_probability(last, parts):
+    config = Denoising(num_steps=2, mdp="two-layer", last_step_noise=last)
+    sample = make_chain(config, None).sample(CountingExpert(), start(), noise(B))
+    points = sample.trace["chain"].unbind(1)
+    assert sample.logprob.shape == (B, parts, H, A)
+    for i, t in enumerate((1.0, 0.5)[:parts]):
+        mean, std = sde_moments(points[i], points[i] + t, t, 0.5, noise_level=0.5, num_steps=2)
+        want = gaussian_logprob(points[i + 1], mean, std)
+        torch.testing.assert_close(sample.logprob[:, i], want)
+    if not last:
+        torch.testing.assert_close(points[2], points[1] - 0.5 * (points[1] + 0.5))
+
+
+@pytest.mark.parametrize(
+    ("noise_kind", "mdp"),
+    [("flow-sde", "hybrid"), ("flow-cps", "hybrid"), ("flow-noise", "one-layer")],
+)
+def test_each_kind_of_noise_has_the_formulation_of_the_paper(noise_kind, mdp):
+    assert Denoising(noise=noise_kind).formulation == mdp
 
 
 def test_the_ode_of_a_straight_path_ends_at_the_data():
@@ -138,7 +162,7 @@ def test_a_learned_noise_in_the_middle_of_its_bounds_by_hand():
     torch.testing.assert_close(std, torch.full_like(std, 0.1131371))
 
 
-@pytest.mark.parametrize("options", [{}, {"hybrid": False}, {"noise": "flow-noise"}])
+@pytest.mark.parametrize("options", [{}, {"mdp": "two-layer"}, {"noise": "flow-noise"}])
 def test_the_prefix_is_computed_once_per_decision(options, monkeypatch):
     policy, obs, calls = flow(**options), observation(4), []
     encode = policy.encode

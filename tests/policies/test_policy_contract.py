@@ -58,14 +58,21 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "flow-hybrid": flow,
     "flow-one-step": lambda: flow(num_steps=1),
     "flow-last-step-exact": lambda: flow(last_step_noise=False),
-    "flow-full": lambda: flow(hybrid=False),
+    "flow-two-layer": lambda: flow(mdp="two-layer"),
+    "flow-one-layer": lambda: flow(mdp="one-layer"),
     "flow-noise": lambda: flow(noise="flow-noise"),
+    "flow-noise-hybrid": lambda: flow(noise="flow-noise", mdp="hybrid"),
     "flow-noise-sum": lambda: flow(noise="flow-noise", chain_reduction="sum"),
     "flow-cps": lambda: flow(noise="flow-cps"),
 }
 
 TOKENS = ["tiny", "tiny-without-state"]
-WHOLE_CHAIN = {"flow-full": 5e-6, "flow-noise": 5e-6, "flow-noise-sum": 2e-5}
+WHOLE_CHAIN = {
+    "flow-two-layer": 2e-5,
+    "flow-one-layer": 5e-6,
+    "flow-noise": 5e-6,
+    "flow-noise-sum": 2e-5,
+}
 """Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 
 

@@ -57,8 +57,8 @@ class Algorithm(Protocol):
         ...
 
     def weights(
-        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n hu au"]:
+        self, valid: Bool[Tensor, "n k h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n k hu au"]:
         """The weight of each unit among the decisions of one optimiser step."""
         ...
 

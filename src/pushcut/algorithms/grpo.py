@@ -120,8 +120,8 @@ class GRPO:
         return Credit(per_episode[rollout.episode_id])
 
     def weights(
-        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n hu au"]:
+        self, valid: Bool[Tensor, "n k h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n k hu au"]:
         """Weights of tokens (or of the units of ``granularity``) by ``aggregation``."""
         units = pool(valid.float(), valid, self.granularity) > 0
         return token_weights(units, episode_id, aggregation=self.aggregation)

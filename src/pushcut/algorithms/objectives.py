@@ -50,14 +50,14 @@ def clipped_tokens(
 
 
 def pool(
-    values: Float[Tensor, "n h a"], valid: Bool[Tensor, "n h a"], granularity: Granularity
-) -> Float[Tensor, "n hu au"]:
+    values: Float[Tensor, "n k h a"], valid: Bool[Tensor, "n k h a"], granularity: Granularity
+) -> Float[Tensor, "n k hu au"]:
     """Sums over the valid elements of each unit: log-probabilities of steps or chunks.
 
-    ``element`` leaves [n, h, a], ``step`` gives [n, h, 1], ``chunk`` [n, 1, 1].
+    ``element`` leaves [n, k, h, a], ``step`` gives [n, k, h, 1], ``chunk`` [n, k, 1, 1].
     """
     kept = torch.where(valid, values, torch.zeros_like(values))
-    axes = {"element": (), "step": (2,), "chunk": (1, 2)}[granularity]
+    axes = {"element": (), "step": (3,), "chunk": (2, 3)}[granularity]
     return kept.sum(axes, keepdim=True) if axes else kept
 
 

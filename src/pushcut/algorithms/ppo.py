@@ -145,8 +145,8 @@ class PPO:
         return advantage[step, episode]
 
     def weights(
-        self, valid: Bool[Tensor, "n h a"], episode_id: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n hu au"]:
+        self, valid: Bool[Tensor, "n k h a"], episode_id: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n k hu au"]:
         """The mean over the units of the optimiser step."""
         units = (pool(valid.float(), valid, self.granularity) > 0).float()
         return units / units.sum().clamp(min=1)

@@ -28,6 +28,8 @@ from pushcut.streams import DecisionNoise
 
 Noise = Literal["flow-sde", "flow-noise", "flow-cps"]
 
+MDP = Literal["one-layer", "two-layer", "hybrid"]
+
 
 @dataclass(frozen=True)
 class Velocity:
@@ -52,18 +54,19 @@ class Denoising:
     """Denoising steps K."""
     noise: Noise = "flow-sde"
     """Where exploration comes from: Flow-SDE, the learned noise of Flow-Noise, or Flow-CPS."""
+    mdp: MDP | None = None
+    """What counts as an action. One-layer: the whole chain, all its steps noisy, with one joint
+    log-probability. Two-layer: each of its steps. Hybrid: one random step, the only noisy one.
+    None: one-layer for Flow-Noise, hybrid for the others, as in pi_RL."""
     noise_level: float = 0.5
     """Noise level of Flow-SDE and Flow-CPS."""
-    hybrid: bool = True
-    """One random step of each decision is noisy (two-layer hybrid MDP), not all of them.
-    Flow-Noise has no use for it: its log-probability is that of the whole chain."""
     last_step_noise: bool = True
     """Whether the step that ends at t = 0 may be noisy."""
     std_bounds: tuple[float, float] = (0.08, 0.16)
     """Smallest and largest standard deviation of Flow-Noise (normalised actions)."""
     chain_reduction: Literal["mean", "sum"] = "mean"
-    """How the terms of a whole chain make one log-probability: pi_RL's program takes the mean,
-    the paper (eq. 5) the sum."""
+    """How the terms of a one-layer chain make one log-probability: pi_RL's program takes the
+    mean, the paper (eq. 5) the sum."""
 
     def __post_init__(self) -> None:
         if self.num_steps < 1:
@@ -84,6 +87,11 @@ class Denoising:
             raise ValueError(f"noise_level of flow-cps must be < 1, got {self.noise_level}")
         if self.noise == "flow-cps" and self.num_steps == 1:
             raise ValueError("flow-cps needs num_steps >= 2: its last step is deterministic")
+
+    @property
+    def formulation(self) -> MDP:
+        """``mdp``, or what pi_RL uses with this noise."""
+        return self.mdp or ("one-layer" if self.noise == "flow-noise" else "hybrid")
 
     @property
     def delta(self) -> float:
@@ -170,7 +178,7 @@ class Denoised:
 
     actions: Float[Tensor, "b h a"]
     trace: dict[str, Tensor]
-    logprob: Float[Tensor, "b h a"]
+    logprob: Float[Tensor, "b k h a"]
     features: Float[Tensor, "b m h d"]
     """The expert's output at the points that the trace remembers as noisy."""
 
@@ -179,8 +187,8 @@ class Denoised:
 class Likelihood:
     """Log-probability and entropy of a stored chain."""
 
-    logprob: Float[Tensor, "b h a"]
-    entropy: Float[Tensor, "b h a"]
+    logprob: Float[Tensor, "b k h a"]
+    entropy: Float[Tensor, "b k h a"]
     features: Float[Tensor, "b m h d"]
     """As for ``Denoised``, now with gradients."""
 
@@ -200,12 +208,6 @@ class Chain(ABC):
     @abstractmethod
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """What the current weights say of a stored chain."""
-
-    def _gaussian(
-        self, expert: Expert, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
-    ) -> tuple[Moments, Velocity]:
-        velocity = expert(x, t)
-        return self.transition.moments(x, velocity, t[..., None, None]), velocity
 
 
 def solve_ode(
@@ -233,7 +235,7 @@ class HybridChain(Chain):
         index = (uniform * self.config.noisy_steps).long().to(start.device)
         kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
         x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)
-        logprob, features = torch.zeros_like(start, dtype=torch.float32), None
+        logprob, features = torch.zeros_like(x, dtype=torch.float32), None
         for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
             t = x.new_full(x.shape[:2], time)
             velocity = expert(x, t)
@@ -241,8 +243,7 @@ class HybridChain(Chain):
             noisy = mean + std * kick
             here = (index == step).view(-1, 1, 1, 1)
             before, after = torch.where(here, x, before), torch.where(here, noisy, after)
-            step_logprob = gaussian_logprob(noisy, mean, std)
-            logprob = torch.where(here.squeeze(1), step_logprob.squeeze(1), logprob)
+            logprob = torch.where(here, gaussian_logprob(noisy, mean, std), logprob)
             seen = velocity.features
             features = seen if features is None else torch.where(here, seen, features)
             x = torch.where(here, noisy, ode_step(x, velocity.value, self.config.delta))
@@ -255,53 +256,101 @@ class HybridChain(Chain):
         before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
         grid = time_grid(self.config.num_steps).to(before)
         t = grid[trace["index"]].unsqueeze(1)
-        (mean, std), velocity = self._gaussian(expert, before, t)
-        entropy = gaussian_entropy(std).expand_as(mean).squeeze(1)
-        logprob = gaussian_logprob(after, mean, std).squeeze(1)
-        return Likelihood(logprob, entropy, velocity.features)
+        velocity = expert(before, t)
+        mean, std = self.transition.moments(before, velocity, t[..., None, None])
+        entropy = gaussian_entropy(std).expand_as(mean)
+        return Likelihood(gaussian_logprob(after, mean, std), entropy, velocity.features)
 
 
 class FullChain(Chain):
-    """All steps are noisy: the two-layer MDP with K inner steps, and Flow-Noise's one layer.
+    """All steps are noisy. The trace holds the K + 1 points of the chain.
 
-    The trace holds the K + 1 points: evaluating it costs one pass of the expert over all of
-    them at once. The first point is drawn from N(0, I) under any weights: it counts as a
-    term (pi_RL eq. 5) that no ratio feels.
+    Evaluating it costs one pass of the expert over all of them at once.
     """
+
+    @abstractmethod
+    def combine(
+        self, first: Float[Tensor, "b h a"], terms: Float[Tensor, "b steps h a"]
+    ) -> Float[Tensor, "b k h a"]:
+        """Log-probabilities of the chain's actions, from those of its points.
+
+        The first point is drawn from N(0, I) under any weights; each term is a noisy step.
+        """
+
+    @abstractmethod
+    def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b k h a"]:
+        """Entropy of the chain's actions, from those of the noisy steps."""
 
     def sample(
         self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
     ) -> Denoised:
         """K passes of the expert."""
-        points, terms, features = [start], [_standard_normal(start)], []
+        points, terms, features = [start], [], []
         for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
             x = points[-1].unsqueeze(1)
-            (mean, std), velocity = self._gaussian(expert, x, x.new_full(x.shape[:2], time))
+            t = x.new_full(x.shape[:2], time)
+            velocity = expert(x, t)
             features.append(velocity.features)
-            std = std if step < self.config.noisy_steps else torch.zeros_like(std)
-            kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
-            following = mean + std * kick
-            terms.append(gaussian_logprob(following, mean, std).squeeze(1))
+            if step >= self.config.noisy_steps:
+                following = ode_step(x, velocity.value, self.config.delta)
+            else:
+                mean, std = self.transition.moments(x, velocity, t[..., None, None])
+                kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
+                following = mean + std * kick
+                terms.append(gaussian_logprob(following, mean, std))
             points.append(following.squeeze(1))
-        logprob = self._reduce(torch.stack(terms, dim=1))
+        logprob = self.combine(_standard_normal(start), torch.cat(terms, dim=1))
         trace = {"chain": torch.stack(points, dim=1)}
         return Denoised(points[-1], trace, logprob, torch.cat(features, dim=1))
 
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert over all K points."""
-        chain = trace["chain"]
-        grid = time_grid(self.config.num_steps)[:-1].to(chain)
-        x, following = chain[:, :-1], chain[:, 1:]
-        (mean, std), velocity = self._gaussian(expert, x, grid.expand(len(chain), -1))
-        noisy = torch.arange(self.config.num_steps, device=std.device) < self.config.noisy_steps
-        std = std * noisy.view(-1, 1, 1)
-        first = _standard_normal(chain[:, 0]).unsqueeze(1)
-        terms = torch.cat((first, gaussian_logprob(following, mean, std)), dim=1)
-        entropy = gaussian_entropy(std).expand_as(mean).mean(dim=1)
-        return Likelihood(self._reduce(terms), entropy, velocity.features)
+        chain, noisy = trace["chain"], self.config.noisy_steps
+        times = time_grid(self.config.num_steps)[:-1].to(chain).expand(len(chain), -1)
+        velocity = expert(chain[:, :-1], times)
+        mean, std = self.transition.moments(chain[:, :-1], velocity, times[..., None, None])
+        terms = gaussian_logprob(chain[:, 1:], mean, std)[:, :noisy]
+        entropy = gaussian_entropy(std).expand_as(mean)[:, :noisy]
+        logprob = self.combine(_standard_normal(chain[:, 0]), terms)
+        return Likelihood(logprob, self.entropy(entropy), velocity.features)
 
-    def _reduce(self, terms: Float[Tensor, "b k h a"]) -> Float[Tensor, "b h a"]:
-        return terms.mean(1) if self.config.chain_reduction == "mean" else terms.sum(1)
+
+class OneLayerChain(FullChain):
+    """One-layer MDP (Flow-Noise; pi_RL 4.1): the chain is one action.
+
+    Its log-probability is the mean or the sum (pi_RL eq. 5) of the terms, that of the first
+    point among them, which no ratio feels.
+    """
+
+    def combine(
+        self, first: Float[Tensor, "b h a"], terms: Float[Tensor, "b steps h a"]
+    ) -> Float[Tensor, "b 1 h a"]:
+        """Their mean or sum."""
+        total = first.unsqueeze(1) + terms.sum(1, keepdim=True)
+        mean = self.config.chain_reduction == "mean"
+        return total / (self.config.num_steps + 1) if mean else total
+
+    def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b 1 h a"]:
+        """Their mean."""
+        return terms.mean(1, keepdim=True)
+
+
+class TwoLayerChain(FullChain):
+    """Two-layer MDP (pi_RL 4.2.2): each noisy step is an action with a ratio of its own.
+
+    All steps of a decision share its advantage: between them there is no reward, and they are
+    not discounted.
+    """
+
+    def combine(
+        self, first: Float[Tensor, "b h a"], terms: Float[Tensor, "b steps h a"]
+    ) -> Float[Tensor, "b steps h a"]:
+        """Each for itself."""
+        return terms
+
+    def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b steps h a"]:
+        """Each for itself."""
+        return terms
 
 
 def _standard_normal(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
@@ -310,7 +359,7 @@ def _standard_normal(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
 
 def make_chain(config: Denoising, noise_network: NoiseNetwork | None) -> Chain:
     """The chain that a config describes; Flow-Noise brings its network."""
-    if noise_network is not None:
-        return FullChain(config, noise_network)
-    transition = {"flow-sde": SDETransition, "flow-cps": CPSTransition}[config.noise](config)
-    return (HybridChain if config.hybrid else FullChain)(config, transition)
+    fixed = {"flow-sde": SDETransition, "flow-cps": CPSTransition}
+    transition = noise_network or fixed[config.noise](config)
+    chain = {"one-layer": OneLayerChain, "two-layer": TwoLayerChain, "hybrid": HybridChain}
+    return chain[config.formulation](config, transition)

@@ -171,7 +171,7 @@ class FlowPolicy(Policy):
             start = torch.from_numpy(drawn).to(self.device)
             if mode == "greedy":
                 end = solve_ode(self.denoising, expert, start)
-                trace, logprob, value = {}, torch.zeros_like(end), None
+                trace, logprob, value = {}, torch.zeros_like(end).unsqueeze(1), None
             else:
                 denoised = self._chain.sample(expert, start, noise)
                 end, trace, logprob = denoised.actions, denoised.trace, denoised.logprob

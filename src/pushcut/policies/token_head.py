@@ -87,7 +87,7 @@ class TokenHead(nn.Module):
         return PolicySample(
             actions=self.tokenizer.decode(index),
             trace={"bins": index.to(torch.int16)},
-            logprob=_logprob(scaled, index),
+            logprob=_logprob(scaled, index).unsqueeze(1),
         )
 
     def evaluate(
@@ -98,7 +98,7 @@ class TokenHead(nn.Module):
         log_probs = scaled.log_softmax(-1)
         entropy = -(log_probs.exp() * log_probs).sum(-1)
         chosen = log_probs.gather(-1, bins.long().unsqueeze(-1)).squeeze(-1)
-        return Evaluation(logprob=chosen, entropy=entropy)
+        return Evaluation(logprob=chosen.unsqueeze(1), entropy=entropy.unsqueeze(1))
 
 
 def _logprob(

@@ -79,7 +79,7 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         state=np.stack([d.observation.state[d.row] for d in decisions]),
         instruction=[d.observation.instruction[d.row] for d in decisions],
     )
-    chunk = decisions[0].logprob.shape[0]
+    chunk = decisions[0].logprob.shape[1]
     steps = torch.tensor([result.steps for result in results])
     lengths = torch.tensor([len(episode.decisions) for episode in episodes])
     values = [decision.value for decision in decisions if decision.value is not None]
