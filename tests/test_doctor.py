@@ -6,8 +6,10 @@ import pytest
 from rich.console import Console
 
 from pushcut import doctor, machine
-from pushcut.doctor import checkpoint_verdict, run_doctor
+from pushcut.doctor import run_doctor
 from pushcut.envs.gl import GlProbe
+from pushcut.statistics import Rate
+from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 
 GB = 1 << 30
 
@@ -34,11 +36,11 @@ def probes(*working: str) -> Callable[[str], GlProbe]:
     return probe
 
 
-def ask(checkpoint: Path | None = None, rates: doctor.Rates | None = None) -> tuple[int, str]:
+def ask(checkpoint: Path | None = None, examined: Examination | None = None) -> tuple[int, str]:
     out = io.StringIO()
     console = Console(file=out, width=200)
-    sample = None if rates is None else lambda path: rates
-    return run_doctor(checkpoint, sample=sample, console=console), out.getvalue()
+    examine = None if examined is None else lambda path: examined
+    return run_doctor(checkpoint, examine=examine, console=console), out.getvalue()
 
 
 def test_a_machine_in_order_has_no_problems():
@@ -112,7 +114,7 @@ def test_a_gpu_that_a_cpu_build_of_torch_leaves_idle_is_told(monkeypatch: pytest
 
 
 def test_a_checkpoint_is_sampled_and_judged(tmp_path: Path):
-    code, text = ask(tmp_path, {"push-v3": (2, 8)})
+    code, text = ask(tmp_path, Examination({"push-v3": Rate(2, 8)}))
     assert code == 0
     assert "sampled success: 2 of 8 episodes = 25.0%" in text
 
@@ -121,14 +123,14 @@ def test_a_machine_that_cannot_work_samples_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(doctor, "probe_gl", probes())
-    code, text = ask(tmp_path, {"push-v3": (2, 8)})
+    code, text = ask(tmp_path, Examination({"push-v3": Rate(2, 8)}))
     assert code == 1
     assert "sampled success" not in text
 
 
 def test_below_five_percent_rl_learns_nothing():
     # 4 of 100 = 4 %; Wilson: 1.6 % to 9.8 %, so it could be more than 5 %
-    lines = checkpoint_verdict({"a": (4, 50), "b": (0, 50)})
+    lines = checkpoint_verdict({"a": Rate(4, 50), "b": Rate(0, 50)})
     assert "4 of 100 episodes = 4.0% (95 % interval 1.6% to 9.8%)" in lines[0]
     assert "RL will learn nothing" in lines[1]
     assert "from 0 % there is no gain" in lines[1]
@@ -138,25 +140,43 @@ def test_below_five_percent_rl_learns_nothing():
 
 def test_a_sure_zero_is_not_called_open():
     # 0 of 100: Wilson 0 % to 3.7 %
-    assert not any("sample more" in line for line in checkpoint_verdict({"a": (0, 100)}))
+    assert not any("sample more" in line for line in checkpoint_verdict({"a": Rate(0, 100)}))
 
 
 def test_above_ninety_five_percent_little_is_left_to_gain():
-    lines = checkpoint_verdict({"a": (97, 100)})
+    lines = checkpoint_verdict({"a": Rate(97, 100)})
     assert "little to gain: at most 3.0%" in lines[1]
 
 
 def test_in_between_rl_can_work_and_one_sided_tasks_are_named():
-    lines = checkpoint_verdict({"half": (4, 8), "never": (0, 8), "always": (8, 8)})
+    lines = checkpoint_verdict({"half": Rate(4, 8), "never": Rate(0, 8), "always": Rate(8, 8)})
     # Mixed groups of 8 at one half: 1 - 2 / 2^8 = 99.2 %; at 0 and 1: none; mean 33 %
     assert "RL can work: up to 33% of groups of 8" in lines[1]
     assert "never solved, so nothing to learn from yet: never (0 of 8)" in lines
     assert "always solved, so nothing left to learn: always (8 of 8)" in lines
 
 
-@pytest.mark.parametrize("rates", [{}, {"a": (0, 0)}])
-def test_no_episodes_say_nothing(rates: dict[str, tuple[int, int]]):
+@pytest.mark.parametrize("rates", [{}, {"a": Rate(0, 0)}])
+def test_no_episodes_say_nothing(rates: dict[str, Rate]):
     assert checkpoint_verdict(rates) == ["no episode was sampled, so nothing can be said"]
+
+
+def test_the_gap_between_sampled_and_deterministic_actions_is_judged():
+    # 20 of 100: Wilson to 28.9 %; 60 of 100: from 50.2 %.
+    apart = Trial("noise", Rate(60, 100), Rate(20, 100), chosen=True)
+    lines = gap_verdict([apart, Trial("other", Rate(60, 100), Rate(0, 100))])
+    assert "exploring costs 40 points" in lines[0]
+    assert "--policy.noise-level" in lines[1]
+    near = Trial("noise", Rate(60, 100), Rate(50, 100), chosen=True)
+    assert gap_verdict([near]) == ["exploring costs 10 points: no more than chance explains"]
+
+
+def test_settings_of_exploration_are_listed(tmp_path: Path):
+    trials = [Trial("flow-sde 0.5, 4 steps", Rate(6, 8), Rate(4, 8), chosen=True)]
+    _, text = ask(tmp_path, Examination({"push-v3": Rate(4, 8)}, trials))
+    assert "flow-sde 0.5, 4 steps (chosen)" in text
+    assert "75% of 8 (41% to 93%)" in text
+    assert "-25 points" in text
 
 
 def test_the_containers_limits_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -12,9 +12,10 @@ from pushcut.commands.evaluate import play_manifest, record_videos, run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RolloutConfig
 from pushcut.errors import UserError
-from pushcut.evaluator import EvalResult, LedgerLine, Rate
+from pushcut.evaluator import EvalResult, LedgerLine
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
+from pushcut.statistics import Rate
 
 SLOTS_AND_WORKERS = [(1, 1), (4, 2), (16, 2)]
 

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
     "errors types streams statistics machine progress charts",
-    "manifests signals devices video run report batch",
+    "manifests signals devices video run report batch verdict",
     "envs policies algorithms",
     "demos rollout learner doctor",
     "sft evaluator checkpoint",

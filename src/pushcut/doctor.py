@@ -6,7 +6,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,15 +16,12 @@ from rich.table import Table
 
 from pushcut.envs.gl import APT_LINE, GlProbe, backends_here, probe_gl, remember_gl
 from pushcut.machine import free_bytes, has_nvidia_gpu, memory_bytes, usable_cores
-from pushcut.statistics import wilson
+from pushcut.verdict import Examination, checkpoint_verdict, exploration_table, gap_verdict
 
 GB = 1 << 30
 
 PACKAGES = ("torch", "numpy", "mujoco", "metaworld", "gymnasium", "pyarrow", "imageio-ffmpeg")
 """What the main job needs, by the names that pip knows."""
-
-Rates = Mapping[str, tuple[int, int]]
-"""Task -> (successes, episodes)."""
 
 
 @dataclass(frozen=True)
@@ -55,14 +52,14 @@ class Section:
 def run_doctor(
     checkpoint: Path | None = None,
     *,
-    sample: Callable[[Path], Rates] | None = None,
+    examine: Callable[[Path], Examination] | None = None,
     console: Console | None = None,
 ) -> int:
     """Examines this machine and, with a checkpoint, whether RL can improve it.
 
     Args:
         checkpoint: Folder of a policy.
-        sample: Plays a few sampled episodes of each task with the policy of a checkpoint.
+        examine: Plays a few episodes of each task with the policy of a checkpoint.
         console: Where to print.
 
     Returns:
@@ -80,10 +77,9 @@ def run_doctor(
     problems = [problem for section in sections for problem in section.problems]
     _print_problems(console, problems)
     broken = any(problem.fatal for problem in problems)
-    if checkpoint is not None and sample is not None and not broken:
+    if checkpoint is not None and examine is not None and not broken:
         console.print(f"\n[bold]checkpoint {escape(str(checkpoint))}[/bold]")
-        for line in checkpoint_verdict(sample(checkpoint)):
-            console.print(f"  {escape(line)}", highlight=False)
+        _print_examination(console, examine(checkpoint))
     return 1 if broken else 0
 
 
@@ -201,65 +197,6 @@ def machine() -> Section:
     return section
 
 
-def checkpoint_verdict(rates: Rates) -> list[str]:
-    """Says whether outcome reward can improve a policy with these sampled success rates.
-
-    GRPO learns only from groups in which some members succeed and others fail. A start
-    below 5 % gives hardly any, as SimpleVLA-RL found (Li et al. 2025, failure modes).
-    """
-    successes = sum(count for count, _ in rates.values())
-    episodes = sum(count for _, count in rates.values())
-    if episodes == 0:
-        return ["no episode was sampled, so nothing can be said"]
-    rate, (low, high) = successes / episodes, wilson(successes, episodes)
-    lines = [
-        f"sampled success: {successes} of {episodes} episodes = {rate:.1%} "
-        f"(95 % interval {low:.1%} to {high:.1%})"
-    ]
-    if rate < 0.05:
-        lines += [
-            "RL will learn nothing: below 5 % nearly every group fails as a whole, and then no "
-            "advantage differs from zero. SimpleVLA-RL's failure modes: from 0 % there is no "
-            "gain, and a weak start gains little.",
-            "do: collect more demonstrations, train SFT longer, or begin with easier tasks",
-        ]
-    elif rate > 0.95:
-        lines += [
-            f"little to gain: at most {1 - rate:.1%} is left, and most groups succeed as a whole",
-            "do: choose harder tasks, or start from fewer demonstrations",
-        ]
-    else:
-        lines.append(f"RL can work: {_mixed(rates)}")
-    if low < 0.05 < high:
-        lines.append(
-            f"{episodes} episodes leave open on which side of 5 % it is; sample more to be sure"
-        )
-    if 0.05 <= rate <= 0.95:
-        lines += _one_sided(rates)
-    return lines
-
-
-def _mixed(rates: Rates, members: int = 8) -> str:
-    """The share of groups that would teach, if only the policy's chance made them differ."""
-    shares = [1 - (s / n) ** members - (1 - s / n) ** members for s, n in rates.values() if n]
-    return (
-        f"up to {sum(shares) / len(shares):.0%} of groups of {members} would hold both "
-        "successes and failures"
-    )
-
-
-def _one_sided(rates: Rates) -> list[str]:
-    never = [f"{task} (0 of {n})" for task, (s, n) in rates.items() if n and s == 0]
-    always = [f"{task} ({s} of {n})" for task, (s, n) in rates.items() if n and s == n]
-    lines = []
-    if never:
-        lines.append(f"never solved, so nothing to learn from yet: {', '.join(never)}")
-        lines.append("do: more demonstrations of these")
-    if always:
-        lines.append(f"always solved, so nothing left to learn: {', '.join(always)}")
-    return lines
-
-
 def _complain_of_idle_gpu(section: Section, cuda: str | None) -> None:
     if cuda is None:
         section.complain(
@@ -288,3 +225,11 @@ def _print_problems(console: Console, problems: Sequence[Problem]) -> None:
         colour = "red" if problem.fatal else "yellow"
         console.print(f"  [{colour}]{escape(problem.what)}[/{colour}]", highlight=False)
         console.print(f"    -> {escape(problem.todo)}", highlight=False, soft_wrap=True)
+
+
+def _print_examination(console: Console, examination: Examination) -> None:
+    if examination.trials:
+        console.print(exploration_table(examination.trials))
+    lines = checkpoint_verdict(examination.rates) + gap_verdict(examination.trials)
+    for line in lines:
+        console.print(f"  {escape(line)}", highlight=False)

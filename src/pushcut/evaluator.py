@@ -12,7 +12,7 @@ from typing import Any
 from pushcut.policies.base import Mode, Policy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.statistics import wilson
+from pushcut.statistics import Rate
 from pushcut.types import InitState
 
 EVALUATION_STREAM = 2**32 - 1
@@ -30,37 +30,6 @@ class LedgerLine:
     """Control steps."""
     sim_steps: int
     """Simulator steps."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """A success rate with its counts and 95 % Wilson interval."""
-
-    successes: int
-    episodes: int
-
-    @property
-    def value(self) -> float:
-        """Successes per episode; 0 where there are none."""
-        return self.successes / self.episodes if self.episodes else 0.0
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """95 % Wilson score interval."""
-        return wilson(self.successes, self.episodes)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        counts = f"{self.successes}/{self.episodes}"
-        return f"{self.value:6.1%} ({counts}, 95 % interval {low:.1%} to {high:.1%})"
-
-    def to_json(self) -> dict[str, Any]:
-        """Counts and interval."""
-        return {
-            "successes": self.successes,
-            "episodes": self.episodes,
-            "interval": list(self.interval),
-        }
 
 
 @dataclass(frozen=True)

@@ -201,3 +201,6 @@ PRESETS: dict[str, Preset] = {
     "metaworld-flow-grpo": METAWORLD_FLOW_GRPO,
     "smoke": SMOKE,
 }
+
+DEFAULT_PRESETS = {"tiny": "quickstart", "flow": "metaworld-flow-ppo"}
+"""Type of checkpoint -> the preset that tries it out."""

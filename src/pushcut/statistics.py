@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
 
 def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[float, float]:
     """The Wilson score interval of a success rate (Wilson 1927), as fractions.
@@ -27,3 +31,40 @@ def wilson(successes: int, episodes: int, confidence: float = 0.95) -> tuple[flo
 
     interval = binomtest(successes, episodes).proportion_ci(confidence, method="wilson")
     return float(interval.low), float(interval.high)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A success rate with its counts and 95 % Wilson interval."""
+
+    successes: int
+    episodes: int
+
+    @property
+    def value(self) -> float:
+        """Successes per episode; 0 where there are none."""
+        return self.successes / self.episodes if self.episodes else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % Wilson score interval."""
+        return wilson(self.successes, self.episodes)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        counts = f"{self.successes}/{self.episodes}"
+        return f"{self.value:6.1%} ({counts}, 95 % interval {low:.1%} to {high:.1%})"
+
+    def to_json(self) -> dict[str, Any]:
+        """Counts and interval."""
+        return {
+            "successes": self.successes,
+            "episodes": self.episodes,
+            "interval": list(self.interval),
+        }
+
+
+def pooled(rates: Iterable[Rate]) -> Rate:
+    """Counts of several rates added up."""
+    rates = list(rates)
+    return Rate(sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates))

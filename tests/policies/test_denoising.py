@@ -102,7 +102,7 @@ def test_the_log_probability_of_a_one_layer_chain_by_hand(reduction):
     for i, t in enumerate((1.0, 0.5)):
         mean, std = sde_moments(points[i], points[i] + t, t, 0.5, noise_level=0.5, num_steps=2)
         terms.append(gaussian_logprob(points[i + 1], mean, std))
-    total = sum(terms)
+    total = torch.stack(terms).sum(0)
     want = total if reduction == "sum" else total / 3
     torch.testing.assert_close(sample.logprob, want.unsqueeze(1))
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pushcut.doctor import run_doctor
 from pushcut.errors import UserError
+from pushcut.verdict import Examination, Trial
 
 
 @dataclass(frozen=True)
@@ -15,32 +16,47 @@ class DoctorConfig:
 
     checkpoint: Path | None = None
     """Policy folder or run: some episodes are sampled to see whether RL can work."""
-    preset: str = "quickstart"
-    """Preset whose environment and temperature the episodes use."""
+    preset: str | None = None
+    """Preset whose environment and exploration the episodes use; by default quickstart, or
+    metaworld-flow-ppo for a flow policy."""
     episodes_per_task: int = 8
-    """Sampled episodes of each task."""
+    """Episodes of each task and setting."""
+    compare: bool = True
+    """Also compare settings of exploration: temperatures, or noise and denoising steps."""
 
 
 def doctor(config: DoctorConfig) -> int:
     """Prints the examination; 1 if something keeps pushcut from working."""
-    return run_doctor(config.checkpoint, sample=lambda path: sampled_rates(path, config))
+    return run_doctor(config.checkpoint, examine=lambda path: examination(path, config))
 
 
-def sampled_rates(checkpoint: Path, config: DoctorConfig) -> dict[str, tuple[int, int]]:
-    """Task -> (successes, episodes) with sampled actions, as RL will see them."""
+def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
+    """Plays the checkpoint with sampled actions, as RL will see them, and without noise."""
     # Late: the examination of a broken installation must not need torch.
-    from pushcut.commands.evaluate import play_manifest
-    from pushcut.presets import PRESETS
+    from pushcut.commands.evaluate import play_sources
+    from pushcut.policies.pretrained import read_description
+    from pushcut.policies.source import policy_folder
+    from pushcut.presets import DEFAULT_PRESETS, PRESETS
 
-    if config.preset not in PRESETS:
-        raise UserError(f"unknown preset {config.preset!r}; have {', '.join(PRESETS)}")
-    base = PRESETS[config.preset].eval
-    result = play_manifest(
-        replace(
-            base,
-            policy=replace(base.policy, path=checkpoint),
-            episodes_per_task=config.episodes_per_task,
-            mode="sampled",
+    kind = read_description(policy_folder(checkpoint))["type"]
+    preset = config.preset or DEFAULT_PRESETS[kind]
+    if preset not in PRESETS:
+        raise UserError(f"unknown preset {preset!r}; have {', '.join(PRESETS)}")
+    base = PRESETS[preset].eval
+    chosen = replace(base.policy, path=checkpoint)
+    sources = chosen.explorations() if config.compare else {}
+    short = replace(base, episodes_per_task=config.episodes_per_task)
+    sampled = play_sources(short, (chosen, *sources.values()), "sampled")
+    # Settings that differ in exploration only share their deterministic episodes.
+    quiet = [source.without_exploration() for source in sources.values()]
+    greedy = play_sources(short, quiet, "greedy")
+    trials = [
+        Trial(
+            setting,
+            deterministic=greedy[source.without_exploration()].total,
+            sampled=sampled[source].total,
+            chosen=source == chosen,
         )
-    )
-    return {task: (rate.successes, rate.episodes) for task, rate in result.per_task.items()}
+        for setting, source in sources.items()
+    ]
+    return Examination(sampled[chosen].per_task, trials)

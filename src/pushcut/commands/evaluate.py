@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from pushcut.errors import UserError
 from pushcut.evaluator import EvalResult, Evaluator
 from pushcut.manifests import evaluation_inits
 from pushcut.policies.base import Mode, Policy
+from pushcut.policies.source import AnyPolicySource
 from pushcut.progress import bar, console, say
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
@@ -55,11 +56,19 @@ def free_name(folder: Path, mode: Mode) -> Path:
 
 def play_manifest(config: EvalConfig) -> EvalResult:
     """Plays the evaluation that the config describes, with a progress bar."""
-    policy = config.policy.load().to(choose_device(config.device))
+    return play_sources(config, [config.policy], config.mode)[config.policy]
+
+
+def play_sources(
+    config: EvalConfig, sources: Iterable[AnyPolicySource], mode: Mode
+) -> dict[AnyPolicySource, EvalResult]:
+    """The same manifest with several policies, each once, in place of that of the config."""
+    policies = {source: source.load().to(choose_device(config.device)) for source in sources}
     manifest = evaluation_inits(
         list(config.env.spec.tasks), config.episodes_per_task, first=config.first
     )
-    with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", len(manifest)) as shown:
+    total = len(manifest) * len(policies)
+    with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", total) as shown:
         player = Player(
             pool,
             seed=config.seed,
@@ -67,7 +76,7 @@ def play_manifest(config: EvalConfig) -> EvalResult:
             check=stop.check,
         )
         evaluator = Evaluator(player, manifest, on_episode=lambda episode: shown.advance())
-        return evaluator.evaluate(policy, config.mode)
+        return {source: evaluator.evaluate(policy, mode) for source, policy in policies.items()}
 
 
 def record_videos(config: EvalConfig, folder: Path, name: str) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
@@ -45,6 +46,15 @@ class TokenPolicySource:
         head.temperature = self.temperature
         return policy
 
+    def without_exploration(self) -> TokenPolicySource:
+        """What deterministic actions depend on; the rest at its default."""
+        return TokenPolicySource(path=self.path)
+
+    def explorations(self) -> dict[str, TokenPolicySource]:
+        """Settings of exploration worth comparing."""
+        levels = sorted({1.0, 1.6, 2.0, self.temperature})
+        return {f"temperature {level:g}": replace(self, temperature=level) for level in levels}
+
 
 @dataclass(frozen=True)
 class FlowPolicySource(Denoising):
@@ -63,6 +73,34 @@ class FlowPolicySource(Denoising):
         policy.explore(self)
         policy.train_prefix(not self.freeze_prefix)
         return policy
+
+    def without_exploration(self) -> FlowPolicySource:
+        """What the ODE depends on; the rest at its default."""
+        return FlowPolicySource(path=self.path, num_steps=self.num_steps)
+
+    def explorations(self) -> dict[str, FlowPolicySource]:
+        """Settings of exploration worth comparing: noise and denoising steps (pi_RL, app. G)."""
+        if self.noise == "flow-noise":
+            bounds = sorted({(0.04, 0.1), (0.08, 0.16), (0.16, 0.32), self.std_bounds})
+            noises = [replace(self, std_bounds=pair) for pair in bounds]
+        else:
+            levels = sorted({0.2, 0.5, 0.8, self.noise_level})
+            noises = [self._if_possible(noise_level=level) for level in levels]
+        steps = [self._if_possible(num_steps=k) for k in sorted({1, 2, 4, 8, self.num_steps})]
+        settings = dict.fromkeys(source for source in (*noises, *steps) if source is not None)
+        return {source._setting(): source for source in settings}
+
+    def _if_possible(self, **fields: Any) -> FlowPolicySource | None:
+        """With other settings, or None where they are refused."""
+        try:
+            return replace(self, **fields)
+        except ValueError:
+            return None
+
+    def _setting(self) -> str:
+        low, high = self.std_bounds
+        noise = f"std {low:g} to {high:g}" if self.noise == "flow-noise" else self.noise_level
+        return f"{self.noise} {noise}, {self.num_steps} steps"
 
 
 AnyPolicySource = TokenPolicySource | FlowPolicySource
