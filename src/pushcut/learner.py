@@ -73,6 +73,7 @@ class Learner:
         self.policy = policy
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
+        self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
         self._reference = frozen_copy(policy) if algorithm.needs_reference else None
         self.optimizer = torch.optim.AdamW(
             parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
@@ -109,8 +110,12 @@ class Learner:
         return means | {"lr": rate} | counts
 
     def _set_rates(self, iteration: int) -> float:
-        """Sets the learning rates of the groups; returns that of the policy."""
-        rate = learning_rate(self._config, iteration)
+        """Sets the learning rates of the groups; returns that of the policy.
+
+        Its schedule begins when the policy is first trained: AdamW's first steps are its
+        largest.
+        """
+        rate = learning_rate(self._config, max(0, iteration - self._critic_only))
         for group in self.optimizer.param_groups:
             group["lr"] = self._critic.lr if group["name"] == "critic" else rate
         return rate
@@ -141,7 +146,7 @@ class Learner:
             )
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-        if self.policy.critic is not None and iteration < self._critic.warmup_iterations:
+        if iteration < self._critic_only:
             self._forget_policy_gradients()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip))
