@@ -40,6 +40,7 @@ def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
         success=success,
         length=torch.tensor(lengths),
         sim_steps=torch.tensor(lengths),
+        cut=torch.zeros(n, dtype=torch.bool),
         inits=tuple(InitState("t", i) for i in range(len(lengths))),
     )
 

@@ -58,11 +58,13 @@ class Rollout:
     """Sum of the step rewards of each chunk."""
     terminated: Bool[Tensor, " n"]
     truncated: Bool[Tensor, " n"]
+    cut: Bool[Tensor, " n"]
+    """Where a stream had all its decisions in the midst of an episode."""
     value: Float[Tensor, " n"] | None
     """The critic's estimate at each decision, where there is one."""
     next_value: Float[Tensor, " n"] | None
-    """The critic's estimate of what followed: of the final observation at a truncation, 0 at a
-    termination."""
+    """The critic's estimate of what followed: of the final observation at a truncation or cut, 0
+    at a termination."""
     episode_id: Int[Tensor, " n"]
     """Row of the episode, 0 … e-1."""
     group_id: Int[Tensor, " e"]
@@ -92,6 +94,22 @@ class Rollout:
         """Outcome reward: 1 for success, else 0 (SimpleVLA-RL eq. 1)."""
         return self.success.float()
 
+    @property
+    def done(self) -> Bool[Tensor, " n"]:
+        """Whether an episode ended there, or was cut off."""
+        return self.terminated | self.truncated | self.cut
+
+    @property
+    def finished(self) -> Bool[Tensor, " e"]:
+        """Episodes that came to an end."""
+        cut = torch.zeros(self.episodes, dtype=torch.bool)
+        return ~cut.index_put((self.episode_id[self.cut],), torch.tensor(True))
+
+    @property
+    def success_rate(self) -> float:
+        """Successes among the episodes that came to an end."""
+        return float(self.outcome[self.finished].mean())
+
     def keep(self, episodes: Bool[Tensor, " e"]) -> Rollout:
         """Only the marked episodes, renumbered."""
         rows = episodes[self.episode_id].nonzero().squeeze(1)
@@ -105,6 +123,7 @@ class Rollout:
             reward=self.reward[rows],
             terminated=self.terminated[rows],
             truncated=self.truncated[rows],
+            cut=self.cut[rows],
             value=None if self.value is None else self.value[rows],
             next_value=None if self.next_value is None else self.next_value[rows],
             episode_id=number[self.episode_id[rows]],
@@ -126,15 +145,15 @@ class Rollout:
         return int(((successes > 0) & (successes < sizes)).sum())
 
     def summary(self) -> dict[str, float]:
-        """Counts and rates over all sampled episodes, for the metrics."""
+        """Counts and rates over all sampled episodes that came to an end, for the metrics."""
         return {
-            "success_rate_sampled": float(self.outcome.mean()),
+            "success_rate_sampled": self.success_rate,
             "groups_sampled": self.groups,
             "groups_mixed": self.mixed_groups,
-            "episodes": self.episodes,
+            "episodes": int(self.finished.sum()),
             "env_steps": int(self.sim_steps.sum()),
             "decisions": len(self),
-            "episode_length": float(self.length.float().mean()),
+            "episode_length": float(self.length[self.finished].float().mean()),
         }
 
 

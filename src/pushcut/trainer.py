@@ -60,7 +60,7 @@ class Trainer:
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
             if due(iteration + 1, config.save_every):
                 self.save()
-            progress_bar.advance(note=f"sampled success {float(rollout.outcome.mean()):.0%}")
+            progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
         if config.evaluation.every:
             self.run.log(config.iterations, self.evaluate(config.iterations))
@@ -96,7 +96,7 @@ class Trainer:
         idle = self.progress.idle
         if idle < self.config.patience:
             return
-        rate = float(rollout.outcome.mean())
+        rate = rollout.success_rate
         reason = (
             "every episode succeeds: there is nothing left to learn here"
             if rate > 0.5
@@ -156,6 +156,7 @@ def train(config: TrainConfig) -> Run:
                 groups=config.algorithm.groups,
                 max_groups=config.algorithm.max_groups,
                 accepts=config.algorithm.accepts,
+                stream_decisions=config.algorithm.stream_decisions,
             ),
             learner=learner,
             evaluator=Evaluator(

@@ -23,6 +23,7 @@ def rollout_of(groups: list[list[int]]) -> Rollout:
         reward=torch.tensor(outcome).float(),
         terminated=torch.tensor(outcome),
         truncated=~torch.tensor(outcome),
+        cut=torch.zeros(n, dtype=torch.bool),
         value=None,
         next_value=None,
         episode_id=torch.arange(n),

@@ -46,6 +46,14 @@ def test_a_time_limit_can_count_as_failure():
     torch.testing.assert_close(credit.advantage, torch.tensor([0.175, 0.5, -0.2]))
 
 
+def test_a_cut_is_bootstrapped_even_where_a_time_limit_is_a_failure():
+    # Episode 1 goes on behind the cut: A = 0.9 * 0.6 - 0.2 = 0.34.
+    never = torch.zeros(3, dtype=torch.bool)
+    cut = replace(two_episodes(), truncated=never, cut=torch.tensor([False, False, True]))
+    credit = replace(PLAIN, bootstrap_on_truncation=False).advantages(cut)
+    torch.testing.assert_close(credit.advantage, torch.tensor([0.175, 0.5, 0.34]))
+
+
 def test_advantages_are_normalised_over_the_whole_batch():
     got = replace(PLAIN, normalise_advantage=True).advantages(two_episodes())
     raw = torch.tensor([0.175, 0.5, 0.34])

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pushcut.batch import Rollout
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
@@ -213,3 +214,52 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     final = look(decisions).value
     assert final is not None
     assert rollout.next_value[row] == final[0]
+
+
+def streams(policy: TinyPolicy, slots: int, decisions: int = 5) -> Rollout:
+    """Six streams of an easy task, with a critic."""
+    easy = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
+    with EnvPool(easy, slots=slots, workers=1, final_observation=True) as pool:
+        collector = Collector(
+            Player(pool, seed=0, inference_batch=4),
+            tasks=list(CONFIG.spec.tasks),
+            seed=0,
+            group_size=1,
+            groups=6,
+            max_groups=6,
+            accepts=lambda successes: True,
+            stream_decisions=decisions,
+        )
+        return collector.collect(policy, iteration=0)
+
+
+def test_streams_are_cut_off_in_mid_episode_and_valued_there(policy):
+    policy.add_critic(CriticConfig(), seed=0)
+    rollout = streams(policy, slots=4)
+    assert rollout.value is not None and rollout.next_value is not None
+    stream = rollout.group_id[rollout.episode_id]
+    assert torch.bincount(stream).tolist() == [5] * 6
+    ends = torch.cat((rollout.episode_id.diff() > 0, torch.tensor([True])))
+    assert torch.equal(rollout.done, ends)
+    assert bool(rollout.cut.any())
+    assert not bool((rollout.cut & (rollout.terminated | rollout.truncated)).any())
+    last = torch.cat((stream.diff() > 0, torch.tensor([True])))
+    assert not bool((rollout.cut & ~last).any())
+    assert bool((rollout.next_value[rollout.cut] != 0).all())
+    assert int(rollout.finished.sum()) == rollout.episodes - int(rollout.cut.sum())
+    assert rollout.summary()["episodes"] == int(rollout.finished.sum())
+    assert bool(rollout.valid[rollout.cut].all())
+
+
+def test_the_number_of_slots_changes_no_stream(policy):
+    policy.add_critic(CriticConfig(), seed=0)
+    one, other = streams(policy, slots=1), streams(policy, slots=5)
+    assert one.inits == other.inits
+    assert torch.equal(one.logprob, other.logprob)
+    assert one.next_value is not None and other.next_value is not None
+    assert torch.equal(one.next_value, other.next_value)
+
+
+def test_streams_shorter_than_an_episode_are_refused(policy):
+    with pytest.raises(UserError, match="at least 3 decisions"):
+        streams(policy, slots=2, decisions=2)

@@ -1,6 +1,7 @@
 from collections import deque
 
 import numpy as np
+import pytest
 
 from pushcut.manifests import (
     DEMONSTRATION_SEEDS,
@@ -9,7 +10,7 @@ from pushcut.manifests import (
     evaluation_inits,
     train_init,
 )
-from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule
+from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
 
 
@@ -36,7 +37,7 @@ def play(schedule: GroupSchedule, mixed: list[bool], *, slots: int, seed: int) -
         task = running.popleft()
         played.add(task.group)
         success = mixed[task.group] and task.member == 0
-        schedule.finished(task, success=success)
+        schedule.finished(task, success=success, decisions=1)
     return sorted(played)
 
 
@@ -98,3 +99,26 @@ def test_training_groups_take_the_tasks_in_turn():
     tasks = ["a", "b", "c"]
     got = [train_init(tasks, seed=0, iteration=1, group=g).task for g in range(6)]
     assert got == ["b", "c", "a", "b", "c", "a"]
+
+
+@pytest.mark.parametrize("slots", [1, 2, 5])
+def test_a_stream_goes_on_until_it_has_had_its_decisions(slots):
+    """Episodes want (group + 2 member) % 4 + 1 decisions; each of 3 streams has 7."""
+    schedule = StreamSchedule(lambda group: InitState("task", group), streams=3, decisions=7)
+    running: deque[EpisodeTask] = deque()
+    played: dict[tuple[int, int], tuple[int, int]] = {}
+    while not schedule.done or running:
+        while len(running) < slots and (task := schedule.next()) is not None:
+            running.append(task)
+        task = running.popleft()
+        assert task.max_decisions is not None
+        decisions = min(task.max_decisions, (task.group + 2 * task.member) % 4 + 1)
+        played[task.group, task.member] = (decisions, task.init.seed)
+        schedule.finished(task, success=False, decisions=decisions)
+    # Stream 0: 1 + 3 + 1 + 2 of 3; stream 1: 2 + 4 + 1 of 2; stream 2: 3 + 1 + 3.
+    lengths = {0: [1, 3, 1, 2], 1: [2, 4, 1], 2: [3, 1, 3]}
+    assert played == {
+        (stream, number): (decisions, stream + 3 * number)
+        for stream, own in lengths.items()
+        for number, decisions in enumerate(own)
+    }

@@ -30,6 +30,11 @@ class Algorithm(Protocol):
         ...
 
     @property
+    def stream_decisions(self) -> int:
+        """Decisions of each stream of episodes; 0 plays whole episodes."""
+        ...
+
+    @property
     def needs_reference(self) -> bool:
         """Whether ``loss`` wants the log-probabilities of a frozen copy of the policy."""
         ...

@@ -86,6 +86,11 @@ class GRPO:
             )
 
     @property
+    def stream_decisions(self) -> int:
+        """Groups are of whole episodes."""
+        return 0
+
+    @property
     def needs_reference(self) -> bool:
         """Only a KL term needs the starting policy."""
         return self.kl_coefficient > 0

@@ -19,7 +19,10 @@ class PPO:
     """Proximal policy optimisation over chunks (pi_RL 4.3; docs/algorithms/ppo.md)."""
 
     episodes: int = 64
-    """Episodes that an iteration plays and trains on."""
+    """Episodes (or streams) that an iteration plays and trains on."""
+    stream_decisions: int = 0
+    """Decisions of each stream: an episode that ends is followed by another at once, and the last
+    is cut off (pi_RL's partial reset). 0 plays whole episodes."""
     gamma: float = 0.99
     """Discount from one chunk to the next."""
     lam: float = 0.95
@@ -48,6 +51,8 @@ class PPO:
     def __post_init__(self) -> None:
         if self.episodes < 1:
             raise ValueError(f"episodes must be >= 1, got {self.episodes}")
+        if self.stream_decisions < 0:
+            raise ValueError(f"stream_decisions must be >= 0, got {self.stream_decisions}")
         if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
             raise ValueError(f"gamma and lam must be in [0, 1], got {self.gamma}, {self.lam}")
         if not 0 < self.clip_low < 1 or self.clip_high <= 0:
@@ -132,13 +137,12 @@ class PPO:
             table[step, episode] = x
             return table
 
-        done = rollout.terminated | rollout.truncated
         advantage = gae(
             grid(rollout.reward, 0),
             grid(value, 0),
             grid(next_value, 0),
             grid(terminated, True),
-            grid(done, True),
+            grid(rollout.done, True),
             gamma=self.gamma,
             lam=self.lam,
         )

@@ -1,7 +1,8 @@
-"""Collects the rollout of one iteration: groups of episodes, packed."""
+"""Collects the rollout of one iteration: groups or streams of episodes, packed."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -9,15 +10,16 @@ import torch
 from torch import Tensor
 
 from pushcut.batch import Rollout, stack_traces
+from pushcut.errors import UserError
 from pushcut.manifests import train_init
 from pushcut.policies.base import Policy
 from pushcut.rollout.player import PlayedEpisode, Player
-from pushcut.rollout.scheduler import GroupSchedule
-from pushcut.types import Observation
+from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.types import InitState, Observation
 
 
 class Collector:
-    """Plays groups of episodes with sampled actions until the algorithm has enough."""
+    """Plays episodes with sampled actions until the algorithm has enough."""
 
     def __init__(
         self,
@@ -29,25 +31,20 @@ class Collector:
         groups: int,
         max_groups: int,
         accepts: Callable[[int], bool],
-        on_episode: Callable[[PlayedEpisode, GroupSchedule], None] = lambda episode, schedule: None,
+        stream_decisions: int = 0,
+        on_episode: Callable[[PlayedEpisode, Schedule], None] = lambda episode, schedule: None,
     ) -> None:
+        """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes."""
         self._player = player
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
-        self._accepts = accepts
+        self._accepts, self._stream_decisions = accepts, stream_decisions
         self._on_episode = on_episode
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
         """The rollout of an iteration; the same for any number of slots and processes."""
-        schedule = GroupSchedule(
-            lambda group: train_init(
-                self._tasks, seed=self._seed, iteration=iteration, group=group
-            ),
-            group_size=self._group_size,
-            groups=self._groups,
-            max_groups=self._max_groups,
-            accepts=self._accepts,
-        )
+        self._check_streams(policy)
+        schedule = self._schedule(iteration)
         episodes: list[PlayedEpisode] = []
 
         def keep(episode: PlayedEpisode) -> None:
@@ -63,6 +60,32 @@ class Collector:
             final_values=policy.critic is not None,
         )
         return pack(episodes)
+
+    def _check_streams(self, policy: Policy) -> None:
+        """UserError where not even one episode fits into a stream."""
+        least = math.ceil(self._player.spec.max_steps / policy.chunk)
+        if 0 < self._stream_decisions < least:
+            raise UserError(
+                f"a stream needs at least {least} decisions for an episode of "
+                f"{self._player.spec.max_steps} steps in chunks of {policy.chunk}, "
+                f"got --algorithm.stream-decisions {self._stream_decisions}"
+            )
+
+    def _schedule(self, iteration: int) -> Schedule:
+        def init_of_group(group: int) -> InitState:
+            return train_init(self._tasks, seed=self._seed, iteration=iteration, group=group)
+
+        if self._stream_decisions:
+            return StreamSchedule(
+                init_of_group, streams=self._groups, decisions=self._stream_decisions
+            )
+        return GroupSchedule(
+            init_of_group,
+            group_size=self._group_size,
+            groups=self._groups,
+            max_groups=self._max_groups,
+            accepts=self._accepts,
+        )
 
 
 def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
@@ -91,6 +114,13 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         reward=torch.tensor([float(result.reward.sum()) for result in results]),
         terminated=torch.tensor([result.terminated for result in results]),
         truncated=torch.tensor([result.truncated for result in results]),
+        cut=torch.tensor(
+            [
+                episode.cut and decision is episode.decisions[-1]
+                for episode in episodes
+                for decision in episode.decisions
+            ]
+        ),
         value=torch.stack(values) if values else None,
         next_value=torch.stack(following_values(episodes)) if values else None,
         episode_id=torch.arange(len(episodes)).repeat_interleave(lengths),

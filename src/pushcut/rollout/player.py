@@ -40,7 +40,7 @@ class PlayedEpisode:
     task: EpisodeTask
     decisions: list[Decision] = field(default_factory=list)
     final_value: Tensor | None = None
-    """The critic's estimate of the final observation, where the episode was truncated."""
+    """The critic's estimate of the final observation, where a limit or a cut ended it."""
     frames: list[np.ndarray] = field(default_factory=list)
     """Pictures of each control step, where they were asked for."""
 
@@ -53,6 +53,17 @@ class PlayedEpisode:
     def truncated(self) -> bool:
         """Whether the time limit ended it."""
         return bool(self.decisions) and self.decisions[-1].result.truncated
+
+    @property
+    def cut(self) -> bool:
+        """Whether it had all its decisions before it came to an end."""
+        over = len(self.decisions) == self.task.max_decisions
+        return over and not self.decisions[-1].result.done
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be executed."""
+        return self.cut or (bool(self.decisions) and self.decisions[-1].result.done)
 
     @property
     def length(self) -> int:
@@ -102,6 +113,11 @@ class Player:
         self.lost = 0
         """Episodes that were started again because their simulator was lost."""
 
+    @property
+    def spec(self) -> EnvSpec:
+        """What the environment of the pool is."""
+        return self._pool.spec
+
     def play(
         self,
         policy: Policy,
@@ -115,7 +131,7 @@ class Player:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
-        must observe there), for what its critic says.
+        must observe there) or cut off, for what its critic says.
         A slot may end early (exception): then the pool is in use and should be closed.
         """
         check_fits(policy, self._pool.spec)
@@ -123,7 +139,9 @@ class Player:
 
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
-            schedule.finished(episode.task, success=episode.success)
+            schedule.finished(
+                episode.task, success=episode.success, decisions=len(episode.decisions)
+            )
             on_episode(episode)
 
         while True:
@@ -170,7 +188,7 @@ class Player:
         for row, slot in enumerate(slots):
             row_trace = {name: tensor[row] for name, tensor in trace.items()}
             row_value = None if value is None else value[row]
-            if self._episodes[slot].truncated:
+            if self._episodes[slot].over:
                 self._episodes[slot].final_value = row_value
                 finish(slot)
                 continue
@@ -198,7 +216,7 @@ class Player:
         episode.decisions.append(self._acts.pop(slot).then(reply.result))
         if reply.frames is not None:
             episode.frames.extend(reply.frames)
-        if not reply.result.done or (final_values and reply.result.truncated):
+        if not episode.over or (final_values and (episode.truncated or episode.cut)):
             self._ready.append(slot)
             return
         finish(slot)

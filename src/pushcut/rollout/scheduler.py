@@ -1,4 +1,4 @@
-"""Which episode comes next: every episode of a list once, or groups until enough are mixed."""
+"""Which episode comes next: each of a list once, groups until enough are mixed, or streams."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class EpisodeTask:
     init: InitState
     group: int
     member: int
+    max_decisions: int | None = None
+    """After so many decisions the episode is cut off, wherever it is; None plays it to its end."""
 
 
 @runtime_checkable
@@ -32,8 +34,8 @@ class Schedule(Protocol):
         """The next episode, or None while there is none to start."""
         ...
 
-    def finished(self, task: EpisodeTask, *, success: bool) -> None:
-        """Takes note of an episode's end."""
+    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
+        """Takes note of an episode's end after so many decisions."""
         ...
 
 
@@ -52,7 +54,7 @@ class ListSchedule:
         """The next of the list."""
         return self._waiting.popleft() if self._waiting else None
 
-    def finished(self, task: EpisodeTask, *, success: bool) -> None:
+    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
         """A list does not care how its episodes end."""
 
 
@@ -100,7 +102,7 @@ class GroupSchedule:
             self.started += 1
         return self._waiting.popleft() if self._waiting else None
 
-    def finished(self, task: EpisodeTask, *, success: bool) -> None:
+    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
         """Judges a group when its last member ends."""
         outcomes = self._outcomes[task.group]
         outcomes.append(success)
@@ -110,3 +112,40 @@ class GroupSchedule:
 
     def _may_start(self) -> bool:
         return self.started < self._max_groups and self.started - self.rejected < self._groups
+
+
+class StreamSchedule:
+    """Streams of a fixed number of decisions (pi_RL's partial reset).
+
+    Where an episode of a stream ends another begins, and the last is cut off when the stream
+    has had its decisions. A stream is a group, its episodes are the members.
+    """
+
+    def __init__(
+        self, init_of_group: Callable[[int], InitState], *, streams: int, decisions: int
+    ) -> None:
+        self._init_of_group, self._streams = init_of_group, streams
+        self._waiting = deque(self._episode(stream, 0, decisions) for stream in range(streams))
+        self._open = streams
+
+    @property
+    def done(self) -> bool:
+        """Whether every stream has had its decisions."""
+        return self._open == 0
+
+    def next(self) -> EpisodeTask | None:
+        """The next episode of a stream whose last one has ended."""
+        return self._waiting.popleft() if self._waiting else None
+
+    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
+        """Goes on with the stream, or closes it."""
+        assert task.max_decisions is not None
+        left = task.max_decisions - decisions
+        if left:
+            self._waiting.append(self._episode(task.group, task.member + 1, left))
+        else:
+            self._open -= 1
+
+    def _episode(self, stream: int, number: int, decisions: int) -> EpisodeTask:
+        init = self._init_of_group(stream + number * self._streams)
+        return EpisodeTask(init, stream, number, decisions)
