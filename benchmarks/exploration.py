@@ -15,13 +15,10 @@ from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
-from pushcut.commands.collect import run_collect
-from pushcut.commands.evaluate import run_eval
-from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
-from pushcut.presets import PRESETS, Preset
-from pushcut.run import provenance, read_metrics
-from pushcut.trainer import train
+from pushcut.presets import PRESETS
+from pushcut.run import provenance
+from trials import evaluated, fine_tuned, short_run
 
 
 def variants(config: TrainConfig) -> dict[str, TrainConfig]:
@@ -37,12 +34,6 @@ def variants(config: TrainConfig) -> dict[str, TrainConfig]:
     }
 
 
-def fine_tuned(preset: Preset, out: Path) -> Path:
-    """The policy that the quickstart starts RL from."""
-    demonstrations = run_collect(replace(preset.collect, out=out / "demonstrations"))
-    return run_sft(replace(preset.sft, dataset=demonstrations, out=out / "sft"))
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--policy", type=Path)
@@ -52,25 +43,15 @@ def main() -> None:
     arguments = parser.parse_args()
     preset = PRESETS["quickstart"]
     policy = arguments.policy or fine_tuned(preset, arguments.out)
-    source = replace(preset.train.policy, path=policy)
-    base = replace(preset.train, policy=source, iterations=arguments.iterations)
+    base = replace(preset.train, iterations=arguments.iterations)
     evaluation = replace(preset.eval, episodes_per_task=arguments.episodes_per_task)
     results = {}
     for name, config in variants(base).items():
+        variant = replace(preset, train=config, eval=evaluation)
         out = arguments.out / name.replace(" ", "-")
-        run = train(replace(config, out=out))
-        lines = read_metrics(out / "metrics.jsonl")
-        evaluated = run_eval(
-            replace(
-                evaluation,
-                policy=replace(config.policy, path=run.path),
-                out=out / "eval" / "greedy.json",
-            )
-        )
+        lines = short_run(variant, policy, out)
         results[name] = {
-            "successes": evaluated["successes"],
-            "episodes": evaluated["episodes"],
-            "interval": evaluated["interval"],
+            **evaluated(variant, out, "greedy"),
             "groups_sampled": sum(line["groups_sampled"] for line in lines),
             "groups_mixed": sum(line["groups_mixed"] for line in lines),
             "entropy_last": lines[-1]["entropy"],

@@ -1,0 +1,40 @@
+"""What the benchmarks that train have in common: a fine-tuned policy, and a short run of RL."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pushcut.commands.collect import run_collect
+from pushcut.commands.evaluate import play_manifest
+from pushcut.commands.sft import run_sft
+from pushcut.policies.base import Mode
+from pushcut.presets import Preset
+from pushcut.run import read_metrics
+from pushcut.trainer import train
+
+
+def fine_tuned(preset: Preset, out: Path) -> Path:
+    """The policy that the preset's quickstart starts RL from; made once."""
+    policy = out / "sft" / "policy"
+    if not policy.exists():
+        demonstrations = out / "demonstrations"
+        if not demonstrations.exists():
+            run_collect(replace(preset.collect, out=demonstrations))
+        run_sft(replace(preset.sft, dataset=demonstrations, out=out / "sft"))
+    return policy
+
+
+def evaluated(preset: Preset, policy: Path, mode: Mode) -> dict[str, Any]:
+    """Counts and interval of the preset's evaluation."""
+    source = replace(preset.train.policy, path=policy)
+    return play_manifest(replace(preset.eval, policy=source, mode=mode)).total.to_json()
+
+
+def short_run(preset: Preset, policy: Path, out: Path) -> list[dict[str, Any]]:
+    """Trains as the preset says and returns the lines of its metrics; goes on where it stopped."""
+    source = replace(preset.train.policy, path=policy)
+    resume = any((out / "checkpoints").glob("[0-9]*"))
+    run = train(replace(preset.train, policy=source, out=out, resume=resume))
+    return read_metrics(run.path / "metrics.jsonl")
