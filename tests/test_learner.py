@@ -9,11 +9,11 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
 from pushcut.errors import UserError
-from pushcut.learner import Learner, LearnerConfig, learning_rate, split
+from pushcut.learner import Learner, LearnerConfig, learning_rate_share, split
 from pushcut.policies.base import Policy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.types import InitState
-from tests.policies.test_policy_contract import POLICIES, noise, observation, tiny
+from tests.policies.test_policy_contract import POLICIES, flow, noise, observation, tiny
 
 
 def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
@@ -145,8 +145,8 @@ def test_minibatches_hold_whole_episodes_and_each_once():
 
 
 def test_the_learning_rate_warms_up_linearly():
-    config = LearnerConfig(lr=1.0, warmup_iterations=3)
-    got = [learning_rate(config, i) for i in range(5)]
+    config = LearnerConfig(warmup_iterations=3)
+    got = [learning_rate_share(config, i) for i in range(5)]
     assert got == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
 
 
@@ -164,9 +164,9 @@ def test_the_kl_reference_is_the_starting_policy():
 
 
 def test_the_learning_rate_falls_as_a_cosine_to_a_tenth():
-    config = LearnerConfig(lr=1.0, warmup_iterations=0, decay_iterations=10)
+    config = LearnerConfig(warmup_iterations=0, decay_iterations=10)
     # Half of the way: 0.1 + 0.9 * (1 + cos 90 degrees) / 2 = 0.55; it stays at 0.1.
-    got = [learning_rate(config, i) for i in (0, 5, 10, 99)]
+    got = [learning_rate_share(config, i) for i in (0, 5, 10, 99)]
     assert got == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
@@ -196,6 +196,33 @@ def test_ppo_trains_the_critic_at_its_own_rate_and_alone_during_its_warm_up():
     assert [group["lr"] for group in learner.optimizer.param_groups] == [1e-4, 1e-2]
     learner.update(rollout, algorithm.advantages(rollout), iteration=1)
     assert changed() == {True, False}
+
+
+def test_the_warm_up_of_the_learning_rate_begins_after_that_of_the_critic():
+    policy = with_critic(tiny())
+    rollout = rollout_of(policy, [3, 3])
+    algorithm, critic = PPO(episodes=2), CriticConfig(warmup_iterations=2)
+    config = LearnerConfig(lr=1e-2, warmup_iterations=3)
+    learner = Learner(policy, algorithm, config, seed=0, critic=critic)
+    credit = algorithm.advantages(rollout)
+    rates = [learner.update(rollout, credit, iteration=i)["lr"] for i in (2, 3, 5)]
+    assert rates == pytest.approx([0.25e-2, 0.5e-2, 1e-2])
+
+
+def test_adapters_have_a_rate_of_their_own():
+    policy = flow()
+    policy.adapt_prefix(rank=2, alpha=2)
+    rollout = rollout_of(policy, [3, 3])
+    config = LearnerConfig(lr=1e-3, adapter_lr=1e-4, warmup_iterations=0)
+    algorithm = GRPO(group_size=2, granularity="chunk")
+    learner = Learner(policy, algorithm, config, seed=0)
+    before = {name: p.clone() for name, p in policy.named_parameters()}
+    learner.update(rollout, algorithm.advantages(rollout), iteration=0)
+    rates = {group["name"]: group["lr"] for group in learner.optimizer.param_groups}
+    assert rates == {"policy": 1e-3, "adapters": 1e-4}
+    moved = {name for name, p in policy.named_parameters() if not torch.equal(p, before[name])}
+    assert any("lora_" in name for name in moved)
+    assert all("lora_" in name or name.startswith("expert.") for name in moved)
 
 
 def test_a_critics_warm_up_holds_up_no_algorithm_without_critic():

@@ -64,13 +64,23 @@ def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_pat
     assert len(metrics(config.out)) == 4
 
 
-@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
-def test_ppo_on_a_flow_policy_resumes_to_the_bit(config, finetuned_flow, tmp_path, noise):
-    """Critic and noise network come back too, though the saved policy has neither."""
+@pytest.mark.parametrize(
+    ("fields", "stream", "parts_kept"),
+    [
+        ({"prefix": "trained"}, 0, {"critic"}),
+        ({"noise": "flow-noise", "prefix": "trained"}, 0, {"critic", "noise_network"}),
+        ({"prefix": "lora", "lora_rank": 2}, 10, {"critic", "prefix_blocks"}),
+    ],
+    ids=["flow-sde", "flow-noise", "lora-and-streams"],
+)
+def test_ppo_on_a_flow_policy_resumes_to_the_bit(
+    config, finetuned_flow, tmp_path, fields, stream, parts_kept
+):
+    """Critic, noise network and adapters come back too, though the saved policy has none."""
     config = replace(
         config,
-        policy=FlowPolicySource(path=finetuned_flow, noise=noise, freeze_prefix=False),
-        algorithm=PPO(episodes=6),
+        policy=FlowPolicySource(path=finetuned_flow, **fields),
+        algorithm=PPO(episodes=6, stream_decisions=stream),
         critic=CriticConfig(placement="expert", warmup_iterations=1),
     )
     trainer.train(config)
@@ -79,9 +89,10 @@ def test_ppo_on_a_flow_policy_resumes_to_the_bit(config, finetuned_flow, tmp_pat
     trainer.train(replace(parts, resume=True))
     check_same_run(config.out, parts.out)
     saved = config.out / "checkpoints" / "000004"
-    kept = {name.split(".")[0] for name in load_file(saved / "training_parts.safetensors")}
-    assert kept == {"critic"} | ({"noise_network"} if noise == "flow-noise" else set())
-    assert not any("training_parts" in name for name in load_file(saved / "policy" / FILE))
+    kept = load_file(saved / "training_parts.safetensors")
+    assert {name.removeprefix("training_parts.").split(".")[0] for name in kept} == parts_kept
+    plain = load_file(saved / "policy" / FILE)
+    assert plain.keys() == load_file(finetuned_flow / FILE).keys()
 
 
 def test_a_policy_trained_with_flow_noise_is_evaluated_without_its_noise_network(

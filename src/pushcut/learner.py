@@ -17,6 +17,7 @@ from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Credit, Minibatch, Rollout, ValueBatch
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
+from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
 
 
@@ -42,6 +43,8 @@ class LearnerConfig:
     """Decisions per forward and backward; bounds the memory, not the result."""
     kl_limit: float | None = None
     """An iteration stops updating once a step's approx_kl is above this; None never does."""
+    adapter_lr: float | None = None
+    """Learning rate of low-rank adapters; None: that of the rest."""
     decay_iterations: int = 0
     """Iterations over which the learning rate falls to a tenth as a cosine; 0: never."""
 
@@ -51,6 +54,8 @@ class LearnerConfig:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.kl_limit is not None and not self.kl_limit > 0:
             raise ValueError(f"kl_limit must be > 0, got {self.kl_limit}")
+        if self.adapter_lr is not None and not self.adapter_lr > 0:
+            raise ValueError(f"adapter_lr must be > 0, got {self.adapter_lr}")
         if self.decay_iterations < 0:
             raise ValueError(f"decay_iterations must be >= 0, got {self.decay_iterations}")
         if self.warmup_iterations < 0:
@@ -115,10 +120,16 @@ class Learner:
         Its schedule begins when the policy is first trained: AdamW's first steps are its
         largest.
         """
-        rate = learning_rate(self._config, max(0, iteration - self._critic_only))
+        share = learning_rate_share(self._config, max(0, iteration - self._critic_only))
+        rate, adapter_rate = self._config.lr, self._config.adapter_lr
+        rates = {
+            "policy": share * rate,
+            "adapters": share * (rate if adapter_rate is None else adapter_rate),
+            "critic": self._critic.lr,
+        }
         for group in self.optimizer.param_groups:
-            group["lr"] = self._critic.lr if group["name"] == "critic" else rate
-        return rate
+            group["lr"] = rates[group["name"]]
+        return rates["policy"]
 
     def _minibatches(self, rollout: Rollout, iteration: int) -> Iterator[Int[Tensor, " m"]]:
         """Rows of each optimiser step, shuffled by a generator of the iteration's own."""
@@ -208,22 +219,23 @@ def value_batch(
 
 
 def parameter_groups(policy: Policy) -> list[dict[str, Any]]:
-    """The critic's parameters and all others that are trained, for rates of their own."""
+    """The critic, adapters and all else that is trained, for rates of their own."""
     critic = [] if policy.critic is None else list(policy.critic.parameters())
-    known = set(map(id, critic))
+    adapters = list(adapter_parameters(policy))
+    known = set(map(id, critic + adapters))
     others = [p for p in policy.parameters() if p.requires_grad and id(p) not in known]
-    groups = [{"name": "policy", "params": others}]
-    return groups + ([{"name": "critic", "params": critic}] if critic else [])
+    groups = {"policy": others, "adapters": adapters, "critic": critic}
+    return [{"name": name, "params": params} for name, params in groups.items() if params]
 
 
-def learning_rate(config: LearnerConfig, iteration: int) -> float:
-    """Linear warm-up over the first iterations, then constant or a cosine to a tenth."""
+def learning_rate_share(config: LearnerConfig, iteration: int) -> float:
+    """Linear warm-up to 1 over the first iterations, then constant or a cosine to a tenth."""
     if iteration < config.warmup_iterations:
-        return config.lr * (iteration + 1) / (config.warmup_iterations + 1)
+        return (iteration + 1) / (config.warmup_iterations + 1)
     if config.decay_iterations == 0:
-        return config.lr
+        return 1.0
     progress = min(1.0, (iteration - config.warmup_iterations) / config.decay_iterations)
-    return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
+    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def split(

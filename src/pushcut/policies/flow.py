@@ -23,6 +23,7 @@ from pushcut.policies.denoising import (
     make_chain,
     solve_ode,
 )
+from pushcut.policies.lora import add_lora
 from pushcut.policies.observation_tokens import (
     DataShape,
     ObservationTokens,
@@ -160,6 +161,11 @@ class FlowPolicy(Policy):
         """Whether the encoder of image, words and state is trained."""
         for module in (self.observation, self.prefix_blocks):
             module.requires_grad_(trained)
+
+    def adapt_prefix(self, *, rank: int, alpha: int) -> None:
+        """Trains low-rank adapters on the blocks of the encoder, and nothing else of it."""
+        self.train_prefix(False)
+        add_lora(self.prefix_blocks, rank=rank, alpha=alpha)
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""

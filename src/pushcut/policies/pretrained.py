@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.lora import merged_state
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS = "training_parts."
@@ -31,28 +32,41 @@ def save_checkpoint(
 
 
 def policy_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a policy without its training parts."""
+    """The state of a policy without its training parts, adapters merged."""
     return {
         name: tensor.contiguous()
-        for name, tensor in module.state_dict().items()
+        for name, tensor in merged_state(module).items()
         if not name.startswith(TRAINING_PARTS)
     }
 
 
+def training_state(module: nn.Module) -> dict[str, Tensor]:
+    """What of a policy's state its folder lacks: training parts, and adapters with their layers."""
+    saved = policy_weights(module)
+    return {
+        name: tensor.contiguous()
+        for name, tensor in module.state_dict().items()
+        if name not in saved
+    }
+
+
 def save_training_parts(policy: Policy, path: Path) -> None:
-    """Writes what is trained with a policy but not part of it; nothing where there is none."""
-    weights = {name: x.contiguous() for name, x in policy.training_parts.state_dict().items()}
+    """Writes what the policy's folder lacks; nothing where it lacks nothing."""
+    weights = training_state(policy)
     if weights:
         save_file(weights, path)
 
 
 def load_training_parts(policy: Policy, path: Path) -> None:
     """Reads what ``save_training_parts`` wrote; UserError where it does not fit."""
-    if not policy.training_parts.state_dict():
+    wanted = training_state(policy)
+    if not wanted:
         return
     weights = read_tensors(path)
+    if weights.keys() != wanted.keys():
+        raise UserError(f"{path} does not fit: {sorted(weights.keys() ^ wanted.keys())[0]}")
     try:
-        policy.training_parts.load_state_dict(weights)
+        policy.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit: {' '.join(str(error).split())}") from None
 
@@ -105,5 +119,5 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{path / WEIGHTS} does not fit: {problems[0]}{more}")
-    # Not strict: training parts are not in the file; everything else was compared above.
+    # Not strict: training parts and adapters are not in the file; the rest was compared above.
     module.load_state_dict(weights, strict=False)

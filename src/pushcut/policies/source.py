@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
@@ -62,8 +62,18 @@ class FlowPolicySource(Denoising):
 
     path: Path | None = None
     """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
-    freeze_prefix: bool = True
-    """Train the action expert only (pi_RL), not the encoder of image, words and state."""
+    prefix: Literal["frozen", "lora", "trained"] = "frozen"
+    """The encoder of image, words and state: frozen, so that the action expert alone is trained
+    (pi_RL), with low-rank adapters, or trained as a whole."""
+    lora_rank: int = 32
+    """Rank of the adapters of ``lora``; needs pushcut[lora]."""
+    lora_alpha: int = 32
+    """What the adapters add is scaled by lora_alpha / lora_rank."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lora_rank < 1 or self.lora_alpha < 1:
+            raise ValueError("lora_rank and lora_alpha must be >= 1")
 
     def load(self) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot."""
@@ -71,7 +81,10 @@ class FlowPolicySource(Denoising):
         if not isinstance(policy, FlowPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
         policy.explore(self)
-        policy.train_prefix(not self.freeze_prefix)
+        if self.prefix == "lora":
+            policy.adapt_prefix(rank=self.lora_rank, alpha=self.lora_alpha)
+        else:
+            policy.train_prefix(self.prefix == "trained")
         return policy
 
     def without_exploration(self) -> FlowPolicySource:

@@ -1,0 +1,49 @@
+"""Low-rank adapters (Hu et al. 2021) on parts of a policy, made by the library peft."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pushcut.errors import UserError
+
+BASE = ".base_layer."
+"""How peft names the frozen layer inside an adapted one."""
+
+
+def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None:
+    """Freezes a module and puts an adapter on each of its linear layers.
+
+    An adapter starts at zero: the module computes what it did before. UserError without peft.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError:
+        raise UserError("LoRA needs the library peft: pip install 'pushcut[lora]'") from None
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    config: Any = LoraConfig(r=rank, lora_alpha=alpha, target_modules=linear)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        inject_adapter_in_model(config, module)
+
+
+def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
+    """The trained parameters of all adapters."""
+    return (parameter for name, parameter in module.named_parameters() if "lora_" in name)
+
+
+def merged_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state as if there were no adapters: what they add is added to the frozen layers."""
+    state: dict[str, Tensor] = {}
+    for name, tensor in module.state_dict().items():
+        if ".lora_" in name:
+            continue
+        layer, found, kind = name.rpartition(BASE)
+        if found and kind == "weight":
+            adapted: Any = module.get_submodule(layer)
+            tensor = tensor + adapted.get_delta_weight("default")
+        state[name.replace(BASE, ".")] = tensor
+    return state
