@@ -74,6 +74,18 @@ def test_every_step_is_the_noisy_one_of_some_samples():
     assert min(counts.values()) > 60
 
 
+def test_episodes_can_share_the_noisy_step_of_each_decision():
+    chain = make_chain(Denoising(shared_index=True), None)
+    index: list[int] = []
+    for decision in range(40):
+        keys = [DecisionKey(0, 0, group, 0, decision) for group in range(8)]
+        sample = chain.sample(CountingExpert(), torch.zeros(8, 1, 1), DecisionNoise(keys))
+        assert len(set(sample.trace["index"].tolist())) == 1
+        assert len(set(sample.trace["after"].flatten().tolist())) == 8
+        index.append(int(sample.trace["index"][0]))
+    assert set(index) == {0, 1, 2, 3}
+
+
 def test_the_last_step_can_be_left_without_noise():
     chain = make_chain(Denoising(last_step_noise=False), None)
     keys = [DecisionKey(0, 0, i, 0, 0) for i in range(100)]

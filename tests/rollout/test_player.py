@@ -157,6 +157,13 @@ def test_a_stop_is_noticed_while_playing(policy):
             )
 
 
+def test_actions_that_are_no_numbers_never_reach_the_simulator(policy):
+    torch.nn.init.constant_(policy.head.project.weight, float("nan"))
+    policy.actions.low.fill_(float("nan"))
+    with pytest.raises(UserError, match="not finite"):
+        play(policy, inits(2))
+
+
 @pytest.mark.parametrize(
     ("attribute", "value", "said"),
     [

@@ -60,6 +60,9 @@ class Denoising:
     None: one-layer for Flow-Noise, hybrid for the others, as in pi_RL."""
     noise_level: float = 0.5
     """Noise level of Flow-SDE and Flow-CPS."""
+    shared_index: bool = False
+    """Hybrid: episodes share the choice of the noisy step at the same decision of an iteration (in
+    pi_RL's program a whole batch does); else each decision has its own."""
     last_step_noise: bool = True
     """Whether the step that ends at t = 0 may be noisy."""
     std_bounds: tuple[float, float] = (0.08, 0.16)
@@ -224,14 +227,15 @@ class HybridChain(Chain):
     """Two-layer hybrid MDP (pi_RL 4.2.3): one random step is noisy, the others follow the ODE.
 
     The trace holds the two points around the noisy step and its index: evaluating it costs
-    one pass of the expert. The index is drawn per row (the reference: one for the batch).
+    one pass of the expert.
     """
 
     def sample(
         self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
     ) -> Denoised:
         """K passes of the expert."""
-        uniform = torch.from_numpy(noise.uniform())
+        shared = self.config.shared_index
+        uniform = torch.from_numpy(noise.shared_uniform() if shared else noise.uniform())
         index = (uniform * self.config.noisy_steps).long().to(start.device)
         kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
         x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)

@@ -56,8 +56,8 @@ class Prefix:
 
     caches: list[KeyValue]
     """Keys and values at each block."""
-    mean: Float[Tensor, "b d"]
-    """Mean over the visible tokens after the last block."""
+    mean: Float[Tensor, "b d"] | None
+    """Mean over the visible tokens after the last block, where a critic looks at it."""
 
 
 class ActionExpert(nn.Module):
@@ -232,11 +232,14 @@ class FlowPolicy(Policy):
     def encode(self, obs: Observation) -> Prefix:
         """The prefix of a batch; once per decision."""
         tokens, caches = self.observation(obs), []
-        for block in self.prefix_blocks:
-            assert isinstance(block, Block)
+        *first, last = (block for block in self.prefix_blocks if isinstance(block, Block))
+        for block in first:
             tokens, cache = block.encode(tokens)
             caches.append(cache)
-        return Prefix(caches, self.observation.mean_of_visible(tokens, obs))
+        if self.critic is None or self._critic_sees == "expert":
+            return Prefix([*caches, last.cache(tokens)], None)
+        tokens, cache = last.encode(tokens)
+        return Prefix([*caches, cache], self.observation.mean_of_visible(tokens, obs))
 
     def _expert(self, prefix: Prefix) -> Expert:
         return lambda x, t: self.expert(prefix.caches, x, t)
@@ -247,7 +250,7 @@ class FlowPolicy(Policy):
         """The critic's estimate; of the same points of the chain whenever it is asked."""
         if self.critic is None:
             return None
-        if self._critic_sees == "vlm":
+        if prefix.mean is not None:
             return self.critic(prefix.mean)
         points = self.critic(features.mean(2).flatten(0, 1)).view(features.shape[:2])
         return points.mean(1)

@@ -42,6 +42,10 @@ class Block(nn.Module):
         cache = self._key_value(normed)
         return self._update(x, normed, cache, None), cache
 
+    def cache(self, x: Float[Tensor, "b t d"]) -> KeyValue:
+        """Keys and values alone, where nobody wants the tokens that ``encode`` gives."""
+        return self._key_value(self.attention_norm(x))
+
     def attend(
         self, x: Float[Tensor, "b q d"], context: KeyValue, mask: Bool[Tensor, "q k"] | None
     ) -> Float[Tensor, "b q d"]:

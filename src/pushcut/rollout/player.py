@@ -182,6 +182,11 @@ class Player:
         keys = [self._key(slot, iteration) for slot in slots + padding]
         sample = policy.sample(observation, DecisionNoise(keys), mode)
         actions = sample.actions.cpu().numpy()
+        if not np.isfinite(actions).all():
+            raise UserError(
+                "the policy's actions are not finite numbers: its weights are damaged or training "
+                "has diverged; go on from an earlier checkpoint with a lower --learner.lr"
+            )
         trace = {name: tensor.cpu() for name, tensor in sample.trace.items()}
         logprob = sample.logprob.cpu()
         value = None if sample.value is None else sample.value.cpu()
