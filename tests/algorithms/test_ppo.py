@@ -93,6 +93,18 @@ def test_the_loss_of_a_chunk_by_hand():
     assert loss.item() == pytest.approx(-2.21034 + 1.62, abs=1e-4)
 
 
+def test_the_entropy_bonus_is_that_of_a_mean_element():
+    # Elements 2 and 4 were executed, 9 was not: mean 3; ratio 1, A = 0: loss -0.1 * 3.
+    one, shape = torch.ones(1, 1, 1, 1), (1, 1, 3, 1)
+    valid = torch.tensor([True, True, False]).view(shape)
+    zeros, value = torch.zeros(shape), ValueBatch(torch.zeros(1), torch.zeros(1), torch.ones(1))
+    evaluation = Evaluation(zeros, torch.tensor([2.0, 4.0, 9.0]).view(shape), torch.zeros(1))
+    batch = Minibatch(zeros, valid, 0 * one, one, one, value)
+    loss, metrics = PPO(entropy_coefficient=0.1).loss(evaluation, batch)
+    assert metrics["entropy"].item() == pytest.approx(3)
+    assert loss.item() == pytest.approx(-0.3)
+
+
 def test_the_explained_variance_of_a_perfect_and_of_a_constant_critic():
     target = torch.tensor([0.0, 1.0, 2.0])
     assert explained_variance(target, target) == 1

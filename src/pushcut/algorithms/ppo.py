@@ -46,7 +46,7 @@ class PPO:
     huber_delta: float = 10.0
     """Where the critic's squared error becomes linear."""
     entropy_coefficient: float = 0.0
-    """Weight of an entropy bonus (pi_RL: 0.005 for Flow-Noise)."""
+    """Weight of a bonus on the entropy of a mean element (pi_RL: 0.005 for Flow-Noise)."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:

@@ -24,10 +24,11 @@ def clipped_surrogate(
     clip_high: float,
     entropy_coefficient: float,
 ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-    """Loss and metrics of the probability ratios; entropy is that of a unit of the ratio."""
+    """Loss and metrics of the probability ratios; entropy is the mean of a unit's elements."""
     new = pool(evaluation.logprob, batch.valid, granularity)
     old = pool(batch.logprob_old, batch.valid, granularity)
-    entropy = pool(evaluation.entropy, batch.valid, granularity)
+    elements = pool(batch.valid.float(), batch.valid, granularity).clamp(min=1)
+    entropy = pool(evaluation.entropy, batch.valid, granularity) / elements
     loss = ppo_clip_loss(
         new, old, batch.advantage, batch.weight, clip_low=clip_low, clip_high=clip_high
     )
