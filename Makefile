@@ -36,7 +36,7 @@ gl: $(VENV)/.installed  ## make sure that off-screen OpenGL works, installing it
 quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 12 minutes on a laptop
 	$(BIN)/pushcut quickstart $(ARGS)
 
-quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 20 minutes
+quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 15 minutes
 	$(BIN)/pushcut quickstart metaworld-flow-ppo --out runs/quickstart-flow $(ARGS)
 
 test: venv-dev gl  ## the tests that take no GPU and no patience

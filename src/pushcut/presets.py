@@ -101,6 +101,23 @@ METAWORLD_GRPO = replace(
     ),
 )
 
+# A time limit is a failure here: bootstrapping it would hide that nothing was solved.
+QUICKSTART_PPO = PPO(episodes=160, bootstrap_on_truncation=False)
+
+# The small policies are trained as a whole: the critic may shape them too.
+QUICKSTART_CRITIC = CriticConfig(detach=False, warmup_iterations=1)
+
+METAWORLD_PPO = replace(
+    QUICKSTART,
+    summary="the quickstart's tasks with PPO and a critic instead of GRPO",
+    train=replace(
+        QUICKSTART.train,
+        algorithm=replace(QUICKSTART_PPO, granularity="element"),
+        critic=QUICKSTART_CRITIC,
+        iterations=40,
+    ),
+)
+
 METAWORLD_FLOW_PPO = preset(
     "the quickstart's tasks with a flow policy, Flow-SDE and PPO (pi_RL), about 15 minutes",
     QUICKSTART_ENV,
@@ -113,10 +130,8 @@ METAWORLD_FLOW_PPO = preset(
     train=TrainConfig(
         QUICKSTART_ENV,
         policy=FlowPolicySource(prefix="trained"),
-        # A time limit is a failure here: bootstrapping it would hide that nothing was solved.
-        algorithm=PPO(episodes=160, bootstrap_on_truncation=False),
-        # The prefix is trained anyway: the critic may shape it too.
-        critic=CriticConfig(detach=False, warmup_iterations=1),
+        algorithm=QUICKSTART_PPO,
+        critic=QUICKSTART_CRITIC,
         learner=LearnerConfig(lr=1e-4, warmup_iterations=3, epochs=2),
         evaluation=EvaluationConfig(every=0),
         iterations=40,
@@ -199,6 +214,7 @@ PRESETS: dict[str, Preset] = {
     "metaworld-one-trajectory": METAWORLD_ONE_TRAJECTORY,
     "metaworld-full": METAWORLD_FULL,
     "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
+    "metaworld-ppo": METAWORLD_PPO,
     "metaworld-flow-ppo": METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": METAWORLD_FLOW_GRPO,
     "smoke": SMOKE,
