@@ -111,6 +111,16 @@ def measured(preset: Preset, policy: Path, out: Path, seed: int) -> dict[str, An
     }
 
 
+def settings(preset: Preset) -> dict[str, int]:
+    """What all variants have in common and the command line chooses."""
+    algorithm = preset.train.algorithm
+    return {
+        "iterations": preset.train.iterations,
+        "episodes_per_iteration": algorithm.groups * algorithm.group_size,
+        "episodes_per_task": preset.eval.episodes_per_task,
+    }
+
+
 def run_all(
     base: Preset, names: Iterable[str], seeds: Iterable[int], out: Path
 ) -> dict[str, list[dict[str, Any]]]:
@@ -118,14 +128,17 @@ def run_all(
     results: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         preset = variants(base)[name]
-        policy = fine_tuned(preset, out / f"chunk-{preset.sft.policy.chunk}")
+        policy = fine_tuned(preset, out, f"sft-chunk-{preset.sft.policy.chunk}")
         for seed in seeds:
             folder = out / name.replace(" ", "-").replace(",", "") / f"seed-{seed}"
             file = folder / "result.json"
             if not file.exists():
-                result = measured(preset, policy, folder, seed)
-                file.write_text(json.dumps(result))
-            results.setdefault(name, []).append(json.loads(file.read_text()))
+                result = measured(preset, policy, folder, seed) | settings(preset)
+                file.write_text(json.dumps(result | provenance()))
+            result = json.loads(file.read_text())
+            if any(result[key] != value for key, value in settings(preset).items()):
+                raise SystemExit(f"{file} was measured with other settings: choose another --out")
+            results.setdefault(name, []).append(result)
     return results
 
 
@@ -185,8 +198,7 @@ def main() -> None:
         parser.error(f"unknown variant {unknown}; have {list(known)}")
     results = run_all(base, names, options.seeds, options.out)
     draw(results, options.plot or options.out / "curves.png")
-    settings = {name: getattr(options, name) for name in ("iterations", "episodes", "seeds")}
-    print(json.dumps({**settings, "variants": results, **provenance()}))
+    print(json.dumps({"seeds": options.seeds, "variants": results, **provenance()}))
 
 
 if __name__ == "__main__":

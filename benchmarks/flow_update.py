@@ -24,8 +24,8 @@ import torch
 
 from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.policies.base import Statistics
-from pushcut.policies.denoising import MDP, Denoising
 from pushcut.policies.flow import FlowConfig, FlowPolicy
+from pushcut.policies.transitions import MDP, Denoising
 from pushcut.run import provenance
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation

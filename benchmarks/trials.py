@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,14 @@ from pushcut.run import read_metrics
 from pushcut.trainer import train
 
 
-def fine_tuned(preset: Preset, out: Path) -> Path:
-    """The policy that the preset's quickstart starts RL from; made once."""
-    policy = out / "sft" / "policy"
+def fine_tuned(preset: Preset, out: Path, name: str = "sft") -> Path:
+    """The policy that the preset's quickstart starts RL from; made once, in OUT/NAME/policy."""
+    policy, demonstrations = out / name / "policy", out / "demonstrations"
     if not policy.exists():
-        demonstrations = out / "demonstrations"
         if not demonstrations.exists():
             run_collect(replace(preset.collect, out=demonstrations))
-        run_sft(replace(preset.sft, dataset=demonstrations, out=out / "sft"))
+        shutil.rmtree(out / name, ignore_errors=True)
+        run_sft(replace(preset.sft, dataset=demonstrations, out=out / name))
     return policy
 
 
@@ -36,5 +37,7 @@ def short_run(preset: Preset, policy: Path, out: Path) -> list[dict[str, Any]]:
     """Trains as the preset says and returns the lines of its metrics; goes on where it stopped."""
     source = replace(preset.train.policy, path=policy)
     resume = any((out / "checkpoints").glob("[0-9]*"))
+    if not resume:
+        shutil.rmtree(out, ignore_errors=True)
     run = train(replace(preset.train, policy=source, out=out, resume=resume))
     return read_metrics(run.path / "metrics.jsonl")

@@ -168,7 +168,10 @@ def test_the_gap_between_sampled_and_deterministic_actions_is_judged():
     assert "exploring costs 40 points" in lines[0]
     assert "--policy.noise-level" in lines[1]
     near = Trial("noise", Rate(60, 100), Rate(50, 100), chosen=True)
-    assert gap_verdict([near]) == ["exploring costs 10 points: no more than chance explains"]
+    (line,) = gap_verdict([near])
+    assert line == "with noise -10 points: no more of a difference than chance explains"
+    better = Trial("noise", Rate(20, 100), Rate(60, 100), chosen=True)
+    assert gap_verdict([better]) == ["exploring helps: 40 points more than without noise"]
 
 
 def test_settings_of_exploration_are_listed(tmp_path: Path):

@@ -13,12 +13,11 @@ import torch
 from pushcut.errors import UserError
 from pushcut.learner import Learner
 from pushcut.policies.pretrained import (
+    TRAINING_PARTS_FILE,
     load_training_parts,
     load_weights,
     save_training_parts,
 )
-
-TRAINING_PARTS = "training_parts.safetensors"
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,7 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
     try:
         aside.mkdir(parents=True)
         learner.policy.save_pretrained(aside / "policy")
-        save_training_parts(learner.policy, aside / TRAINING_PARTS)
+        save_training_parts(learner.policy, aside / TRAINING_PARTS_FILE)
         torch.save(learner.optimizer.state_dict(), aside / "optimizer.pt")
         (aside / "progress.json").write_text(json.dumps(vars(progress)) + "\n")
         _sync(aside)
@@ -81,7 +80,7 @@ def latest(folder: Path) -> Path:
 def load(path: Path, learner: Learner) -> Progress:
     """Restores weights and optimiser; UserError where a file is damaged."""
     load_weights(learner.policy, path / "policy")
-    load_training_parts(learner.policy, path / TRAINING_PARTS)
+    load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
     try:
         state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
         learner.optimizer.load_state_dict(state)

@@ -115,7 +115,8 @@ class TrainConfig:
     iterations: int = 100
     """Iterations of collect, select, advantages, update."""
     patience: int = 5
-    """Iterations in a row without a mixed group after which training gives up and says why."""
+    """Iterations in a row that taught nothing (no mixed group, no reward) after which training
+    gives up and says why."""
     save_every: int = 10
     """Iterations between checkpoints."""
     keep: int = 3

@@ -7,6 +7,10 @@ class UserError(Exception):
     """Something the user can fix; the command line prints its one line and exits with 1."""
 
 
+class DivergedError(UserError):
+    """The weights at hand are worthless: they must not become a checkpoint."""
+
+
 class Interrupted(Exception):  # noqa: N818 - an event, not an error
     """Ctrl-C or SIGTERM reached a safe point; carries the exit code (130 or 143)."""
 

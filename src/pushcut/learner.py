@@ -38,7 +38,7 @@ class LearnerConfig:
     epochs: int = 1
     """Passes over each rollout."""
     minibatches: int = 4
-    """Optimiser steps per epoch; whole episodes, so that each keeps its weight."""
+    """Optimiser steps per epoch, of whole episodes (GRPO) or of any decisions (PPO)."""
     micro_batch: int = 256
     """Decisions per forward and backward; bounds the memory, not the result."""
     kl_limit: float | None = None
@@ -108,7 +108,8 @@ class Learner:
         if not history:
             raise UserError(
                 f"iteration {iteration}: no optimiser step had finite gradients ({skipped} were "
-                "skipped); the last checkpoint is good: lower --learner.lr and go on with --resume"
+                "skipped); the last checkpoint is good: start anew from it (--policy.path) with a "
+                "lower --learner.lr"
             )
         means = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
         counts = {"optimizer_steps": len(history), "skipped_steps": skipped}

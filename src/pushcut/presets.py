@@ -121,11 +121,11 @@ METAWORLD_PPO = replace(
 METAWORLD_FLOW_PPO = preset(
     "the quickstart's tasks with a flow policy, Flow-SDE and PPO (pi_RL), about 15 minutes",
     QUICKSTART_ENV,
-    demonstrations=5,
+    # A flow policy fits fast: from five demonstrations there would be little left to gain.
+    demonstrations=1,
     sft=SFTConfig(
         policy=FlowConfig(width=128, depth=3, heads=4, expert_width=96),
-        # A flow policy learns fast: after 90 steps it starts at 60 % and has little to gain.
-        fit=FitConfig(steps=55),
+        fit=FitConfig(steps=90),
     ),
     train=TrainConfig(
         QUICKSTART_ENV,

@@ -26,19 +26,21 @@ RL_PANELS = (
         percent=True,
         whole_range=True,
     ),
-    Panel("Groups per iteration", {"groups_sampled": "sampled", "groups_kept": "kept (mixed)"}),
+    Panel("Groups per iteration", {"groups_sampled": "sampled", "groups_mixed": "mixed"}),
     Panel("Episode length (control steps)", {"episode_length": "length"}),
-    Panel("Entropy of the action tokens (nats)", {"entropy": "entropy"}),
+    Panel("Entropy of an action element (nats)", {"entropy": "entropy"}),
     Panel("Loss", {"loss": "loss"}),
     Panel("KL from the rollout's policy", {"approx_kl": "KL"}),
     Panel("Clipped ratios", {"clip_fraction": "clipped"}, percent=True),
+    Panel("Explained variance of the critic", {"explained_variance": "explained variance"}),
+    Panel("Loss of the critic", {"value_loss": "loss"}),
     Panel("Gradient norm before clipping", {"grad_norm": "norm"}),
     Panel("Learning rate", {"lr": "lr"}),
     Panel("Seconds per iteration", {"seconds_rollout": "rollout", "seconds_update": "update"}),
 )
 
 SFT_PANELS = (
-    Panel("Cross entropy", {"loss": "training", "validation_loss": "validation"}),
+    Panel("Loss", {"loss": "training", "validation_loss": "validation"}),
     Panel(
         "Action-token accuracy",
         {"accuracy": "training", "validation_accuracy": "validation"},

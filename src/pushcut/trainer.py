@@ -13,7 +13,7 @@ from pushcut.checkpoint import Progress
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.pool import EnvPool
-from pushcut.errors import Interrupted, UserError
+from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.manifests import validation_inits
@@ -92,11 +92,14 @@ class Trainer:
         checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=self.config.keep)
 
     def give_up_if_idle(self, rollout: Rollout) -> None:
-        """UserError when no group taught anything for ``patience`` iterations."""
+        """UserError when no rollout taught anything for ``patience`` iterations."""
         idle = self.progress.idle
         if idle < self.config.patience:
             return
-        rate = rollout.success_rate
+        rate, size = rollout.success_rate, self.config.algorithm.group_size
+        lack = "episode had a reward"
+        if size > 1:
+            lack = f"group of {size} had both successes and failures"
         reason = (
             "every episode succeeds: there is nothing left to learn here"
             if rate > 0.5
@@ -106,8 +109,7 @@ class Trainer:
             "`pushcut doctor --checkpoint` checks this first"
         )
         raise UserError(
-            f"gave up: no group of {self.config.algorithm.group_size} had both successes and "
-            f"failures for {idle} iterations (sampled success {rate:.1%}); {reason}"
+            f"gave up: no {lack} for {idle} iterations (sampled success {rate:.1%}); {reason}"
         )
 
     @contextlib.contextmanager
@@ -121,7 +123,7 @@ class Trainer:
 def train(config: TrainConfig) -> Run:
     """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
     limit_threads(config.threads)
-    policy = config.policy.load().to(choose_device(config.device))
+    policy = config.policy.load(seed=config.seed).to(choose_device(config.device))
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
     learner = Learner(
@@ -135,7 +137,7 @@ def train(config: TrainConfig) -> Run:
             slots=config.rollout.slots,
             workers=config.rollout.processes,
             timeout_s=config.rollout.timeout_s,
-            final_observation=config.algorithm.needs_critic,
+            final_observation=config.algorithm.needs_final_values,
         ) as pool,
         bar("training", config.iterations) as progress_bar,
     ):
@@ -157,6 +159,7 @@ def train(config: TrainConfig) -> Run:
                 max_groups=config.algorithm.max_groups,
                 accepts=config.algorithm.accepts,
                 stream_decisions=config.algorithm.stream_decisions,
+                final_values=config.algorithm.needs_final_values,
             ),
             learner=learner,
             evaluator=Evaluator(
@@ -193,6 +196,8 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
     """Saves finished iterations when a signal or a user's problem ends the loop."""
     try:
         yield
+    except DivergedError:
+        raise  # the last checkpoint is better than the weights at hand
     except (Interrupted, UserError):
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError):

@@ -62,8 +62,12 @@ def gap_verdict(trials: Sequence[Trial]) -> list[str]:
                 "as gradients grow; or more --policy.num-steps; tokens: lower "
                 "--policy.temperature)",
             ]
+        elif trial.sampled.interval[0] > trial.deterministic.interval[1]:
+            lines.append(f"exploring helps: {-gap:.0f} points more than without noise")
         else:
-            lines.append(f"exploring costs {gap:.0f} points: no more than chance explains")
+            lines.append(
+                f"with noise {-gap:+.0f} points: no more of a difference than chance explains"
+            )
     return lines
 
 

@@ -7,16 +7,14 @@ import pytest
 import torch
 
 from pushcut.policies.denoising import (
-    Denoising,
     HybridChain,
-    NoiseNetwork,
     OneLayerChain,
     TwoLayerChain,
-    Velocity,
     make_chain,
     solve_ode,
 )
 from pushcut.policies.flow_head import gaussian_logprob, sde_moments
+from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
 from pushcut.streams import DecisionKey, DecisionNoise
 from tests.policies.test_policy_contract import flow, noise, observation
 

@@ -12,9 +12,9 @@ import torch
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.denoising import Denoising
 from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.transitions import Denoising
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation
 

@@ -194,6 +194,7 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
             groups=24,
             max_groups=24,
             accepts=lambda successes: True,
+            final_values=True,
         )
         rollout = collector.collect(policy, iteration=0)
     assert rollout.value is not None and rollout.next_value is not None
@@ -236,6 +237,7 @@ def streams(policy: TinyPolicy, slots: int, decisions: int = 5) -> Rollout:
             max_groups=6,
             accepts=lambda successes: True,
             stream_decisions=decisions,
+            final_values=True,
         )
         return collector.collect(policy, iteration=0)
 

@@ -45,6 +45,11 @@ class Algorithm(Protocol):
         ...
 
     @property
+    def needs_final_values(self) -> bool:
+        """Whether ``advantages`` wants the critic's value of where an episode was cut short."""
+        ...
+
+    @property
     def whole_episodes(self) -> bool:
         """Whether minibatches must hold whole episodes, or may hold any decisions."""
         ...

@@ -115,6 +115,11 @@ class GRPO:
         return False
 
     @property
+    def needs_final_values(self) -> bool:
+        """No critic."""
+        return False
+
+    @property
     def whole_episodes(self) -> bool:
         """The weight of a token depends on its episode."""
         return True

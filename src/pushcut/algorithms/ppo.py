@@ -90,6 +90,11 @@ class PPO:
         return True
 
     @property
+    def needs_final_values(self) -> bool:
+        """Where something could have followed: behind a time limit or the cut of a stream."""
+        return self.bootstrap_on_truncation or self.stream_decisions > 0
+
+    @property
     def whole_episodes(self) -> bool:
         """Decisions stand alone once they have their advantage."""
         return False
@@ -103,7 +108,10 @@ class PPO:
         return rollout
 
     def advantages(self, rollout: Rollout) -> Credit:
-        """GAE over the chunks of each episode, and the returns as the critic's targets."""
+        """GAE over the chunks of each episode, and the returns as the critic's targets.
+
+        A rollout without any reward teaches nothing: all advantages are 0.
+        """
         if rollout.value is None or rollout.next_value is None:
             raise ValueError("PPO needs the values of a critic: the policy has none")
         terminated = rollout.terminated
@@ -115,7 +123,10 @@ class PPO:
             "explained_variance": explained_variance(rollout.value, target),
             "value_mean": float(rollout.value.mean()),
         }
-        if self.normalise_advantage and len(advantage) > 1:
+        if not bool(rollout.reward.any()):
+            # Without any reward there is but the critic's imagination, and the noise of it.
+            advantage = torch.zeros_like(advantage)
+        elif self.normalise_advantage and len(advantage) > 1:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-5)
         return Credit(advantage, target, metrics)
 

@@ -39,9 +39,10 @@ def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
     from pushcut.presets import DEFAULT_PRESETS, PRESETS
 
     kind = read_description(policy_folder(checkpoint))["type"]
-    preset = config.preset or DEFAULT_PRESETS[kind]
+    preset = config.preset or DEFAULT_PRESETS.get(kind)
     if preset not in PRESETS:
-        raise UserError(f"unknown preset {preset!r}; have {', '.join(PRESETS)}")
+        what = f"unknown preset {preset!r}" if preset else f"{checkpoint}: unknown policy {kind!r}"
+        raise UserError(f"{what}; choose --preset from {', '.join(PRESETS)}")
     base = PRESETS[preset].eval
     chosen = replace(base.policy, path=checkpoint)
     sources = chosen.explorations() if config.compare else {}
@@ -49,7 +50,7 @@ def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
     sampled = play_sources(short, (chosen, *sources.values()), "sampled")
     # Settings that differ in exploration only share their deterministic episodes.
     quiet = [source.without_exploration() for source in sources.values()]
-    greedy = play_sources(short, quiet, "greedy")
+    greedy = play_sources(short, quiet, "greedy") if quiet else {}
     trials = [
         Trial(
             setting,

@@ -14,15 +14,7 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import ActionNormaliser, Mode, Policy, Statistics
-from pushcut.policies.denoising import (
-    Chain,
-    Denoising,
-    Expert,
-    NoiseNetwork,
-    Velocity,
-    make_chain,
-    solve_ode,
-)
+from pushcut.policies.denoising import Chain, Expert, make_chain, solve_ode
 from pushcut.policies.lora import add_lora
 from pushcut.policies.observation_tokens import (
     DataShape,
@@ -32,6 +24,7 @@ from pushcut.policies.observation_tokens import (
 )
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
+from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
 from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
@@ -112,6 +105,15 @@ def apart(m: int, h: int, context: int, device: torch.device) -> Bool[Tensor, "q
     return torch.cat((everyone, own.unsqueeze(1) == own), dim=1)
 
 
+def silence(block: nn.Module) -> None:
+    """Makes a block add nothing to its tokens."""
+    assert isinstance(block, Block)
+    for layer in (block.out, block.mlp[-1]):
+        assert isinstance(layer, nn.Linear)
+        nn.init.zeros_(layer.weight)
+        nn.init.zeros_(layer.bias)
+
+
 class FlowPolicy(Policy):
     """Prefix encoder (image patches, words, state) and an action expert that attends to it.
 
@@ -129,6 +131,9 @@ class FlowPolicy(Policy):
         self.prefix_blocks = nn.ModuleList(
             Block(config.width, config.heads) for _ in range(config.depth)
         )
+        # Nothing but a critic sees the last block's output, so fine-tuning does not train it:
+        # until something does, it gives back what it gets.
+        silence(self.prefix_blocks[-1])
         self.expert = ActionExpert(config, shape.action_size)
         self.actions = ActionNormaliser(statistics)
         seen = self.observation
@@ -162,10 +167,10 @@ class FlowPolicy(Policy):
         for module in (self.observation, self.prefix_blocks):
             module.requires_grad_(trained)
 
-    def adapt_prefix(self, *, rank: int, alpha: int) -> None:
+    def adapt_prefix(self, *, rank: int, alpha: int, seed: int = 0) -> None:
         """Trains low-rank adapters on the blocks of the encoder, and nothing else of it."""
         self.train_prefix(False)
-        add_lora(self.prefix_blocks, rank=rank, alpha=alpha)
+        add_lora(self.prefix_blocks, rank=rank, alpha=alpha, seed=seed)
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""

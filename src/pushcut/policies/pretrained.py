@@ -16,6 +16,7 @@ from pushcut.policies.base import Policy, Statistics
 from pushcut.policies.lora import merged_state
 
 WEIGHTS = "model.safetensors"
+TRAINING_PARTS_FILE = "training_parts.safetensors"
 TRAINING_PARTS = "training_parts."
 
 
@@ -69,6 +70,19 @@ def load_training_parts(policy: Policy, path: Path) -> None:
         policy.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit: {' '.join(str(error).split())}") from None
+
+
+def load_noise_network(policy: Policy, checkpoint: Path) -> None:
+    """Reads the noise network of a run's checkpoint, where policy and checkpoint have one."""
+    file, name = checkpoint / TRAINING_PARTS_FILE, "noise_network"
+    if name not in policy.training_parts or not file.exists():
+        return
+    start = f"{TRAINING_PARTS}{name}."
+    found = {key: x for key, x in read_tensors(file).items() if key.startswith(start)}
+    try:
+        policy.load_state_dict(found, strict=False)
+    except RuntimeError as error:
+        raise UserError(f"{file} does not fit: {' '.join(str(error).split())}") from None
 
 
 def read_description(path: Path) -> dict[str, Any]:

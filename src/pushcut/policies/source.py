@@ -9,9 +9,10 @@ from typing import Any, Literal
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
 from pushcut.policies.base import Policy
-from pushcut.policies.denoising import Denoising
 from pushcut.policies.flow import FlowPolicy
+from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.token_head import TokenHead
+from pushcut.policies.transitions import Denoising
 
 
 def load_any(path: Path | None) -> Policy:
@@ -37,8 +38,8 @@ class TokenPolicySource:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
 
-    def load(self) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot."""
+    def load(self, *, seed: int = 0) -> Policy:
+        """Reads the checkpoint; UserError in one line where it cannot. Nothing is random."""
         policy = load_any(self.path)
         head = getattr(policy, "head", None)
         if not isinstance(head, TokenHead):
@@ -75,14 +76,20 @@ class FlowPolicySource(Denoising):
         if self.lora_rank < 1 or self.lora_alpha < 1:
             raise ValueError("lora_rank and lora_alpha must be >= 1")
 
-    def load(self) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot."""
+    def load(self, *, seed: int = 0) -> Policy:
+        """Reads the checkpoint; UserError in one line where it cannot.
+
+        ``seed`` draws what is new: adapters, and a noise network where the checkpoint is not
+        that of a run with Flow-Noise.
+        """
         policy = load_any(self.path)
         if not isinstance(policy, FlowPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
-        policy.explore(self)
+        policy.explore(self, seed=seed)
+        assert self.path is not None
+        load_noise_network(policy, policy_folder(self.path).parent)
         if self.prefix == "lora":
-            policy.adapt_prefix(rank=self.lora_rank, alpha=self.lora_alpha)
+            policy.adapt_prefix(rank=self.lora_rank, alpha=self.lora_alpha, seed=seed)
         else:
             policy.train_prefix(self.prefix == "trained")
         return policy

@@ -32,13 +32,18 @@ class Collector:
         max_groups: int,
         accepts: Callable[[int], bool],
         stream_decisions: int = 0,
+        final_values: bool = False,
         on_episode: Callable[[PlayedEpisode, Schedule], None] = lambda episode, schedule: None,
     ) -> None:
-        """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes."""
+        """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes.
+
+        ``final_values``: the critic values what an episode that was cut short ended with.
+        """
         self._player = player
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
         self._accepts, self._stream_decisions = accepts, stream_decisions
+        self._final_values = final_values
         self._on_episode = on_episode
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
@@ -57,7 +62,7 @@ class Collector:
             iteration=iteration,
             mode="sampled",
             on_episode=keep,
-            final_values=policy.critic is not None,
+            final_values=self._final_values,
         )
         return pack(episodes)
 

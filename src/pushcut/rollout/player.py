@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from pushcut.envs.pool import EnvPool, Reply
-from pushcut.errors import UserError
+from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
@@ -150,6 +150,8 @@ class Player:
                 return
             while len(self._ready) >= self._batch_threshold():
                 self._decide(policy, iteration, mode, finish)
+            if not self._episodes:
+                continue  # the last ended while deciding: there is no reply to wait for
             for reply in self._pool.wait(timeout_s=0.5):
                 self._handle(reply, finish, final_values)
             self._check()
@@ -183,9 +185,10 @@ class Player:
         sample = policy.sample(observation, DecisionNoise(keys), mode)
         actions = sample.actions.cpu().numpy()
         if not np.isfinite(actions).all():
-            raise UserError(
+            raise DivergedError(
                 "the policy's actions are not finite numbers: its weights are damaged or training "
-                "has diverged; go on from an earlier checkpoint with a lower --learner.lr"
+                "has diverged; start anew from an earlier "
+                "checkpoint (--policy.path) with a lower --learner.lr"
             )
         trace = {name: tensor.cpu() for name, tensor in sample.trace.items()}
         logprob = sample.logprob.cpu()
@@ -207,6 +210,8 @@ class Player:
 
     def _handle(self, reply: Reply, finish: Callable[[int], None], final_values: bool) -> None:
         slot = reply.slot
+        if reply.kind == "lost" and slot not in self._episodes:
+            return  # cut off before: nothing was going to happen there
         episode = self._episodes[slot]
         if reply.kind == "lost":
             self.lost += 1
