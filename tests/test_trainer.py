@@ -14,7 +14,8 @@ from pushcut import checkpoint, trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
 from pushcut.config import TrainConfig
-from pushcut.errors import Interrupted, UserError
+from pushcut.errors import DivergedError, Interrupted, UserError
+from pushcut.learner import Learner
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
@@ -106,6 +107,20 @@ def test_a_policy_trained_with_flow_noise_is_evaluated_without_its_noise_network
     assert len(ledger) == 8
     again = replace(evaluation, rollout=replace(evaluation.rollout, slots=3, workers=1))
     assert play_manifest(again).ledger == ledger
+
+
+def test_a_run_with_flow_noise_is_sampled_with_the_noise_it_learned(config, finetuned_flow):
+    source = FlowPolicySource(path=finetuned_flow, noise="flow-noise")
+    learner = replace(config.learner, lr=1e-2, warmup_iterations=0)
+    trained = replace(config, policy=source, algorithm=PPO(episodes=6), learner=learner)
+    run = trainer.train(replace(trained, iterations=1))
+    kept = load_file(checkpoint.latest(run.checkpoints) / "training_parts.safetensors")
+    learned = {name: x for name, x in kept.items() if "noise_network" in name}
+    loaded = replace(source, path=run.path).load().state_dict()
+    fresh = source.load().state_dict()
+    assert learned
+    assert all(torch.equal(loaded[name], x) for name, x in learned.items())
+    assert not all(torch.equal(fresh[name], x) for name, x in learned.items())
 
 
 def test_a_flow_preset_refuses_a_token_checkpoint_and_the_other_way_round(
@@ -238,6 +253,35 @@ def test_training_gives_up_when_no_group_is_mixed_and_says_why(config):
     lines = read_metrics(config.out / "metrics.jsonl")
     assert [line["groups_kept"] for line in lines] == [0, 0]
     assert [line["loss"] for line in lines] == [None, None]
+
+
+def test_ppo_gives_up_when_nothing_was_ever_rewarded(config):
+    impossible = replace(config.env, step_size=1e-3)
+    with pytest.raises(UserError, match="no episode had a reward for 2 iterations"):
+        trainer.train(
+            replace(config, env=impossible, algorithm=PPO(episodes=6), patience=2, iterations=9)
+        )
+    assert len(read_metrics(config.out / "metrics.jsonl")) == 2
+
+
+@pytest.mark.parametrize("save_every", [1, 2])
+def test_diverged_weights_do_not_become_a_checkpoint(config, monkeypatch, save_every):
+    """What was saved before stays the newest."""
+    update = Learner.update
+
+    def diverge(self, rollout, credit, iteration):
+        metrics = update(self, rollout, credit, iteration)
+        if iteration == 2:
+            for parameter in self.policy.parameters():
+                parameter.data.fill_(float("nan"))
+            self.policy.actions.low.fill_(float("nan"))
+        return metrics
+
+    monkeypatch.setattr(Learner, "update", diverge)
+    with pytest.raises(DivergedError, match="not finite"):
+        trainer.train(replace(config, save_every=save_every))
+    newest = checkpoint.latest(config.out / "checkpoints")
+    assert newest.name == f"{save_every * (2 // save_every):06d}"
 
 
 def test_every_iteration_logs_what_was_sampled_and_what_was_learned(config):

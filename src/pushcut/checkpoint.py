@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from pushcut.errors import UserError
+from pushcut.errors import DivergedError, UserError
 from pushcut.learner import Learner
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
@@ -41,8 +41,14 @@ class Progress:
 def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Path:
     """Writes checkpoint ``progress.iteration`` and removes old ones but the best.
 
-    UserError where the disk is full; what was there before stays.
+    UserError where the disk is full or the weights are no numbers; what was there before stays.
     """
+    if not all(bool(parameter.isfinite().all()) for parameter in learner.policy.parameters()):
+        raise DivergedError(
+            f"training has diverged: weights of iteration {progress.iteration} are not finite "
+            f"numbers; start anew from an earlier checkpoint in {folder} (--policy.path) with a "
+            "lower --learner.lr"
+        )
     path = folder / f"{progress.iteration:06d}"
     for leftover in folder.glob(".*"):  # of a process that was killed while it wrote
         shutil.rmtree(leftover)

@@ -1,5 +1,7 @@
 """The player: episodes come out whole, whatever shared their slots and batches."""
 
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -224,22 +226,27 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     assert rollout.next_value[row] == final[0]
 
 
+EASY = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
+
+
+def stream_collector(pool: EnvPool, decisions: int = 5, count: int = 6) -> Collector:
+    return Collector(
+        Player(pool, seed=0, inference_batch=4),
+        tasks=list(CONFIG.spec.tasks),
+        seed=0,
+        group_size=1,
+        groups=count,
+        max_groups=count,
+        accepts=lambda successes: True,
+        stream_decisions=decisions,
+        final_values=True,
+    )
+
+
 def streams(policy: TinyPolicy, slots: int, decisions: int = 5) -> Rollout:
     """Six streams of an easy task, with a critic."""
-    easy = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
-    with EnvPool(easy, slots=slots, workers=1, final_observation=True) as pool:
-        collector = Collector(
-            Player(pool, seed=0, inference_batch=4),
-            tasks=list(CONFIG.spec.tasks),
-            seed=0,
-            group_size=1,
-            groups=6,
-            max_groups=6,
-            accepts=lambda successes: True,
-            stream_decisions=decisions,
-            final_values=True,
-        )
-        return collector.collect(policy, iteration=0)
+    with EnvPool(EASY, slots=slots, workers=1, final_observation=True) as pool:
+        return stream_collector(pool, decisions).collect(policy, iteration=0)
 
 
 def test_streams_are_cut_off_in_mid_episode_and_valued_there(policy):
@@ -267,6 +274,18 @@ def test_the_number_of_slots_changes_no_stream(policy):
     assert torch.equal(one.logprob, other.logprob)
     assert one.next_value is not None and other.next_value is not None
     assert torch.equal(one.next_value, other.next_value)
+
+
+def test_a_worker_that_dies_after_its_streams_were_cut_costs_only_time(policy):
+    policy.add_critic(CriticConfig(), seed=0)
+    with EnvPool(EASY, slots=6, workers=1, final_observation=True) as pool:
+        stream_collector(pool).collect(policy, iteration=0)
+        os.kill(pool.worker_pids()[0], signal.SIGKILL)
+        got = stream_collector(pool, count=2).collect(policy, iteration=1)
+        assert pool.restarts == 1
+    with EnvPool(EASY, slots=6, workers=1, final_observation=True) as pool:
+        want = stream_collector(pool, count=2).collect(policy, iteration=1)
+    assert torch.equal(got.logprob, want.logprob)
 
 
 def test_streams_shorter_than_an_episode_are_refused(policy):
