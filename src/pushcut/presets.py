@@ -125,7 +125,7 @@ METAWORLD_FLOW_PPO = preset(
     demonstrations=1,
     sft=SFTConfig(
         policy=FlowConfig(width=128, depth=3, heads=4, expert_width=96),
-        fit=FitConfig(steps=90),
+        fit=FitConfig(steps=150),
     ),
     train=TrainConfig(
         QUICKSTART_ENV,
