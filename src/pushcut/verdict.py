@@ -34,15 +34,16 @@ class Examination:
 
 
 def exploration_table(trials: Sequence[Trial]) -> Table:
-    """One row per setting."""
-    table = Table(title="success with and without exploration (95 % intervals)")
-    for column in ("setting", "deterministic", "sampled", "difference"):
-        table.add_column(column)
+    """One row per setting, with 95 % intervals."""
+    episodes = trials[0].sampled.episodes
+    table = Table(title=f"success with and without exploration, {episodes} episodes each")
+    for column in ("setting", "without", "with", "points"):
+        table.add_column(column, no_wrap=True)
     for trial in trials:
         setting = f"{trial.setting} (chosen)" if trial.chosen else trial.setting
         difference = 100 * (trial.sampled.value - trial.deterministic.value)
         table.add_row(
-            setting, _cell(trial.deterministic), _cell(trial.sampled), f"{difference:+.0f} points"
+            setting, _cell(trial.deterministic), _cell(trial.sampled), f"{difference:+.0f}"
         )
     return table
 
@@ -73,7 +74,7 @@ def gap_verdict(trials: Sequence[Trial]) -> list[str]:
 
 def _cell(rate: Rate) -> str:
     low, high = rate.interval
-    return f"{rate.value:.0%} of {rate.episodes} ({low:.0%} to {high:.0%})"
+    return f"{rate.value:.0%} ({low:.0%} to {high:.0%})"
 
 
 def checkpoint_verdict(rates: Rates) -> list[str]:

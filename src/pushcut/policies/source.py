@@ -120,7 +120,7 @@ class FlowPolicySource(Denoising):
     def _setting(self) -> str:
         low, high = self.std_bounds
         noise = f"std {low:g} to {high:g}" if self.noise == "flow-noise" else self.noise_level
-        return f"{self.noise} {noise}, {self.num_steps} steps"
+        return f"{self.noise} {noise}, K = {self.num_steps}"
 
 
 AnyPolicySource = TokenPolicySource | FlowPolicySource
