@@ -1,8 +1,10 @@
 """The point of it all: a tiny policy that hardly ever succeeds learns to, from outcomes only."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.sft import run_sft
@@ -16,9 +18,13 @@ from pushcut.config import (
 )
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learner import LearnerConfig
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies import AnyPolicyConfig
+from pushcut.policies.flow import FlowConfig
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
+from pushcut.policies.value_head import CriticConfig
 from pushcut.sft import FitConfig
+from pushcut.statistics import Rate
 from pushcut.trainer import train
 
 ENV = PointMassConfig(
@@ -30,36 +36,66 @@ ENV = PointMassConfig(
     image_size=16,
 )
 TINY = TinyConfig(cameras=("top",), image_size=16, width=64, depth=1, heads=4, bins=5, chunk=3)
+FLOW = FlowConfig(
+    cameras=("top",), image_size=16, width=64, depth=1, heads=4, expert_width=32, chunk=3
+)
 ROLLOUT = RolloutConfig(slots=32, workers=1, inference_batch=32)
 
 
 def test_grpo_lifts_a_policy_from_under_10_percent_to_over_70(tmp_path):
     """One core, half a minute; the goal lies in a new direction in every episode."""
-    source = TokenPolicySource(run_few_steps_of_sft(tmp_path), temperature=1.3)
-    evaluation = EvalConfig(ENV, source, ROLLOUT, episodes_per_task=200, device="cpu")
-    before = play_manifest(evaluation).total
-    run = train(
-        TrainConfig(
-            ENV,
-            source,
-            GRPO(group_size=4, groups=24, max_groups=96),
-            learner=LearnerConfig(lr=1e-3, warmup_iterations=2, epochs=2),
-            rollout=ROLLOUT,
-            evaluation=EvaluationConfig(every=0),
-            iterations=36,
-            save_every=36,
-            trackers=(),
-            device="cpu",
-            out=tmp_path / "rl",
-        )
+    # Five steps on four demonstrations: it moves, but not to the goal.
+    policy = fine_tuned(TINY, tmp_path, demonstrations=4, steps=5)
+    config = TrainConfig(
+        ENV,
+        TokenPolicySource(policy, temperature=1.3),
+        GRPO(group_size=4, groups=24, max_groups=96),
+        learner=LearnerConfig(lr=1e-3, warmup_iterations=2, epochs=2),
+        iterations=36,
     )
-    after = play_manifest(replace(evaluation, policy=replace(source, path=run.path))).total
+    before, after = before_and_after(config, tmp_path)
     assert before.value < 0.1
     assert after.value > 0.7
 
 
-def run_few_steps_of_sft(folder):
-    """Five steps on four demonstrations: it moves, but not to the goal."""
-    demonstrations = run_collect(CollectConfig(ENV, folder / "demos", episodes_per_task=4))
-    fit = FitConfig(steps=5, batch_size=32, lr=1e-3, warmup_steps=0)
-    return run_sft(SFTConfig(TINY, fit, demonstrations, device="cpu", out=folder / "sft"))
+def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
+    """One core, a minute; measured: 54 to 81 %, by the ODE."""
+    policy = fine_tuned(FLOW, tmp_path, demonstrations=20, steps=600)
+    config = TrainConfig(
+        ENV,
+        FlowPolicySource(path=policy, prefix="trained"),
+        PPO(episodes=256, bootstrap_on_truncation=False),
+        critic=CriticConfig(detach=False, warmup_iterations=1),
+        learner=LearnerConfig(lr=3e-4, warmup_iterations=2, epochs=2),
+        iterations=24,
+    )
+    before, after = before_and_after(config, tmp_path)
+    assert before.value < 0.7
+    assert after.value > before.value + 0.1
+
+
+def fine_tuned(policy: AnyPolicyConfig, folder: Path, *, demonstrations: int, steps: int) -> Path:
+    collect = CollectConfig(ENV, folder / "demos", episodes_per_task=demonstrations)
+    fit = FitConfig(steps=steps, batch_size=32, lr=1e-3, warmup_steps=0)
+    sft = SFTConfig(policy, fit, run_collect(collect), device="cpu", out=folder / "sft")
+    return run_sft(sft)
+
+
+def before_and_after(config: TrainConfig, folder: Path) -> tuple[Rate, Rate]:
+    """Greedy success on 200 held-out states."""
+    source = config.policy
+    evaluation = EvalConfig(ENV, source, ROLLOUT, episodes_per_task=200, device="cpu")
+    before = play_manifest(evaluation).total
+    run = train(
+        replace(
+            config,
+            rollout=ROLLOUT,
+            evaluation=EvaluationConfig(every=0),
+            save_every=config.iterations,
+            trackers=(),
+            device="cpu",
+            out=folder / "rl",
+        )
+    )
+    after = play_manifest(replace(evaluation, policy=replace(source, path=run.path))).total
+    return before, after
