@@ -23,14 +23,15 @@ def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
     sample = policy.sample(obs, noise(n), "sampled")
     episode_id = torch.arange(len(lengths)).repeat_interleave(torch.tensor(lengths))
     valid = torch.ones(n, policy.chunk, dtype=torch.bool)
-    valid[torch.tensor(lengths).cumsum(0) - 1, 2:] = False
+    last = torch.tensor(lengths).cumsum(0) - 1
+    valid[last, 2:] = False
     success = torch.arange(len(lengths)) % 2 == 0
     return Rollout(
         observation=obs,
         trace=sample.trace,
         logprob=sample.logprob,
         valid=valid,
-        reward=torch.zeros(n),
+        reward=torch.zeros(n).index_put((last,), success.float()),
         terminated=torch.zeros(n, dtype=torch.bool),
         truncated=torch.zeros(n, dtype=torch.bool),
         value=sample.value,

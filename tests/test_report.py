@@ -127,7 +127,7 @@ def test_each_task_shows_its_counts(full):
 
 def test_curves_are_drawn_for_the_metrics_that_are_there(full):
     page, _ = full
-    for part in ("Success rate", "Entropy of the action tokens", "Cross entropy"):
+    for part in ("Success rate", "Entropy of an action element", "Learning rate"):
         assert part in page.text
     assert "Gradient norm" not in page.text
     # bars; success, entropy, loss, lr of RL; cross entropy and accuracy of SFT
