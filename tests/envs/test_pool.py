@@ -206,9 +206,11 @@ def test_a_thousand_requests_at_once_do_not_block():
         start(pool, [InitState(RED, slot % 4) for slot in range(slots)])
         for slot in range(slots):
             pool.step(slot, np.zeros((50, 2), np.float32))
-        left = slots
-        while left:
-            left -= len(wait(pool))
+        replies = []
+        while len(replies) < slots:
+            replies += wait(pool)
+    assert sorted(reply.slot for reply in replies) == list(range(slots))
+    assert {reply.kind for reply in replies} == {"step"}
 
 
 def test_workers_never_import_torch():

@@ -184,21 +184,28 @@ def test_a_policy_that_does_not_fit_is_refused_before_anything_moves(
         check_fits(policy, CONFIG.spec)
 
 
+EASY = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
+
+
+def ppo_collector(pool: EnvPool, *, count: int, stream_decisions: int = 0) -> Collector:
+    """Episodes, or streams of them, as PPO wants them."""
+    return Collector(
+        Player(pool, seed=0, inference_batch=4),
+        tasks=list(CONFIG.spec.tasks),
+        seed=0,
+        group_size=1,
+        groups=count,
+        max_groups=count,
+        accepts=lambda successes: True,
+        stream_decisions=stream_decisions,
+        final_values=True,
+    )
+
+
 def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     policy.add_critic(CriticConfig(), seed=0)
-    easy = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
-    with EnvPool(easy, slots=4, workers=1, final_observation=True) as pool:
-        collector = Collector(
-            Player(pool, seed=0, inference_batch=4),
-            tasks=list(CONFIG.spec.tasks),
-            seed=0,
-            group_size=1,
-            groups=24,
-            max_groups=24,
-            accepts=lambda successes: True,
-            final_values=True,
-        )
-        rollout = collector.collect(policy, iteration=0)
+    with EnvPool(EASY, slots=4, workers=1, final_observation=True) as pool:
+        rollout = ppo_collector(pool, count=24).collect(policy, iteration=0)
     assert rollout.value is not None and rollout.next_value is not None
     assert bool(rollout.terminated.any())
     assert bool(rollout.truncated.any())
@@ -211,7 +218,7 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     # By hand: the episode of the first truncation, played again up to its final picture.
     row = int(rollout.truncated.nonzero()[0])
     episode = int(rollout.episode_id[row])
-    env = easy.build()
+    env = EASY.build()
     env.reset(rollout.inits[episode])
 
     def look(number):
@@ -226,27 +233,10 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     assert rollout.next_value[row] == final[0]
 
 
-EASY = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
-
-
-def stream_collector(pool: EnvPool, decisions: int = 5, count: int = 6) -> Collector:
-    return Collector(
-        Player(pool, seed=0, inference_batch=4),
-        tasks=list(CONFIG.spec.tasks),
-        seed=0,
-        group_size=1,
-        groups=count,
-        max_groups=count,
-        accepts=lambda successes: True,
-        stream_decisions=decisions,
-        final_values=True,
-    )
-
-
 def streams(policy: TinyPolicy, slots: int, decisions: int = 5) -> Rollout:
     """Six streams of an easy task, with a critic."""
     with EnvPool(EASY, slots=slots, workers=1, final_observation=True) as pool:
-        return stream_collector(pool, decisions).collect(policy, iteration=0)
+        return ppo_collector(pool, count=6, stream_decisions=decisions).collect(policy, iteration=0)
 
 
 def test_streams_are_cut_off_in_mid_episode_and_valued_there(policy):
@@ -279,12 +269,12 @@ def test_the_number_of_slots_changes_no_stream(policy):
 def test_a_worker_that_dies_after_its_streams_were_cut_costs_only_time(policy):
     policy.add_critic(CriticConfig(), seed=0)
     with EnvPool(EASY, slots=6, workers=1, final_observation=True) as pool:
-        stream_collector(pool).collect(policy, iteration=0)
+        ppo_collector(pool, count=6, stream_decisions=5).collect(policy, iteration=0)
         os.kill(pool.worker_pids()[0], signal.SIGKILL)
-        got = stream_collector(pool, count=2).collect(policy, iteration=1)
+        got = ppo_collector(pool, count=2, stream_decisions=5).collect(policy, iteration=1)
         assert pool.restarts == 1
     with EnvPool(EASY, slots=6, workers=1, final_observation=True) as pool:
-        want = stream_collector(pool, count=2).collect(policy, iteration=1)
+        want = ppo_collector(pool, count=2, stream_decisions=5).collect(policy, iteration=1)
     assert torch.equal(got.logprob, want.logprob)
 
 
