@@ -52,6 +52,9 @@ class EnvSpec:
     """A name for each state dimension."""
     action_names: tuple[str, ...] = ()
     """A name for each action dimension."""
+    fixed_inits: int = 0
+    """How many initial states per task are the benchmark's own: seeds 0 … fixed_inits - 1. Every
+    other seed is drawn by the simulator's placement sampler."""
 
 
 @dataclass(frozen=True)
