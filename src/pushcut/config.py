@@ -74,14 +74,24 @@ class CollectConfig:
 
 @dataclass(frozen=True)
 class SFTConfig:
-    """Supervised fine-tuning of a fresh policy on demonstrations."""
+    """Supervised fine-tuning of a policy on demonstrations."""
 
     policy: AnyPolicyConfig = TinyConfig()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
     """Folder of demonstrations (LeRobot v3 layout), as `pushcut collect` writes it."""
+    tasks: tuple[str, ...] = ()
+    """Use only the demonstrations of these tasks, named as the environment does or, in a dataset
+    without such names, by their instructions; none means all."""
     episodes_per_task: int | None = None
     """Use only the first demonstrations of each task (1: the paper's One-trajectory SFT)."""
+    instructions: tuple[str, ...] = ()
+    """Instructions whose words a fresh policy knows besides those of the dataset."""
+    init: Path | None = None
+    """Policy folder or run to go on from, with its normalisation; None begins with fresh weights
+    of the shape of ``policy``."""
+    save_every: int = 0
+    """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"
     seed: int = 0
     """Seed of initial weights, batches and the validation split."""
@@ -106,12 +116,18 @@ class TrainConfig:
     """Online reinforcement learning from a fine-tuned policy."""
 
     env: AnyEnvConfig
+    tasks: tuple[str, ...] = ()
+    """Tasks of the environment to train on; none means all."""
     policy: AnyPolicySource = TokenPolicySource()
     algorithm: AnyAlgorithm = GRPO()
     critic: CriticConfig = CriticConfig()
     learner: LearnerConfig = LearnerConfig()
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    train_init: Literal["sampled", "benchmark"] = "sampled"
+    """Where training starts its episodes: on placements that the simulator samples, or on the
+    benchmark's own initial states, which `pushcut eval` plays too: the overlap of the papers,
+    labelled in every result."""
     iterations: int = 100
     """Iterations of collect, select, advantages, update."""
     patience: int = 5
@@ -137,6 +153,14 @@ class TrainConfig:
         for name in ("iterations", "patience", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if self.train_init == "benchmark" and not self.env.spec.fixed_inits:
+            raise ValueError(
+                "train_init benchmark: this environment has no initial states of its own; "
+                "leave it at sampled"
+            )
+        known = self.env.spec.tasks
+        if unknown := [task for task in self.tasks if task not in known]:
+            raise ValueError(f"unknown tasks {unknown}; the environment has {list(known)}")
 
 
 @dataclass(frozen=True)
@@ -149,15 +173,26 @@ class EvalConfig:
     episodes_per_task: int = 50
     """Initial states of each task."""
     first: int = 0
-    """First seed of the manifest."""
+    """First seed of the manifest. LIBERO: 0 … 49 are the benchmark's own states, from 50 on the
+    simulator samples others."""
+    repeats: int = 1
+    """Times that each initial state is played, each with a random stream of its own (SimpleVLA-RL:
+    3). Greedy action tokens do the same each time."""
     mode: Mode = "greedy"
     """The most likely actions (tokens) or the ODE (flows); or sampled ones, as in training."""
     device: Device = "auto"
     seed: int = 0
     """Seed of the sampling noise; greedy tokens do not depend on it."""
+    baseline: Path | None = None
+    """What to compare with, episode by episode: another checkpoint, which is played as well, or
+    the JSON of an earlier result on the same initial states."""
     out: Path | None = None
-    """File for the result (JSON), its ledger beside it; by default eval/MODE.json or, where that
-    exists, eval/MODE-2.json and so on."""
+    """File for the result (JSON), its ledger and table (Markdown) beside it; by default
+    eval/MODE.json or, where that exists, eval/MODE-2.json and so on."""
+
+    def __post_init__(self) -> None:
+        if self.repeats < 1:
+            raise ValueError(f"repeats must be >= 1, got {self.repeats}")
 
 
 @dataclass(frozen=True)

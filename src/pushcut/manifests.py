@@ -3,7 +3,9 @@
 Seeds of initial states are cut into ranges: evaluation [0, 1e6), demonstrations [1e6, 2e6),
 validation during training [2e6, 3e6), everything from 2**32 on is for training. No training
 episode can start where an evaluation episode starts, and choosing the best checkpoint by its
-validation does not flatter its evaluation.
+validation does not flatter its evaluation. Where a benchmark has initial states of its own
+(``EnvSpec.fixed_inits``), they are the first of the evaluation's; training takes them only if
+it is told to (``train_init=benchmark``, the overlap of the papers).
 """
 
 from __future__ import annotations
@@ -21,13 +23,22 @@ FIRST_TRAIN_SEED = 2**32
 
 
 def evaluation_inits(
-    tasks: Sequence[str], episodes_per_task: int, *, first: int = 0
+    tasks: Sequence[str], episodes_per_task: int, *, first: int = 0, fixed_inits: int = 0
 ) -> list[InitState]:
-    """The evaluation manifest: the same initial states for every checkpoint."""
+    """The evaluation manifest: the same initial states for every checkpoint.
+
+    It never mixes a benchmark's ``fixed_inits`` own states per task with others.
+    """
     if episodes_per_task < 1:
         raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
     if not 0 <= first <= len(EVALUATION_SEEDS) - episodes_per_task:
         raise ValueError(f"evaluation seeds lie in [0, {len(EVALUATION_SEEDS)}), got {first}")
+    if first < fixed_inits < first + episodes_per_task:
+        raise ValueError(
+            f"the benchmark has {fixed_inits} initial states per task, from seed {first} on "
+            f"{fixed_inits - first}, not {episodes_per_task}: ask for fewer with "
+            "--episodes-per-task and play each more than once with --repeats"
+        )
     seeds = EVALUATION_SEEDS[first : first + episodes_per_task]
     return [InitState(task, seed) for task in tasks for seed in seeds]
 
@@ -43,12 +54,16 @@ def demo_inits(task: str, start: int, count: int) -> list[InitState]:
     return [InitState(task, seed) for seed in DEMONSTRATION_SEEDS[start : start + count]]
 
 
-def train_init(tasks: Sequence[str], *, seed: int, iteration: int, group: int) -> InitState:
+def train_init(
+    tasks: Sequence[str], *, seed: int, iteration: int, group: int, benchmark_inits: int = 0
+) -> InitState:
     """The initial state of a training group; groups take the tasks in turn.
 
     The turn goes on from iteration to iteration, so that every task gets its share also
-    when the number of groups is no multiple of the number of tasks.
+    when the number of groups is no multiple of the number of tasks. With ``benchmark_inits``
+    it is one of so many states of the benchmark's own, else of a range that is training's.
     """
     task = tasks[(group + iteration) % len(tasks)]
     words = np.random.SeedSequence((seed, iteration, group)).generate_state(1, np.uint32)
-    return InitState(task, FIRST_TRAIN_SEED + int(words[0]))
+    word = int(words[0])
+    return InitState(task, word % benchmark_inits if benchmark_inits else FIRST_TRAIN_SEED + word)

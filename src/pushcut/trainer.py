@@ -147,7 +147,7 @@ def train(config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
-        tasks = list(pool.spec.tasks)
+        tasks = list(config.tasks or pool.spec.tasks)
         trainer = Trainer(
             config=config,
             collector=Collector(
@@ -160,6 +160,7 @@ def train(config: TrainConfig) -> Run:
                 accepts=config.algorithm.accepts,
                 stream_decisions=config.algorithm.stream_decisions,
                 final_values=config.algorithm.needs_final_values,
+                benchmark_inits=pool.spec.fixed_inits if config.train_init == "benchmark" else 0,
             ),
             learner=learner,
             evaluator=Evaluator(

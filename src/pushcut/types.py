@@ -10,7 +10,7 @@ Dimension letters: ``b`` batch, ``h`` steps of an action chunk, ``a`` action siz
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -55,6 +55,8 @@ class EnvSpec:
     fixed_inits: int = 0
     """How many initial states per task are the benchmark's own: seeds 0 … fixed_inits - 1. Every
     other seed is drawn by the simulator's placement sampler."""
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of the papers' results table -> all tasks of each, also those not chosen here."""
 
 
 @dataclass(frozen=True)

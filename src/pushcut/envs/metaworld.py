@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.gl import choose_gl
-from pushcut.envs.metaworld_tasks import INSTRUCTIONS, expand_tasks
+from pushcut.envs.metaworld_tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ class MetaWorldConfig:
             control_hz=SIMULATOR_HZ / self.action_repeat,
             state_names=("x", "y", "z", "gripper"),
             action_names=("dx", "dy", "dz", "gripper"),
+            groups=COLUMNS,
         )
 
     def build(self) -> MetaWorldEnv:

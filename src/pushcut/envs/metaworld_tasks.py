@@ -122,6 +122,9 @@ GROUPS: dict[str, tuple[str, ...]] = {
 }
 """Name of a group -> its tasks."""
 
+COLUMNS = {"Easy": EASY, "Medium": MEDIUM, "Hard": HARD, "Very hard": VERY_HARD}
+"""Columns of the papers' tables (SmolVLA, pi_RL), whose average counts each once."""
+
 
 def expand_tasks(names: Sequence[str]) -> tuple[str, ...]:
     """Replaces groups by their tasks; each task once, in the order of its first mention.

@@ -33,17 +33,20 @@ class Collector:
         accepts: Callable[[int], bool],
         stream_decisions: int = 0,
         final_values: bool = False,
+        benchmark_inits: int = 0,
         on_episode: Callable[[PlayedEpisode, Schedule], None] = lambda episode, schedule: None,
     ) -> None:
         """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes.
 
         ``final_values``: the critic values what an episode that was cut short ended with.
+        ``benchmark_inits``: start from so many states per task of the benchmark's own; 0: others.
         """
         self._player = player
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
         self._accepts, self._stream_decisions = accepts, stream_decisions
         self._final_values = final_values
+        self._benchmark_inits = benchmark_inits
         self._on_episode = on_episode
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
@@ -78,7 +81,13 @@ class Collector:
 
     def _schedule(self, iteration: int) -> Schedule:
         def init_of_group(group: int) -> InitState:
-            return train_init(self._tasks, seed=self._seed, iteration=iteration, group=group)
+            return train_init(
+                self._tasks,
+                seed=self._seed,
+                iteration=iteration,
+                group=group,
+                benchmark_inits=self._benchmark_inits,
+            )
 
         if self._stream_decisions:
             return StreamSchedule(

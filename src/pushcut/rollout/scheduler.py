@@ -40,10 +40,15 @@ class Schedule(Protocol):
 
 
 class ListSchedule:
-    """Every initial state of a manifest exactly once, each as its own group."""
+    """Every initial state of a manifest exactly ``repeats`` times, each as its own group."""
 
-    def __init__(self, inits: Sequence[InitState]) -> None:
-        self._waiting = deque(EpisodeTask(init, i, 0) for i, init in enumerate(inits))
+    def __init__(self, inits: Sequence[InitState], *, repeats: int = 1) -> None:
+        # A repeat is a member: it draws from a random stream of its own.
+        self._waiting = deque(
+            EpisodeTask(init, group, repeat)
+            for repeat in range(repeats)
+            for group, init in enumerate(inits)
+        )
 
     @property
     def done(self) -> bool:
