@@ -13,6 +13,7 @@ from pushcut.commands import sft as command
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies import load_policy
+from pushcut.policies.tiny import TinyPolicy
 from pushcut.run import read_metrics
 from pushcut.sft import FitConfig, cosine, shift, statistics_of
 
@@ -88,6 +89,36 @@ def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch):
         run_sft(config)
     assert stop.value.exit_code == 130
     assert load_policy(config.out / "policy").chunk == config.policy.chunk
+
+
+def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(config, tmp_path):
+    red = replace(config, tasks=("reach-red",), save_every=10)
+    first = load_policy(run_sft(red))
+    # Red is all it was fitted to, but it has a number for blue as well.
+    assert isinstance(first, TinyPolicy)
+    assert {"red", "blue"} <= set(first.shape.vocabulary)
+    assert sorted(p.name for p in (red.out / "checkpoints").iterdir()) == ["000010", "000020"]
+    then = replace(config, tasks=("reach-blue",), init=red.out, out=tmp_path / "then")
+    second = load_policy(run_sft(then))
+    assert second.statistics == first.statistics != statistics_of(open_dataset(then))
+    lines = read_metrics(then.out / "metrics.jsonl")
+    fresh = replace(then, init=None, out=tmp_path / "fresh")
+    run_sft(fresh)
+    assert lines[0]["loss"] < 0.9 * read_metrics(fresh.out / "metrics.jsonl")[0]["loss"]
+
+
+def test_a_policy_of_other_images_is_not_fine_tuned_further(config, tmp_path):
+    run_sft(config)
+    policy = replace(config.policy, image_size=64)
+    with pytest.raises(UserError, match="32x32"):
+        run_sft(replace(config, policy=policy, init=config.out, out=tmp_path / "then"))
+
+
+def test_demonstrations_of_chosen_tasks_are_found_by_name(config):
+    red = open_dataset(replace(config, tasks=("reach-red",)))
+    assert {episode.task_name for episode in red.episodes} == {"reach-red"}
+    with pytest.raises(UserError, match="reach-red, reach-blue"):
+        open_dataset(replace(config, tasks=("reach-green",)))
 
 
 def test_too_few_demonstrations_are_told(config):

@@ -12,6 +12,7 @@ from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
+from pushcut.policies.source import load_any
 from pushcut.progress import bar, say
 from pushcut.run import Run
 from pushcut.sft import fit, statistics_of
@@ -24,10 +25,7 @@ def run_sft(config: SFTConfig) -> Path:
     training, validation = dataset, None
     if config.fit.validation_fraction > 0:
         training, validation = dataset.split(config.fit.validation_fraction, config.seed)
-    torch.manual_seed(config.seed)
-    policy = new_policy(
-        config.policy, statistics=statistics_of(training), instructions=dataset.tasks
-    ).to(choose_device(config.device))
+    policy = first_policy(config, training).to(choose_device(config.device))
     run = Run.create(config.out, config)
     folder = run.path / "policy"
     try:
@@ -38,6 +36,33 @@ def run_sft(config: SFTConfig) -> Path:
         raise
     policy.save_pretrained(folder)
     return folder
+
+
+def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
+    """The policy before its first step.
+
+    A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
+    their embeddings then stay as random as they begin, but differ from word to word.
+    """
+    if config.init is None:
+        torch.manual_seed(config.seed)
+        instructions = (*training.info.tasks.values(), *config.instructions)
+        return new_policy(
+            config.policy, statistics=statistics_of(training), instructions=instructions
+        )
+    policy = load_any(config.init)
+    for name, here in {
+        "cameras": config.policy.cameras,
+        "image_size": config.policy.image_size,
+        "action_size": training.info.action_size,
+    }.items():
+        stored = getattr(policy, name)
+        if stored != here:
+            raise UserError(
+                f"{config.init} was made for {name} {stored}, here it is {here}: choose the "
+                "preset and demonstrations it was made with"
+            )
+    return policy
 
 
 def open_dataset(config: SFTConfig) -> DemoDataset:
@@ -55,6 +80,8 @@ def open_dataset(config: SFTConfig) -> DemoDataset:
                 f"the policy takes {config.policy.image_size}: collect again at that size "
                 "(--env.image-size) or set --policy.image-size"
             )
+    if config.tasks:
+        dataset = dataset.only(config.tasks)
     if config.episodes_per_task is not None:
         dataset = dataset.take(config.episodes_per_task)
     return dataset
@@ -74,6 +101,8 @@ def _fit_with_bar(
                 run.log(step, metrics)
             note = f"loss {metrics['loss']:.3f}" if metrics else None
             progress.set(step, note)
+            if config.save_every and step % config.save_every == 0:
+                policy.save_pretrained(run.checkpoints / f"{step:06d}" / "policy")
             stop.check()
 
         fit(policy, training, validation, config.fit, seed=config.seed, report=report)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -126,6 +126,19 @@ class DemoDataset:
             parts[index in chosen].append(episode)
         training, validation = (replace(self, episodes=tuple(part)) for part in parts)
         return training, validation
+
+    def only(self, tasks: Collection[str]) -> DemoDataset:
+        """Keeps the episodes of some tasks.
+
+        Tasks are named as the environment does, or by their instructions where the dataset has
+        no such names.
+        """
+        names = [episode.task_name or episode.instruction for episode in self.episodes]
+        if missing := [task for task in tasks if task not in names]:
+            have = ", ".join(dict.fromkeys(names))
+            raise UserError(f"{self.info.path} has no demonstrations of {missing}; it has {have}")
+        pairs = zip(self.episodes, names, strict=True)
+        return replace(self, episodes=tuple(episode for episode, name in pairs if name in tasks))
 
     def take(self, episodes_per_task: int) -> DemoDataset:
         """Keeps the first episodes of each task (1: the paper's One-trajectory SFT)."""
