@@ -1,7 +1,8 @@
 """What an update costs per decision: hybrid traces against two-layer chains of K = 4.
 
-Forward, loss and backward of the same flow policy on the same observations, in turns; the
-ratio is two-layer over hybrid. The last line is one JSON object.
+Forward, loss and backward of the same flow policy on the same observations, in turns, with the
+encoder's output kept in the rollout (the default), the encoder run again, and the encoder
+trained; the ratio is two-layer over hybrid. The last line is one JSON object.
 
     python benchmarks/flow_update.py [--decisions 128] [--rounds 7]
 """
@@ -55,12 +56,13 @@ def main() -> None:
     state = generator.random((options.decisions, 4), dtype=np.float32)
     obs = Observation({"corner2": images}, state, [instruction] * options.decisions)
     results: dict[str, dict[str, float]] = {}
-    for prefix in ("frozen", "trained"):
+    for prefix in ("kept", "frozen", "trained"):
         torch.manual_seed(0)
         policy = FlowPolicy.for_data(
             FlowConfig(chunk=options.chunk), statistics=STATISTICS, instructions=[instruction]
         ).eval()
         policy.train_prefix(prefix == "trained")
+        policy.keeps_prefix = prefix == "kept"
         times: dict[MDP, list[float]] = {"hybrid": [], "two-layer": []}
         for measured in range(options.rounds + 1):
             for chain, values in times.items():

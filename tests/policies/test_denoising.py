@@ -13,8 +13,11 @@ from pushcut.policies.denoising import (
     make_chain,
     solve_ode,
 )
+from pushcut.policies.flow import FlowPolicy
 from pushcut.policies.flow_head import gaussian_logprob, sde_moments
+from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
+from pushcut.policies.value_head import CriticConfig
 from pushcut.streams import DecisionKey, DecisionNoise
 from tests.policies.test_policy_contract import flow, noise, observation
 
@@ -180,6 +183,44 @@ def test_the_prefix_is_computed_once_per_decision(options, monkeypatch):
     sample = policy.sample(obs, noise(4), "sampled")
     policy.evaluate(obs, sample.trace)
     assert calls == [4, 4]
+
+
+@pytest.mark.parametrize("placement", ["vlm", "expert"])
+def test_a_kept_prefix_spares_the_update_the_encoder_and_changes_nothing(placement, monkeypatch):
+    policy, obs = flow(keeps_prefix=True), observation(4)
+    policy.add_critic(CriticConfig(placement=placement), seed=0)
+    sample = policy.sample(obs, noise(4), "sampled")
+    encoded = {name: x for name, x in sample.trace.items() if not name.startswith("prefix")}
+    again = policy.evaluate(obs, encoded)
+    monkeypatch.setattr(policy, "encode", lambda obs: pytest.fail("the encoder ran"))
+    kept = policy.evaluate(obs, sample.trace)
+    assert torch.equal(kept.logprob, again.logprob)
+    assert kept.value is not None and again.value is not None
+    assert torch.equal(kept.value, again.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "keeps"),
+    [
+        ({}, True),
+        ({"keep_prefix": False}, False),
+        ({"prefix": "trained"}, False),
+        ({"prefix": "lora", "lora_rank": 2}, False),
+    ],
+)
+def test_only_a_frozen_prefix_is_kept(options, keeps, tmp_path):
+    flow().save_pretrained(tmp_path)
+    policy = FlowPolicySource(path=tmp_path, **options).load()
+    assert isinstance(policy, FlowPolicy)
+    assert policy.keeps_prefix is keeps
+
+
+def test_a_policy_remembers_its_number_of_denoising_steps(tmp_path):
+    flow(num_steps=2).save_pretrained(tmp_path)
+    loaded = FlowPolicySource(path=tmp_path).load()
+    other = FlowPolicySource(path=tmp_path, num_steps=8).load()
+    assert isinstance(loaded, FlowPolicy) and isinstance(other, FlowPolicy)
+    assert (loaded.denoising.steps, other.denoising.steps) == (2, 8)
 
 
 def test_points_of_a_chain_do_not_see_one_another():

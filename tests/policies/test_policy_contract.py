@@ -40,7 +40,7 @@ def tiny(use_state: bool = True) -> TinyPolicy:
     return policy.eval()
 
 
-def flow(**denoising: Any) -> FlowPolicy:
+def flow(*, keeps_prefix: bool = False, **denoising: Any) -> FlowPolicy:
     torch.manual_seed(0)
     config = FlowConfig(
         cameras=("top",), image_size=32, width=32, depth=2, heads=2, expert_width=24, chunk=4
@@ -49,6 +49,7 @@ def flow(**denoising: Any) -> FlowPolicy:
         config, statistics=STATISTICS, instructions=["push the red block", "open the door"]
     )
     policy.explore(Denoising(**denoising))
+    policy.keeps_prefix = keeps_prefix
     return policy.eval()
 
 
@@ -56,6 +57,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "tiny": tiny,
     "tiny-without-state": lambda: tiny(use_state=False),
     "flow-hybrid": flow,
+    "flow-kept-prefix": lambda: flow(keeps_prefix=True),
     "flow-one-step": lambda: flow(num_steps=1),
     "flow-last-step-exact": lambda: flow(last_step_noise=False),
     "flow-two-layer": lambda: flow(mdp="two-layer"),

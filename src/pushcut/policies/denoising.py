@@ -72,7 +72,7 @@ def solve_ode(
 ) -> Float[Tensor, "b h a"]:
     """Deterministic denoising (Euler): how a flow policy is evaluated and deployed."""
     x = start.unsqueeze(1)
-    for t in time_grid(config.num_steps)[:-1].tolist():
+    for t in time_grid(config.steps)[:-1].tolist():
         x = ode_step(x, expert(x, x.new_full(x.shape[:2], t)).value, config.delta)
     return x.squeeze(1)
 
@@ -94,7 +94,7 @@ class HybridChain(Chain):
         kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
         x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)
         logprob, features = torch.zeros_like(x, dtype=torch.float32), None
-        for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
+        for step, time in enumerate(time_grid(self.config.steps)[:-1].tolist()):
             t = x.new_full(x.shape[:2], time)
             velocity = expert(x, t)
             mean, std = self.transition.moments(x, velocity, t[..., None, None])
@@ -112,7 +112,7 @@ class HybridChain(Chain):
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert."""
         before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
-        grid = time_grid(self.config.num_steps).to(before)
+        grid = time_grid(self.config.steps).to(before)
         t = grid[trace["index"]].unsqueeze(1)
         velocity = expert(before, t)
         mean, std = self.transition.moments(before, velocity, t[..., None, None])
@@ -144,7 +144,7 @@ class FullChain(Chain):
     ) -> Denoised:
         """K passes of the expert."""
         points, terms, features = [start], [], []
-        for step, time in enumerate(time_grid(self.config.num_steps)[:-1].tolist()):
+        for step, time in enumerate(time_grid(self.config.steps)[:-1].tolist()):
             x = points[-1].unsqueeze(1)
             t = x.new_full(x.shape[:2], time)
             velocity = expert(x, t)
@@ -164,7 +164,7 @@ class FullChain(Chain):
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert over all K points."""
         chain, noisy = trace["chain"], self.config.noisy_steps
-        times = time_grid(self.config.num_steps)[:-1].to(chain).expand(len(chain), -1)
+        times = time_grid(self.config.steps)[:-1].to(chain).expand(len(chain), -1)
         velocity = expert(chain[:, :-1], times)
         mean, std = self.transition.moments(chain[:, :-1], velocity, times[..., None, None])
         terms = gaussian_logprob(chain[:, 1:], mean, std)[:, :noisy]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from pushcut.policies.observation_tokens import (
 )
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
-from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
+from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, NoiseNetwork, Velocity
 from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
@@ -36,9 +36,13 @@ class FlowConfig(SmallConfig):
 
     expert_width: int = 128
     """Size of a token of the action expert; even."""
+    num_steps: int = DEFAULT_STEPS
+    """Denoising steps K, where nothing else is asked for."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.num_steps < 1:
+            raise ValueError(f"num_steps must be >= 1, got {self.num_steps}")
         if self.expert_width % 2:
             raise ValueError(f"expert_width must be even, got {self.expert_width}")
 
@@ -51,6 +55,18 @@ class Prefix:
     """Keys and values at each block."""
     mean: Float[Tensor, "b d"] | None
     """Mean over the visible tokens after the last block, where a critic looks at it."""
+
+    def trace(self) -> dict[str, Tensor]:
+        """As tensors that a rollout can keep."""
+        layers = [torch.stack(cache, dim=1) for cache in self.caches]
+        means = {} if self.mean is None else {"prefix_mean": self.mean}
+        return {"prefix": torch.stack(layers, dim=1)} | means
+
+    @staticmethod
+    def of(trace: dict[str, Tensor]) -> Prefix:
+        """What ``trace`` kept."""
+        layers = [layer.unbind(1) for layer in trace["prefix"].unbind(1)]
+        return Prefix([(keys, values) for keys, values in layers], trace.get("prefix_mean"))
 
 
 class ActionExpert(nn.Module):
@@ -138,7 +154,9 @@ class FlowPolicy(Policy):
         self.actions = ActionNormaliser(statistics)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
-        self.denoising = Denoising()
+        self.denoising = Denoising(num_steps=config.num_steps)
+        self.keeps_prefix = False
+        """Whether the trace of a sample holds its prefix; for a frozen encoder."""
         self._critic_sees = "vlm"
         self._chain: Chain = make_chain(self.denoising, None)
 
@@ -151,7 +169,12 @@ class FlowPolicy(Policy):
         return FlowPolicy(config, shape, statistics)
 
     def explore(self, denoising: Denoising, *, seed: int = 0) -> None:
-        """Sets how it denoises and explores; Flow-Noise gets a fresh noise network."""
+        """Sets how it denoises and explores; Flow-Noise gets a fresh noise network.
+
+        The number of denoising steps stays with the policy when it is saved.
+        """
+        denoising = replace(denoising, num_steps=denoising.num_steps or self.config.num_steps)
+        self.config = replace(self.config, num_steps=denoising.steps)
         network = None
         if denoising.noise == "flow-noise":
             with torch.random.fork_rng():
@@ -187,6 +210,8 @@ class FlowPolicy(Policy):
                 denoised = self._chain.sample(expert, start, noise)
                 end, trace, logprob = denoised.actions, denoised.trace, denoised.logprob
                 value = self._value(prefix, denoised.features)
+                if self.keeps_prefix:
+                    trace = trace | prefix.trace()
             # As for tokens: nothing beyond the demonstrated quantiles.
             actions = self.actions.denormalise(end.clamp(-1, 1))
             return PolicySample(actions=actions, trace=trace, logprob=logprob, value=value)
@@ -194,7 +219,7 @@ class FlowPolicy(Policy):
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored chains."""
         trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
-        prefix = self.encode(obs)
+        prefix = Prefix.of(trace) if "prefix" in trace else self.encode(obs)
         likelihood = self._chain.evaluate(self._expert(prefix), trace)
         value = self._value(prefix, likelihood.features)
         return Evaluation(likelihood.logprob, likelihood.entropy, value)

@@ -66,6 +66,9 @@ class FlowPolicySource(Denoising):
     prefix: Literal["frozen", "lora", "trained"] = "frozen"
     """The encoder of image, words and state: frozen, so that the action expert alone is trained
     (pi_RL), with low-rank adapters, or trained as a whole."""
+    keep_prefix: bool = True
+    """Where the encoder is frozen: whether a rollout keeps what it made of each observation (keys
+    and values), so that updates need not run it again; its memory against its time."""
     lora_rank: int = 32
     """Rank of the adapters of ``lora``; needs pushcut[lora]."""
     lora_alpha: int = 32
@@ -92,6 +95,7 @@ class FlowPolicySource(Denoising):
             policy.adapt_prefix(rank=self.lora_rank, alpha=self.lora_alpha, seed=seed)
         else:
             policy.train_prefix(self.prefix == "trained")
+        policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
         return policy
 
     def without_exploration(self) -> FlowPolicySource:
@@ -106,7 +110,7 @@ class FlowPolicySource(Denoising):
         else:
             levels = sorted({0.2, 0.5, 0.8, self.noise_level})
             noises = [self._if_possible(noise_level=level) for level in levels]
-        steps = [self._if_possible(num_steps=k) for k in sorted({1, 2, 4, 8, self.num_steps})]
+        steps = [self._if_possible(num_steps=k) for k in sorted({1, 2, 4, 8, self.steps})]
         settings = dict.fromkeys(source for source in (*noises, *steps) if source is not None)
         return {source._setting(): source for source in settings}
 
@@ -120,7 +124,8 @@ class FlowPolicySource(Denoising):
     def _setting(self) -> str:
         low, high = self.std_bounds
         noise = f"std {low:g} to {high:g}" if self.noise == "flow-noise" else self.noise_level
-        return f"{self.noise} {noise}, K = {self.num_steps}"
+        steps = "of the policy" if self.num_steps is None else self.num_steps
+        return f"{self.noise} {noise}, K = {steps}"
 
 
 AnyPolicySource = TokenPolicySource | FlowPolicySource

@@ -18,6 +18,8 @@ from pushcut.policies.flow_head import (
 
 Noise = Literal["flow-sde", "flow-noise", "flow-cps"]
 
+DEFAULT_STEPS = 4
+
 MDP = Literal["one-layer", "two-layer", "hybrid"]
 
 
@@ -25,8 +27,8 @@ MDP = Literal["one-layer", "two-layer", "hybrid"]
 class Denoising:
     """How a flow policy denoises and explores."""
 
-    num_steps: int = 4
-    """Denoising steps K."""
+    num_steps: int | None = None
+    """Denoising steps K. None: those of the policy, 4 where it does not say."""
     noise: Noise = "flow-sde"
     """Where exploration comes from: Flow-SDE, the learned noise of Flow-Noise, or Flow-CPS."""
     mdp: MDP | None = None
@@ -47,24 +49,32 @@ class Denoising:
     mean, the paper (eq. 5) the sum."""
 
     def __post_init__(self) -> None:
-        if self.num_steps < 1:
-            raise ValueError(f"num_steps must be >= 1, got {self.num_steps}")
         if not self.noise_level > 0:
             raise ValueError(f"noise_level must be > 0, got {self.noise_level}")
         if not 0 < self.std_bounds[0] < self.std_bounds[1]:
             raise ValueError(f"std_bounds must rise and be > 0, got {self.std_bounds}")
-        if self.num_steps == 1 and not self.last_step_noise:
+        if self.noise == "flow-cps" and self.noise_level >= 1:
+            raise ValueError(f"noise_level of flow-cps must be < 1, got {self.noise_level}")
+        self._check_steps(self.steps)
+
+    def _check_steps(self, num_steps: int) -> None:
+        if num_steps < 1:
+            raise ValueError(f"num_steps must be >= 1, got {num_steps}")
+        if num_steps == 1 and not self.last_step_noise:
             raise ValueError("with num_steps 1 the only step is the last: keep last_step_noise")
-        largest = largest_noise_level(self.num_steps)
+        largest = largest_noise_level(num_steps)
         if self.noise == "flow-sde" and self.noise_level > largest:
             raise ValueError(
                 f"noise_level {self.noise_level} turns the mean of Flow-SDE over with "
-                f"{self.num_steps} steps: at most {largest:.3f}"
+                f"{num_steps} steps: at most {largest:.3f}"
             )
-        if self.noise == "flow-cps" and self.noise_level >= 1:
-            raise ValueError(f"noise_level of flow-cps must be < 1, got {self.noise_level}")
-        if self.noise == "flow-cps" and self.num_steps == 1:
+        if self.noise == "flow-cps" and num_steps == 1:
             raise ValueError("flow-cps needs num_steps >= 2: its last step is deterministic")
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps K."""
+        return DEFAULT_STEPS if self.num_steps is None else self.num_steps
 
     @property
     def formulation(self) -> MDP:
@@ -74,13 +84,13 @@ class Denoising:
     @property
     def delta(self) -> float:
         """Length of a step."""
-        return 1 / self.num_steps
+        return 1 / self.steps
 
     @property
     def noisy_steps(self) -> int:
         """Steps 0 … n-1 may be noisy; Flow-CPS ends without noise by construction."""
         last = self.last_step_noise and self.noise != "flow-cps"
-        return self.num_steps if last else self.num_steps - 1
+        return self.steps if last else self.steps - 1
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,7 @@ class SDETransition:
         """See ``sde_moments``."""
         c = self.config
         return sde_moments(
-            x, velocity.value, t, c.delta, noise_level=c.noise_level, num_steps=c.num_steps
+            x, velocity.value, t, c.delta, noise_level=c.noise_level, num_steps=c.steps
         )
 
 
