@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcut.commands import quickstart
+from pushcut.commands import quickstart, recipe
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.quickstart import run_quickstart
 from pushcut.config import QuickstartConfig
@@ -86,8 +86,9 @@ def test_a_finished_recipe_is_only_summarised_again(finished, monkeypatch):
     def never(*arguments):
         raise AssertionError("a finished phase ran again")
 
-    for name in ("run_collect", "run_sft", "run_eval", "train", "record_videos"):
-        monkeypatch.setattr(quickstart, name, never)
+    for name in ("run_collect", "run_sft", "run_eval", "train"):
+        monkeypatch.setattr(recipe, name, never)
+    monkeypatch.setattr(quickstart, "record_videos", never)
     before = json.loads((finished.out / "summary.json").read_text())
     assert run_quickstart(replace(finished, resume=True))["after"] == before["after"]
 
@@ -95,6 +96,12 @@ def test_a_finished_recipe_is_only_summarised_again(finished, monkeypatch):
 def test_an_existing_recipe_is_not_overwritten(finished):
     with pytest.raises(UserError, match="--resume"):
         run_quickstart(finished)
+
+
+def test_a_recipe_goes_on_with_its_own_settings_only(finished):
+    other = replace(finished.sft, fit=replace(finished.sft.fit, steps=41))
+    with pytest.raises(UserError, match="steps=40"):
+        run_quickstart(replace(finished, sft=other, resume=True))
 
 
 def test_a_recipe_stopped_in_its_training_goes_on_to_the_same_result(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -196,16 +196,24 @@ class EvalConfig:
 
 
 @dataclass(frozen=True)
-class QuickstartConfig:
-    """The whole recipe: demonstrations, fine-tuning, evaluation, RL, evaluation, report."""
+class RecipeConfig:
+    """Demonstrations, fine-tuning, RL and evaluation in one folder."""
 
     collect: CollectConfig
     sft: SFTConfig
     train: TrainConfig
     eval: EvalConfig
-    out: Path = field(default=Path("runs/quickstart"))
+    out: Path = Path("runs/recipe")
     """Folder of the whole recipe."""
     seed: int = 0
     """Seed of every phase, in place of those of its parts; the held-out states stay the same."""
     resume: bool = False
     """Skip the phases that OUT already holds."""
+
+
+@dataclass(frozen=True)
+class QuickstartConfig(RecipeConfig):
+    """The whole recipe: demonstrations, fine-tuning, evaluation, RL, evaluation, report."""
+
+    out: Path = Path("runs/quickstart")
+    """Folder of the whole recipe."""

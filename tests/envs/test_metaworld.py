@@ -252,7 +252,7 @@ def test_actions_must_be_numbers_and_an_episode_must_have_begun():
 
 
 def test_only_looking_renders(monkeypatch: pytest.MonkeyPatch):
-    from pushcut.envs.metaworld_renderer import TaskRenderer
+    from pushcut.envs.renderer import TaskRenderer
 
     drawn = []
     draw = TaskRenderer.draw

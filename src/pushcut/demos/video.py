@@ -10,6 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 
+from pushcut.demos.pictures import PictureEdit
 from pushcut.errors import UserError
 
 # MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key
@@ -71,7 +72,10 @@ class VideoWriter:
 
 
 def read_frames(
-    path: Path, spans: Sequence[tuple[int, int]], out: Sequence[UInt8[np.ndarray, "_ _ _ 3"]]
+    path: Path,
+    spans: Sequence[tuple[int, int]],
+    out: Sequence[UInt8[np.ndarray, "_ _ _ 3"]],
+    edit: PictureEdit,
 ) -> None:
     """Decodes a video file once and copies spans of its frames.
 
@@ -79,26 +83,27 @@ def read_frames(
         path: The video file, in any codec that ffmpeg decodes.
         spans: First frame and frame after the last of each span, ascending, not overlapping.
         out: An array for each span that receives its frames.
+        edit: What becomes of each frame, and the size that the video should have.
     """
     source = imageio_ffmpeg.read_frames(
         str(path), pix_fmt="rgb24", output_params=["-fps_mode", "passthrough"]
     )
     try:
         width, height = next(source)["size"]
+        if edit.stored != (height, width):
+            raise UserError(
+                f"{path} holds frames of {height}x{width}, its meta/info.json says "
+                f"{edit.stored[0]}x{edit.stored[1]}"
+            )
         position = 0
         for (start, stop), images in zip(spans, out, strict=True):
-            if images.shape[1:] != (height, width, 3):
-                raise UserError(
-                    f"{path} holds frames of {height}x{width}, its meta/info.json says "
-                    f"{images.shape[1]}x{images.shape[2]}"
-                )
             if start < position:
                 raise UserError(f"{path}: episodes overlap at frame {start}")
             while position < stop:
                 frame = next(source)
                 if position >= start:
                     flat = np.frombuffer(frame, np.uint8)
-                    images[position - start] = flat.reshape(height, width, 3)
+                    images[position - start] = edit(flat.reshape(height, width, 3))
                 position += 1
     except (OSError, RuntimeError, StopIteration):
         wanted = spans[-1][1] if spans else 0

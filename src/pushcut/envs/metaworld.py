@@ -14,8 +14,8 @@ from pushcut.envs.metaworld_tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.metaworld_renderer import TaskRenderer
     from pushcut.envs.metaworld_simulator import SimulatorState, TaskSimulator
+    from pushcut.envs.renderer import OpenGL, TaskRenderer
 
 CAMERAS = (
     "corner2",
@@ -26,6 +26,12 @@ CAMERAS = (
     "behindGripper",
     "gripperPOV",
 )
+UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
+"""Cameras that MetaWorld mounts with their top towards the floor."""
+
+CHEAP_WITHOUT = ("shadow", "reflection", "skybox")
+"""What the cheap style does not draw."""
+
 SIMULATOR_HZ = 80.0
 """Simulator steps per second of simulated time."""
 
@@ -127,14 +133,16 @@ class MetaWorldEnv:
 
     def __init__(self, config: MetaWorldConfig) -> None:
         # The first import of the simulator in this process.
-        from pushcut.envs.metaworld_renderer import OpenGL, TaskRenderer
         from pushcut.envs.metaworld_simulator import TaskSimulator
+        from pushcut.envs.renderer import OpenGL, RenderStyle, TaskRenderer
 
         self.spec = config.spec
         self._config = config
         self._make_simulator = TaskSimulator
         self._make_renderer = TaskRenderer
         self._make_opengl = OpenGL
+        cheap = RenderStyle(lean=True, without=CHEAP_WITHOUT)
+        self._style = cheap if config.render == "cheap" else RenderStyle()
         self._opengl: OpenGL | None = None
         self._simulators: dict[str, TaskSimulator] = {}
         self._renderers: dict[str, TaskRenderer] = {}
@@ -244,11 +252,13 @@ class MetaWorldEnv:
                 self._opengl,
                 simulator.model,
                 simulator.data,
-                style=self._config.render,
+                style=self._style,
                 size=self._config.image_size,
             )
         simulator.sync()
-        return self._renderers[task].draw(camera, size)
+        picture = self._renderers[task].draw(camera, size)
+        turned = picture[::-1, ::-1] if camera in UPSIDE_DOWN else picture
+        return np.ascontiguousarray(turned)
 
 
 def _flip_gripper(actions: np.ndarray) -> np.ndarray:

@@ -1,6 +1,6 @@
-"""Pictures of MetaWorld tasks: one OpenGL context, one set of meshes and textures per task.
+"""Pictures of MuJoCo scenes: one OpenGL context, one set of meshes and textures per task.
 
-This module imports the simulator, so it is itself imported late, by ``metaworld``.
+This module imports MuJoCo, so it is itself imported late, by the environments.
 """
 
 # mujoco has no type stubs for its compiled part.
@@ -10,23 +10,26 @@ from __future__ import annotations
 
 import atexit
 import os
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import mujoco
 import numpy as np
 from jaxtyping import UInt8
 
-RenderStyle = Literal["cheap", "stock"]
 
-UPSIDE_DOWN = ("corner", "corner2", "corner3", "corner4")
-"""Cameras that MetaWorld mounts with their top towards the floor."""
+@dataclass(frozen=True)
+class RenderStyle:
+    """What is drawn, and how well."""
 
-CHEAP_FLAGS = (
-    mujoco.mjtRndFlag.mjRND_SHADOW,
-    mujoco.mjtRndFlag.mjRND_REFLECTION,
-    mujoco.mjtRndFlag.mjRND_SKYBOX,
-)
-"""What the cheap style does not draw."""
+    lean: bool = False
+    """Neither multisampling nor shadow maps, and a buffer no larger than a picture: these
+    three cost most of a frame in software."""
+    without: tuple[str, ...] = ()
+    """Effects that are left out, by MuJoCo's names: shadow, reflection, skybox …"""
+    hidden_groups: tuple[int, ...] = ()
+    """Groups of geoms that are not drawn."""
+
 
 DECOR_GEOMS = 100
 """Room in a scene for what is neither a geom nor a site of the model."""
@@ -74,31 +77,31 @@ class TaskRenderer:
 
         Args:
             opengl: Where to draw.
-            model: Its quality settings are changed for the cheap style.
+            model: Its quality settings are changed for a lean style.
             data: What is drawn.
-            style: ``stock`` is what ``gymnasium`` draws of MetaWorld.
+            style: The default is MuJoCo's.
             size: Height and width of most pictures, pixels.
         """
         self._opengl = opengl
         self._model, self._data = model, data
         opengl.make_current()
-        if style == "cheap":
-            # Multisampling and shadow maps cost most of a frame; both are fixed from here on.
+        if style.lean:
+            # All fixed from here on.
             model.vis.quality.offsamples = 0
             model.vis.quality.shadowsize = 1
             model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._buffer = (model.vis.global_.offwidth, model.vis.global_.offheight)
         self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + DECOR_GEOMS)
-        if style == "cheap":
-            for flag in CHEAP_FLAGS:
-                self._scene.flags[flag] = 0
+        for effect in style.without:
+            self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{effect.upper()}")] = 0
         self._option = mujoco.MjvOption()
+        self._option.geomgroup[list(style.hidden_groups)] = 0
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
     def draw(self, camera: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """Draws what ``camera`` sees, upright; the state must be in step (``sync``)."""
+        """Draws what ``camera`` sees, its top in row 0; positions must be those of the state."""
         self._opengl.make_current()
         # Also what another task's renderer last drew to.
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
@@ -117,9 +120,7 @@ class TaskRenderer:
         picture = np.empty((size, size, 3), dtype=np.uint8)
         mujoco.mjr_render(corner, self._scene, self._context)
         mujoco.mjr_readPixels(picture, None, corner, self._context)
-        # OpenGL's row 0 is the bottom; a camera that hangs upside down needs half a turn.
-        upright = picture[:, ::-1] if camera in UPSIDE_DOWN else picture[::-1]
-        return np.ascontiguousarray(upright)
+        return picture[::-1]  # OpenGL's row 0 is the bottom
 
     def free(self) -> None:
         """Releases meshes, textures and buffers."""
