@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pushcut.envs.libero import LiberoConfig
 from pushcut.envs.metaworld import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 
-AnyEnvConfig = MetaWorldConfig | PointMassConfig
+AnyEnvConfig = LiberoConfig | MetaWorldConfig | PointMassConfig
 """Every environment that presets and the command line know."""
