@@ -193,8 +193,10 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test (McNemar 1947), two-sided: were both equal, each state that
-        differs would be gained or lost like a tossed coin."""
+        """McNemar's exact test, two-sided (McNemar 1947).
+
+        Were both equal, each state that differs would be gained or lost like a tossed coin.
+        """
         differing = self.states_gained + self.states_lost
         if differing == 0:
             return 1.0
