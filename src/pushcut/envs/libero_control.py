@@ -91,11 +91,14 @@ class OSCStep:
         self._jac_pos, self._jac_rot = np.zeros((3, model.nv)), np.zeros((3, model.nv))
         self._mass = np.zeros((model.nv, model.nv))
         self._torques = np.zeros(len(controller.qvel_index))
-        self._positions = np.array(controller.qpos_index)
-        self._dofs = np.array(controller.qvel_index)
-        self._arm_actuators = np.array(robot._ref_joint_actuator_indexes)
+        actuators = np.array(robot._ref_joint_actuator_indexes)
+        self._arm = (
+            np.array(controller.qpos_index),
+            np.array(controller.qvel_index),
+            actuators,
+            model.actuator_ctrlrange[actuators],
+        )
         self._gripper_actuators = np.array(robot._ref_joint_gripper_actuator_indexes)
-        self._limits = model.actuator_ctrlrange[self._arm_actuators]
         _watch_contacts(env)
 
     def _warm_start(self) -> None:
@@ -121,16 +124,17 @@ class OSCStep:
         controller.set_goal(arm_action)
 
     def _control_arm(self) -> None:
+        """Sets the torques that pull the arm towards the controller's goal."""
         controller = self._controller
         regular = _osc_torques(
             self._torques,
+            self._ctrl,
+            *self._arm,
             self._site_pos,
             self._site_mat,
             self._jac_pos,
             self._jac_rot,
             self._mass,
-            self._positions,
-            self._dofs,
             *self._state,
             controller.goal_pos,
             controller.goal_ori,
@@ -141,9 +145,8 @@ class OSCStep:
         if not regular:
             controller.new_update = True
             self._torques[:] = controller.run_controller()
-        self._ctrl[self._arm_actuators] = np.clip(
-            self._torques, self._limits[:, 0], self._limits[:, 1]
-        )
+            _, _, actuators, limits = self._arm
+            self._ctrl[actuators] = np.clip(self._torques, limits[:, 0], limits[:, 1])
 
     def _gripper_controls(self, gripper_action: np.ndarray) -> Float[np.ndarray, "substeps 2"]:
         """What the finger actuators get in each substep, and keeps where that leaves them."""
@@ -158,20 +161,21 @@ class OSCStep:
 
     def _publish(self) -> None:
         """Gives the controller's fields what robosuite's ``update`` would have read."""
-        controller, dofs = self._controller, self._dofs
+        controller = self._controller
+        positions, dofs, actuators, _ = self._arm
         qpos, qvel, _ = self._state
         controller.ee_pos = self._site_pos.copy()
         controller.ee_ori_mat = self._site_mat.copy()
         controller.ee_pos_vel = self._jac_pos @ qvel
         controller.ee_ori_vel = self._jac_rot @ qvel
-        controller.joint_pos = qpos[self._positions]
+        controller.joint_pos = qpos[positions]
         controller.joint_vel = qvel[dofs]
         controller.J_pos, controller.J_ori = self._jac_pos[:, dofs], self._jac_rot[:, dofs]
         controller.J_full = np.vstack([controller.J_pos, controller.J_ori])
         controller.mass_matrix = self._mass[np.ix_(dofs, dofs)]
         controller.torques = self._torques.copy()
         controller.new_update = True
-        self._robot.torques = self._ctrl[self._arm_actuators]
+        self._robot.torques = self._ctrl[actuators]
 
 
 def _check_controller(controller: Any) -> None:
@@ -259,13 +263,16 @@ def _solve(factor, vector):
 @numba.njit(cache=True)
 def _osc_torques(
     torques,
+    ctrl,
+    positions,
+    dofs,
+    actuators,
+    limits,
     site_pos,
     site_mat,
     jac_pos,
     jac_rot,
     mass_full,
-    positions,
-    dofs,
     qpos,
     qvel,
     bias,
@@ -323,7 +330,11 @@ def _osc_torques(
     for row in range(6):
         half[row] = jac[row]
         _forward_substitution(mass_factor, half[row])
-    inertia = half @ half.T
+    inertia = np.zeros((6, 6))
+    for row in range(6):
+        for column in range(6):
+            for i in range(joints):
+                inertia[row, column] += half[row, i] * half[column, i]
     turning = inertia[3:, 3:].copy()
     moving = inertia[:3, :3].copy()
     if min(_cholesky(inertia), _cholesky(turning), _cholesky(moving)) < ILL_CONDITIONED:
@@ -338,4 +349,5 @@ def _osc_torques(
         for j in range(joints):
             torque += mass[i, j] * pull[j]
         torques[i] = torque
+        ctrl[actuators[i]] = min(max(torque, limits[i, 0]), limits[i, 1])
     return True
