@@ -10,11 +10,14 @@ from typing import Any
 
 Interval = tuple[float, float]
 
+Count = int | float
+"""A count, or what of it remains where repeats are worth less than an episode."""
+
 Outcomes = Sequence[Sequence[bool]]
 """For each initial state, the successes of its repeats (equally many of each)."""
 
 
-def wilson(successes: float, episodes: float, confidence: float = 0.95) -> Interval:
+def wilson(successes: Count, episodes: Count, confidence: float = 0.95) -> Interval:
     """The Wilson score interval of a success rate (Wilson 1927), as fractions.
 
     With p = successes / n and z the normal quantile (1.96 for 95 %)::
@@ -41,7 +44,7 @@ def wilson(successes: float, episodes: float, confidence: float = 0.95) -> Inter
 
 
 def newcombe(
-    both: float, only_first: float, only_second: float, neither: float, confidence: float = 0.95
+    both: Count, only_first: Count, only_second: Count, neither: Count, confidence: float = 0.95
 ) -> Interval:
     """Interval of the difference p1 - p2 of paired rates (Newcombe 1998, method 10).
 
@@ -77,7 +80,7 @@ def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Int
     return mean - below / count, mean + above / count
 
 
-def design_effect(values: Sequence[Sequence[float]]) -> float:
+def design_effect(values: Sequence[Sequence[Count]]) -> float:
     """How many repeated episodes are worth one independent episode (Rao & Scott 1992).
 
     Repeats of an initial state tend to end alike: three copies of an episode say no more
