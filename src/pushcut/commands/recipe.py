@@ -1,0 +1,132 @@
+"""Recipes: phases in one folder, each done once; a stopped recipe goes on with --resume."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pushcut.commands.collect import run_collect
+from pushcut.commands.evaluate import run_eval
+from pushcut.commands.sft import run_sft
+from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
+from pushcut.progress import say
+from pushcut.run import Run, provenance
+from pushcut.trainer import train
+
+PHASES = "phases.json"
+"""File that says which phases are done, how long they took and at which commits they ran."""
+
+MAY_CHANGE_ON_RESUME = (
+    "out", "resume", "device", "threads", "trackers", "slots", "workers", "timeout_s",
+)  # fmt: skip
+"""Fields that change no result: phases that are done stand for all others."""
+
+
+@dataclass
+class Recipe:
+    """The phases of a folder; a phase that finished is not run again."""
+
+    config: RecipeConfig
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Phase -> seconds so far, interrupted attempts included."""
+    done: list[str] = field(default_factory=list)
+    """Phases that finished."""
+    commits: list[str | None] = field(default_factory=list)
+    """Commits of the code that ran them."""
+
+    @staticmethod
+    def open(config: RecipeConfig) -> Recipe:
+        """A new recipe, or with ``resume`` what its folder holds."""
+        out = config.out
+        if not (config.resume and out.exists() and any(out.iterdir())):
+            Run.create(out, config)
+            return Recipe(config)
+        Run.resume(out, config, (), first=0, may_change=MAY_CHANGE_ON_RESUME)
+        phases = out / PHASES
+        return Recipe(config, **(json.loads(phases.read_text()) if phases.exists() else {}))
+
+    @property
+    def out(self) -> Path:
+        """Folder of the recipe."""
+        return self.config.out
+
+    def phase(self, name: str, title: str, result: Path, action: Callable[[], Any]) -> None:
+        """Runs a phase unless it is done and its ``result`` there, and notes its seconds."""
+        if name in self.done and result.exists():
+            say(f"{title}: done before")
+            return
+        say(f"\n=== {title}")
+        commit = provenance()["commit"]
+        self.commits += [] if commit in self.commits else [commit]
+        start = time.perf_counter() - self.seconds.get(name, 0.0)
+        try:
+            action()
+            self.done.append(name)
+        finally:
+            self.seconds[name] = round(time.perf_counter() - start, 1)
+            notes = {"seconds": self.seconds, "done": self.done, "commits": self.commits}
+            write_json(self.out / PHASES, notes)
+
+    def collect(self) -> Path:
+        """Demonstrations by scripted experts; returns their folder."""
+        out = self.out / "demonstrations"
+        config = replace(self.config.collect, seed=self.config.seed, out=out)
+        title = "demonstrations by scripted experts"
+        self.phase("collect", title, out, lambda: run_collect(config))
+        return out
+
+    def fine_tune(self, name: str, title: str, config: SFTConfig) -> Path:
+        """SFT in OUT/NAME, an unfinished attempt thrown away; returns the policy's folder."""
+        out = self.out / name
+
+        def action() -> None:
+            shutil.rmtree(out, ignore_errors=True)
+            run_sft(replace(config, seed=self.config.seed, out=out))
+
+        self.phase(name, title, out / "policy", action)
+        return out / "policy"
+
+    def train(self, name: str, config: TrainConfig, policy: Path, where: str = "") -> Path:
+        """RL from a policy in OUT/NAME; an interrupted run goes on from its newest checkpoint."""
+        out = self.out / name
+        source = replace(config.policy, path=policy)
+        config = replace(config, policy=source, seed=self.config.seed, out=out)
+
+        def action() -> None:
+            checkpointed = any((out / "checkpoints").glob("[0-9]*"))
+            if not checkpointed:
+                shutil.rmtree(out, ignore_errors=True)
+            train(replace(config, resume=checkpointed))
+
+        method = type(config.algorithm).__name__
+        self.phase(name, f"{method} from outcome reward{where}", out, action)
+        return out
+
+    def evaluate(
+        self, name: str, title: str, file: Path, config: EvalConfig, policy: Path
+    ) -> dict[str, Any]:
+        """Evaluates a policy, exploring as in training, into FILE; returns its content."""
+        source = replace(self.config.train.policy, path=policy)
+        config = replace(config, policy=source, out=file)
+
+        def action() -> None:
+            file.unlink(missing_ok=True)  # of an attempt that was cut off
+            run_eval(config)
+
+        self.phase(name, title, file, action)
+        return read_json(file)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file."""
+    return json.loads(path.read_text())
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes a value so that people can read it too."""
+    path.write_text(json.dumps(content, indent=2) + "\n")
