@@ -1,0 +1,309 @@
+"""LIBERO: a Panda arm and 130 tasks in five suites (Liu et al. 2023)."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from pushcut.envs.gl import choose_gl
+from pushcut.envs.libero_tasks import FIXED_INITS, expand_tasks, instruction
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+if TYPE_CHECKING:
+    from pushcut.envs.libero_simulator import SimulatorState, TaskSimulator
+    from pushcut.envs.renderer import OpenGL, TaskRenderer
+
+CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
+"""Our names -> robosuite's."""
+
+CHOICES = {
+    "render": ("cheap", "stock"),
+    "control": ("fast", "stock"),
+    "orientation": ("rotated", "upright"),
+}
+"""Fields that are one of a few words."""
+
+COLLISION_GEOMS = 0
+"""Group of the geoms that are there to be touched and not to be seen."""
+
+CONTROL_HZ = 20.0
+"""Control steps per second of simulated time."""
+
+STARTS_KEPT = 64
+"""Initial states of which the settled state is remembered (30 kB each)."""
+
+
+@dataclass(frozen=True)
+class LiberoConfig:
+    """Describes a ``LiberoEnv``."""
+
+    tasks: tuple[str, ...] = ("libero_object",)
+    """Suites (libero_spatial, libero_object, libero_goal, libero_10, libero_90), tasks, or
+    suite/index such as libero_goal/3."""
+    image_size: int = 128
+    """Height and width of the pictures, pixels."""
+    cameras: tuple[str, ...] = ("agentview",)
+    """agentview looks at the robot from the front, wrist sits on its hand."""
+    max_steps: int = 240
+    """Time limit, simulator steps; settling does not count."""
+    settle_steps: int = 10
+    """Simulator steps without motion before an episode begins, while objects come to rest."""
+    render: Literal["cheap", "stock"] = "cheap"
+    """Cheap: no shadows and no multisampling; stock is what LIBERO's own images are."""
+    control: Literal["fast", "stock"] = "fast"
+    """Fast: the same control law without robosuite's overhead; stock: robosuite's own code."""
+    orientation: Literal["rotated", "upright"] = "rotated"
+    """Rotated by 180 degrees from robosuite's upside-down picture, as published checkpoints and
+    data have it: upright, and left and right swapped. Upright: as a person would see it."""
+    texture_size: int | None = None
+    """Textures with a longer side are shrunk to this, pixels: saves memory, changes the picture."""
+    action_repeat: int = 1
+    """Simulator steps for which an action is held."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
+            raise ValueError("tasks and cameras are tuples of names, got one string")
+        if not expand_tasks(self.tasks):
+            raise ValueError("tasks must name at least one task or suite")
+        _check_cameras(self.cameras)
+        if not 16 <= self.image_size <= 2048:
+            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
+        if self.texture_size is not None and self.texture_size < 16:
+            raise ValueError(f"texture_size must be >= 16 or none, got {self.texture_size}")
+        for name, least in (("max_steps", 1), ("action_repeat", 1), ("settle_steps", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What ``build()`` offers."""
+        return EnvSpec(
+            tasks={task: instruction(task) for task in expand_tasks(self.tasks)},
+            cameras={name: (self.image_size, self.image_size) for name in self.cameras},
+            state_size=8,
+            action_size=7,
+            action_low=(-1.0,) * 7,
+            action_high=(1.0,) * 7,
+            max_steps=math.ceil(self.max_steps / self.action_repeat),
+            sim_steps_per_control=self.action_repeat,
+            control_hz=CONTROL_HZ / self.action_repeat,
+            state_names=("x", "y", "z", "rx", "ry", "rz", "left_finger", "right_finger"),
+            action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
+            fixed_inits=FIXED_INITS,
+        )
+
+    def build(self) -> LiberoEnv:
+        """Imports LIBERO (1 s) and makes the environment; simulators come with their tasks.
+
+        Raises UserError if LIBERO is not installed or no off-screen OpenGL works here.
+        """
+        choose_gl()
+        return LiberoEnv(self)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An episode that is put aside."""
+
+    init: InitState
+    sim_steps: int
+    done: bool
+    state: SimulatorState
+
+
+class LiberoEnv:
+    """A Panda arm over a table or floor with the objects and fixtures of the task.
+
+    Action (clipped to [-1, 1], held for ``action_repeat`` simulator steps of 50 ms; the
+    controller is robosuite's OSC_POSE):
+    0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's goal from where the hand is, 1 is
+    0.05 m; 3 ``rx``, 4 ``ry``, 5 ``rz``: its rotation, axis times angle, 1 is 0.5 rad; 6
+    ``gripper``: +1 opens, -1 closes.
+    State: 0 ``x``, 1 ``y``, 2 ``z`` of the hand, metres; 3 ``rx``, 4 ``ry``, 5 ``rz``: its
+    orientation, axis times angle, radians; 6 ``left_finger``, 7 ``right_finger``: positions of
+    the fingers, metres.
+    Images: the cameras of the config, in the config's orientation.
+    Initial state: seeds 0 to 49 are the benchmark's own; all others are drawn by the
+    simulator's placement sampler from the seed alone. Then ``settle_steps`` without motion.
+    Reward: 1 in the control step in which LIBERO's own check reports success, else 0.
+    Terminates at success, also in the middle of a held action; truncates at the time limit.
+
+    One simulator and one renderer per task, made when first needed and kept.
+    """
+
+    def __init__(self, config: LiberoConfig) -> None:
+        # The first import of the simulator in this process.
+        from pushcut.envs.libero_package import problem_classes
+        from pushcut.envs.libero_simulator import TaskSimulator
+        from pushcut.envs.renderer import OpenGL, RenderStyle, TaskRenderer
+
+        problem_classes()  # installed?
+        self.spec = config.spec
+        self._config = config
+        self._make_simulator = TaskSimulator
+        self._make_renderer = TaskRenderer
+        self._make_opengl = OpenGL
+        cheap = config.render == "cheap"
+        self._style = RenderStyle(
+            lean=cheap,
+            without=("shadow",) if cheap else (),
+            hidden_groups=(COLLISION_GEOMS,),
+        )
+        self._opengl: OpenGL | None = None
+        self._simulators: dict[str, TaskSimulator] = {}
+        self._renderers: dict[str, TaskRenderer] = {}
+        self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
+        self._init: InitState | None = None
+        self._sim_steps = 0
+        self._done = True
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
+        if init.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {init.seed}")
+        simulator = self._simulator(init.task)
+        if init in self._starts:
+            simulator.set_state(self._starts[init])
+        else:
+            simulator.reset(init.seed, settle_steps=self._config.settle_steps)
+            self._starts[init] = simulator.state()
+            if len(self._starts) > STARTS_KEPT:
+                self._starts.popitem(last=False)
+        self._starts.move_to_end(init)
+        self._init = init
+        self._sim_steps = 0
+        self._done = False
+
+    def observe(self) -> Observation:
+        """Renders the cameras and reads the state: a batch of one."""
+        init = self._episode()
+        size = self._config.image_size
+        mirrored = self._config.orientation == "rotated"
+        images = {}
+        for name in self._config.cameras:
+            picture = self._picture(name, size)
+            turned = picture[:, ::-1] if mirrored else picture
+            images[name] = np.ascontiguousarray(turned)[None]
+        return Observation(
+            images=images,
+            state=self._simulator(init.task).proprioception()[None],
+            instruction=[self.spec.tasks[init.task]],
+        )
+
+    def step_chunk(self, actions: Float32[np.ndarray, "h 7"]) -> ChunkResult:
+        """Executes the actions until they are used up, success or the time limit."""
+        simulator = self._simulator(self._episode().task)
+        if self._done:
+            raise RuntimeError("the episode is over; call reset first")
+        if not np.isfinite(actions).all():
+            raise ValueError("actions must be finite numbers")
+        reward = np.zeros(len(actions), dtype=np.float32)
+        before = self._sim_steps
+        steps, success = 0, False
+        for action in _flip_gripper(np.clip(actions, -1, 1)):
+            limit = min(self._config.action_repeat, self._config.max_steps - self._sim_steps)
+            for _ in range(limit):
+                success = simulator.step(action)
+                self._sim_steps += 1
+                if success:
+                    break
+            steps += 1
+            if success or self._sim_steps >= self._config.max_steps:
+                break
+        if success:
+            reward[steps - 1] = 1.0
+        truncated = not success and self._sim_steps >= self._config.max_steps
+        self._done = success or truncated
+        return ChunkResult(
+            steps,
+            self._sim_steps - before,
+            reward,
+            success,
+            terminated=success,
+            truncated=truncated,
+        )
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """The scripted expert of the task, which sees the simulator's state.
+
+        Raises NotImplementedError for a task without one.
+        """
+        return self._simulator(self._episode().task).expert_action()
+
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """Draws what the first camera sees, in any size; always upright."""
+        return np.ascontiguousarray(self._picture(self._config.cameras[0], size))
+
+    def snapshot(self) -> Snapshot:
+        """The whole episode; it can be pickled, and restored any number of times."""
+        init = self._episode()
+        return Snapshot(init, self._sim_steps, self._done, self._simulator(init.task).state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot, exactly."""
+        self._simulator(snapshot.init.task).set_state(snapshot.state)
+        self._init = snapshot.init
+        self._sim_steps = snapshot.sim_steps
+        self._done = snapshot.done
+
+    def close(self) -> None:
+        """Releases simulators and renderers."""
+        for renderer in self._renderers.values():
+            renderer.free()
+        self._renderers.clear()
+        self._simulators.clear()
+        self._starts.clear()
+        if self._opengl is not None:
+            self._opengl.free()
+            self._opengl = None
+        self._init = None
+
+    def _episode(self) -> InitState:
+        if self._init is None:
+            raise RuntimeError("no episode; call reset first")
+        return self._init
+
+    def _simulator(self, task: str) -> TaskSimulator:
+        if task not in self._simulators:
+            self._simulators[task] = self._make_simulator(
+                task, control=self._config.control, texture_size=self._config.texture_size
+            )
+        return self._simulators[task]
+
+    def _picture(self, camera: str, size: int) -> np.ndarray:
+        task = self._episode().task
+        simulator = self._simulator(task)
+        if self._opengl is None:
+            self._opengl = self._make_opengl()
+        if task not in self._renderers:
+            self._renderers[task] = self._make_renderer(
+                self._opengl,
+                simulator.model,
+                simulator.data,
+                style=self._style,
+                size=self._config.image_size,
+            )
+        simulator.sync()
+        return self._renderers[task].draw(CAMERAS[camera], size)
+
+
+def _check_cameras(cameras: tuple[str, ...]) -> None:
+    if not cameras or len(set(cameras)) < len(cameras):
+        raise ValueError(f"cameras must be different and at least one, got {cameras}")
+    if unknown := sorted(set(cameras) - set(CAMERAS)):
+        raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
+
+
+def _flip_gripper(actions: np.ndarray) -> np.ndarray:
+    """Between our actions and LIBERO's: ours open the gripper at +1, LIBERO's close it."""
+    return actions * np.array([1, 1, 1, 1, 1, 1, -1], dtype=np.float32)

@@ -1,0 +1,290 @@
+"""One LIBERO task in robosuite and MuJoCo: exact resets, exact snapshots, steps without images.
+
+This module imports the simulator, so it is itself imported late, by ``libero``.
+"""
+
+# mujoco has no type stubs for its compiled part.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import mujoco
+import numpy as np
+from jaxtyping import Float, Float32
+
+from pushcut.envs.libero_control import OSCStep
+from pushcut.envs.libero_experts import make_expert
+from pushcut.envs.libero_init_states import read_init_states
+from pushcut.envs.libero_package import (
+    controller_settings,
+    init_states_file,
+    package_defaults,
+    problem_classes,
+    problem_file,
+    problem_name,
+)
+from pushcut.envs.libero_tasks import FIXED_INITS
+
+PLACEMENT_STREAM = 0x11BE
+"""Keeps the placements of a seed apart from whatever else draws from that seed."""
+
+PLACEMENT_TRIES = 20
+"""Attempts to place the objects, each with thousands of positions, before giving up."""
+
+PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
+"""All that MuJoCo's next step depends on, the solver's warm start included."""
+
+MODEL_FIELDS = ("body_pos", "body_quat", "site_rgba")
+"""The only fields of the model that change: where fixtures stand, whether a burner glows."""
+
+NO_OP = np.array([0, 0, 0, 0, 0, 0, -1], dtype=np.float32)
+"""LIBERO's action while objects settle: stay, gripper open."""
+
+_NUMBERS = (np.ndarray, np.generic, bool, int, float, type(None))
+
+
+@dataclass(frozen=True)
+class SimulatorState:
+    """What the rest of an episode depends on, besides how long it has lasted."""
+
+    physics: np.ndarray
+    """MuJoCo's integration state."""
+    model: dict[str, np.ndarray]
+    """``MODEL_FIELDS`` of the model."""
+    gripper: np.ndarray
+    """Where the gripper's command, which follows the action slowly, has got to."""
+    controller: dict[str, Any]
+    """The controller's numbers: its goal, above all; arrays are read-only."""
+    clock: tuple[int, float]
+    """robosuite's count of control steps and of seconds."""
+
+
+class TaskSimulator:
+    """One task. Actions here are LIBERO's own: the gripper closes at +1.
+
+    ``env`` is robosuite's environment, ``model`` and ``data`` MuJoCo's: scripted experts read
+    them (after ``sync``) and change nothing.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        control: Literal["fast", "stock"] = "fast",
+        texture_size: int | None = None,
+    ) -> None:
+        path = problem_file(task)
+        self._task = task
+        with package_defaults():
+            self.env: Any = _bare(problem_name(path))(
+                str(path),
+                robots=["Panda"],
+                controller_configs=controller_settings(),
+                use_camera_obs=False,
+                has_offscreen_renderer=False,
+                initialization_noise=None,
+                control_freq=20,
+                hard_reset=False,
+                ignore_done=True,
+            )
+        self.model: mujoco.MjModel = self.env.sim.model._model
+        self.data: mujoco.MjData = self.env.sim.data._data
+        self._inits: np.ndarray | None = None
+        self._pristine = {name: getattr(self.model, name).copy() for name in MODEL_FIELDS}
+        self._stale = True
+        self.env.placed = True  # from now on resets are real ones
+        self.reset(0, settle_steps=0)
+        self._step = OSCStep(self.env).step if control == "fast" else self._stock_step
+        self._expert: Callable[[], np.ndarray] | None = None
+        robot = self.env.robots[0]
+        # Named access costs as much as a physics step; views of the same memory cost nothing.
+        self._hand = self.data.site_xpos[robot.eef_site_id]
+        self._hand_quat = self.data.body(robot.robot_model.eef_name).xquat
+        self._fingers = list(robot._ref_gripper_joint_pos_indexes)
+
+    def reset(self, seed: int, *, settle_steps: int) -> None:
+        """Places everything as ``seed`` says, whatever was played before, and lets it settle.
+
+        Seeds below ``FIXED_INITS`` are the benchmark's own initial states: joints and objects
+        as stored, fixtures as its protocol has them, drawn by the sampler.
+        """
+        env = self.env
+        with _numpy_stream(PLACEMENT_STREAM, seed):
+            self._place(seed)
+        env.sim.forward()
+        env.visualize(vis_settings=dict.fromkeys(env._visualizations, False))
+        if seed < FIXED_INITS:
+            env.sim.set_state_from_flattened(self._fixed_inits()[seed])
+            env.sim.forward()
+        env._check_success()
+        env._post_process()
+        self._stale = True
+        for _ in range(settle_steps):
+            self.step(NO_OP)
+
+    def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
+        """Executes an action in [-1, 1] for a control step of 50 ms; returns success.
+
+        Success is looked up, as in robosuite, before positions follow the last 2 ms.
+        """
+        self._stale = True
+        return self._step(action)
+
+    def _stock_step(self, action: np.ndarray) -> bool:
+        """Bit for bit what robosuite's ``step`` does to the physics."""
+        env = self.env
+        env.timestep += 1
+        for substep in range(int(env.control_timestep / env.model_timestep)):
+            env.sim.forward()
+            env._pre_action(action, policy_step=substep == 0)
+            env.sim.step()
+        env.cur_time += env.control_timestep
+        env._post_process()
+        return bool(env._check_success())
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """The scripted expert's action, whose gripper opens at +1.
+
+        Raises NotImplementedError where there is no expert.
+        """
+        if self._expert is None:
+            self._expert = make_expert(self.env)
+        return self._expert()
+
+    def state(self) -> SimulatorState:
+        """A copy that shares no memory with the simulator."""
+        env = self.env
+        robot = env.robots[0]
+        physics = np.empty(mujoco.mj_stateSize(self.model, PHYSICS))
+        mujoco.mj_getState(self.model, self.data, physics, PHYSICS)
+        return SimulatorState(
+            physics,
+            {name: _frozen(getattr(self.model, name)) for name in MODEL_FIELDS},
+            _frozen(robot.gripper.current_action),
+            {
+                name: _frozen(value)
+                for name, value in vars(robot.controller).items()
+                if isinstance(value, _NUMBERS)
+            },
+            (env.timestep, env.cur_time),
+        )
+
+    def set_state(self, state: SimulatorState) -> None:
+        """Continues from ``state``."""
+        env = self.env
+        robot = env.robots[0]
+        mujoco.mj_setState(self.model, self.data, state.physics, PHYSICS)
+        for name, value in state.model.items():
+            getattr(self.model, name)[:] = value
+        robot.gripper.current_action = state.gripper
+        vars(robot.controller).update(state.controller)
+        env.timestep, env.cur_time = state.clock
+        self._stale = True
+
+    def sync(self) -> None:
+        """Moves bodies, sites, cameras and lights to where the state has them.
+
+        Unlike ``mj_forward`` this leaves the solver's warm start alone, so that looking
+        changes nothing. Contacts are not looked for.
+        """
+        if self._stale:
+            mujoco.mj_kinematics(self.model, self.data)
+            mujoco.mj_comPos(self.model, self.data)
+            mujoco.mj_camlight(self.model, self.data)
+            self._stale = False
+
+    def proprioception(self) -> Float32[np.ndarray, " 8"]:
+        """Position (m) and axis-angle (rad) of the hand, position of the two fingers (m)."""
+        self.sync()
+        angle = _axis_angle(self._hand_quat)
+        return np.array([*self._hand, *angle, *self.data.qpos[self._fingers]], dtype=np.float32)
+
+    def _place(self, seed: int) -> None:
+        """Draws a placement: the stock reset without its rebuilding and its endless retries."""
+        for _ in range(PLACEMENT_TRIES):
+            self._forget()
+            try:
+                self.env._reset_internal()
+            except _randomization_error():
+                continue
+            return
+        raise RuntimeError(
+            f"{self._task}: no placement without overlap in {PLACEMENT_TRIES} attempts "
+            f"from seed {seed}; use another seed"
+        )
+
+    def _forget(self) -> None:
+        """Goes back to how the simulator was made."""
+        for name, value in self._pristine.items():
+            getattr(self.model, name)[:] = value
+        mujoco.mj_resetData(self.model, self.data)
+        # One number for each finger; robosuite begins with one for both, and adds up the same.
+        self.env.robots[0].gripper.current_action = np.zeros(2)
+
+    def _fixed_inits(self) -> Float[np.ndarray, "n size"]:
+        if self._inits is None:
+            size = 1 + self.model.nq + self.model.nv  # time, positions, velocities
+            self._inits = read_init_states(init_states_file(self._task), FIXED_INITS, size)
+        return self._inits
+
+
+@cache
+def _bare(problem: str) -> type:
+    """The stock environment that neither observes nor places anything while it is made."""
+    stock: Any = problem_classes()[problem]
+
+    class Bare(stock):
+        placed = False
+
+        def _assert_problem_name(self) -> None:
+            pass  # it compares with the name of the class
+
+        def _setup_observables(self) -> dict:
+            return {}
+
+        def _reset_internal(self) -> None:
+            if self.placed:
+                super()._reset_internal()
+
+    return Bare
+
+
+@cache
+def _randomization_error() -> type[Exception]:
+    from robosuite.utils.errors import RandomizationError
+
+    return RandomizationError
+
+
+@contextmanager
+def _numpy_stream(*entropy: int) -> Iterator[None]:
+    """Keys numpy's global generator, from which placements are drawn, and puts it back."""
+    before = np.random.get_state()
+    np.random.seed(np.random.SeedSequence(entropy).generate_state(8))
+    try:
+        yield
+    finally:
+        np.random.set_state(before)
+
+
+def _axis_angle(quaternion: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 3"]:
+    """Rotation vector of a quaternion (w, x, y, z), as robosuite's ``quat2axisangle`` has it."""
+    w = min(max(float(quaternion[0]), -1.0), 1.0)
+    sine = np.sqrt(1.0 - w * w)
+    if sine < 1e-9:
+        return np.zeros(3)
+    return quaternion[1:] * (2.0 * np.arccos(w)) / sine
+
+
+def _frozen(value: Any) -> Any:
+    """A copy that nobody can change: snapshots are shared by all episodes of a group."""
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+        value.setflags(write=False)
+    return value
