@@ -14,7 +14,7 @@ from pushcut.errors import Interrupted
 from pushcut.presets import PRESETS
 
 FAST = ["--rollout.slots", "4", "--rollout.workers", "1"]
-CONFIGURED = ("collect", "sft", "train", "eval", "quickstart")
+CONFIGURED = ("collect", "sft", "train", "eval", "quickstart", "generalisation", "data-scarcity")
 
 
 def one_line_error(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int = 1) -> str:

@@ -7,10 +7,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pushcut import __version__
 from pushcut.errors import Interrupted, UserError
+
+if TYPE_CHECKING:
+    from pushcut.presets import Preset
 
 USAGE = f"""pushcut {__version__}: reinforcement learning for vision-language-action policies
 
@@ -22,6 +25,10 @@ the recipe, each step with the settings of a preset:
   train   PRESET --policy.path DIR --out RUN       improve it by reinforcement learning
   eval    PRESET --policy.path DIR [--out FILE]    success on held-out initial states
   quickstart [PRESET] [--out DIR]       all of it, with a report
+
+the papers' protocols, each one folder with its table or plot:
+  generalisation PRESET [--held-out TASK ...]      unseen against seen tasks along SFT and RL
+  data-scarcity  PRESET                 SFT and RL from one demonstration per task and from all
 
 around it:
   report RUN                            write RUN/report.html
@@ -93,7 +100,13 @@ def _one_line(error: BaseException) -> str:
     return " ".join(text.split()) or type(error).__name__
 
 
-def _configure(command: str, rest: Arguments, *, default_preset: str | None = None) -> Any:
+def _configure(
+    command: str,
+    rest: Arguments,
+    *,
+    default_preset: str | None = None,
+    config_of: Callable[[Preset], Any] | None = None,
+) -> Any:
     """The config of ``command`` from a preset and overrides, through tyro."""
     import tyro
 
@@ -112,7 +125,7 @@ def _configure(command: str, rest: Arguments, *, default_preset: str | None = No
         raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
     if name not in PRESETS:
         raise UsageError(unknown("preset", name, PRESETS))
-    config = getattr(PRESETS[name], command)
+    config = config_of(PRESETS[name]) if config_of else getattr(PRESETS[name], command)
     return tyro.cli(
         type(config),
         default=config,
@@ -155,6 +168,19 @@ def _quickstart(rest: Arguments) -> None:
     run_quickstart(_configure("quickstart", rest, default_preset="quickstart"))
 
 
+def _generalisation(rest: Arguments) -> None:
+    from pushcut.commands.generalisation import GeneralisationConfig, run_generalisation
+
+    config_of = GeneralisationConfig.of
+    run_generalisation(_configure("generalisation", rest, config_of=config_of))
+
+
+def _data_scarcity(rest: Arguments) -> None:
+    from pushcut.commands.data_scarcity import DataScarcityConfig, run_data_scarcity
+
+    run_data_scarcity(_configure("data-scarcity", rest, config_of=DataScarcityConfig.of))
+
+
 def _report(rest: Arguments) -> None:
     from pushcut.commands.report import run_report
 
@@ -184,6 +210,8 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "sft": _sft,
     "train": _train,
     "eval": _eval,
+    "generalisation": _generalisation,
+    "data-scarcity": _data_scarcity,
     "report": _report,
     "presets": _presets,
     "doctor": _doctor,

@@ -1,0 +1,154 @@
+"""`pushcut data-scarcity`: RL after one demonstration of each task and after all of them.
+
+SimpleVLA-RL, Table 4 (One-Trajectory SFT and Full-Trajectory SFT).
+
+Two policies of the same shape, one fitted to few demonstrations of each task and one to all, are
+evaluated before and after the same RL: one table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pushcut.checkpoint import latest
+from pushcut.commands.protocol import (
+    ProtocolConfig,
+    check_more,
+    longer,
+    names_in,
+    parts_of,
+    rate_of,
+    with_suite,
+)
+from pushcut.commands.recipe import Recipe, write_json
+from pushcut.config import SFTConfig
+from pushcut.demos.dataset import DemoDataset
+from pushcut.presets import Preset
+from pushcut.progress import say
+from pushcut.run import provenance
+from pushcut.sft import FitConfig
+from pushcut.statistics import Rate
+
+
+@dataclass(frozen=True)
+class DataScarcityConfig(ProtocolConfig):
+    """Few against all demonstrations, before and after RL; ``sft.fit`` is for all of them."""
+
+    few: int = 1
+    """Demonstrations of each task in the scarce column (1: One-Trajectory SFT)."""
+    few_fit: FitConfig = FitConfig()
+    """How the policy is fitted to the few."""
+    out: Path = Path("runs/data-scarcity")
+    """Folder of the whole protocol."""
+
+    def __post_init__(self) -> None:
+        check_more(self, self.few)
+
+    @staticmethod
+    def of(preset: Preset) -> DataScarcityConfig:
+        """The protocol with the settings of a preset."""
+        parts, fit = parts_of(preset), preset.sft.fit
+        parts["sft"] = replace(parts["sft"], fit=longer(fit))
+        return DataScarcityConfig(**parts, few_fit=fit)
+
+
+def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
+    """Runs both columns, writes result.json and result.md, returns the result."""
+    config = with_suite(config)
+    recipe = Recipe.open(config)
+    demonstrations = DemoDataset.open(config.dataset or recipe.collect(), cameras=())
+    names = names_in(demonstrations, config.train.env.spec.tasks)
+    sft = replace(config.sft, dataset=demonstrations.info.path, tasks=tuple(names.values()))
+    few = replace(sft, fit=config.few_fit, episodes_per_task=config.few)
+    used = demonstrations.only(sft.tasks)
+    result = {
+        "protocol": "data scarcity (SimpleVLA-RL, Table 4)",
+        "algorithm": type(config.train.algorithm).__name__,
+        "episodes_per_task": config.eval.episodes_per_task,
+        "mode": config.eval.mode,
+        "seed": config.seed,
+        "columns": {
+            "few": column(recipe, "few", few, len(used.take(config.few).episodes)),
+            "all": column(recipe, "all", sft, len(used.episodes)),
+        },
+        "seconds": recipe.seconds,
+        "commits": recipe.commits,
+        **provenance(),
+        "cores": os.cpu_count(),
+    }
+    write_json(recipe.out / "result.json", result)
+    table = "\n".join(lines_of(result)) + "\n"
+    (recipe.out / "result.md").write_text(table)
+    say(f"\n{table}\nresult: {recipe.out / 'result.json'} and result.md")
+    return result
+
+
+def column(recipe: Recipe, name: str, sft: SFTConfig, demonstrations: int) -> dict[str, Any]:
+    """SFT, RL from there, and the evaluations of both."""
+    title = f"SFT on {name} demonstrations ({demonstrations})"
+    before = recipe.fine_tune(f"{name}/sft", title, sft)
+    train = recipe.config.train
+    # Both columns get the same RL: a start that teaches nothing is a result, no reason to give up.
+    train = replace(train, patience=train.iterations)
+    run = recipe.train(f"{name}/rl", train, before, where=f" after {name} demonstrations")
+    after = latest(run / "checkpoints") / "policy"
+    return {
+        "demonstrations": demonstrations,
+        "sft": measured(recipe, f"{name}-sft", before),
+        "sft_rl": measured(recipe, f"{name}-rl", after),
+    }
+
+
+def measured(recipe: Recipe, name: str, policy: Path) -> dict[str, Any]:
+    """Counts and interval, also of each task."""
+    file = recipe.out / "eval" / f"{name}.json"
+    config = recipe.config.eval
+    result = recipe.evaluate(f"eval {name}", f"evaluation: {name}", file, config, policy)
+    suite = config.env.spec.tasks
+    per_task = {task: rate_of(result, [task]).to_json() for task in suite}
+    return rate_of(result, suite).to_json() | {"per_task": per_task}
+
+
+def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
+    """The table in Markdown: SFT and SFT + RL over few and all demonstrations, then by task."""
+    columns = result["columns"]
+    rows = {"SFT": "sft", f"SFT + RL ({result['algorithm']})": "sft_rl"}
+    yield f"Success ({result['mode']} actions, 95 % Wilson intervals) after SFT on"
+    yield ""
+    heads = [f"{name}: {column['demonstrations']}" for name, column in columns.items()]
+    yield from row("demonstrations", heads)
+    yield from row("---", ["---:"] * len(columns))
+    for title, key in rows.items():
+        yield from row(title, [counted(column[key]) for column in columns.values()])
+    gains = (
+        rate(column["sft_rl"]).value - rate(column["sft"]).value for column in columns.values()
+    )
+    yield from row("Δ", [f"{100 * gain:+.1f} points" for gain in gains])
+    yield ""
+    kinds = [(name, key) for name in columns for key in rows.values()]
+    yield from row("task", [f"{name}, {key.replace('_', ' + ').upper()}" for name, key in kinds])
+    yield from row("---", ["---:"] * len(kinds))
+    for task in columns["few"]["sft"]["per_task"]:
+        counts = (columns[name][key]["per_task"][task] for name, key in kinds)
+        yield from row(task, [f"{x['successes']}/{x['episodes']}" for x in counts])
+
+
+def row(head: str, cells: list[str]) -> Iterator[str]:
+    """A line of a Markdown table."""
+    yield f"| {' | '.join([head, *cells])} |"
+
+
+def rate(counts: Mapping[str, Any]) -> Rate:
+    """The rate that a result holds."""
+    return Rate(counts["successes"], counts["episodes"])
+
+
+def counted(counts: Mapping[str, Any]) -> str:
+    """Success with counts and interval, short."""
+    low, high = (100 * bound for bound in rate(counts).interval)
+    of = f"{counts['successes']}/{counts['episodes']}"
+    return f"{100 * rate(counts).value:.1f} % ({of}; {low:.0f} to {high:.0f})"

@@ -1,0 +1,76 @@
+"""Plots as PNG files, for records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushcut.statistics import Rate
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#c2410c", "#1d4ed8", "#15803d")
+
+
+@dataclass(frozen=True)
+class Point:
+    """Success on seen and on unseen tasks at one moment of a training."""
+
+    seen: Rate
+    unseen: Rate
+    label: str = ""
+
+    @staticmethod
+    def of(counts: Mapping[str, Any], label: str) -> Point:
+        """From the counts in a result."""
+        rates = {key: counts[key] for key in ("seen", "unseen")}
+        return Point(
+            **{key: Rate(x["successes"], x["episodes"]) for key, x in rates.items()}, label=label
+        )
+
+
+def plot_generalisation(
+    path: Path, splits: Mapping[str, Mapping[str, Sequence[Point]]], *, note: str
+) -> None:
+    """One panel per split: unseen over seen success, a curve with intervals per method."""
+    from matplotlib.figure import Figure  # without pyplot, which would look for a display
+
+    figure = Figure(figsize=(4.2 * len(splits), 4.4), layout="constrained")
+    panels = figure.subplots(1, len(splits), squeeze=False)[0]
+    for axes, (name, curves) in zip(panels, splits.items(), strict=True):
+        for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
+            _draw_curve(axes, points, colour, method)
+        axes.set_title(f"unseen: {name}", fontsize=10, loc="left")
+        axes.set_xlabel("success on the seen tasks (%)")
+        axes.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize=8, frameon=False)
+    panels[0].set_ylabel("success on the unseen tasks (%)")
+    figure.supxlabel(note, fontsize=7, color="#555555")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+
+
+def _draw_curve(axes: Axes, points: Sequence[Point], colour: str, method: str) -> None:
+    x, y = ([100 * rate.value for rate in rates] for rates in _both(points))
+    widths = [
+        [
+            [max(100 * (r.value - r.interval[0]), 0), max(100 * (r.interval[1] - r.value), 0)]
+            for r in rates
+        ]
+        for rates in _both(points)
+    ]
+    xerr, yerr = ([list(side) for side in zip(*pairs, strict=True)] for pairs in widths)
+    axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt="none", ecolor=colour, alpha=0.25)
+    axes.plot(x, y, color=colour, marker="o", markersize=4, label=method)
+    axes.plot(x[:1], y[:1], color="black", marker="s", markersize=6, linestyle="none", zorder=3)
+    for at, height, point in zip(x, y, points, strict=True):
+        place = {"xytext": (4, 4), "textcoords": "offset points"}
+        axes.annotate(point.label, (at, height), fontsize=7, color=colour, **place)
+
+
+def _both(points: Sequence[Point]) -> tuple[list[Rate], list[Rate]]:
+    return [point.seen for point in points], [point.unseen for point in points]
