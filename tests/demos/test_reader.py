@@ -120,7 +120,7 @@ def _break_folder(root: Path) -> None:
 
 
 def _break_version(root: Path) -> None:
-    _change_info(root, codebase_version="v2.1")
+    _change_info(root, codebase_version="v1.6")
 
 
 def _break_json(root: Path) -> None:
@@ -189,8 +189,8 @@ def _break_column(root: Path) -> None:
 @pytest.mark.parametrize(
     ("breaking", "message"),
     [
-        (_break_folder, "is not a LeRobot dataset: it has no meta/info.json"),
-        (_break_version, "version v2.1; this reads v3.x"),
+        (_break_folder, r"it has no meta/info.json \(LeRobot\) and no \*.hdf5 \(LIBERO\)"),
+        (_break_version, "version v1.6; this reads v2.x and v3.x"),
         (_break_json, "info.json is corrupted, truncated"),
         (_break_features, "no feature 'action'; it has"),
         (_break_parquet, "file-000.parquet is corrupted, truncated"),

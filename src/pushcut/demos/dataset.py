@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
-from pushcut.demos.info import DatasetInfo, read_episodes, read_info
-from pushcut.demos.reader import Frames, load_frames
+from pushcut.demos.dialects import DataConfig
+from pushcut.demos.frames import DatasetInfo, Frames
+from pushcut.demos.sources import open_source
 from pushcut.demos.stats import FeatureStats, vector_stats
 from pushcut.errors import UserError
 from pushcut.types import Observation
@@ -37,7 +38,7 @@ class DemoEpisode:
 
 @dataclass(frozen=True)
 class DemoDataset:
-    """A LeRobot v3.x dataset, or some of its episodes; frames are numbered 0 … len - 1."""
+    """A dataset, or some of its episodes; frames are numbered 0 … len - 1."""
 
     info: DatasetInfo
     episodes: tuple[DemoEpisode, ...]
@@ -45,22 +46,34 @@ class DemoDataset:
     """Frames of all episodes of the dataset, shared by its parts."""
 
     @staticmethod
-    def open(path: Path, cameras: Iterable[str] | None = None) -> DemoDataset:
+    def open(
+        path: Path,
+        cameras: Iterable[str] | None = None,
+        *,
+        image_size: int | None = None,
+        data: DataConfig = DataConfig(),  # noqa: B008 - frozen
+    ) -> DemoDataset:
         """Loads a dataset with the pictures of the given cameras (all, if None).
 
-        Raises UserError, in one line, for a folder that is no such dataset, a camera that
-        it does not have, files that are damaged, or no episodes.
+        Raises UserError, in one line, for a path without demonstrations, a camera that it
+        does not have, files that are damaged, or no episodes.
+
+        Args:
+            path: A LeRobot dataset, a file of LIBERO's demonstrations or a folder of them.
+            cameras: The environment's names of the cameras.
+            image_size: Side of square pictures to resize to; None leaves them as they are.
+            data: Conventions that are not the usual ones of the dataset's layout.
         """
-        info = read_info(path)
+        source = open_source(path, data)
+        info = source.info
         wanted = tuple(info.cameras) if cameras is None else tuple(cameras)
         if missing := [name for name in wanted if name not in info.cameras]:
             raise UserError(
                 f"{path} has no camera {missing[0]!r}; it has {', '.join(info.cameras) or 'none'}"
             )
-        listed = read_episodes(info)
-        frames = load_frames(info, listed, wanted)
+        frames = source.load(wanted, image_size)
         episodes, start = [], 0
-        for one in listed:
+        for one in source.episodes:
             instruction = info.tasks[int(frames.task_index[start])] if one.length else ""
             episodes.append(
                 DemoEpisode(one.index, start, one.length, instruction, one.task_name, one.seed)

@@ -65,9 +65,7 @@ class LeRobotSource:
 class _DataReader:
     """Copies the rows of the data files to their places in ``frames``."""
 
-    def __init__(
-        self, meta: LeRobotMeta, edits: Mapping[str, PictureEdit], frames: Frames
-    ) -> None:
+    def __init__(self, meta: LeRobotMeta, edits: Mapping[str, PictureEdit], frames: Frames) -> None:
         self._meta, self._info, self._frames = meta, meta.info, frames
         self._edits = {
             name: edit for name, edit in edits.items() if meta.cameras[name].storage == "image"

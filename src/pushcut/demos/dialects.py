@@ -1,0 +1,150 @@
+"""How datasets of others differ from the conventions at pushcut's border, as data.
+
+The border wants pictures as the environment gives them and a gripper command that opens at
++1 (docs/decisions/0005). LIBERO's simulator closes at +1; programs that come from OpenVLA's
+RLDS files store 1 for open and 0 for closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Float32
+
+from pushcut.demos.pictures import Flip
+from pushcut.errors import UserError
+
+Gripper = Literal["plus_opens", "plus_closes", "one_opens", "one_closes"]
+"""Meaning of the last number of an action: in [-1, 1] (plus …) or in [0, 1] (one …)."""
+
+_TO_BORDER: dict[Gripper, tuple[float, float]] = {
+    "plus_opens": (1, 0),
+    "plus_closes": (-1, 0),
+    "one_opens": (2, -1),
+    "one_closes": (-2, 1),
+}
+"""Convention -> (factor, offset) after which +1 opens and -1 closes."""
+
+_OPPOSITE: dict[Gripper, Gripper] = {
+    "plus_opens": "plus_closes",
+    "plus_closes": "plus_opens",
+    "one_opens": "one_closes",
+    "one_closes": "one_opens",
+}
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """What is unusual about a dataset of others; None: as its layout usually has it."""
+
+    flip: Flip | None = None
+    """Which way its pictures are turned on reading: both is by 180 degrees."""
+    gripper: Gripper | None = None
+    """What its gripper command means: which of ±1, or of 0 and 1, opens."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """The usual conventions of one source of datasets."""
+
+    name: str
+    flip: Flip = "none"
+    """Turns its pictures to those of the environment."""
+    gripper: Gripper | None = "plus_opens"
+    """None: its range tells whether it is ``plus_closes`` or ``one_opens``."""
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    """Its name of a camera -> the environment's name; others keep theirs."""
+    fingers: bool = False
+    """Whether the last two numbers of the state are the positions of the fingers (m)."""
+
+    def adjusted(self, data: DataConfig) -> Dialect:
+        """With what the user knows better; then the fingers are not asked."""
+        return replace(
+            self,
+            flip=self.flip if data.flip is None else data.flip,
+            gripper=self.gripper if data.gripper is None else data.gripper,
+            fingers=self.fingers and data.gripper is None,
+        )
+
+
+PLAIN = Dialect("LeRobot")
+"""Datasets that pushcut wrote, and all others that nothing is known of."""
+
+LIBERO_LEROBOT = Dialect(
+    "LIBERO in LeRobot's layout",
+    # physical-intelligence/libero and HuggingFaceVLA/libero come from OpenVLA's RLDS files,
+    # which were rotated; the first keeps the simulator's gripper, IPEC-COMMUNITY's is 0 or 1.
+    gripper=None,
+    cameras={"image": "agentview", "image2": "wrist", "wrist_image": "wrist"},
+    fingers=True,
+)
+
+LIBERO_HDF5 = Dialect(
+    "LIBERO's HDF5",
+    flip="both",
+    gripper="plus_closes",
+    cameras={"agentview_rgb": "agentview", "eye_in_hand_rgb": "wrist"},
+    fingers=True,
+)
+
+
+def lerobot_dialect(cameras: Sequence[str], state_size: int, action_size: int) -> Dialect:
+    """Recognises LIBERO datasets by the names and sizes that all of them share."""
+    libero = "image" in cameras and (state_size, action_size) == (8, 7)
+    return LIBERO_LEROBOT if libero else PLAIN
+
+
+def open_at_plus_one(
+    path: Path,
+    dialect: Dialect,
+    state: Float32[np.ndarray, "n s"],
+    action: Float32[np.ndarray, "n a"],
+    lengths: Sequence[int],
+) -> str | None:
+    """Converts the gripper commands in place and says what was done, if anything.
+
+    Raises UserError where range or fingers contradict the dialect.
+    """
+    command = action[:, -1]
+    gripper = dialect.gripper or _from_range(path, command)
+    factor, offset = _TO_BORDER[gripper]
+    command *= factor
+    command += offset
+    if dialect.fingers and _agreement(command, state[:, -2] - state[:, -1], lengths) < 0:
+        raise UserError(
+            f"{path}: the fingers move against the gripper commands if these are read as "
+            f"{gripper!r}: give --data.gripper {_OPPOSITE[gripper]}"
+        )
+    return None if gripper == "plus_opens" else f"gripper commands converted from {gripper!r}"
+
+
+def _from_range(path: Path, command: Float32[np.ndarray, " n"]) -> Gripper:
+    lowest = command.min(initial=np.inf)
+    if lowest < -0.01:
+        return "plus_closes"
+    if lowest <= 0.5:
+        return "one_opens"
+    raise UserError(
+        f"{path}: every gripper command is {lowest:g} or more, which does not tell what it "
+        f"means: give --data.gripper {'|'.join(_TO_BORDER)}"
+    )
+
+
+def _agreement(
+    command: Float32[np.ndarray, " n"], opening: Float32[np.ndarray, " n"], lengths: Sequence[int]
+) -> float:
+    """1 where the fingers always go where the command says, -1 for the contrary, 0 if unclear.
+
+    The sum of command times change of the opening over all steps, as a share of all change;
+    steps from one episode to the next do not count.
+    """
+    change = np.diff(opening)
+    starts = np.cumsum(lengths)[:-1]
+    change[starts[(starts > 0) & (starts < len(opening))] - 1] = 0
+    moved = np.abs(change).sum()
+    share = float((command[:-1] * change).sum() / moved) if moved > 0.01 else 0.0  # metres
+    return share if abs(share) > 0.2 else 0.0

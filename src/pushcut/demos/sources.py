@@ -1,0 +1,48 @@
+"""Finds out what lies at a path and which reader reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushcut.demos import layout
+from pushcut.demos.dialects import DataConfig
+from pushcut.demos.frames import Source
+from pushcut.demos.libero_hdf5 import SUFFIX, LiberoHdf5Source
+from pushcut.demos.reader import LeRobotSource
+from pushcut.errors import UserError
+
+
+def open_source(path: Path, data: DataConfig) -> Source:
+    """A LeRobot dataset, a file of LIBERO's demonstrations or a folder of such files."""
+    if not path.exists():
+        raise UserError(f"{path} does not exist")
+    if _is_lerobot(path):
+        return LeRobotSource(path, data)
+    if _is_hdf5(path):
+        return LiberoHdf5Source(path, data)
+    raise UserError(
+        f"{path} holds no demonstrations: it has no {layout.INFO_PATH} (LeRobot) and no "
+        f"*{SUFFIX} (LIBERO){_hint(path)}"
+    )
+
+
+def _is_lerobot(path: Path) -> bool:
+    return (path / layout.INFO_PATH).is_file()
+
+
+def _is_hdf5(path: Path) -> bool:
+    if path.is_dir():
+        return next(path.glob(f"*{SUFFIX}"), None) is not None
+    return path.suffix == SUFFIX
+
+
+def _hint(path: Path) -> str:
+    """What to give instead, where a look around tells."""
+    if not path.is_dir():
+        return ": give the folder of a dataset"
+    inside = [child for child in sorted(path.iterdir()) if child.is_dir()]
+    if found := [child for child in inside if _is_lerobot(child) or _is_hdf5(child)]:
+        return f": did you mean {found[0]}?"
+    if next(path.rglob("*.tfrecord*"), None) is not None:
+        return "; TFRecords (RLDS) are not read: take the same data as LeRobot or HDF5"
+    return ""
