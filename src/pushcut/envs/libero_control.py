@@ -5,24 +5,22 @@ operational space controller, the gripper and every sensor in Python. Here MuJoC
 and velocity stages run once, the controller is one compiled function, and no sensor is read.
 """
 
+# mujoco has no type stubs for its compiled part.
+# pyright: reportAttributeAccessIssue=false
+
 from __future__ import annotations
 
 from typing import Any
 
 import mujoco
-import numba
 import numpy as np
 from jaxtyping import Float
+
+from pushcut.envs.libero_osc import osc_torques
 
 CONVERGED = 1e-13
 """Scaled gradient below which another run of the constraint solver changes nothing: measured,
 at most 6e-16 in a position and 7e-13 in a velocity of the next substep."""
-
-ILL_CONDITIONED = 1e-9
-"""Relative size of a Cholesky pivot below which robosuite's own pseudo-inverses are taken."""
-
-NULL_SPACE_STIFFNESS = 10.0
-"""robosuite's gain towards the initial joint angles, 1/s²; damping is critical."""
 
 
 class OSCStep:
@@ -122,11 +120,24 @@ class OSCStep:
         controller.ee_ori_mat = self._site_mat.copy()
         controller.new_update = False  # spares it another mj_forward
         controller.set_goal(arm_action)
+        # Copies: in a restored snapshot they may be read-only, which is another type to numba.
+        self._goal = tuple(
+            np.array(value)
+            for value in (
+                controller.goal_pos,
+                controller.goal_ori,
+                controller.kp,
+                controller.kd,
+                controller.initial_joint,
+            )
+        )
 
     def _control_arm(self) -> None:
-        """Sets the torques that pull the arm towards the controller's goal."""
-        controller = self._controller
-        regular = _osc_torques(
+        """Sets the torques that pull the arm towards the controller's goal.
+
+        In a stretched arm the control law amplifies rounding: then robosuite's code is run.
+        """
+        regular = osc_torques(
             self._torques,
             self._ctrl,
             *self._arm,
@@ -136,15 +147,12 @@ class OSCStep:
             self._jac_rot,
             self._mass,
             *self._state,
-            controller.goal_pos,
-            controller.goal_ori,
-            controller.kp,
-            controller.kd,
-            controller.initial_joint,
+            *self._goal,
         )
         if not regular:
-            controller.new_update = True
-            self._torques[:] = controller.run_controller()
+            self._publish()
+            self._controller.new_update = False  # spares it another mj_forward
+            self._torques[:] = self._controller.run_controller()
             _, _, actuators, limits = self._arm
             self._ctrl[actuators] = np.clip(self._torques, limits[:, 0], limits[:, 1])
 
@@ -172,7 +180,7 @@ class OSCStep:
         controller.joint_vel = qvel[dofs]
         controller.J_pos, controller.J_ori = self._jac_pos[:, dofs], self._jac_rot[:, dofs]
         controller.J_full = np.vstack([controller.J_pos, controller.J_ori])
-        controller.mass_matrix = self._mass[np.ix_(dofs, dofs)]
+        controller.mass_matrix = self._mass[dofs][:, dofs]
         controller.torques = self._torques.copy()
         controller.new_update = True
         self._robot.torques = self._ctrl[actuators]
@@ -220,134 +228,3 @@ def _watch_contacts(env: Any) -> None:
         return bool((ours[first] & theirs[second] | ours[second] & theirs[first]).any())
 
     env.check_contact = check_contact
-
-
-@numba.njit(cache=True)
-def _cholesky(matrix):
-    """Factors in place, lower triangle; returns the smallest pivot relative to its diagonal."""
-    smallest = 1.0
-    for i in range(len(matrix)):
-        for j in range(i):
-            for k in range(j):
-                matrix[i, j] -= matrix[i, k] * matrix[j, k]
-            matrix[i, j] /= matrix[j, j]
-        pivot = matrix[i, i]
-        for k in range(i):
-            pivot -= matrix[i, k] ** 2
-        smallest = min(smallest, pivot / matrix[i, i])
-        if not smallest > 0:
-            return 0.0
-        matrix[i, i] = np.sqrt(pivot)
-    return smallest
-
-
-@numba.njit(cache=True)
-def _forward_substitution(factor, vector):
-    """Solves L x = b in place."""
-    for i in range(len(vector)):
-        for k in range(i):
-            vector[i] -= factor[i, k] * vector[k]
-        vector[i] /= factor[i, i]
-
-
-@numba.njit(cache=True)
-def _solve(factor, vector):
-    """Solves L Lᵀ x = b in place."""
-    _forward_substitution(factor, vector)
-    for i in range(len(vector) - 1, -1, -1):
-        for k in range(i + 1, len(vector)):
-            vector[i] -= factor[k, i] * vector[k]
-        vector[i] /= factor[i, i]
-
-
-@numba.njit(cache=True)
-def _osc_torques(
-    torques,
-    ctrl,
-    positions,
-    dofs,
-    actuators,
-    limits,
-    site_pos,
-    site_mat,
-    jac_pos,
-    jac_rot,
-    mass_full,
-    qpos,
-    qvel,
-    bias,
-    goal_pos,
-    goal_mat,
-    kp,
-    kd,
-    rest,
-):
-    """Operational space control (Khatib 1987), force and torque decoupled, as in robosuite.
-
-    With M the arm's mass matrix, J its Jacobian, A = J M⁻¹ Jᵀ (blocks A_p, A_r), f and t the
-    wanted force and torque, and u the acceleration towards the rest posture:
-    torques = Jᵀ ([A_p⁻¹ f; A_r⁻¹ t] - A⁻¹ J u) + M u + bias, where robosuite inverts M and
-    takes pseudo-inverses of A. Returns False, and no torques, where A is nearly singular.
-    """
-    joints = len(dofs)
-    jac = np.empty((6, joints))
-    mass = np.empty((joints, joints))
-    pull = np.empty(joints)
-    damping = 2 * np.sqrt(NULL_SPACE_STIFFNESS)
-    for i in range(joints):
-        for row in range(3):
-            jac[row, i] = jac_pos[row, dofs[i]]
-            jac[row + 3, i] = jac_rot[row, dofs[i]]
-        for j in range(joints):
-            mass[i, j] = mass_full[dofs[i], dofs[j]]
-        error = rest[i] - qpos[positions[i]]
-        pull[i] = NULL_SPACE_STIFFNESS * error - damping * qvel[dofs[i]]
-
-    wrench = np.empty(6)
-    posture = np.empty(6)  # J u
-    for row in range(6):
-        speed, posture[row] = 0.0, 0.0
-        for i in range(joints):
-            speed += jac[row, i] * qvel[dofs[i]]
-            posture[row] += jac[row, i] * pull[i]
-        if row < 3:
-            error = goal_pos[row] - site_pos[row]
-        else:
-            # Half the sum over the axes of current × wanted.
-            a, b = (row - 2) % 3, (row - 1) % 3
-            error = 0.0
-            for axis in range(3):
-                error += site_mat[a, axis] * goal_mat[b, axis]
-                error -= site_mat[b, axis] * goal_mat[a, axis]
-            error *= 0.5
-        wrench[row] = kp[row] * error - kd[row] * speed
-
-    # A = Wᵀ W with M = L Lᵀ and L W = Jᵀ.
-    mass_factor = mass.copy()
-    if _cholesky(mass_factor) < ILL_CONDITIONED:
-        return False
-    half = np.empty((6, joints))
-    for row in range(6):
-        half[row] = jac[row]
-        _forward_substitution(mass_factor, half[row])
-    inertia = np.zeros((6, 6))
-    for row in range(6):
-        for column in range(6):
-            for i in range(joints):
-                inertia[row, column] += half[row, i] * half[column, i]
-    turning = inertia[3:, 3:].copy()
-    moving = inertia[:3, :3].copy()
-    if min(_cholesky(inertia), _cholesky(turning), _cholesky(moving)) < ILL_CONDITIONED:
-        return False
-    _solve(moving, wrench[:3])
-    _solve(turning, wrench[3:])
-    _solve(inertia, posture)
-    for i in range(joints):
-        torque = bias[dofs[i]]
-        for row in range(6):
-            torque += jac[row, i] * (wrench[row] - posture[row])
-        for j in range(joints):
-            torque += mass[i, j] * pull[j]
-        torques[i] = torque
-        ctrl[actuators[i]] = min(max(torque, limits[i, 0]), limits[i, 1])
-    return True
