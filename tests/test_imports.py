@@ -12,10 +12,10 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
     "errors types streams statistics machine progress charts",
-    "manifests signals devices video run report batch verdict",
+    "manifests signals devices video run report batch verdict lineage plots",
     "envs policies algorithms",
-    "demos rollout learner doctor",
-    "sft evaluator checkpoint",
+    "demos rollout learner doctor results",
+    "sft evaluator checkpoint tables",
     "config",
     "presets trainer",
     "commands",

@@ -3,26 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.table import Table
+from rich.table import Table as Printed
 
 from pushcut.config import EvalConfig
 from pushcut.devices import choose_device
 from pushcut.envs.pool import EnvPool
 from pushcut.errors import UserError
-from pushcut.evaluator import EvalResult, Evaluator
+from pushcut.evaluator import Evaluator
+from pushcut.lineage import OVERLAP, saw_evaluation_states
 from pushcut.manifests import evaluation_inits
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import AnyPolicySource
 from pushcut.progress import bar, console, say
+from pushcut.results import (
+    EvalResult,
+    LedgerLine,
+    difference_of,
+    load_result,
+    pair,
+    spread_over_repeats,
+)
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.run import provenance, to_json
 from pushcut.signals import SafeExit
+from pushcut.tables import Row, Table
 from pushcut.types import InitState
 from pushcut.video import write_mp4
 
@@ -31,21 +42,80 @@ VIDEO_SIZE = 224
 
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
-    """Evaluates, prints a table per task, writes the JSON and returns its content."""
+    """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content."""
     out = config.out or free_name(Path("eval"), config.mode)
     if out.exists():
         raise UserError(f"{out} exists; choose another --out, or none to have one found")
-    result = play_manifest(config)
-    print_result(result)
-    say(f"result: {out}")
-    return result.save(
-        out,
-        checkpoint=str(config.policy.path),
-        first_seed=config.first,
-        policy=to_json(config.policy),
-        env=to_json(config.env),
+    saved = saved_baseline(config)
+    sources = [config.policy]
+    if config.baseline is not None and saved is None:
+        sources.insert(0, replace(config.policy, path=config.baseline))
+    results = play_sources(config, sources, config.mode)
+    played = [row_of(config, source, results[source]) for source in sources]
+    table = Table([saved, *played] if saved else played)
+    for row in played:
+        print_result(row)
+    for row in table.compared:
+        baseline = table.rows[0]
+        say(f"baseline {baseline.name}: {baseline.result.total}")
+        say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
+    for source, row in zip(sources[:-1], played[:-1], strict=True):
+        row.result.save(out.with_name(f"{out.stem}-baseline.json"), **facts_of(config, source))
+    content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
+    out.with_suffix(".md").write_text(table.markdown())
+    say(f"result: {out}; table: {out.with_suffix('.md')}")
+    return content
+
+
+def row_of(config: EvalConfig, source: AnyPolicySource, result: EvalResult) -> Row:
+    """The row of a played policy."""
+    facts = facts_of(config, source)
+    return Row(facts["checkpoint"], result, facts["trained_on_evaluation_states"])
+
+
+def facts_of(config: EvalConfig, source: AnyPolicySource) -> dict[str, Any]:
+    """What a result says besides counts."""
+    on_benchmark = config.first < config.env.spec.fixed_inits
+    assert source.path is not None, "it has been loaded"
+    return {
+        "checkpoint": str(source.path),
+        "trained_on_evaluation_states": on_benchmark and saw_evaluation_states(source.path),
+        "first_seed": config.first,
+        "policy": to_json(source),
+        "env": to_json(config.env),
         **provenance(),
+    }
+
+
+def saved_baseline(config: EvalConfig) -> Row | None:
+    """The earlier result that is to be compared with; None if it is to be played, or nothing.
+
+    UserError where its episodes are not those that the config asks for.
+    """
+    path = config.baseline
+    if path is None or path.is_dir() or path.suffix != ".json":
+        return None
+    result, content = load_result(path)
+    planned = tuple(
+        LedgerLine(init.task, init.seed, False, 0, 0, repeat)
+        for repeat in range(config.repeats)
+        for init in manifest_of(config)
     )
+    reason = difference_of(EvalResult(config.mode, planned, 0.0), result)
+    if reason is None and (field := different_field(content.get("env"), to_json(config.env))):
+        reason = f"the environments differ in {field}"
+    if reason:
+        raise UserError(f"--baseline {path} was not evaluated on the same episodes: {reason}")
+    return Row(content["checkpoint"], result, content.get("trained_on_evaluation_states", False))
+
+
+def different_field(one: Any, other: Any) -> str | None:
+    """The first setting in which two environments differ; tasks show in the manifests."""
+    if not isinstance(one, dict):
+        return "everything: the baseline does not say what it was played in"
+    names = sorted((one.keys() | other.keys()) - {"tasks"})
+    differing = (name for name in names if one.get(name) != other.get(name))
+    return next((f"{name} ({one.get(name)}, {other.get(name)})" for name in differing), None)
 
 
 def free_name(folder: Path, mode: Mode) -> Path:
@@ -63,11 +133,9 @@ def play_sources(
     config: EvalConfig, sources: Iterable[AnyPolicySource], mode: Mode
 ) -> dict[AnyPolicySource, EvalResult]:
     """The same manifest with several policies, each once, in place of that of the config."""
+    manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}
-    manifest = evaluation_inits(
-        list(config.env.spec.tasks), config.episodes_per_task, first=config.first
-    )
-    total = len(manifest) * len(policies)
+    total = len(manifest) * config.repeats * len(policies)
     with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", total) as shown:
         player = Player(
             pool,
@@ -75,8 +143,24 @@ def play_sources(
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
-        evaluator = Evaluator(player, manifest, on_episode=lambda episode: shown.advance())
+        evaluator = Evaluator(
+            player,
+            manifest,
+            repeats=config.repeats,
+            on_episode=lambda episode: shown.advance(),
+        )
         return {source: evaluator.evaluate(policy, mode) for source, policy in policies.items()}
+
+
+def manifest_of(config: EvalConfig) -> list[InitState]:
+    """The initial states of an evaluation."""
+    spec = config.env.spec
+    return evaluation_inits(
+        list(spec.tasks),
+        config.episodes_per_task,
+        first=config.first,
+        fixed_inits=spec.fixed_inits,
+    )
 
 
 def record_videos(config: EvalConfig, folder: Path, name: str) -> None:
@@ -118,9 +202,10 @@ def open_pool(config: EvalConfig) -> EnvPool:
     )
 
 
-def print_result(result: EvalResult) -> None:
+def print_result(row: Row) -> None:
     """A table with one row per task and the total."""
-    table = Table(title=f"success, {result.mode} actions ({result.seconds:.0f} s)")
+    result, label = row.result, f"; {OVERLAP}" if row.overlap else ""
+    table = Printed(title=f"success, {result.mode} actions ({result.seconds:.0f} s){label}")
     for column in ("task", "success", "episodes", "95 % interval"):
         table.add_column(column)
     for task, rate in [*result.per_task.items(), ("all", result.total)]:
@@ -128,4 +213,17 @@ def print_result(result: EvalResult) -> None:
         counts = f"{rate.successes}/{rate.episodes}"
         table.add_row(task, f"{rate.value:.1%}", counts, f"{low:.1%} to {high:.1%}")
     console.print(table)
-    say(f"success {result.mode}: {result.total}")
+    say(f"success {result.mode}: {result.total}{label}")
+    if result.repeats > 1:
+        spread = spread_over_repeats(result.ledger)
+        say(f"over {result.repeats} repeats: {spread['mean']:.1%} ± {spread['std']:.1%}")
+        if all_repeats_alike(result):
+            say("each repeat was the same to the step: nothing is random here, 1 repeat is enough")
+
+
+def all_repeats_alike(result: EvalResult) -> bool:
+    """Whether every repeat of each initial state went the same way."""
+    courses: dict[tuple[str, int], set[tuple[bool, int]]] = {}
+    for line in result.ledger:
+        courses.setdefault((line.task, line.init_seed), set()).add((line.success, line.length))
+    return all(len(course) == 1 for course in courses.values())

@@ -1,0 +1,52 @@
+"""Where a checkpoint comes from: the runs that trained it, read from their folders."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pushcut.errors import UserError
+
+OVERLAP = "trained on the evaluation's initial states"
+"""Label of results that the papers' overlap of training and evaluation flatters."""
+
+
+def saw_evaluation_states(checkpoint: Path) -> bool:
+    """Whether any run behind a checkpoint trained on the benchmark's own initial states."""
+    return any(config.get("train_init") == "benchmark" for config in runs_behind(checkpoint))
+
+
+def runs_behind(checkpoint: Path) -> Iterator[dict[str, Any]]:
+    """Configs of the run that holds a checkpoint, of the run that it started from, and so on.
+
+    A checkpoint that was copied out of its run's folder has lost its past.
+    """
+    seen: set[Path] = set()
+    path: Path | None = checkpoint
+    while path is not None and (found := _run_of(path.absolute())) is not None:
+        folder, config = found
+        if folder in seen:
+            return
+        seen.add(folder)
+        yield config
+        # A training run names its start as policy.path, fine-tuning that goes on as init.
+        start = config.get("init") or (config.get("policy") or {}).get("path")
+        path = Path(start) if start else None
+
+
+def _run_of(path: Path) -> tuple[Path, dict[str, Any]] | None:
+    """The nearest run folder: RUN, RUN/policy, RUN/checkpoints/000010 or its policy."""
+    for folder in (path, *path.parents[:3]):
+        file = folder / "config.json"
+        if not file.is_file():
+            continue
+        try:
+            content = json.loads(file.read_text())
+        except ValueError as error:
+            raise UserError(f"{file} is damaged: {error}") from error
+        # A policy folder has a config.json of its own, which describes its network.
+        if isinstance(content, dict) and isinstance(content.get("config"), dict):
+            return folder, content["config"]
+    return None

@@ -1,0 +1,198 @@
+"""Results of evaluations: what became of each episode; counted, saved, read, merged, paired."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from pushcut.errors import UserError
+from pushcut.policies.base import Mode
+from pushcut.statistics import Paired, Rate
+
+
+@dataclass(frozen=True)
+class LedgerLine:
+    """What became of one evaluation episode."""
+
+    task: str
+    init_seed: int
+    success: bool
+    length: int
+    """Control steps."""
+    sim_steps: int
+    """Simulator steps."""
+    repeat: int = 0
+    """How often this initial state had been played before."""
+
+    @property
+    def episode(self) -> tuple[str, int, int]:
+        """What names an episode: task, seed of the initial state, repeat."""
+        return self.task, self.init_seed, self.repeat
+
+
+@dataclass(frozen=True)
+class EvalResult:
+    """The result of an evaluation; ``ledger`` has one line per episode.
+
+    Lines are in the order of the manifest, one repeat after the other.
+    """
+
+    mode: Mode
+    ledger: tuple[LedgerLine, ...]
+    seconds: float
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns of the papers' results table -> all their tasks (``EnvSpec.groups``)."""
+
+    @property
+    def total(self) -> Rate:
+        """Over all episodes."""
+        return rate_of(self.ledger)
+
+    @property
+    def per_task(self) -> dict[str, Rate]:
+        """By task, in manifest order."""
+        tasks = dict.fromkeys(line.task for line in self.ledger)
+        return {task: rate_of([x for x in self.ledger if x.task == task]) for task in tasks}
+
+    @property
+    def columns(self) -> dict[str, list[LedgerLine]]:
+        """Column of the papers' table -> its lines; tasks that no paper has a column for: Other."""
+        column_of = {task: name for name, tasks in self.groups.items() for task in tasks}
+        found: dict[str, list[LedgerLine]] = {name: [] for name in (*self.groups, "Other")}
+        for line in self.ledger:
+            found[column_of.get(line.task, "Other")].append(line)
+        return {name: lines for name, lines in found.items() if lines}
+
+    @property
+    def repeats(self) -> int:
+        """How often each initial state was played."""
+        return len(by_repeat(self.ledger))
+
+    def metrics(self) -> dict[str, float]:
+        """For the metrics of a run."""
+        name = f"eval_{self.mode}"
+        return {
+            f"{name}_success_rate": self.total.value,
+            f"{name}_episodes": self.total.episodes,
+            f"{name}_seconds": self.seconds,
+        }
+
+    def save(self, path: Path, **facts: Any) -> dict[str, Any]:
+        """Writes ``path`` (JSON) and its ledger beside it; returns what the JSON says."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        ledger = ledger_file(path)
+        ledger.write_text("".join(json.dumps(vars(line)) + "\n" for line in self.ledger))
+        content = {
+            "mode": self.mode,
+            **self.total.to_json(),
+            "repeats": self.repeats,
+            "per_repeat": spread_over_repeats(self.ledger),
+            "per_task": {task: rate.to_json() for task, rate in self.per_task.items()},
+            "groups": {name: list(self.groups.get(name, ())) for name in self.columns},
+            "ledger": str(ledger),
+            "seconds": round(self.seconds, 2),
+            **facts,
+        }
+        path.write_text(json.dumps(content, indent=2) + "\n")
+        return content
+
+
+def ledger_file(path: Path) -> Path:
+    """Where the ledger of the result at ``path`` lies."""
+    return path.with_suffix(".ledger.jsonl")
+
+
+def load_result(path: Path) -> tuple[EvalResult, dict[str, Any]]:
+    """A saved result and all that its JSON says; UserError where it is none."""
+    try:
+        content = json.loads(path.read_text())
+        lines = ledger_file(path).read_text().splitlines()
+        ledger = tuple(LedgerLine(**json.loads(line)) for line in lines)
+        groups = {name: tuple(tasks) for name, tasks in content.get("groups", {}).items()}
+        result = EvalResult(content["mode"], ledger, content["seconds"], groups)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path} is no result of `pushcut eval` with its ledger {ledger_file(path).name} "
+            f"beside it: {reason}"
+        ) from error
+    if len(ledger) != content.get("episodes"):
+        raise UserError(
+            f"{ledger_file(path)} has {len(ledger)} episodes, {path.name} says "
+            f"{content.get('episodes')}: evaluate again"
+        )
+    return result, content
+
+
+def merge(results: Sequence[EvalResult]) -> EvalResult:
+    """One result of several on different tasks or initial states."""
+    first = results[0]
+    seen: set[tuple[str, int, int]] = set()
+    for result in results:
+        if (result.mode, result.repeats) != (first.mode, first.repeats):
+            raise UserError(
+                f"results with {first.mode} actions, {first.repeats} repeats, and with "
+                f"{result.mode} actions, {result.repeats} repeats, are never added up"
+            )
+        episodes = {line.episode for line in result.ledger}
+        if twice := sorted(seen & episodes):
+            raise UserError(f"{_named(twice[0])} would count twice: one result of each task")
+        seen |= episodes
+    groups = {name: tasks for result in results for name, tasks in result.groups.items()}
+    ledger = tuple(line for result in results for line in result.ledger)
+    return EvalResult(first.mode, ledger, sum(result.seconds for result in results), groups)
+
+
+def difference_of(new: EvalResult, baseline: EvalResult) -> str | None:
+    """Why two results cannot be paired episode by episode; None where they can."""
+    if new.mode != baseline.mode:
+        return f"one has {new.mode} actions, the other {baseline.mode} ones"
+    ours = {line.episode for line in new.ledger}
+    theirs = {line.episode for line in baseline.ledger}
+    if not ours ^ theirs:
+        return None
+    example = min(ours ^ theirs)
+    return f"{_named(example)} is only in {'the new one' if example in ours else 'the baseline'}"
+
+
+def pair(new: Sequence[LedgerLine], baseline: Sequence[LedgerLine]) -> Paired:
+    """The same episodes of two results."""
+    ours, theirs = outcomes(new), outcomes(baseline)
+    return Paired.of(list(ours.values()), [theirs[state] for state in ours])
+
+
+def outcomes(lines: Iterable[LedgerLine]) -> dict[tuple[str, int], list[bool]]:
+    """Initial state -> the successes of its repeats, in their order."""
+    found: dict[tuple[str, int], list[bool]] = {}
+    for line in sorted(lines, key=lambda line: line.episode):
+        found.setdefault((line.task, line.init_seed), []).append(line.success)
+    return found
+
+
+def rate_of(lines: Iterable[LedgerLine]) -> Rate:
+    """The success rate of these episodes."""
+    return Rate.of(list(outcomes(lines).values()))
+
+
+def by_repeat(lines: Iterable[LedgerLine]) -> list[Rate]:
+    """The success rate of each repeat alone."""
+    repeats: dict[int, list[LedgerLine]] = {}
+    for line in lines:
+        repeats.setdefault(line.repeat, []).append(line)
+    return [rate_of(repeats[number]) for number in sorted(repeats)]
+
+
+def spread_over_repeats(lines: Iterable[LedgerLine]) -> dict[str, Any]:
+    """Success of each repeat, their mean and standard deviation (n - 1), as papers report."""
+    rates = [rate.value for rate in by_repeat(lines)]
+    std = stdev(rates) if len(rates) > 1 else None
+    return {"success": rates, "mean": fmean(rates) if rates else 0.0, "std": std}
+
+
+def _named(episode: tuple[str, int, int]) -> str:
+    task, seed, repeat = episode
+    return f"task {task}, initial state {seed}, repeat {repeat}"

@@ -1,0 +1,179 @@
+"""Tables of results in the papers' layout: a row per method, a column per suite, the average."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any
+
+from pushcut.lineage import OVERLAP
+from pushcut.results import EvalResult, LedgerLine, by_repeat, difference_of, pair, rate_of
+from pushcut.statistics import mean_interval
+
+AVERAGE = "Avg"
+
+Cell = dict[str, Any]
+"""A value with its interval, as fractions, and what it was counted from."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method."""
+
+    name: str
+    result: EvalResult
+    overlap: bool = False
+    """Whether it was trained on the evaluation's initial states."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Success of several methods; the first row is what the others are compared with.
+
+    Avg is the mean of the columns, as in the papers, whatever their numbers of episodes.
+    """
+
+    rows: Sequence[Row]
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Columns that any row has, without the average."""
+        order = dict.fromkeys(name for row in self.rows for name in row.result.groups)
+        found = {name for row in self.rows for name in row.result.columns}
+        return [name for name in (*order, "Other") if name in found]
+
+    def cells(self, row: Row) -> dict[str, Cell]:
+        """Column -> success; a column that was not played is left out, then the average too."""
+        columns, groups = row.result.columns, row.result.groups
+        cells = {name: _cell(columns[name], groups.get(name, ())) for name in columns}
+        cells = {name: cells[name] for name in self.columns if name in cells}
+        if 1 < len(self.columns) == len(cells):
+            repeats = [by_repeat(columns[name]) for name in cells]
+            per_repeat = [
+                fmean(rate.value for rate in rates) for rates in zip(*repeats, strict=True)
+            ]
+            cells[AVERAGE] = _average(list(cells.values()), "success") | {
+                "std": stdev(per_repeat) if len(per_repeat) > 1 else None,
+                "successes": row.result.total.successes,
+                "episodes": row.result.total.episodes,
+            }
+        return cells
+
+    def differences(self, row: Row) -> dict[str, Cell]:
+        """Column -> paired difference from the first row; the two must be the same episodes."""
+        ours, theirs = row.result.columns, self.rows[0].result.columns
+        cells = {name: pair(ours[name], theirs[name]).to_json() for name in ours}
+        if 1 < len(self.columns) == len(cells):
+            cells[AVERAGE] = _average(list(cells.values()), "difference")
+        return cells
+
+    @cached_property
+    def compared(self) -> list[Row]:
+        """Rows that can be paired with the first."""
+        first = self.rows[0]
+        return [row for row in self.rows[1:] if not difference_of(row.result, first.result)]
+
+    def markdown(self) -> str:
+        """The table and what must be known to read it."""
+        columns = [*self.columns, *([AVERAGE] if len(self.columns) > 1 else [])]
+        lines = [_line(["success in %", *columns]), _line(["---"] * (len(columns) + 1))]
+        for row in self.rows:
+            cells, name = self.cells(row), f"{row.name}{'*' if row.overlap else ''}"
+            texts = [_success(cells[name]) if name in cells else "–" for name in columns]
+            lines.append(_line([name, *texts]))
+        for row in self.compared:
+            cells = self.differences(row)
+            texts = [_difference(cells[name]) if name in cells else "–" for name in columns]
+            lines.append(_line([f"{row.name} − {self.rows[0].name}", *texts]))
+        return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
+
+    def notes(self) -> list[str]:
+        """What must be known to read the table."""
+        modes = ", ".join(f"{row.name}: {_protocol(row.result)}" for row in self.rows)
+        notes = [f"Actions: {modes}."]
+        notes.append("[a, b]: 95 % intervals (Wilson); (successes/episodes).")
+        if any(row.result.repeats > 1 for row in self.rows):
+            notes.append(
+                "±: standard deviation over repeats (n − 1); intervals count repeats of an initial "
+                "state for no more than they are worth (design effect, Rao & Scott 1992)."
+            )
+        if len(self.columns) > 1:
+            notes.append("Avg: mean of the columns.")
+        first = self.rows[0]
+        for row in self.compared:
+            whole = pair(row.result.ledger, first.result.ledger)
+            notes.append(f"{row.name} − {first.name}, all episodes, paired: {whole}.")
+        if self.compared:
+            notes.append("Differences in points, 95 % intervals by Newcombe's method 10 (1998).")
+        return notes + [f"\\* {row.name}: {OVERLAP}." for row in self.rows if row.overlap]
+
+    def to_json(self) -> dict[str, Any]:
+        """All numbers of the table."""
+        first = self.rows[0]
+        return {
+            "columns": self.columns,
+            "rows": [
+                {
+                    "name": row.name,
+                    "mode": row.result.mode,
+                    "repeats": row.result.repeats,
+                    "trained_on_evaluation_states": row.overlap,
+                    "cells": self.cells(row),
+                }
+                for row in self.rows
+            ],
+            "differences": [
+                {
+                    "name": row.name,
+                    "baseline": first.name,
+                    "all": pair(row.result.ledger, first.result.ledger).to_json(),
+                    "cells": self.differences(row),
+                }
+                for row in self.compared
+            ],
+            "notes": self.notes(),
+        }
+
+
+def _cell(lines: Sequence[LedgerLine], group: Sequence[str]) -> Cell:
+    rate, repeats = rate_of(lines), by_repeat(lines)
+    tasks = {line.task for line in lines}
+    return {
+        "success": rate.value,
+        **rate.to_json(),
+        "std": stdev(each.value for each in repeats) if len(repeats) > 1 else None,
+        "tasks": len(tasks),
+        "of_tasks": len(group) or len(tasks),
+    }
+
+
+def _average(cells: Sequence[Cell], value: str) -> Cell:
+    """The mean of independent columns."""
+    values = [cell[value] for cell in cells]
+    intervals = [(cell["interval"][0], cell["interval"][1]) for cell in cells]
+    return {value: fmean(values), "interval": list(mean_interval(values, intervals))}
+
+
+def _success(cell: Cell) -> str:
+    low, high = (100 * limit for limit in cell["interval"])
+    std = "" if cell["std"] is None else f" ± {100 * cell['std']:.1f}"
+    counts = f"{cell['successes']}/{cell['episodes']}"
+    if cell.get("tasks") != cell.get("of_tasks"):
+        counts += f", {cell['tasks']} of {cell['of_tasks']} tasks"
+    return f"{100 * cell['success']:.1f}{std} [{low:.1f}, {high:.1f}] ({counts})"
+
+
+def _difference(cell: Cell) -> str:
+    low, high = (100 * limit for limit in cell["interval"])
+    return f"{100 * cell['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _protocol(result: EvalResult) -> str:
+    return result.mode if result.repeats == 1 else f"{result.mode}, {result.repeats} repeats"
+
+
+def _line(cells: Sequence[str]) -> str:
+    # A bar would begin a new column.
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
