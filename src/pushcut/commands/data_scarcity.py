@@ -22,6 +22,7 @@ from pushcut.commands.protocol import (
     names_in,
     parts_of,
     rate_of,
+    to_the_end,
     with_suite,
 )
 from pushcut.commands.recipe import Recipe, write_json
@@ -91,9 +92,7 @@ def column(recipe: Recipe, name: str, sft: SFTConfig, demonstrations: int) -> di
     """SFT, RL from there, and the evaluations of both."""
     title = f"SFT on {name} demonstrations ({demonstrations})"
     before = recipe.fine_tune(f"{name}/sft", title, sft)
-    train = recipe.config.train
-    # Both columns get the same RL: a start that teaches nothing is a result, no reason to give up.
-    train = replace(train, patience=train.iterations)
+    train = to_the_end(recipe.config.train)
     run = recipe.train(f"{name}/rl", train, before, where=f" after {name} demonstrations")
     after = latest(run / "checkpoints") / "policy"
     return {

@@ -24,6 +24,7 @@ from pushcut.commands.protocol import (
     of_tasks,
     parts_of,
     rate_of,
+    to_the_end,
     with_suite,
 )
 from pushcut.commands.recipe import Recipe, write_json
@@ -179,15 +180,7 @@ class Split:
         """RL from the base policy: success after some of its iterations."""
         train = self.config.train
         every, iterations = marks(train.iterations, self.config.points)
-        train = replace(
-            train,
-            tasks=self.seen,
-            save_every=every,
-            keep=train.iterations,
-            # A curve that stays flat is a result here, and no reason to give up.
-            patience=train.iterations,
-            evaluation=replace(train.evaluation, every=0),
-        )
+        train = replace(to_the_end(train), tasks=self.seen, save_every=every, keep=train.iterations)
         folder = f"{self.name}/rl"
         run = self.recipe.train(folder, train, base, where=f" on all tasks but {self.name}")
         return [

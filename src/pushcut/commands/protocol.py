@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pushcut.config import RecipeConfig
+from pushcut.config import RecipeConfig, TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
@@ -88,6 +88,12 @@ def names_in(dataset: DemoDataset, suite: Mapping[str, str]) -> dict[str, str]:
     """Task of the suite -> what the dataset calls it: its name or, without names, instruction."""
     named = any(episode.task_name for episode in dataset.episodes)
     return {task: task if named else instruction for task, instruction in suite.items()}
+
+
+def to_the_end(train: TrainConfig) -> TrainConfig:
+    """RL that only the protocol evaluates; a curve that stays flat is a result here."""
+    never = train.iterations + 1
+    return replace(train, patience=never, evaluation=replace(train.evaluation, every=0))
 
 
 def marks(total: int, points: int) -> tuple[int, list[int]]:
