@@ -8,6 +8,7 @@ from typing import Literal
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
+from pushcut.demos.dialects import DataConfig
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
 from pushcut.machine import usable_cores
@@ -79,7 +80,9 @@ class SFTConfig:
     policy: AnyPolicyConfig = TinyConfig()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
-    """Folder of demonstrations (LeRobot v3 layout), as `pushcut collect` writes it."""
+    """Demonstrations: a folder that `pushcut collect` wrote, a LeRobot dataset of others (v2, v3),
+    a file of LIBERO's HDF5 demonstrations or a folder of such files."""
+    data: DataConfig = DataConfig()
     tasks: tuple[str, ...] = ()
     """Use only the demonstrations of these tasks, named as the environment does or, in a dataset
     without such names, by their instructions; none means all."""

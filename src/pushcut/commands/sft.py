@@ -66,20 +66,19 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
 
 
 def open_dataset(config: SFTConfig) -> DemoDataset:
-    """The demonstrations, checked against what the policy wants to see."""
+    """The demonstrations, with the pictures that the policy wants to see."""
     if config.dataset is None:
         raise UserError(
             "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
         )
-    dataset = DemoDataset.open(config.dataset, cameras=config.policy.cameras)
-    for camera in config.policy.cameras:
-        stored = dataset.info.cameras[camera]
-        if (stored.height, stored.width) != (config.policy.image_size,) * 2:
-            raise UserError(
-                f"{config.dataset}: camera {camera!r} has {stored.height}x{stored.width} pixels, "
-                f"the policy takes {config.policy.image_size}: collect again at that size "
-                "(--env.image-size) or set --policy.image-size"
-            )
+    dataset = DemoDataset.open(
+        config.dataset,
+        cameras=config.policy.cameras,
+        image_size=config.policy.image_size,
+        data=config.data,
+    )
+    for change in dataset.frames.changes:
+        say(f"{config.dataset}: {change}")
     if config.tasks:
         dataset = dataset.only(config.tasks)
     if config.episodes_per_task is not None:

@@ -44,13 +44,15 @@ class PictureEdit:
         return self.shape != self.stored
 
     def check(self, path: Path, camera: str) -> None:
-        """Refuses to squeeze pictures out of shape."""
+        """Refuses to enlarge pictures, which an environment would never show, or squeeze them."""
         height, width = self.stored
-        if self.resizes and height != width:
+        has = f"{path}: camera {camera!r} has {height}x{width} pixels, the policy takes {self.size}"
+        if self.size is not None and min(height, width) < self.size:
             raise UserError(
-                f"{path}: camera {camera!r} has {height}x{width} pixels, the policy takes square "
-                f"pictures of {self.size}: crop them to squares first"
+                f"{has}: collect again at that size (--env.image-size) or set --policy.image-size"
             )
+        if self.resizes and height != width:
+            raise UserError(f"{has}x{self.size}: crop them to squares first")
 
     def __call__(self, image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
         """The picture as the policy gets it."""
