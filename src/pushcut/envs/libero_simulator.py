@@ -21,6 +21,7 @@ from jaxtyping import Float, Float32
 from pushcut.envs.libero_control import OSCStep
 from pushcut.envs.libero_experts import make_expert
 from pushcut.envs.libero_init_states import read_init_states
+from pushcut.envs.libero_models import load_model
 from pushcut.envs.libero_package import (
     controller_settings,
     init_states_file,
@@ -92,6 +93,7 @@ class TaskSimulator:
                 control_freq=20,
                 hard_reset=False,
                 ignore_done=True,
+                texture_size=texture_size,
             )
         self.model: mujoco.MjModel = self.env.sim.model._model
         self.data: mujoco.MjData = self.env.sim.data._data
@@ -238,9 +240,18 @@ class TaskSimulator:
 def _bare(problem: str) -> type:
     """The stock environment that neither observes nor places anything while it is made."""
     stock: Any = problem_classes()[problem]
+    from robosuite.utils.binding_utils import MjSim
 
     class Bare(stock):
-        placed = False
+        def __init__(self, *args: Any, texture_size: int | None, **kwargs: Any) -> None:
+            self.placed = False
+            self._texture_size = texture_size
+            super().__init__(*args, **kwargs)
+
+        def _initialize_sim(self, xml_string: str | None = None) -> None:
+            self.sim = MjSim(load_model(self.model.get_xml(), self._texture_size))
+            self.sim.forward()
+            self.initialize_time(self.control_freq)
 
         def _assert_problem_name(self) -> None:
             pass  # it compares with the name of the class
