@@ -128,5 +128,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a value so that people can read it too."""
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    """Writes a value so that people can read it too; a killed process leaves the old file."""
+    aside = path.with_suffix(".aside")
+    aside.write_text(json.dumps(content, indent=2) + "\n")
+    aside.replace(path)
