@@ -118,9 +118,13 @@ METAWORLD_PPO = replace(
     ),
 )
 
+FLOW_QUICKSTART_ENV = replace(
+    QUICKSTART_ENV, tasks=("faucet-close-v3", "faucet-open-v3", "window-close-v3")
+)
+
 METAWORLD_FLOW_PPO = preset(
-    "the quickstart's tasks with a flow policy, Flow-SDE and PPO (pi_RL), about 15 minutes",
-    QUICKSTART_ENV,
+    "three MetaWorld tasks with a flow policy, Flow-SDE and PPO (pi_RL), about 15 minutes",
+    FLOW_QUICKSTART_ENV,
     # A flow policy fits fast: from five demonstrations there would be little left to gain.
     demonstrations=1,
     sft=SFTConfig(
@@ -128,7 +132,7 @@ METAWORLD_FLOW_PPO = preset(
         fit=FitConfig(steps=150),
     ),
     train=TrainConfig(
-        QUICKSTART_ENV,
+        FLOW_QUICKSTART_ENV,
         policy=FlowPolicySource(prefix="trained"),
         algorithm=QUICKSTART_PPO,
         critic=QUICKSTART_CRITIC,
