@@ -13,102 +13,50 @@ from typing import Any
 
 import numpy as np
 
+from pushcut.envs.libero_scene import Hand, Scene
+
 POSITION_SCALE = 0.05
 """Displacement of the hand's target for an action of 1, metres."""
 ROTATION_SCALE = 0.5
 """Rotation of the hand's target for an action of 1, radians."""
 POSITION_GAIN = 1.5
-ROTATION_GAIN = 1.0
 """Part of the remaining way that an action asks for."""
+IDLE_ANGLE = 0.1
+"""Error in the hand's orientation that is left alone, radians."""
 OPEN, CLOSED = 1.0, -1.0
+WIDE = 0.07
+"""Fingers further apart than this count as open, metres."""
+CLEARANCE = 0.02
+"""Height at which obstacles are passed, metres."""
+PALM = np.array([0.035, 0.11, 0.0])
+PALM_ABOVE = 0.025
+"""Half sizes of the palm, fingers along y, and its height above the grip, metres."""
+DOWN = np.array([0.0, 0.0, -1.0])
 
 
 @dataclass(frozen=True)
-class Hand:
-    """The gripper: z of ``rotation`` points out of the palm, the fingers slide along its y."""
+class Grasp:
+    """Where to hold an object."""
 
     position: np.ndarray
-    rotation: np.ndarray
-    opening: float
-    """Distance of the fingers, metres: 0.08 is wide open."""
-    finger_speed: float
-    """Metres per second, of the distance."""
+    axis: np.ndarray
+    """Unit vector along which the fingers close; its sign means nothing."""
+    reach: float
+    """How far from ``position`` an object that was moved by the fingers may still be held."""
 
 
-class Scene:
-    """Poses of hand and objects, computed from positions in a scratch copy of the simulator.
+@dataclass(frozen=True)
+class Place:
+    """Where an object goes: heights are those of its lowest point."""
 
-    The simulator's own derived numbers lag behind its positions by a part of a step and depend
-    on how the state was reached; these do not.
-    """
-
-    def __init__(self, env: Any) -> None:
-        import mujoco
-
-        self.env = env
-        self._kinematics = mujoco.mj_kinematics
-        self._make_data = mujoco.MjData
-        self._boxes: dict[str, tuple[int, np.ndarray]] = {}
-        self._model: Any = None
-
-    def update(self) -> None:
-        """Follows the simulator."""
-        model, source = self.env.sim.model._model, self.env.sim.data._data
-        if model is not self._model:
-            self._model, self._data = model, self._make_data(model)
-            self._boxes.clear()
-        self._data.qpos[:] = source.qpos
-        self._data.qvel[:] = source.qvel
-        self._kinematics(model, self._data)
-
-    def hand(self) -> Hand:
-        """Pose of hand and fingers."""
-        site = self.env.sim.model.site_name2id("gripper0_grip_site")
-        fingers = [
-            self.env.sim.model.joint_name2id(f"gripper0_finger_joint{number}") for number in (1, 2)
-        ]
-        positions = self._data.qpos[self._model.jnt_qposadr[fingers]]
-        speeds = self._data.qvel[self._model.jnt_dofadr[fingers]]
-        return Hand(
-            position=self._data.site_xpos[site].copy(),
-            rotation=self._data.site_xmat[site].reshape(3, 3).copy(),
-            opening=float(positions[0] - positions[1]),
-            finger_speed=float(speeds[0] - speeds[1]),
-        )
-
-    def corners(self, name: str) -> np.ndarray:
-        """Corners [n, 8, 3] of an object's collision boxes, in world coordinates."""
-        body, local = self._box_corners(name)
-        rotation = self._data.xmat[body].reshape(3, 3)
-        return self._data.xpos[body] + local @ rotation.T
-
-    def position(self, name: str) -> np.ndarray:
-        """Origin of an object's body."""
-        return self._data.xpos[self.env.obj_body_id[name]].copy()
-
-    def site(self, name: str) -> np.ndarray:
-        """Centre of a site."""
-        return self._data.site_xpos[self.env.sim.model.site_name2id(name)].copy()
-
-    def _box_corners(self, name: str) -> tuple[int, np.ndarray]:
-        if name not in self._boxes:
-            body, model, data = self.env.obj_body_id[name], self._model, self._data
-            signs = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, 8).T
-            geoms = [
-                geom
-                for geom in range(model.ngeom)
-                if model.geom_bodyid[geom] == body and model.geom_contype[geom]
-            ]
-            world = np.array(
-                [
-                    data.geom_xpos[geom]
-                    + (signs * model.geom_size[geom]) @ data.geom_xmat[geom].reshape(3, 3).T
-                    for geom in geoms
-                ]
-            )
-            local = (world - data.xpos[body]) @ data.xmat[body].reshape(3, 3)
-            self._boxes[name] = (body, local)
-        return self._boxes[name]
+    xy: np.ndarray
+    """Where the origin of the object's body should be."""
+    enter: float
+    """Not lower than this before it is above ``xy``."""
+    release: float
+    """The fingers open below this."""
+    lowest: float
+    """Until they are open, it goes on down to this."""
 
 
 def make_expert(env: Any) -> Callable[[], np.ndarray]:
@@ -118,56 +66,120 @@ def make_expert(env: Any) -> Callable[[], np.ndarray]:
     """
     goal = env.parsed_problem["goal_state"]
     scene = Scene(env)
-    if len(goal) == 1 and goal[0][0] == "in" and "basket" in goal[0][2]:
-        return PickPlace(scene, goal[0][1], goal[0][2])
+    if len(goal) == 1 and goal[0][0] in ("in", "on"):
+        _, obj, target = goal[0]
+        if target.endswith("_contain_region") and target.startswith("basket"):
+            return PickPlace(scene, obj, lambda: into_basket(scene, target))
+        if target.startswith("plate"):
+            return PickPlace(scene, obj, lambda: onto_plate(scene, target))
     raise NotImplementedError(f"no scripted expert for the goal {goal}")
 
 
-class PickPlace:
-    """Takes an object from above and lets it go over its target."""
+def into_basket(scene: Scene, site: str) -> Place:
+    """Objects fall into a basket."""
+    centre = scene.site(site)
+    rim = centre[2] + 0.07
+    return Place(centre[:2], enter=rim + 0.03, release=rim, lowest=rim - 0.06)
 
-    def __init__(self, scene: Scene, obj: str, target: str) -> None:
+
+def onto_plate(scene: Scene, plate: str) -> Place:
+    """Objects are put down on a plate."""
+    position = scene.position(plate)
+    surface = position[2]
+    return Place(position[:2], enter=surface + 0.05, release=surface + 0.01, lowest=surface)
+
+
+def top_grasp(scene: Scene, obj: str, hand: Hand) -> Grasp:
+    """From above, fingers along world y; off the middle if the palm would hit a neighbour."""
+    corners = scene.corners(obj)
+    low, high = corners.min(0), corners.max(0)
+    middle = (low + high) / 2
+    middle[2] = max(low[2] + 0.008, high[2] - 0.025)
+    room = max(0.0, (high - low)[0] / 2 - 0.015)
+    places = [middle + [share * room, 0, 0] for share in (0.0, 0.5, -0.5, 1.0, -1.0)]
+    palm = np.array([0.0, 0.0, PALM_ABOVE])
+    free = [place for place in places if scene.free(place + palm, PALM, obj)]
+    return Grasp((free or places)[0], np.array([0.0, 1.0, 0.0]), reach=0.03)
+
+
+RIM_RADIUS, RIM_HEIGHT = 0.049, 0.04
+"""Where the wall of a black bowl is held, from the origin of its body, metres."""
+
+
+def rim_grasp(scene: Scene, bowl: str, hand: Hand) -> Grasp:
+    """At the wall of a bowl: at the hand if that is there already, else on the near side."""
+    position, rotation = scene.pose(bowl)
+    local = (hand.position - position) @ rotation
+    direction = local[:2] / max(np.linalg.norm(local[:2]), 1e-6)
+    rim = np.array([*direction * RIM_RADIUS, RIM_HEIGHT])
+    if np.linalg.norm(local - rim) > 0.025:
+        axis = np.array([0.0, 1.0, 0.0])
+        # Between the sides: always the same one.
+        side = 1.0 if axis @ (hand.position - position) > 0.03 else -1.0
+        direction = (side * axis @ rotation)[:2]
+        direction /= np.linalg.norm(direction)
+        rim = np.array([*direction * RIM_RADIUS, RIM_HEIGHT])
+    outwards = rotation[:, :2] @ direction
+    outwards[2] = 0
+    return Grasp(position + rotation @ rim, outwards / np.linalg.norm(outwards), reach=0.02)
+
+
+class PickPlace:
+    """Takes an object from above, carries it to its place and lets it go."""
+
+    def __init__(self, scene: Scene, obj: str, place: Callable[[], Place]) -> None:
         self.scene = scene
         self.obj = obj
-        self.target = target
+        self._place = place
+        self._grasp = rim_grasp if "bowl" in obj else top_grasp
 
     def __call__(self) -> np.ndarray:
         """The action for the simulator's current state."""
-        self.scene.update()
-        hand = self.scene.hand()
-        corners = self.scene.corners(self.obj).reshape(-1, 3)
-        low, high = corners.min(0), corners.max(0)
-        grasp = (low + high) / 2
-        grasp[2] = max(low[2] + 0.008, high[2] - 0.03)
-        target = self.scene.site(self.target)
-        rim = target[2] + 0.07
+        scene = self.scene
+        scene.update()
+        hand = scene.hand()
+        grasp = self._grasp(scene, self.obj, hand)
+        place = self._place()
+        low = scene.corners(self.obj).min(0)[2]
+        way = np.array([*(place.xy - scene.position(self.obj)[:2]), 0.0])
+        over = float(np.linalg.norm(way)) < 0.02
+        axis = hand.rotation[:, 0]
+        if over and low < place.release:
+            way[2] = max(place.lowest - low, -0.05) if hand.opening < WIDE else 0.05
+            return move(hand, hand.position + way, axis, OPEN)
+        if not held(hand, grasp):
+            return self._approach(hand, grasp)
+        way[2] = (place.lowest if over else self._height(place, way)) - low
+        return move(hand, hand.position + funnel(way), axis, CLOSED)
 
-        way = target - self.scene.position(self.obj)
-        way[2] = 0.0
-        over = np.linalg.norm(way) < 0.025
-        if over and low[2] < rim:
-            way[2] = max(rim - 0.06 - low[2], -0.05) if hand.opening < 0.07 else 0.05
-            return move(hand, hand.position + way, OPEN)
-        if self._held(hand, grasp):
-            way[2] = rim + (-0.06 if over else 0.03) - low[2]
-            return move(hand, hand.position + funnel(way), CLOSED)
-        return self._approach(hand, grasp)
+    def _height(self, place: Place, way: np.ndarray) -> float:
+        """How high the lowest point of the held object should be."""
+        start = self.scene.position(self.obj)[:2]
+        return max(place.enter, self.scene.height(start, start + way[:2], 0.07, self.obj))
 
-    def _approach(self, hand: Hand, grasp: np.ndarray) -> np.ndarray:
-        way = grasp - hand.position
-        distance = np.linalg.norm(way[:2])
-        closing = hand.opening < 0.07
-        if distance < (0.03 if closing else 0.008) and abs(way[2]) < (0.02 if closing else 0.006):
-            return move(hand, grasp, CLOSED)
+    def _approach(self, hand: Hand, grasp: Grasp) -> np.ndarray:
+        way = grasp.position - hand.position
+        distance = float(np.linalg.norm(way[:2]))
+        closing = hand.opening < WIDE
+        aligned = abs(hand.rotation[:, 0] @ grasp.axis) > 0.95
+        near = (grasp.reach, 0.02) if closing else (0.008, 0.006)
+        if distance < near[0] and abs(way[2]) < near[1] and aligned:
+            return move(hand, grasp.position, grasp.axis, CLOSED)
         if closing:
-            return move(hand, hand.position + [0, 0, 0.05], OPEN)
-        way[2] += 0.1 * np.clip((distance - 0.01) / 0.05, 0, 1)
-        return move(hand, hand.position + funnel(way), OPEN)
+            return move(hand, hand.position + [0, 0, 0.05], grasp.axis, OPEN)
+        if distance > 0.01 or not aligned:
+            hover = 0.1 * max(np.clip((distance - 0.01) / 0.05, 0, 1), not aligned)
+            start, end = hand.position[:2], grasp.position[:2]
+            height = self.scene.height(start, end, 0.06, None) + 0.01
+            way[2] = max(grasp.position[2] + hover, height) - hand.position[2]
+        return move(hand, hand.position + funnel(way), grasp.axis, OPEN)
 
-    def _held(self, hand: Hand, grasp: np.ndarray) -> bool:
-        near = np.linalg.norm((grasp - hand.position)[:2]) < 0.03
-        near &= abs(grasp[2] - hand.position[2]) < 0.03
-        return bool(near and 0.002 < hand.opening < 0.07 and abs(hand.finger_speed) < 0.01)
+
+def held(hand: Hand, grasp: Grasp) -> bool:
+    """Whether the object is between fingers that have come to rest."""
+    away = grasp.position - hand.position
+    near = np.linalg.norm(away[:2]) < grasp.reach and abs(away[2]) < 0.03
+    return bool(near and 0.002 < hand.opening < WIDE and abs(hand.finger_speed) < 0.01)
 
 
 def funnel(way: np.ndarray) -> np.ndarray:
@@ -176,13 +188,14 @@ def funnel(way: np.ndarray) -> np.ndarray:
     return way * [sideways, sideways, 1]
 
 
-def move(hand: Hand, position: np.ndarray, gripper: float, yaw: float = 0.0) -> np.ndarray:
-    """An action that moves the hand towards a position, straight, fingers along world y."""
+def move(hand: Hand, position: np.ndarray, axis: np.ndarray, gripper: float) -> np.ndarray:
+    """An action that moves the hand straight to a position, pointing down, fingers along axis."""
     translation = POSITION_GAIN * (position - hand.position) / POSITION_SCALE
     translation /= max(1.0, np.abs(translation).max())
-    goal = np.array([[np.sin(yaw), np.cos(yaw), 0], [np.cos(yaw), -np.sin(yaw), 0], [0, 0, -1]])
-    turn = sum(np.cross(hand.rotation[:, k], goal[:, k]) for k in range(3)) / 2
-    angle = np.linalg.norm(turn)
-    turn *= max(0.0, 1 - 0.1 / max(angle, 1e-6))
-    rotation = np.clip(ROTATION_GAIN * turn / ROTATION_SCALE, -1, 1)
+    x = np.array([axis[0], axis[1], 0.0]) * np.sign(hand.rotation[:, 0] @ axis)
+    x /= np.linalg.norm(x)
+    goal = np.stack([x, np.cross(DOWN, x), DOWN])
+    turn = np.cross(hand.rotation.T, goal).sum(0) / 2
+    turn *= max(0.0, 1 - IDLE_ANGLE / max(float(np.linalg.norm(turn)), 1e-6))
+    rotation = np.clip(turn / ROTATION_SCALE, -1, 1)
     return np.concatenate([translation, rotation, [gripper]]).astype(np.float32)

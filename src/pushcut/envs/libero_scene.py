@@ -1,0 +1,132 @@
+"""Where things are in a LIBERO scene, for scripted experts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Hand:
+    """The gripper: z of ``rotation`` points out of the palm, the fingers slide along its x."""
+
+    position: np.ndarray
+    rotation: np.ndarray
+    opening: float
+    """Distance of the fingers, metres: 0.08 is wide open."""
+    finger_speed: float
+    """Metres per second, of the distance."""
+
+
+class Scene:
+    """Poses of hand and objects, computed from positions in a scratch copy of the simulator.
+
+    The simulator's own derived numbers lag behind its positions by a part of a step and depend
+    on how the state was reached; these do not.
+    """
+
+    def __init__(self, env: Any) -> None:
+        import mujoco
+
+        self.env = env
+        self._mujoco: Any = mujoco
+        self._model: Any = None
+
+    def update(self) -> None:
+        """Follows the simulator."""
+        if self.env.sim.model._model is not self._model:
+            self._bind()
+        source = self.env.sim.data._data
+        self._data.qpos[:] = source.qpos
+        self._data.qvel[:] = source.qvel
+        self._mujoco.mj_kinematics(self._model, self._data)
+
+    def hand(self) -> Hand:
+        """Pose of the hand and distance of the fingers."""
+        data = self._data
+        positions, speeds = data.qpos[self._finger_positions], data.qvel[self._finger_speeds]
+        return Hand(
+            position=data.site_xpos[self._hand].copy(),
+            rotation=data.site_xmat[self._hand].reshape(3, 3).copy(),
+            opening=float(positions[0] - positions[1]),
+            finger_speed=float(speeds[0] - speeds[1]),
+        )
+
+    def pose(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Origin and rotation matrix of an object's body."""
+        body = self.env.obj_body_id[name]
+        return self._data.xpos[body].copy(), self._data.xmat[body].reshape(3, 3).copy()
+
+    def position(self, name: str) -> np.ndarray:
+        """Origin of an object's body."""
+        return self.pose(name)[0]
+
+    def site(self, name: str) -> np.ndarray:
+        """Centre of a site."""
+        return self._data.site_xpos[self.env.sim.model.site_name2id(name)].copy()
+
+    def corners(self, name: str) -> np.ndarray:
+        """Corners [n, 3] of an object's collision boxes, in world coordinates."""
+        signs = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, 8).T
+        return np.concatenate(
+            [
+                self._data.geom_xpos[geom]
+                + (signs * self._model.geom_size[geom]) @ self._data.geom_xmat[geom].reshape(3, 3).T
+                for geom in self._geoms[name]
+            ]
+        )
+
+    def height(
+        self, start: np.ndarray, end: np.ndarray, radius: float, without: str | None
+    ) -> float:
+        """How high something at ``start`` must be that goes to ``end`` and climbs at 45 degrees.
+
+        Args:
+            start: Where it is, x and y.
+            end: Where it goes.
+            radius: How wide it is.
+            without: An object that is no obstacle.
+        """
+        centre, half = self._boxes(without)
+        points = start + np.linspace(0, 1, 16)[:, None] * (end - start)
+        away = np.linalg.norm(points - start, axis=1)
+        under = (np.abs(points[:, None] - centre[:, :2]) < half[:, :2] + radius).all(-1)
+        needed = np.where(under, (centre + half)[:, 2] + 0.02, -np.inf)
+        return float((needed.max(1) - np.maximum(away - 0.03, 0)).max())
+
+    def free(self, centre: np.ndarray, half: np.ndarray, without: str) -> bool:
+        """Whether nothing but ``without`` is in, or above, an upright box of half sizes."""
+        other, size = self._boxes(without)
+        beside = (np.abs(other[:, :2] - centre[:2]) < size[:, :2] + half[:2]).all(1)
+        return not (beside & (other[:, 2] + size[:, 2] > centre[2] - half[2])).any()
+
+    def _boxes(self, without: str | None) -> tuple[np.ndarray, np.ndarray]:
+        """Centres and half sizes of upright boxes around all obstacles but one."""
+        geoms = np.array([g for name, gs in self._geoms.items() if name != without for g in gs])
+        rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
+        half = np.abs(rotation) @ self._model.geom_size[geoms][..., None]
+        return self._data.geom_xpos[geoms], half[..., 0]
+
+    def _bind(self) -> None:
+        sim = self.env.sim
+        model = self._model = sim.model._model
+        self._data = self._mujoco.MjData(model)
+        self._hand = sim.model.site_name2id("gripper0_grip_site")
+        fingers = [sim.model.joint_name2id(f"gripper0_finger_joint{n}") for n in (1, 2)]
+        self._finger_positions = model.jnt_qposadr[fingers]
+        self._finger_speeds = model.jnt_dofadr[fingers]
+        self._geoms = {
+            name: [
+                geom
+                for geom in range(model.ngeom)
+                if model.geom_contype[geom] and self._belongs(model.geom_bodyid[geom], body)
+            ]
+            for name, body in self.env.obj_body_id.items()
+        }
+
+    def _belongs(self, body: int, root: int) -> bool:
+        while body not in (0, root):
+            body = self._model.body_parentid[body]
+        return bool(body == root)
