@@ -1,0 +1,217 @@
+"""Simulation speed: LiberoEnv against the stock LIBERO environment, one process each.
+
+The baseline is the package's OffScreenRenderEnv as SimpleVLA-RL and RLinf step it: every control
+step returns an observation with two 128-px cameras. LiberoEnv plays chunks of eight control
+steps and observes both cameras once a chunk, drawn with the stock settings and with the cheap
+ones. Then both step without any image. All start from the benchmark's first initial state of
+the task, settled, and get the same random actions; resets are not part of it. The processes
+are measured in turns, so that a busy moment of the machine falls on all of them, and ratios
+are taken within a round.
+
+The last line is one JSON object. Run: python benchmarks/libero.py [--task libero_object/0]
+"""
+
+# ruff: noqa: E402 - the path must be right before anything looks for libero
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# This file is found where Python looks for the package of the same name.
+sys.path = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
+
+import argparse
+import json
+import multiprocessing
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from pushcut.envs.gl import choose_gl
+from pushcut.envs.libero import LiberoConfig
+from pushcut.envs.libero_package import init_states_file, problem_file
+from pushcut.envs.libero_tasks import expand_tasks
+from pushcut.types import InitState
+
+CHUNK = 8
+IMAGE_SIZE = 128
+SETTLE_STEPS = 10
+CAMERAS = ("agentview", "wrist")
+
+Step = Callable[[np.ndarray], object]
+"""Plays a chunk of LIBERO's own actions [8, 7]."""
+
+
+@dataclass(frozen=True)
+class Task:
+    name: str
+    problem: Path
+    inits: Path
+
+
+def stock(task: Task, *, images: bool) -> Step:
+    """The package's environment, an observation every control step."""
+    from libero.libero.envs.env_wrapper import ControlEnv  # OffScreenRenderEnv with images
+
+    env: Any = ControlEnv(
+        bddl_file_name=str(task.problem),
+        use_camera_obs=images,
+        has_offscreen_renderer=images,
+        camera_heights=IMAGE_SIZE,
+        camera_widths=IMAGE_SIZE,
+        ignore_done=True,
+    )
+    env.seed(0)
+    env.reset()
+    env.set_init_state(np.load(task.inits)["states"][0])
+    for _ in range(SETTLE_STEPS):
+        env.step([0, 0, 0, 0, 0, 0, -1])
+
+    def play(actions: np.ndarray) -> None:
+        for action in actions:
+            obs, _, _, _ = env.step(action)
+            assert ("agentview_image" in obs) == images
+
+    return play
+
+
+def ours(task: Task, *, render: str, images: bool) -> Step:
+    """LiberoEnv, one observation a chunk."""
+    config: Any = LiberoConfig
+    env = config(
+        (task.name,),
+        cameras=CAMERAS,
+        image_size=IMAGE_SIZE,
+        settle_steps=SETTLE_STEPS,
+        render=render,
+        max_steps=10**9,
+    ).build()
+    env.reset(InitState(task.name, 0))
+
+    def play(actions: np.ndarray) -> None:
+        if images:
+            env.observe()
+        # LIBERO closes the gripper at +1, pushcut opens it.
+        result = env.step_chunk(actions * np.array([1, 1, 1, 1, 1, 1, -1], dtype=np.float32))
+        assert result.steps == CHUNK
+
+    return play
+
+
+KINDS: dict[str, Callable[[Task], Step]] = {
+    "stock": lambda task: stock(task, images=True),
+    "same_render": lambda task: ours(task, render="stock", images=True),
+    "cheap_render": lambda task: ours(task, render="cheap", images=True),
+    "stock_control": lambda task: stock(task, images=False),
+    "fast_control": lambda task: ours(task, render="cheap", images=False),
+}
+
+
+def serve(kind: str, task: Task, connection: Connection) -> None:
+    """Runs in a process of its own: plays as many chunks as asked, and says how long it took."""
+    step = KINDS[kind](task)
+    rng = np.random.default_rng(0)
+
+    def chunk() -> np.ndarray:
+        return rng.uniform(-1, 1, (CHUNK, 7)).astype(np.float32)
+
+    step(chunk())
+    connection.send(None)
+    while (chunks := connection.recv()) is not None:
+        start = time.perf_counter()
+        for _ in range(chunks):
+            step(chunk())
+        connection.send((CHUNK * chunks / (time.perf_counter() - start), resident_mb()))
+    os._exit(0)  # robosuite's clean-up fails after OpenGL's
+
+
+def resident_mb() -> float:
+    """Memory of this process that is in use now, MB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    fields = dict(line.split(":", 1) for line in lines)
+    return int(fields["VmRSS"].split()[0]) / 1024
+
+
+@contextmanager
+def player(kind: str, task: Task) -> Iterator[Connection]:
+    context = multiprocessing.get_context("spawn")
+    connection, remote = context.Pipe()
+    process = context.Process(target=serve, args=(kind, task, remote))
+    process.start()
+    remote.close()
+    try:
+        connection.recv()  # until it is ready
+        yield connection
+        connection.send(None)
+        process.join()
+    finally:
+        process.terminate()
+
+
+def measure(
+    task: Task, *, steps: int, rounds: int
+) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Control steps per second of each kind in each round, and its memory in MB."""
+    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    memory: dict[str, float] = {}
+    with ExitStack() as stack:
+        players = {kind: stack.enter_context(player(kind, task)) for kind in KINDS}
+        for _ in range(rounds):
+            for kind, connection in players.items():
+                # Faster kinds play longer, for about the same time.
+                factor = 1 if kind == "stock" else 4
+                connection.send(max(1, factor * steps // CHUNK))
+                rate, memory[kind] = connection.recv()
+                rates[kind].append(rate)
+            print({kind: round(values[-1], 1) for kind, values in rates.items()}, flush=True)
+    return rates, memory
+
+
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
+    return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 2)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Simulation speed of LiberoEnv and LIBERO.")
+    parser.add_argument("--task", default="libero_object/0", help="a task or suite/index")
+    parser.add_argument("--steps", type=int, default=32, help="stock control steps of a round")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    (name,) = expand_tasks((options.task,))
+    # Here, because asking for them imports the package, and not as its users do.
+    task = Task(name, problem_file(name), init_states_file(name))
+    choose_gl()
+    # Ours by default; the stock environment is given it too, which makes it faster.
+    os.environ.setdefault("LP_NUM_THREADS", "0")
+    rates, memory = measure(task, steps=options.steps, rounds=options.rounds)
+    from pushcut.run import provenance  # imports torch, which the players must not
+
+    record = {
+        "ratio_same_render": median_ratio(rates["same_render"], rates["stock"]),
+        "ratio_cheap_render": median_ratio(rates["cheap_render"], rates["stock"]),
+        "ratio_control_step": median_ratio(rates["fast_control"], rates["stock_control"]),
+        "steps_per_second": {
+            kind: round(statistics.median(values), 1) for kind, values in rates.items()
+        },
+        "process_mb": {kind: round(value) for kind, value in memory.items()},
+        "task": name,
+        "processes": 1,
+        "chunk": CHUNK,
+        "image_size": IMAGE_SIZE,
+        "cameras": CAMERAS,
+        "cpus": os.cpu_count(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    print(json.dumps(record | provenance()))
+
+
+if __name__ == "__main__":
+    main()
