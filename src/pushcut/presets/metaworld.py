@@ -1,70 +1,20 @@
-"""Presets: values that the commands start from; the command line overrides their fields."""
+"""Presets for MetaWorld."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
-from pushcut.config import (
-    CollectConfig,
-    EvalConfig,
-    EvaluationConfig,
-    QuickstartConfig,
-    RolloutConfig,
-    SFTConfig,
-    TrainConfig,
-)
-from pushcut.envs import AnyEnvConfig
+from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
+from pushcut.presets.base import preset
 from pushcut.sft import FitConfig
-
-
-@dataclass(frozen=True)
-class Preset:
-    """One experiment: a config for each command."""
-
-    summary: str
-    collect: CollectConfig
-    sft: SFTConfig
-    train: TrainConfig
-    eval: EvalConfig
-
-    @property
-    def quickstart(self) -> QuickstartConfig:
-        """The commands one after the other."""
-        return QuickstartConfig(self.collect, self.sft, self.train, self.eval)
-
-
-def preset(
-    summary: str,
-    env: AnyEnvConfig,
-    *,
-    demonstrations: int,
-    sft: SFTConfig,
-    train: TrainConfig,
-    episodes_per_task: int,
-) -> Preset:
-    """A preset whose commands share an environment, rollout settings and temperature."""
-    return Preset(
-        summary=summary,
-        collect=CollectConfig(env, episodes_per_task=demonstrations),
-        sft=sft,
-        train=replace(train, env=env),
-        eval=EvalConfig(
-            env,
-            policy=train.policy,
-            rollout=train.rollout,
-            episodes_per_task=episodes_per_task,
-        ),
-    )
-
 
 QUICKSTART_ENV = MetaWorldConfig(
     tasks=("button-press-topdown-v3", "door-close-v3", "faucet-open-v3", "window-close-v3"),
@@ -189,40 +139,3 @@ METAWORLD_MT10_GRPO = preset(
     ),
     episodes_per_task=50,
 )
-
-POINT_MASS_ENV = PointMassConfig()
-
-SMOKE = preset(
-    "point mass in seconds, for tests",
-    POINT_MASS_ENV,
-    demonstrations=8,
-    sft=SFTConfig(
-        policy=TinyConfig(
-            cameras=("top",), image_size=32, width=64, depth=2, heads=4, bins=16, chunk=4
-        ),
-        fit=FitConfig(steps=60, batch_size=32),
-    ),
-    train=TrainConfig(
-        POINT_MASS_ENV,
-        learner=LearnerConfig(lr=3e-4, epochs=2),
-        algorithm=GRPO(groups=8, max_groups=16),
-        evaluation=EvaluationConfig(every=0),
-        iterations=5,
-    ),
-    episodes_per_task=20,
-)
-
-PRESETS: dict[str, Preset] = {
-    "quickstart": QUICKSTART,
-    "metaworld-grpo": METAWORLD_GRPO,
-    "metaworld-one-trajectory": METAWORLD_ONE_TRAJECTORY,
-    "metaworld-full": METAWORLD_FULL,
-    "metaworld-mt10-grpo": METAWORLD_MT10_GRPO,
-    "metaworld-ppo": METAWORLD_PPO,
-    "metaworld-flow-ppo": METAWORLD_FLOW_PPO,
-    "metaworld-flow-grpo": METAWORLD_FLOW_GRPO,
-    "smoke": SMOKE,
-}
-
-DEFAULT_PRESETS = {"tiny": "quickstart", "flow": "metaworld-flow-ppo"}
-"""Type of checkpoint -> the preset that tries it out."""

@@ -1,0 +1,25 @@
+"""Presets: values that the commands start from; the command line overrides their fields."""
+
+from __future__ import annotations
+
+from pushcut.presets import libero, metaworld
+from pushcut.presets.base import Preset
+from pushcut.presets.point_mass import SMOKE
+
+PRESETS: dict[str, Preset] = {
+    "quickstart": metaworld.QUICKSTART,
+    "metaworld-grpo": metaworld.METAWORLD_GRPO,
+    "metaworld-one-trajectory": metaworld.METAWORLD_ONE_TRAJECTORY,
+    "metaworld-full": metaworld.METAWORLD_FULL,
+    "metaworld-mt10-grpo": metaworld.METAWORLD_MT10_GRPO,
+    "metaworld-ppo": metaworld.METAWORLD_PPO,
+    "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
+    "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
+    "libero-quickstart": libero.LIBERO_QUICKSTART,
+    **libero.SIMPLEVLA_RL,
+    **libero.PI_RL,
+    "smoke": SMOKE,
+}
+
+DEFAULT_PRESETS = {"tiny": "quickstart", "flow": "metaworld-flow-ppo"}
+"""Type of checkpoint -> the preset that tries it out."""

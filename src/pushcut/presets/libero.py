@@ -1,0 +1,137 @@
+"""Presets for LIBERO: the protocols of both papers, with policies small enough for a CPU.
+
+From the papers come the time limits, cameras, chunks, groups, temperature, clip bounds and
+discounts; learning rates, batches and the policies are those of the small policies.
+"""
+
+from __future__ import annotations
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
+from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
+from pushcut.envs.libero import LiberoConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.flow import FlowConfig
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.tiny import TinyConfig
+from pushcut.policies.value_head import CriticConfig
+from pushcut.presets.base import Preset, preset
+from pushcut.sft import FitConfig
+
+IMAGE_SIZE = 64
+"""What the small policies see, pixels."""
+
+SUITES = {"spatial": 240, "object": 240, "goal": 320, "10": 480, "90": 480}
+"""Suite -> time limit in pi_RL (table 11; libero_90, which it does not use, as libero_10)."""
+
+SIMPLEVLA_RL_STEPS = 512
+"""Time limit of every suite in SimpleVLA-RL (appendix F.3)."""
+
+ROLLOUT = RolloutConfig(slots=16, timeout_s=180.0)
+"""A simulator takes seconds to make, several times as long on a busy machine."""
+
+
+def tokens(suite: str, env: LiberoConfig, *, groups: int) -> Preset:
+    """Action tokens and GRPO on a suite, chunks of 8 (SimpleVLA-RL, appendix F.3)."""
+    return preset(
+        f"libero_{suite}: action tokens, GRPO, one camera, {env.max_steps} steps (SimpleVLA-RL)",
+        env,
+        demonstrations=10,
+        sft=SFTConfig(
+            policy=TinyConfig(cameras=env.cameras, image_size=IMAGE_SIZE, bins=32, chunk=8),
+            fit=FitConfig(steps=2000),
+        ),
+        train=TrainConfig(
+            env,
+            policy=TokenPolicySource(temperature=1.6),
+            algorithm=GRPO(groups=groups, max_groups=3 * groups),
+            learner=LearnerConfig(warmup_iterations=3, epochs=2),
+            rollout=ROLLOUT,
+            evaluation=EvaluationConfig(episodes_per_task=10, every=20),
+            iterations=100,
+        ),
+        episodes_per_task=50,
+    )
+
+
+def flow(suite: str, env: LiberoConfig, *, chunk: int) -> Preset:
+    """Flow-SDE and PPO on a suite, two cameras (pi_RL, table 11)."""
+    return preset(
+        f"libero_{suite}: flow policy, PPO, two cameras, {env.max_steps} steps (pi_RL)",
+        env,
+        demonstrations=10,
+        sft=SFTConfig(
+            policy=FlowConfig(cameras=env.cameras, image_size=IMAGE_SIZE, chunk=chunk),
+            fit=FitConfig(steps=2000),
+        ),
+        train=TrainConfig(
+            env,
+            policy=FlowPolicySource(prefix="trained"),
+            algorithm=PPO(episodes=160, bootstrap_on_truncation=False),
+            critic=CriticConfig(detach=False, warmup_iterations=1),
+            learner=LearnerConfig(warmup_iterations=3, epochs=2),
+            rollout=ROLLOUT,
+            evaluation=EvaluationConfig(episodes_per_task=10, every=20),
+            iterations=100,
+        ),
+        episodes_per_task=50,
+    )
+
+
+QUICKSTART_ENV = LiberoConfig(
+    tasks=("libero_object/0", "libero_object/5", "libero_object/9"),
+    image_size=IMAGE_SIZE,
+    max_steps=160,
+)
+
+LIBERO_QUICKSTART = preset(
+    "three tasks of libero_object on a CPU, action tokens and GRPO",
+    QUICKSTART_ENV,
+    demonstrations=10,
+    sft=SFTConfig(
+        policy=TinyConfig(
+            cameras=QUICKSTART_ENV.cameras,
+            image_size=IMAGE_SIZE,
+            width=128,
+            heads=4,
+            bins=32,
+            chunk=8,
+        ),
+        fit=FitConfig(steps=800),
+    ),
+    train=TrainConfig(
+        QUICKSTART_ENV,
+        policy=TokenPolicySource(temperature=1.6),
+        algorithm=GRPO(groups=8, max_groups=24),
+        learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
+        rollout=ROLLOUT,
+        evaluation=EvaluationConfig(every=0),
+        iterations=40,
+    ),
+    episodes_per_task=50,
+)
+
+SIMPLEVLA_RL = {
+    f"libero-{suite}": tokens(
+        suite,
+        LiberoConfig(
+            tasks=(f"libero_{suite}",), image_size=IMAGE_SIZE, max_steps=SIMPLEVLA_RL_STEPS
+        ),
+        groups=64,
+    )
+    for suite in SUITES
+}
+
+PI_RL = {
+    f"libero-{suite}-flow": flow(
+        suite,
+        LiberoConfig(
+            tasks=(f"libero_{suite}",),
+            image_size=IMAGE_SIZE,
+            cameras=("agentview", "wrist"),
+            max_steps=max_steps,
+        ),
+        chunk=10 if suite == "10" else 5,
+    )
+    for suite, max_steps in SUITES.items()
+}

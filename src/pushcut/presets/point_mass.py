@@ -1,0 +1,33 @@
+"""A preset for tests."""
+
+from __future__ import annotations
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.tiny import TinyConfig
+from pushcut.presets.base import preset
+from pushcut.sft import FitConfig
+
+POINT_MASS_ENV = PointMassConfig()
+
+SMOKE = preset(
+    "point mass in seconds, for tests",
+    POINT_MASS_ENV,
+    demonstrations=8,
+    sft=SFTConfig(
+        policy=TinyConfig(
+            cameras=("top",), image_size=32, width=64, depth=2, heads=4, bins=16, chunk=4
+        ),
+        fit=FitConfig(steps=60, batch_size=32),
+    ),
+    train=TrainConfig(
+        POINT_MASS_ENV,
+        learner=LearnerConfig(lr=3e-4, epochs=2),
+        algorithm=GRPO(groups=8, max_groups=16),
+        evaluation=EvaluationConfig(every=0),
+        iterations=5,
+    ),
+    episodes_per_task=20,
+)
