@@ -38,18 +38,21 @@ def plot_generalisation(
     """One panel per split: unseen over seen success, a curve with intervals per method."""
     from matplotlib.figure import Figure  # without pyplot, which would look for a display
 
-    figure = Figure(figsize=(4.2 * len(splits), 4.4), layout="constrained")
+    figure = Figure(figsize=(4 * len(splits), 4.7), layout="constrained")
     panels = figure.subplots(1, len(splits), squeeze=False)[0]
     for axes, (name, curves) in zip(panels, splits.items(), strict=True):
         for colour, (method, points) in zip(COLOURS, curves.items(), strict=False):
             _draw_curve(axes, points, colour, method)
         axes.set_title(f"unseen: {name}", fontsize=10, loc="left")
         axes.set_xlabel("success on the seen tasks (%)")
-        axes.set(xlim=(-3, 103), ylim=(-3, 103), aspect="equal")
+        axes.set(xlim=(-3, 103), ylim=(-3, 103), box_aspect=1)
+        start = next(iter(curves.values()))[0]
+        place = ([100 * start.seen.value], [100 * start.unseen.value])
+        axes.plot(*place, "ks", markersize=5, zorder=3, label="base policy")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False)
     panels[0].set_ylabel("success on the unseen tasks (%)")
-    figure.supxlabel(note, fontsize=7, color="#555555")
+    figure.supxlabel(note, fontsize=7, color="#555555", wrap=True)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
 
@@ -66,7 +69,6 @@ def _draw_curve(axes: Axes, points: Sequence[Point], colour: str, method: str) -
     xerr, yerr = ([list(side) for side in zip(*pairs, strict=True)] for pairs in widths)
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt="none", ecolor=colour, alpha=0.25)
     axes.plot(x, y, color=colour, marker="o", markersize=4, label=method)
-    axes.plot(x[:1], y[:1], color="black", marker="s", markersize=6, linestyle="none", zorder=3)
     for at, height, point in zip(x, y, points, strict=True):
         place = {"xytext": (4, 4), "textcoords": "offset points"}
         axes.annotate(point.label, (at, height), fontsize=7, color=colour, **place)
