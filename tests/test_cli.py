@@ -91,6 +91,8 @@ def test_an_unknown_field_names_the_nearest_one(capsys):
         (["train", "smoke", "--algorithm.group-size", "1"], "group_size"),
         (["train", "smoke", "--policy.temperature", "0"], "temperature must be > 0"),
         (["train", "smoke", "--iterations", "0"], "iterations must be >= 1"),
+        (["train", "smoke", "--train-init", "benchmark"], "no initial states of its own"),
+        (["eval", "smoke", "--repeats", "0"], "repeats must be >= 1"),
         (["sft", "smoke", "--fit.steps", "0"], "steps must be > 0"),
         (["sft", "smoke", "--policy.heads", "5"], "heads (5) must divide width (64)"),
         (["collect", "smoke", "--env.colours", "mauve"], "unknown colours ['mauve']"),
@@ -144,6 +146,29 @@ def test_the_recipe_step_by_step_and_its_files(capsys, tmp_path, monkeypatch):
     assert set(result) >= {"mode", "interval", "per_task", "checkpoint"}
     assert "<html" in Path("rl/report.html").read_text()
     assert "success greedy" in capsys.readouterr().out
+
+
+def test_results_become_a_table_with_a_row_per_name(capsys, tmp_path, finetuned):
+    parts = {}
+    for colour in ("red", "blue"):
+        parts[colour] = tmp_path / f"{colour}.json"
+        few = ["--episodes-per-task", "3", "--env.colours", colour, *FAST]
+        where = ["--policy.path", str(finetuned), "--out", str(parts[colour])]
+        assert main(["eval", "smoke", *where, *few]) == 0
+    capsys.readouterr()
+    out = tmp_path / "tables" / "it.md"
+    rows = [f"SFT={parts['red']}", f"SFT={parts['blue']}", f"red={parts['red']}"]
+    assert main(["table", *rows, "--out", str(out)]) == 0
+    assert capsys.readouterr().out == out.read_text()
+    whole, red = json.loads(out.with_suffix(".json").read_text())["rows"]
+    assert (whole["name"], whole["cells"]["Other"]["episodes"]) == ("SFT", 6)
+    assert (red["name"], red["cells"]["Other"]["episodes"]) == ("red", 3)
+
+
+def test_a_table_of_what_is_no_result_is_refused(capsys, tmp_path):
+    assert "is no result" in one_line_error(capsys, ["table", f"SFT={tmp_path / 'gone.json'}"])
+    twice = ["table", "a.json", "--out", "table.json"]
+    assert "call it table.md" in one_line_error(capsys, twice)
 
 
 def test_the_switches_of_exploration_arrive_in_the_run(tmp_path, finetuned):

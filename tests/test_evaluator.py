@@ -1,21 +1,25 @@
 """Evaluation: each held-out state once, the same ledger however it was played."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from pushcut.commands import evaluate
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest, record_videos, run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RolloutConfig
+from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
-from pushcut.evaluator import EvalResult, LedgerLine
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
-from pushcut.statistics import Rate
+from pushcut.results import EvalResult, LedgerLine
+from pushcut.statistics import Rate, wilson
+from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
 SLOTS_AND_WORKERS = [(1, 1), (4, 2), (16, 2)]
 
@@ -23,6 +27,13 @@ SLOTS_AND_WORKERS = [(1, 1), (4, 2), (16, 2)]
 @pytest.fixture
 def config(smoke, finetuned) -> EvalConfig:
     return replace(smoke.eval, policy=TokenPolicySource(finetuned), episodes_per_task=9)
+
+
+@pytest.fixture
+def other(smoke, demonstrations, tmp_path) -> Path:
+    """Folder of a policy that was fine-tuned for less long."""
+    fit = replace(smoke.sft.fit, steps=20)
+    return run_sft(replace(smoke.sft, fit=fit, dataset=demonstrations, out=tmp_path / "other"))
 
 
 def ledgers(config: EvalConfig) -> list[tuple[LedgerLine, ...]]:
@@ -62,6 +73,138 @@ def test_the_files_say_what_was_played(config, tmp_path):
         of_task = [line for line in lines if line["task"] == task]
         assert rate["episodes"] == len(of_task) == 9
         assert rate["successes"] == sum(line["success"] for line in of_task)
+
+
+@pytest.mark.parametrize("slots", [1, 16])
+def test_each_repeat_is_played_once_with_noise_of_its_own(config, slots):
+    rollout = replace(config.rollout, slots=slots, workers=1)
+    sampled = replace(config, mode="sampled", repeats=3, rollout=rollout)
+    result = play_manifest(sampled)
+    wanted = [
+        (task, seed, repeat)
+        for repeat in range(3)
+        for task in config.env.spec.tasks
+        for seed in range(9)
+    ]
+    assert [line.episode for line in result.ledger] == wanted
+    courses = [[(x.success, x.length) for x in result.ledger if x.repeat == r] for r in range(3)]
+    assert courses[0] != courses[1] != courses[2] != courses[0]
+    # The first repeat is the evaluation without repeats.
+    assert play_manifest(replace(sampled, repeats=1)).ledger == result.ledger[:18]
+
+
+def test_the_ledger_with_repeats_does_not_depend_on_slots(config):
+    one, four, sixteen = ledgers(replace(config, mode="sampled", repeats=2, episodes_per_task=3))
+    assert one == four == sixteen
+
+
+def test_greedy_repeats_are_copies_and_count_as_such(config, tmp_path, capsys):
+    content = run_eval(replace(config, repeats=3, out=tmp_path / "it.json"))
+    assert content["episodes"] == 54
+    assert content["per_repeat"]["std"] == 0
+    assert content["interval"] == pytest.approx(wilson(content["successes"] // 3, 18))
+    assert "nothing is random here" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_result_says_per_repeat_success_mean_and_deviation(config, tmp_path, capsys):
+    content = run_eval(replace(config, mode="sampled", repeats=3, out=tmp_path / "it.json"))
+    rates = content["per_repeat"]["success"]
+    assert len(rates) == content["repeats"] == 3
+    assert content["per_repeat"]["mean"] == pytest.approx(content["successes"] / 54)
+    assert "over 3 repeats:" in capsys.readouterr().out
+
+
+def test_two_checkpoints_are_compared_on_the_same_episodes(config, other, tmp_path, capsys):
+    out = tmp_path / "it.json"
+    content = run_eval(replace(config, baseline=other, out=out))
+    (difference,) = content["table"]["differences"]
+    before = json.loads((tmp_path / "it-baseline.json").read_text())
+    assert before["checkpoint"] == str(other)
+    counts = difference["all"]
+    assert counts["both"] + counts["gained"] == content["successes"]
+    assert counts["both"] + counts["lost"] == before["successes"]
+    assert difference["all"]["difference"] == pytest.approx(
+        (content["successes"] - before["successes"]) / 18
+    )
+    assert "McNemar's exact test" in " ".join(capsys.readouterr().out.split())
+    assert f"| {config.policy.path} − {other} |" in out.with_suffix(".md").read_text()
+
+
+def test_an_earlier_result_is_compared_with_like_its_checkpoint(config, other, tmp_path):
+    played = run_eval(replace(config, baseline=other, out=tmp_path / "played.json"))
+    source = replace(config.policy, path=other)
+    run_eval(replace(config, policy=source, out=tmp_path / "before.json"))
+    read = run_eval(replace(config, baseline=tmp_path / "before.json", out=tmp_path / "read.json"))
+    assert read["table"]["differences"] == played["table"]["differences"]
+    assert not (tmp_path / "read-baseline.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"episodes_per_task": 8}, "initial state 8, repeat 0 is only in the baseline"),
+        ({"first": 1}, "initial state 0, repeat 0 is only in the baseline"),
+        ({"repeats": 2}, "repeat 1 is only in the new one"),
+        ({"mode": "sampled"}, "one has sampled actions, the other greedy ones"),
+        ({"env": PointMassConfig(max_steps=19)}, r"environments differ in max_steps \(20, 19\)"),
+    ],
+)
+def test_a_baseline_on_other_episodes_is_refused_before_anything_is_played(
+    config, tmp_path, monkeypatch, change, reason
+):
+    before = tmp_path / "before.json"
+    run_eval(replace(config, out=before))
+    monkeypatch.setattr(evaluate, "play_sources", lambda *arguments: pytest.fail("was played"))
+    with pytest.raises(UserError, match=f"not evaluated on the same episodes: .*{reason}"):
+        run_eval(replace(config, baseline=before, out=tmp_path / "after.json", **change))
+
+
+def test_a_missing_baseline_is_named(config, tmp_path):
+    with pytest.raises(UserError, match=r"gone.json is no result"):
+        run_eval(replace(config, baseline=tmp_path / "gone.json"))
+
+
+@pytest.fixture
+def overlapping(config, tmp_path) -> Path:
+    """A run that says it was trained on the benchmark's own states."""
+    run = tmp_path / "run"
+    shutil.copytree(config.policy.path, run / "checkpoints" / "000001" / "policy")
+    trained = {"train_init": "benchmark", "policy": {"path": None}}
+    (run / "config.json").write_text(json.dumps({"config": trained}))
+    return run
+
+
+@pytest.mark.parametrize(("first", "labelled"), [(0, True), (FIXED_INITS, False)])
+def test_the_papers_overlap_is_labelled_where_the_evaluation_plays_those_states(
+    config, overlapping, tmp_path, capsys, first, labelled
+):
+    content = run_eval(
+        replace(
+            config,
+            env=BenchmarkConfig(),
+            policy=replace(config.policy, path=overlapping),
+            episodes_per_task=FIXED_INITS,
+            first=first,
+            out=tmp_path / "it.json",
+        )
+    )
+    label = "trained on the evaluation's initial states"
+    assert content["trained_on_evaluation_states"] is labelled
+    assert (label in " ".join(capsys.readouterr().out.split())) is labelled
+    assert (label in (tmp_path / "it.md").read_text()) is labelled
+
+
+def test_more_states_than_the_benchmark_has_are_refused(config):
+    many = replace(config, env=BenchmarkConfig(), episodes_per_task=FIXED_INITS + 1)
+    with pytest.raises(ValueError, match="--repeats"):
+        run_eval(many)
+
+
+def test_the_table_has_the_columns_of_the_environment(config, tmp_path):
+    few = replace(config, env=BenchmarkConfig(), episodes_per_task=2, out=tmp_path / "it.json")
+    content = run_eval(few)
+    assert content["table"]["columns"] == ["Red", "Blue"]
+    assert "| success in % | Red | Blue | Avg |" in (tmp_path / "it.md").read_text()
 
 
 def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):

@@ -61,6 +61,8 @@ def test_the_summary_counts_both_evaluations_and_names_both_checkpoints(finished
         assert 0 <= low <= result["successes"] / 12 <= high <= 1
     before, after = (summary[stage]["successes"] for stage in ("before", "after"))
     assert summary["gain"] == pytest.approx((after - before) / 12)
+    paired = summary["after"]["table"]["differences"][0]["all"]
+    assert paired["difference"] == pytest.approx(summary["gain"])
     phases = {"collect", "sft", "rl", "eval_before_greedy", "eval_after_sampled", "total"}
     assert phases <= summary["seconds"].keys()
 

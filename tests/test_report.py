@@ -119,6 +119,24 @@ def test_the_headline_has_both_rates_with_counts_intervals_and_gain(full):
     assert "+50.0 points" in page.text
 
 
+def test_a_gain_on_the_same_episodes_has_its_interval(tmp_path: Path):
+    after = evaluation("greedy", push=40)
+    after["table"] = {"differences": [{"all": {"interval": [0.123, 0.456]}}]}
+    before = evaluation("greedy", push=25)
+    evaluations = {"before-greedy": before, "after-greedy": after}
+    page = write(tmp_path / "r.html", evaluations=evaluations)
+    assert "(+12.3 to +45.6)" in page.text
+
+
+def test_the_papers_overlap_and_repeats_are_said_to_the_reader(tmp_path: Path):
+    after = evaluation("greedy", push=40) | {"trained_on_evaluation_states": True, "repeats": 3}
+    page = write(tmp_path / "r.html", evaluations={"after-greedy": after})
+    assert "the very initial states it was trained on" in page.text
+    assert "trained on the evaluation's initial states" in page.text
+    assert "held-out" not in page.text
+    assert "played exactly 3 times" in page.text
+
+
 def test_each_task_shows_its_counts(full):
     page, _ = full
     for part in ("button-press", "40 %  (20/50)", "90 %  (45/50)", "door-close", "72 %  (36/50)"):

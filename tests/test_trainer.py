@@ -13,13 +13,17 @@ from safetensors.torch import load_file
 from pushcut import checkpoint, trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
+from pushcut.commands.report import run_report
 from pushcut.config import TrainConfig
 from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.learner import Learner
+from pushcut.lineage import saw_evaluation_states
+from pushcut.manifests import VALIDATION_SEEDS
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
 from pushcut.run import read_metrics
+from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
 TIMES = {"seconds_rollout", "seconds_update", "eval_greedy_seconds"}
 
@@ -294,6 +298,40 @@ def test_every_iteration_logs_what_was_sampled_and_what_was_learned(config):
     )
     assert set(wanted.split()) <= line.keys()
     assert line["episodes"] == 4 * line["groups_sampled"]
+
+
+def test_training_on_the_benchmarks_states_is_recorded_and_validates_on_others(config):
+    evaluation = replace(config.evaluation, every=1, episodes_per_task=2)
+    seen: list[int] = []
+    original = Collector.collect
+
+    def collect(self, policy, iteration):
+        rollout = original(self, policy, iteration)
+        seen.extend(init.seed for init in rollout.inits)
+        return rollout
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Collector, "collect", collect)
+        run = trainer.train(
+            replace(
+                config,
+                env=BenchmarkConfig(),
+                train_init="benchmark",
+                evaluation=evaluation,
+                iterations=2,
+            )
+        )
+    assert set(seen) <= set(range(FIXED_INITS))
+    assert saw_evaluation_states(checkpoint.latest(run.checkpoints))
+    lines = (run.path / "eval" / "000000-greedy.ledger.jsonl").read_text().splitlines()
+    assert all(json.loads(line)["init_seed"] in VALIDATION_SEEDS for line in lines)
+    page = run_report(run.path).read_text()
+    assert "trained on the evaluation" in page
+
+
+def test_an_environment_without_states_of_its_own_refuses_to_train_on_them(config):
+    with pytest.raises(ValueError, match="has no initial states of its own"):
+        replace(config, train_init="benchmark")
 
 
 def test_a_policy_without_path_says_how_to_make_one(config):

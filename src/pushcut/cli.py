@@ -32,6 +32,7 @@ the papers' protocols, each one folder with its table or plot:
 
 around it:
   report RUN                            write RUN/report.html
+  table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
   presets                               list the presets
   doctor [--checkpoint DIR]             what is installed, what is wrong, what to do
 
@@ -189,6 +190,18 @@ def _report(rest: Arguments) -> None:
     print(run_report(Path(rest[0])))
 
 
+def _table(rest: Arguments) -> None:
+    import argparse
+
+    from pushcut.commands.table import run_table
+
+    parser = argparse.ArgumentParser("pushcut table", description=run_table.__doc__)
+    parser.add_argument("results", nargs="+", metavar="[NAME=]RESULT.json")
+    parser.add_argument("--out", type=Path, help="file for the table (Markdown), its JSON beside")
+    options = parser.parse_args(rest)
+    print(run_table(options.results, options.out), end="")
+
+
 def _presets(rest: Arguments) -> None:
     from pushcut.presets import PRESETS
 
@@ -213,6 +226,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "generalisation": _generalisation,
     "data-scarcity": _data_scarcity,
     "report": _report,
+    "table": _table,
     "presets": _presets,
     "doctor": _doctor,
 }

@@ -57,6 +57,8 @@ class Headline:
 
     mode: str
     stages: dict[str, Bar]
+    gain_interval: tuple[float, float] | None = None
+    """95 % interval of the gain, from the same episodes before and after."""
 
     @property
     def gain(self) -> float | None:
@@ -100,6 +102,8 @@ def write_report(
         rl_charts=_charts(RL_PANELS[1:], metrics, "iteration"),
         sft_charts=_charts(SFT_PANELS, sft_metrics, "step"),
         videos={task: _embed(clips) for task, clips in videos.items()},
+        overlap=any(x.get("trained_on_evaluation_states") for x in evaluations.values()),
+        repeats=max((x.get("repeats", 1) for x in evaluations.values()), default=1),
         evaluations={name: (_bar(result), result) for name, result in evaluations.items()},
         phases=phases,
         facts=plain_facts,
@@ -129,7 +133,14 @@ def _template() -> Any:
 def _headline(evaluations: Mapping[str, Mapping[str, Any]], mode: str) -> Headline:
     names = {stage: f"{stage}-{mode}" for stage in STAGES}
     found = {stage: name for stage, name in names.items() if evaluations.get(name)}
-    return Headline(mode, {stage: _bar(evaluations[name]) for stage, name in found.items()})
+    stages = {stage: _bar(evaluations[name]) for stage, name in found.items()}
+    return Headline(mode, stages, _gain_interval(evaluations.get(names["after"]) or {}))
+
+
+def _gain_interval(after: Mapping[str, Any]) -> tuple[float, float] | None:
+    """That of the comparison with the baseline, which is the evaluation before."""
+    differences = after.get("table", {}).get("differences")
+    return tuple(differences[0]["all"]["interval"]) if differences else None
 
 
 def _per_task(evaluations: Mapping[str, Mapping[str, Any]], mode: str) -> dict[str, dict[str, Bar]]:

@@ -6,9 +6,11 @@ import pytest
 from pushcut.manifests import (
     DEMONSTRATION_SEEDS,
     EVALUATION_SEEDS,
+    VALIDATION_SEEDS,
     demo_inits,
     evaluation_inits,
     train_init,
+    validation_inits,
 )
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
@@ -93,6 +95,48 @@ def test_training_evaluation_and_demonstration_states_are_disjoint():
     assert not evaluation & demonstrations
     assert min(training) > max(DEMONSTRATION_SEEDS)
     assert len(training) == 3 * 20 * 20
+
+
+def test_a_list_plays_each_initial_state_once_per_repeat_as_another_member():
+    inits = [InitState("a", 4), InitState("b", 4)]
+    schedule = ListSchedule(inits, repeats=3)
+    got = [task for task in (schedule.next() for _ in range(7)) if task]
+    assert [(t.init.task, t.group, t.member) for t in got] == [
+        (task, group, repeat) for repeat in range(3) for group, task in enumerate("ab")
+    ]
+    assert schedule.done
+
+
+def test_a_benchmarks_own_states_are_evaluated_and_none_is_invented():
+    seeds = [init.seed for init in evaluation_inits(["a"], 50, fixed_inits=50)]
+    assert seeds == list(range(50))
+    with pytest.raises(ValueError, match=r"has 50 initial states per task.*--repeats"):
+        evaluation_inits(["a"], 51, fixed_inits=50)
+    with pytest.raises(ValueError, match="from seed 40 on 10, not 11"):
+        evaluation_inits(["a"], 11, first=40, fixed_inits=50)
+    # Behind the benchmark's own there are others, which nobody trains on either.
+    beyond = evaluation_inits(["a"], 60, first=50, fixed_inits=50)
+    assert [init.seed for init in beyond] == list(range(50, 110))
+    assert all(init.seed in EVALUATION_SEEDS for init in beyond)
+
+
+def test_training_takes_the_benchmarks_states_only_when_told_to():
+    def seeds(benchmark_inits: int) -> set[int]:
+        return {
+            train_init(["a"], seed=0, iteration=i, group=g, benchmark_inits=benchmark_inits).seed
+            for i in range(30)
+            for g in range(30)
+        }
+
+    # 900 draws miss one of 50 with a chance of 50 · 0.98⁹⁰⁰ = 6e-7
+    assert seeds(50) == set(range(50))
+    assert not seeds(0) & set(range(50))
+
+
+def test_validation_never_touches_evaluation():
+    validation = {init.seed for init in validation_inits(["a"], 1000)}
+    assert validation <= set(VALIDATION_SEEDS)
+    assert not validation & set(EVALUATION_SEEDS)
 
 
 def test_training_groups_take_the_tasks_in_turn():

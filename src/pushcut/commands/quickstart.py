@@ -34,10 +34,12 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
 
 
 def evaluate(recipe: Recipe, stage: str, policy: Path) -> None:
-    """Evaluates a policy greedily and with sampled actions."""
+    """Evaluates a policy greedily and with sampled actions; after RL, against before."""
+    folder = recipe.out / "eval"
     for mode in ("greedy", "sampled"):
-        file = recipe.out / "eval" / f"{stage}-{mode}.json"
-        config = replace(recipe.config.eval, mode=mode)
+        file = folder / f"{stage}-{mode}.json"
+        baseline = folder / f"before-{mode}.json" if stage == "after" else None
+        config = replace(recipe.config.eval, mode=mode, baseline=baseline)
         title = f"evaluation {stage} RL, {mode} actions"
         recipe.evaluate(f"eval_{stage}_{mode}", title, file, config, policy)
 
@@ -75,7 +77,9 @@ def announce(summary: dict[str, Any], report: Path) -> None:
     for suffix, mode in (("", "greedy"), ("_sampled", "sampled")):
         before, after = summary[f"before{suffix}"], summary[f"after{suffix}"]
         say(f"{mode:8} before {_counted(before)}   after {_counted(after)}")
-    say(f"gain (greedy): {100 * summary['gain']:+.1f} points")
+    low, high = summary["after"]["table"]["differences"][0]["all"]["interval"]
+    interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
+    say(f"gain (greedy): {100 * summary['gain']:+.1f} points ({interval})")
     say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
 
 

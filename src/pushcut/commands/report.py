@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.lineage import OVERLAP, saw_evaluation_states
 from pushcut.report import write_report
 from pushcut.run import read_metrics
 
@@ -19,6 +20,9 @@ def run_report(folder: Path) -> Path:
     if not (folder / "metrics.jsonl").exists():
         raise UserError(f"{folder} is no run: it has neither metrics.jsonl nor summary.json")
     config = json.loads((folder / "config.json").read_text())
+    facts = {name: str(config[name]) for name in ("command", "commit", "machine", "pushcut")}
+    if saw_evaluation_states(folder):
+        facts["initial states"] = f"the benchmark's own: {OVERLAP}; validated here on others"
     return write_report(
         folder / "report.html",
         title=f"pushcut run {folder.name}",
@@ -26,7 +30,7 @@ def run_report(folder: Path) -> Path:
         sft_metrics=[_by_step(x) for x in read_metrics(folder / "metrics.jsonl") if not _is_rl(x)],
         evaluations=_first_and_last(folder / "eval"),
         videos={},
-        facts={name: str(config[name]) for name in ("command", "commit", "machine", "pushcut")},
+        facts=facts,
     )
 
 

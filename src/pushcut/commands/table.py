@@ -1,0 +1,44 @@
+"""`pushcut table`: results of several evaluations in the papers' layout, a row per method."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from pushcut.errors import UserError
+from pushcut.results import EvalResult, load_result, merge
+from pushcut.tables import Row, Table
+
+
+def run_table(results: Sequence[str], out: Path | None) -> str:
+    """The Markdown of a table of ``[NAME=]FILE.json``; with ``out`` also written, and its JSON.
+
+    Files of one name, such as those of several suites, make one row. Rows of the same
+    episodes as the first are compared with it.
+    """
+    if out is not None and out.suffix != ".md":
+        raise UserError(f"--out {out}: the table is Markdown, call it {out.with_suffix('.md')}")
+    parts: dict[str, list[EvalResult]] = {}
+    overlap: set[str] = set()
+    for argument in results:
+        name, path = split_name(argument)
+        result, content = load_result(path)
+        parts.setdefault(name, []).append(result)
+        if content.get("trained_on_evaluation_states"):
+            overlap.add(name)
+    table = Table([Row(name, merge(found), name in overlap) for name, found in parts.items()])
+    text = table.markdown()
+    if out is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(text)
+        out.with_suffix(".json").write_text(json.dumps(table.to_json(), indent=2) + "\n")
+    return text
+
+
+def split_name(argument: str) -> tuple[str, Path]:
+    """Name of the row and file; a file without a name is called as it lies there."""
+    name, equals, path = argument.partition("=")
+    if not equals or Path(argument).exists():
+        return str(Path(argument).with_suffix("")), Path(argument)
+    return name, Path(path)
