@@ -28,9 +28,9 @@ WIDE = 0.07
 """Fingers further apart than this count as open, metres."""
 CLEARANCE = 0.02
 """Height at which obstacles are passed, metres."""
-PALM = np.array([0.035, 0.11, 0.0])
-PALM_ABOVE = 0.025
-"""Half sizes of the palm, fingers along y, and its height above the grip, metres."""
+RIM_RADIUS, RIM_HEIGHT = 0.049, 0.04
+"""Where the wall of a black bowl is held, from the origin of its body, metres."""
+SIDEWAYS = np.array([0.0, 1.0, 0.0])
 DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -90,38 +90,47 @@ def onto_plate(scene: Scene, plate: str) -> Place:
 
 
 def top_grasp(scene: Scene, obj: str, hand: Hand) -> Grasp:
-    """From above, fingers along world y; off the middle if the palm would hit a neighbour."""
+    """From above, fingers along world y; off the middle if the hand would hit a neighbour."""
     corners = scene.corners(obj)
     low, high = corners.min(0), corners.max(0)
     middle = (low + high) / 2
     middle[2] = max(low[2] + 0.008, high[2] - 0.025)
     room = max(0.0, (high - low)[0] / 2 - 0.015)
-    places = [middle + [share * room, 0, 0] for share in (0.0, 0.5, -0.5, 1.0, -1.0)]
-    palm = np.array([0.0, 0.0, PALM_ABOVE])
-    free = [place for place in places if scene.free(place + palm, PALM, obj)]
-    return Grasp((free or places)[0], np.array([0.0, 1.0, 0.0]), reach=0.03)
-
-
-RIM_RADIUS, RIM_HEIGHT = 0.049, 0.04
-"""Where the wall of a black bowl is held, from the origin of its body, metres."""
+    grasps = [
+        Grasp(middle + [share * room, 0, 0], SIDEWAYS, reach=0.03)
+        for share in (0.0, 0.5, -0.5, 1.0, -1.0)
+    ]
+    return first_free(scene, obj, grasps)
 
 
 def rim_grasp(scene: Scene, bowl: str, hand: Hand) -> Grasp:
-    """At the wall of a bowl: at the hand if that is there already, else on the near side."""
+    """At the wall of a bowl: where the fingers closed, else on the near side if it is free."""
     position, rotation = scene.pose(bowl)
     local = (hand.position - position) @ rotation
-    direction = local[:2] / max(np.linalg.norm(local[:2]), 1e-6)
-    rim = np.array([*direction * RIM_RADIUS, RIM_HEIGHT])
-    if np.linalg.norm(local - rim) > 0.025:
-        axis = np.array([0.0, 1.0, 0.0])
-        # Between the sides: always the same one.
-        side = 1.0 if axis @ (hand.position - position) > 0.03 else -1.0
-        direction = (side * axis @ rotation)[:2]
-        direction /= np.linalg.norm(direction)
-        rim = np.array([*direction * RIM_RADIUS, RIM_HEIGHT])
-    outwards = rotation[:, :2] @ direction
-    outwards[2] = 0
-    return Grasp(position + rotation @ rim, outwards / np.linalg.norm(outwards), reach=0.02)
+    if hand.opening < WIDE:
+        nearest = rim(position, rotation, np.arctan2(local[1], local[0]), 0.0)
+        if np.linalg.norm(nearest.position - hand.position) < 0.03:
+            return nearest
+    yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
+    near = 1.0 if hand.position[1] - position[1] > 0.03 else -1.0  # between them always the same
+    angles = np.deg2rad([90, -90, 60, 120, -60, -120, 30, 150, -30, -150, 0, 180]) * near - yaw
+    grasps = [rim(position, rotation, angle, inset) for inset in (0.0, 0.015) for angle in angles]
+    return first_free(scene, bowl, grasps)
+
+
+def rim(position: np.ndarray, rotation: np.ndarray, angle: float, inset: float) -> Grasp:
+    """The grasp of a bowl's wall at an angle in the bowl's frame, ``inset`` inside of it."""
+    direction = np.array([np.cos(angle), np.sin(angle), 0.0])
+    point = direction * (RIM_RADIUS - inset) + [0, 0, RIM_HEIGHT]
+    outwards = rotation @ direction * [1, 1, 0]
+    axis = outwards / np.linalg.norm(outwards)
+    return Grasp(position + rotation @ point, axis, reach=0.02)
+
+
+def first_free(scene: Scene, obj: str, grasps: list[Grasp]) -> Grasp:
+    """The first grasp at which the open hand would touch nothing else, or the first of all."""
+    free = (grasp for grasp in grasps if scene.free(grasp.position, grasp.axis, obj))
+    return next(free, grasps[0])
 
 
 class PickPlace:

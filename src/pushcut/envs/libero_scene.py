@@ -8,6 +8,20 @@ from typing import Any
 import numpy as np
 
 
+def _grid(*axes: tuple[float, ...]) -> np.ndarray:
+    return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))
+
+
+CORNERS = _grid((-1, 1), (-1, 1), (-1, 1))
+OPEN_HAND = np.concatenate(
+    [
+        _grid((-0.058, -0.045, 0.045, 0.058), (-0.01, 0.01), (-0.01, 0.01, 0.03)),
+        _grid((-0.1, -0.075, -0.05, -0.025, 0, 0.025, 0.05, 0.075, 0.1), (-0.03, 0, 0.03), (0.04,)),
+    ]
+)
+"""Points of fingers and palm, metres: along the fingers' axis, across, and up from the grip."""
+
+
 @dataclass(frozen=True)
 class Hand:
     """The gripper: z of ``rotation`` points out of the palm, the fingers slide along its x."""
@@ -69,14 +83,10 @@ class Scene:
 
     def corners(self, name: str) -> np.ndarray:
         """Corners [n, 3] of an object's collision boxes, in world coordinates."""
-        signs = np.array(np.meshgrid(*[(-1, 1)] * 3)).reshape(3, 8).T
-        return np.concatenate(
-            [
-                self._data.geom_xpos[geom]
-                + (signs * self._model.geom_size[geom]) @ self._data.geom_xmat[geom].reshape(3, 3).T
-                for geom in self._geoms[name]
-            ]
-        )
+        geoms = self._geoms[name]
+        rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
+        offsets = (CORNERS * self._model.geom_size[geoms][:, None]) @ rotation.swapaxes(1, 2)
+        return (self._data.geom_xpos[geoms][:, None] + offsets).reshape(-1, 3)
 
     def height(
         self, start: np.ndarray, end: np.ndarray, radius: float, without: str | None
@@ -89,25 +99,34 @@ class Scene:
             radius: How wide it is.
             without: An object that is no obstacle.
         """
-        centre, half = self._boxes(without)
+        geoms = self._obstacles(without)
+        rotation = np.abs(self._data.geom_xmat[geoms].reshape(-1, 3, 3))
+        half = (rotation @ self._model.geom_size[geoms][..., None])[..., 0]
+        centre = self._data.geom_xpos[geoms]
         points = start + np.linspace(0, 1, 16)[:, None] * (end - start)
         away = np.linalg.norm(points - start, axis=1)
         under = (np.abs(points[:, None] - centre[:, :2]) < half[:, :2] + radius).all(-1)
         needed = np.where(under, (centre + half)[:, 2] + 0.02, -np.inf)
         return float((needed.max(1) - np.maximum(away - 0.03, 0)).max())
 
-    def free(self, centre: np.ndarray, half: np.ndarray, without: str) -> bool:
-        """Whether nothing but ``without`` is in, or above, an upright box of half sizes."""
-        other, size = self._boxes(without)
-        beside = (np.abs(other[:, :2] - centre[:2]) < size[:, :2] + half[:2]).all(1)
-        return not (beside & (other[:, 2] + size[:, 2] > centre[2] - half[2])).any()
+    def free(self, position: np.ndarray, axis: np.ndarray, without: str) -> bool:
+        """Whether the open hand, pointing down, would touch nothing but one object.
 
-    def _boxes(self, without: str | None) -> tuple[np.ndarray, np.ndarray]:
-        """Centres and half sizes of upright boxes around all obstacles but one."""
-        geoms = np.array([g for name, gs in self._geoms.items() if name != without for g in gs])
+        Args:
+            position: Where the hand would be.
+            axis: Horizontal unit vector along which its fingers would lie.
+            without: The object that it may touch.
+        """
+        frame = np.stack([axis, [-axis[1], axis[0], 0.0], [0.0, 0.0, 1.0]])
+        points = position + OPEN_HAND @ frame
+        geoms = self._obstacles(without)
+        away = points[:, None] - self._data.geom_xpos[geoms]
         rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
-        half = np.abs(rotation) @ self._model.geom_size[geoms][..., None]
-        return self._data.geom_xpos[geoms], half[..., 0]
+        local = np.abs(np.einsum("pgi,gij->pgj", away, rotation))
+        return not (local < self._model.geom_size[geoms] + 0.004).all(-1).any()
+
+    def _obstacles(self, without: str | None) -> np.ndarray:
+        return np.array([g for name, gs in self._geoms.items() if name != without for g in gs])
 
     def _bind(self) -> None:
         sim = self.env.sim
