@@ -63,7 +63,7 @@ class LiberoHdf5Source:
         self._demos: list[_Demo] = []
         for file in files:
             with _opened(file) as content:
-                name, instruction = _task(file, content)
+                name, instruction = task_of(file) or (None, _instruction(file, content))
                 flips.add(_flip(content))
                 sizes = sizes or _cameras(file, content)
                 index = tasks.setdefault(instruction, len(tasks))
@@ -171,24 +171,27 @@ def _dialect(path: Path, flips: set[Flip], data: DataConfig) -> Dialect:
     return replace(LIBERO_HDF5, flip=flips.pop()).adjusted(data)
 
 
-def _task(file: Path, content: Mapping[str, Any]) -> tuple[str | None, str]:
-    """The environment's name of the task, where the file is named after it, and the instruction.
+def task_of(file: Path) -> tuple[str, str] | None:
+    """The environment's name of the task that a file is named after, and its instruction.
 
-    The name goes first: LIBERO's benchmark and all data sets made from it take the
-    instruction from there, and a third of the suites' files say something else inside
-    (``Pick the …`` instead of ``pick up the …``).
+    The benchmark and all data sets made from it take the instruction from this name; a fourth
+    of the files say something else inside (``Pick the …`` instead of ``pick up the …``).
     """
-    if file.stem.endswith("_demo"):
-        name = file.stem.removesuffix("_demo")
-        return name, re.sub(r"^[A-Z_]*SCENE\d+_", "", name).replace("_", " ")
+    if not file.stem.endswith("_demo"):
+        return None
+    name = file.stem.removesuffix("_demo")
+    return name, re.sub(r"^[A-Z_]*SCENE\d+_", "", name).replace("_", " ")
+
+
+def _instruction(file: Path, content: Mapping[str, Any]) -> str:
+    """The instruction that is written in a file."""
     problem = content["data"].attrs.get("problem_info")
     if problem is None:
         raise UserError(
             f"{file} says no instruction: name it TASK_demo.hdf5 or give its group 'data' the "
             "attribute problem_info"
         )
-    text = json.loads(problem)["language_instruction"]
-    return None, "".join(text).strip('"')
+    return "".join(json.loads(problem)["language_instruction"]).strip('"')
 
 
 def _cameras(file: Path, content: Mapping[str, Any]) -> dict[str, CameraInfo]:
