@@ -3,6 +3,7 @@ from collections import deque
 import numpy as np
 import pytest
 
+from pushcut.envs.libero import LiberoConfig
 from pushcut.manifests import (
     DEMONSTRATION_SEEDS,
     EVALUATION_SEEDS,
@@ -118,6 +119,16 @@ def test_a_benchmarks_own_states_are_evaluated_and_none_is_invented():
     beyond = evaluation_inits(["a"], 60, first=50, fixed_inits=50)
     assert [init.seed for init in beyond] == list(range(50, 110))
     assert all(init.seed in EVALUATION_SEEDS for init in beyond)
+
+
+def test_liberos_evaluation_is_its_50_states_of_each_task_in_the_papers_columns():
+    spec = LiberoConfig(tasks=("libero_spatial", "libero_10")).spec
+    manifest = evaluation_inits(list(spec.tasks), 50, fixed_inits=spec.fixed_inits)
+    # 2 suites · 10 tasks · 50 states
+    assert len(set(manifest)) == 1000
+    assert {init.seed for init in manifest} == set(range(50))
+    assert [*spec.groups][:4] == ["Spatial", "Object", "Goal", "Long"]
+    assert [*spec.groups["Spatial"], *spec.groups["Long"]] == list(spec.tasks)
 
 
 def test_training_takes_the_benchmarks_states_only_when_told_to():

@@ -54,6 +54,8 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
     played = [row_of(config, source, results[source]) for source in sources]
     table = Table([saved, *played] if saved else played)
     for row in played:
+        if len(played) > 1:
+            say(f"\n{row.name}")
         print_result(row)
     for row in table.compared:
         baseline = table.rows[0]
