@@ -182,8 +182,8 @@ def median_ratio(ours: list[float], theirs: list[float]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description="Simulation speed of LiberoEnv and LIBERO.")
     parser.add_argument("--task", default="libero_object/0", help="a task or suite/index")
-    parser.add_argument("--steps", type=int, default=32, help="stock control steps of a round")
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--steps", type=int, default=16, help="stock control steps of a round")
+    parser.add_argument("--rounds", type=int, default=9)
     options = parser.parse_args()
     (name,) = expand_tasks((options.task,))
     # Here, because asking for them imports the package, and not as its users do.
