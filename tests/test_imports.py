@@ -31,6 +31,7 @@ ONLY_IN = {
     "gymnasium": "envs",
     "safetensors": "policies",
     "pyarrow": "demos",
+    "h5py": "demos",
     "tyro": "cli",
     "wandb": "run",
     "ray": "",
