@@ -11,6 +11,7 @@ from pushcut.envs.base import Env, EnvConfig
 from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.types import ChunkResult, InitState, Observation
+from tests.envs.libero import NEEDS_LIBERO
 
 
 def point_mass() -> EnvConfig:
@@ -21,6 +22,12 @@ def metaworld() -> EnvConfig:
     from pushcut.envs.metaworld import MetaWorldConfig
 
     return MetaWorldConfig()
+
+
+def libero() -> EnvConfig:
+    from pushcut.envs.libero import LiberoConfig
+
+    return LiberoConfig(tasks=("libero_object/0",), image_size=64, texture_size=128)
 
 
 @dataclass
@@ -41,10 +48,16 @@ class Case:
 
 @pytest.fixture(
     scope="module",
-    params=[point_mass, pytest.param(metaworld, marks=pytest.mark.sim)],
+    params=[
+        point_mass,
+        pytest.param(metaworld, marks=pytest.mark.sim),
+        pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
+    ],
     ids=lambda make: make.__name__,
 )
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
+    if request.param is libero:
+        request.getfixturevalue("kept_models")
     config = request.param()
     tasks = list(config.spec.tasks)
     env = config.build()

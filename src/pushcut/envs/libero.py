@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.gl import choose_gl
-from pushcut.envs.libero_tasks import FIXED_INITS, expand_tasks, instruction
+from pushcut.envs.libero_tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class LiberoConfig:
     """Textures with a longer side are shrunk to this, pixels: saves memory, changes the picture."""
     action_repeat: int = 1
     """Simulator steps for which an action is held."""
+    init_folder: str | None = None
+    """Folder of files <task>.pruned_init whose 50 states take the place of the benchmark's."""
 
     def __post_init__(self) -> None:
         if isinstance(self.tasks, str) or isinstance(self.cameras, str):
@@ -98,6 +100,7 @@ class LiberoConfig:
             state_names=("x", "y", "z", "rx", "ry", "rz", "left_finger", "right_finger"),
             action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
             fixed_inits=FIXED_INITS,
+            groups=COLUMNS,
         )
 
     def build(self) -> LiberoEnv:
@@ -156,6 +159,7 @@ class LiberoEnv:
             lean=cheap,
             without=("shadow",) if cheap else (),
             hidden_groups=(COLLISION_GEOMS,),
+            cull=cheap,
         )
         self._opengl: OpenGL | None = None
         self._simulators: dict[str, TaskSimulator] = {}
@@ -276,7 +280,10 @@ class LiberoEnv:
     def _simulator(self, task: str) -> TaskSimulator:
         if task not in self._simulators:
             self._simulators[task] = self._make_simulator(
-                task, control=self._config.control, texture_size=self._config.texture_size
+                task,
+                control=self._config.control,
+                texture_size=self._config.texture_size,
+                init_folder=self._config.init_folder,
             )
         return self._simulators[task]
 

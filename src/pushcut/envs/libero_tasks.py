@@ -217,6 +217,15 @@ problem files word some differently ("pick the akita black bowl …").
 SUITE_OF: dict[str, str] = {task: suite for suite, tasks in SUITES.items() for task in tasks}
 """Task -> its suite; no two suites share a task."""
 
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "Spatial": tuple(SUITES["libero_spatial"]),
+    "Object": tuple(SUITES["libero_object"]),
+    "Goal": tuple(SUITES["libero_goal"]),
+    "Long": tuple(SUITES["libero_10"]),
+    "LIBERO-90": tuple(SUITES["libero_90"]),
+}
+"""Columns of the papers' tables."""
+
 FIXED_INITS = 50
 """Initial states that the benchmark fixes per task."""
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import mujoco
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, Float, UInt8
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,13 @@ class RenderStyle:
     """Effects that are left out, by MuJoCo's names: shadow, reflection, skybox …"""
     hidden_groups: tuple[int, ...] = ()
     """Groups of geoms that are not drawn."""
+    cull: bool = False
+    """Leaves out what the camera cannot see: the same picture sooner, as long as nothing
+    casts shadows."""
 
+
+NOT_DRAWN = 5
+"""A group of geoms that MuJoCo hides unless asked."""
 
 DECOR_GEOMS = 100
 """Room in a scene for what is neither a geom nor a site of the model."""
@@ -97,6 +103,7 @@ class TaskRenderer:
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{effect.upper()}")] = 0
         self._option = mujoco.MjvOption()
         self._option.geomgroup[list(style.hidden_groups)] = 0
+        self._view = View(model, data) if style.cull else None
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
@@ -107,15 +114,14 @@ class TaskRenderer:
         mujoco.mjr_setBuffer(mujoco.mjtFramebuffer.mjFB_OFFSCREEN, self._context)
         self._grow_buffer(size)
         self._camera.fixedcamid = self._model.camera(camera).id
-        mujoco.mjv_updateScene(
-            self._model,
-            self._data,
-            self._option,
-            None,
-            self._camera,
-            mujoco.mjtCatBit.mjCAT_ALL,
-            self._scene,
-        )
+        if self._view is None:
+            self._update_scene()
+        else:
+            groups = self._model.geom_group.copy()
+            unseen = self._view.unseen(self._camera.fixedcamid)
+            self._model.geom_group[unseen] = NOT_DRAWN
+            self._update_scene()
+            self._model.geom_group[:] = groups
         corner = mujoco.MjrRect(0, 0, size, size)
         picture = np.empty((size, size, 3), dtype=np.uint8)
         mujoco.mjr_render(corner, self._scene, self._context)
@@ -127,9 +133,57 @@ class TaskRenderer:
         self._opengl.make_current()
         self._context.free()
 
+    def _update_scene(self) -> None:
+        mujoco.mjv_updateScene(
+            self._model,
+            self._data,
+            self._option,
+            None,
+            self._camera,
+            mujoco.mjtCatBit.mjCAT_ALL,
+            self._scene,
+        )
+
     def _grow_buffer(self, size: int) -> None:
         """Makes room for a larger picture; smaller ones are drawn into its corner, unchanged."""
         if size > min(self._buffer):
             width, height = (max(size, side) for side in self._buffer)
             mujoco.mjr_resizeOffscreen(width, height, self._context)
             self._buffer = (width, height)
+
+
+class View:
+    """Which geoms are in a camera's field of view, by their bounding spheres."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self._model, self._data = model, data
+        # Planes have no bounds, which MuJoCo writes as 0.
+        self._radius = np.where(model.geom_rbound > 0, model.geom_rbound, np.inf)
+        flat = np.isin(model.geom_type, (mujoco.mjtGeom.mjGEOM_PLANE, mujoco.mjtGeom.mjGEOM_BOX))
+        shiny = (model.geom_matid >= 0) & (model.mat_reflectance[model.geom_matid] > 0)
+        self._mirrors = np.flatnonzero(flat & shiny)
+
+    def unseen(self, camera: int) -> Bool[np.ndarray, " geom"]:
+        """Geoms of which neither they nor their images in a mirror are in the picture."""
+        points = self._data.geom_xpos
+        outside = self._outside(camera, points)
+        for mirror in self._mirrors.tolist():
+            normal = self._data.geom_xmat[mirror].reshape(3, 3)[:, 2]
+            surface = self._data.geom_xpos[mirror] + normal * self._thickness(mirror)
+            image = points - 2 * ((points - surface) @ normal)[:, None] * normal
+            outside &= self._outside(camera, image)
+        return outside
+
+    def _outside(
+        self, camera: int, points: Float[np.ndarray, "geom 3"]
+    ) -> Bool[np.ndarray, " geom"]:
+        # In the camera's frame it looks along -z; the pictures are square.
+        local = (points - self._data.cam_xpos[camera]) @ self._data.cam_xmat[camera].reshape(3, 3)
+        angle = np.deg2rad(self._model.cam_fovy[camera]) / 2
+        depth = -local[:, 2:]
+        beyond = np.abs(local[:, :2]) * np.cos(angle) - depth * np.sin(angle)
+        return (np.hstack([beyond, -depth]) > self._radius[:, None]).max(axis=1)
+
+    def _thickness(self, geom: int) -> float:
+        plane = self._model.geom_type[geom] == mujoco.mjtGeom.mjGEOM_PLANE
+        return 0.0 if plane else float(self._model.geom_size[geom, 2])

@@ -1,0 +1,34 @@
+"""Fixtures of the simulators' tests."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pushcut.envs.gl import choose_gl
+
+
+@pytest.fixture(scope="session")
+def kept_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiles each scene of LIBERO once, however many environments ask for it."""
+    choose_gl()
+    import mujoco
+
+    from pushcut.envs import libero_models
+
+    folder: Path = tmp_path_factory.mktemp("models")
+    load = libero_models.load_model
+
+    def load_or_compile(xml: str, texture_size: int | None):
+        key = hashlib.sha256(f"{texture_size} {xml}".encode()).hexdigest()
+        path = folder / f"{key}.mjb"
+        if path.exists():
+            return mujoco.MjModel.from_binary_path(str(path))  # pyright: ignore
+        model = load(xml, texture_size)
+        mujoco.mj_saveModel(model, str(path))  # pyright: ignore
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(libero_models, "load_model", load_or_compile)
+        yield
