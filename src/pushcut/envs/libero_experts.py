@@ -7,8 +7,10 @@ task's goal.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -31,6 +33,8 @@ CLEARANCE = 0.02
 RIM_RADIUS, RIM_HEIGHT = 0.049, 0.04
 """Where the wall of a black bowl is held, from the origin of its body, metres."""
 SIDEWAYS = np.array([0.0, 1.0, 0.0])
+FINGERTIP = 0.01
+"""How far the fingers reach below the grip, metres."""
 DOWN = np.array([0.0, 0.0, -1.0])
 
 
@@ -66,27 +70,42 @@ def make_expert(env: Any) -> Callable[[], np.ndarray]:
     """
     goal = env.parsed_problem["goal_state"]
     scene = Scene(env)
-    if len(goal) == 1 and goal[0][0] in ("in", "on"):
+    if len(goal) == 1 and len(goal[0]) == 3:
         _, obj, target = goal[0]
-        if target.endswith("_contain_region") and target.startswith("basket"):
-            return PickPlace(scene, obj, lambda: into_basket(scene, target))
-        if target.startswith("plate"):
-            return PickPlace(scene, obj, lambda: onto_plate(scene, target))
-    raise NotImplementedError(f"no scripted expert for the goal {goal}")
+        if _kind(obj) in GRASPS and _kind(target) in PLACES:
+            return PickPlace(scene, obj, partial(PLACES[_kind(target)], scene, target, obj))
+    raise NotImplementedError(
+        f"no scripted expert for the goal {goal}; there are some for all tasks of libero_object "
+        "and libero_spatial"
+    )
 
 
-def into_basket(scene: Scene, site: str) -> Place:
+def _kind(name: str) -> str:
+    """The name of an object or region without the number of the object."""
+    return re.sub(r"_\d+", "", name)
+
+
+def into_basket(scene: Scene, region: str, obj: str) -> Place:
     """Objects fall into a basket."""
-    centre = scene.site(site)
-    rim = centre[2] + 0.07
-    return Place(centre[:2], enter=rim + 0.03, release=rim, lowest=rim - 0.06)
+    centre = scene.site(region)
+    edge = centre[2] + 0.07
+    return Place(centre[:2], enter=edge + 0.03, release=edge, lowest=edge - 0.06)
 
 
-def onto_plate(scene: Scene, plate: str) -> Place:
-    """Objects are put down on a plate."""
-    position = scene.position(plate)
-    surface = position[2]
-    return Place(position[:2], enter=surface + 0.05, release=surface + 0.01, lowest=surface)
+def onto_object(scene: Scene, target: str, obj: str) -> Place:
+    """Put down on the middle of another object."""
+    return _down(scene, scene.position(target), obj)
+
+
+def onto_region(scene: Scene, region: str, obj: str) -> Place:
+    """Put down on the middle of a fixture's surface."""
+    return _down(scene, scene.site(region), obj)
+
+
+def _down(scene: Scene, position: np.ndarray, obj: str) -> Place:
+    xy = position[:2]
+    surface = scene.height(xy, xy, 0.0, obj)
+    return Place(xy, enter=surface + 0.04, release=surface + 0.005, lowest=surface - 0.01)
 
 
 def top_grasp(scene: Scene, obj: str, hand: Hand) -> Grasp:
@@ -133,6 +152,31 @@ def first_free(scene: Scene, obj: str, grasps: list[Grasp]) -> Grasp:
     return next(free, grasps[0])
 
 
+GRASPS = {
+    "alphabet_soup": top_grasp,
+    "cream_cheese": top_grasp,
+    "salad_dressing": top_grasp,
+    "bbq_sauce": top_grasp,
+    "ketchup": top_grasp,
+    "tomato_sauce": top_grasp,
+    "butter": top_grasp,
+    "milk": top_grasp,
+    "chocolate_pudding": top_grasp,
+    "orange_juice": top_grasp,
+    "wine_bottle": top_grasp,
+    "akita_black_bowl": rim_grasp,
+}
+"""How to hold an object."""
+PLACES = {
+    "basket_contain_region": into_basket,
+    "plate": onto_object,
+    "akita_black_bowl": onto_object,
+    "flat_stove_cook_region": onto_region,
+    "wooden_cabinet_top_side": onto_region,
+}
+"""How to put something there."""
+
+
 class PickPlace:
     """Takes an object from above, carries it to its place and lets it go."""
 
@@ -140,7 +184,7 @@ class PickPlace:
         self.scene = scene
         self.obj = obj
         self._place = place
-        self._grasp = rim_grasp if "bowl" in obj else top_grasp
+        self._grasp = GRASPS[_kind(obj)]
 
     def __call__(self) -> np.ndarray:
         """The action for the simulator's current state."""
@@ -162,9 +206,10 @@ class PickPlace:
         return move(hand, hand.position + funnel(way), axis, CLOSED)
 
     def _height(self, place: Place, way: np.ndarray) -> float:
-        """How high the lowest point of the held object should be."""
+        """How high the lowest point of the held object should be on its way."""
         start = self.scene.position(self.obj)[:2]
-        return max(place.enter, self.scene.height(start, start + way[:2], 0.07, self.obj))
+        obstacles = self.scene.height(start, start + way[:2], 0.07, self.obj)
+        return max(place.enter, obstacles + CLEARANCE)
 
     def _approach(self, hand: Hand, grasp: Grasp) -> np.ndarray:
         way = grasp.position - hand.position
@@ -176,10 +221,12 @@ class PickPlace:
             return move(hand, grasp.position, grasp.axis, CLOSED)
         if closing:
             return move(hand, hand.position + [0, 0, 0.05], grasp.axis, OPEN)
-        if distance > 0.01 or not aligned:
+        # Once on its way down, the hand is not sent up again by a little drift.
+        off_course = distance > np.interp(-way[2], [0.05, 0.1], [0.02, 0.01])
+        if off_course or not aligned:
             hover = 0.1 * max(np.clip((distance - 0.01) / 0.05, 0, 1), not aligned)
             start, end = hand.position[:2], grasp.position[:2]
-            height = self.scene.height(start, end, 0.06, None) + 0.01
+            height = self.scene.height(start, end, 0.06, None) + CLEARANCE + FINGERTIP
             way[2] = max(grasp.position[2] + hover, height) - hand.position[2]
         return move(hand, hand.position + funnel(way), grasp.axis, OPEN)
 
@@ -193,7 +240,7 @@ def held(hand: Hand, grasp: Grasp) -> bool:
 
 def funnel(way: np.ndarray) -> np.ndarray:
     """Holds sideways motion back while the hand is too low for it."""
-    sideways = np.clip(1 - way[2] / 0.06, 0, 1)
+    sideways = np.clip(1 - way[2] / 0.03, 0, 1)
     return way * [sideways, sideways, 1]
 
 

@@ -91,7 +91,7 @@ class Scene:
     def height(
         self, start: np.ndarray, end: np.ndarray, radius: float, without: str | None
     ) -> float:
-        """How high something at ``start`` must be that goes to ``end`` and climbs at 45 degrees.
+        """Least height at ``start`` of what goes to ``end``, climbs at 45 degrees and hits nothing.
 
         Args:
             start: Where it is, x and y.
@@ -106,7 +106,7 @@ class Scene:
         points = start + np.linspace(0, 1, 16)[:, None] * (end - start)
         away = np.linalg.norm(points - start, axis=1)
         under = (np.abs(points[:, None] - centre[:, :2]) < half[:, :2] + radius).all(-1)
-        needed = np.where(under, (centre + half)[:, 2] + 0.02, -np.inf)
+        needed = np.where(under, (centre + half)[:, 2], -np.inf)
         return float((needed.max(1) - np.maximum(away - 0.03, 0)).max())
 
     def free(self, position: np.ndarray, axis: np.ndarray, without: str) -> bool:
