@@ -50,7 +50,6 @@ def test_an_unknown_task_is_an_error_that_says_what_exists(name: str, says: str)
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"tasks": "libero_goal"}, "tuples of names"),
         ({"tasks": ()}, "at least one task"),
         ({"cameras": ("frontview",)}, r"unknown cameras \['frontview'\]; have \['agentview'"),
         ({"cameras": ("wrist", "wrist")}, "different"),
@@ -59,9 +58,6 @@ def test_an_unknown_task_is_an_error_that_says_what_exists(name: str, says: str)
         ({"max_steps": 0}, "max_steps must be >= 1"),
         ({"settle_steps": -1}, "settle_steps must be >= 0"),
         ({"action_repeat": 0}, "action_repeat must be >= 1"),
-        ({"render": "nice"}, r"render must be one of \('cheap', 'stock'\), got 'nice'"),
-        ({"control": "slow"}, "control must be one of"),
-        ({"orientation": "sideways"}, "orientation must be one of"),
     ],
 )
 def test_a_config_refuses_nonsense(fields: dict, says: str):
