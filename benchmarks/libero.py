@@ -28,7 +28,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from typing import Any
@@ -126,10 +126,12 @@ def serve(kind: str, task: Task, connection: Connection) -> None:
     step(chunk())
     connection.send(None)
     while (chunks := connection.recv()) is not None:
-        start = time.perf_counter()
+        start, cpu_start = time.perf_counter(), time.process_time()
         for _ in range(chunks):
             step(chunk())
-        connection.send((CHUNK * chunks / (time.perf_counter() - start), resident_mb()))
+        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+        steps = CHUNK * chunks
+        connection.send((steps / seconds, 1e3 * cpu_seconds / steps, resident_mb()))
     os._exit(0)  # robosuite's clean-up fails after OpenGL's
 
 
@@ -156,12 +158,19 @@ def player(kind: str, task: Task) -> Iterator[Connection]:
         process.terminate()
 
 
-def measure(
-    task: Task, *, steps: int, rounds: int
-) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """Control steps per second of each kind in each round, and its memory in MB."""
-    rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    memory: dict[str, float] = {}
+@dataclass
+class Measured:
+    """What a kind of environment did in each round."""
+
+    rates: list[float] = field(default_factory=list)
+    """Control steps per second."""
+    cpu_ms: list[float] = field(default_factory=list)
+    """Processor time of a control step: on a busy machine steadier than the rates."""
+    megabytes: float = 0.0
+
+
+def measure(task: Task, *, steps: int, rounds: int) -> dict[str, Measured]:
+    results = {kind: Measured() for kind in KINDS}
     with ExitStack() as stack:
         players = {kind: stack.enter_context(player(kind, task)) for kind in KINDS}
         for _ in range(rounds):
@@ -169,10 +178,11 @@ def measure(
                 # Faster kinds play longer, for about the same time.
                 factor = 1 if kind == "stock" else 4
                 connection.send(max(1, factor * steps // CHUNK))
-                rate, memory[kind] = connection.recv()
-                rates[kind].append(rate)
-            print({kind: round(values[-1], 1) for kind, values in rates.items()}, flush=True)
-    return rates, memory
+                rate, cpu_ms, results[kind].megabytes = connection.recv()
+                results[kind].rates.append(rate)
+                results[kind].cpu_ms.append(cpu_ms)
+            print({kind: round(got.rates[-1], 1) for kind, got in results.items()}, flush=True)
+    return results
 
 
 def median_ratio(ours: list[float], theirs: list[float]) -> float:
@@ -191,7 +201,9 @@ def main() -> None:
     choose_gl()
     # Ours by default; the stock environment is given it too, which makes it faster.
     os.environ.setdefault("LP_NUM_THREADS", "0")
-    rates, memory = measure(task, steps=options.steps, rounds=options.rounds)
+    results = measure(task, steps=options.steps, rounds=options.rounds)
+    rates = {kind: got.rates for kind, got in results.items()}
+    cpu_ms = {kind: got.cpu_ms for kind, got in results.items()}
     from pushcut.run import provenance  # imports torch, which the players must not
 
     record = {
@@ -201,7 +213,13 @@ def main() -> None:
         "steps_per_second": {
             kind: round(statistics.median(values), 1) for kind, values in rates.items()
         },
-        "process_mb": {kind: round(value) for kind, value in memory.items()},
+        "cpu_ms_per_step": {
+            kind: round(statistics.median(values), 2) for kind, values in cpu_ms.items()
+        },
+        "cpu_ratio_same_render": median_ratio(cpu_ms["stock"], cpu_ms["same_render"]),
+        "cpu_ratio_cheap_render": median_ratio(cpu_ms["stock"], cpu_ms["cheap_render"]),
+        "cpu_ratio_control_step": median_ratio(cpu_ms["stock_control"], cpu_ms["fast_control"]),
+        "process_mb": {kind: round(got.megabytes) for kind, got in results.items()},
         "task": name,
         "processes": 1,
         "chunk": CHUNK,
