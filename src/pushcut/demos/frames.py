@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
-from pushcut.demos.pictures import PictureEdit
+from pushcut.demos.pictures import Flip, PictureEdit
 from pushcut.errors import UserError
 
 _MEMORY_SHARE = 0.7
@@ -91,6 +91,18 @@ class Source(Protocol):
         and every ``task_index`` is in ``info.tasks``.
         """
         ...
+
+
+def picture_edits(
+    info: DatasetInfo, cameras: Sequence[str], flip: Flip, image_size: int | None
+) -> dict[str, PictureEdit]:
+    """What becomes of the pictures of each camera; refuses what cannot be done."""
+    edits = {}
+    for name in cameras:
+        stored = info.cameras[name]
+        edits[name] = PictureEdit((stored.height, stored.width), flip, image_size)
+        edits[name].check(info.path, name)
+    return edits
 
 
 def empty_frames(info: DatasetInfo, count: int, edits: Mapping[str, PictureEdit]) -> Frames:

@@ -24,6 +24,7 @@ from pushcut.demos.frames import (
     EpisodeInfo,
     Frames,
     empty_frames,
+    picture_edits,
     readable,
 )
 from pushcut.demos.pictures import Flip, PictureEdit
@@ -87,12 +88,7 @@ class LiberoHdf5Source:
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
         """Reads everything, as ``Source.load`` promises."""
         info = self.info
-        edits = {}
-        for camera in cameras:
-            stored = info.cameras[camera]
-            size = (stored.height, stored.width)
-            edits[camera] = PictureEdit(size, self._dialect.flip, image_size)
-            edits[camera].check(info.path, camera)
+        edits = picture_edits(info, cameras, self._dialect.flip, image_size)
         lengths = [demo.length for demo in self._demos]
         frames = empty_frames(info, sum(lengths), edits)
         start = 0

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pushcut.demos.dialects import DataConfig, open_at_plus_one
-from pushcut.demos.frames import Frames, empty_frames, readable
+from pushcut.demos.frames import Frames, empty_frames, picture_edits, readable
 from pushcut.demos.lerobot_meta import LeRobotMeta, StoredCamera, read_meta
 from pushcut.demos.pictures import PictureEdit
 from pushcut.demos.video import read_frames
@@ -36,16 +36,7 @@ class LeRobotSource:
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
         """Reads everything, as ``Source.load`` promises."""
         meta, info = self._meta, self.info
-        edits = {
-            name: PictureEdit(
-                (meta.cameras[name].height, meta.cameras[name].width),
-                meta.dialect.flip,
-                image_size,
-            )
-            for name in cameras
-        }
-        for name, edit in edits.items():
-            edit.check(info.path, name)
+        edits = picture_edits(info, cameras, meta.dialect.flip, image_size)
         lengths = [episode.length for episode in self.episodes]
         frames = empty_frames(info, sum(lengths), edits)
         _DataReader(meta, edits, frames).read()
