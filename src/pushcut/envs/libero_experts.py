@@ -21,7 +21,7 @@ POSITION_SCALE = 0.05
 """Displacement of the hand's target for an action of 1, metres."""
 ROTATION_SCALE = 0.5
 """Rotation of the hand's target for an action of 1, radians."""
-POSITION_GAIN = 1.5
+POSITION_GAIN = 2.0
 """Part of the remaining way that an action asks for."""
 IDLE_ANGLE = 0.1
 """Error in the hand's orientation that is left alone, radians."""
@@ -133,7 +133,9 @@ def rim_grasp(scene: Scene, bowl: str, hand: Hand) -> Grasp:
     yaw = np.arctan2(rotation[1, 0], rotation[0, 0])
     near = 1.0 if hand.position[1] - position[1] > 0.03 else -1.0  # between them always the same
     angles = np.deg2rad([90, -90, 60, 120, -60, -120, 30, 150, -30, -150, 0, 180]) * near - yaw
-    grasps = [rim(position, rotation, angle, inset) for inset in (0.0, 0.015) for angle in angles]
+    grasps = [
+        rim(position, rotation, angle, inset) for inset in (0.0, 0.012, 0.022) for angle in angles
+    ]
     return first_free(scene, bowl, grasps)
 
 
@@ -148,8 +150,11 @@ def rim(position: np.ndarray, rotation: np.ndarray, angle: float, inset: float) 
 
 def first_free(scene: Scene, obj: str, grasps: list[Grasp]) -> Grasp:
     """The first grasp at which the open hand would touch nothing else, or the first of all."""
-    free = (grasp for grasp in grasps if scene.free(grasp.position, grasp.axis, obj))
-    return next(free, grasps[0])
+    for margin in (0.012, 0.004):
+        for grasp in grasps:
+            if scene.free(grasp.position, grasp.axis, margin, obj):
+                return grasp
+    return grasps[0]
 
 
 GRASPS = {
@@ -216,7 +221,9 @@ class PickPlace:
         distance = float(np.linalg.norm(way[:2]))
         closing = hand.opening < WIDE
         aligned = abs(hand.rotation[:, 0] @ grasp.axis) > 0.95
-        near = (grasp.reach, 0.02) if closing else (0.008, 0.006)
+        # Near a stretched arm's limits the hand comes to rest a little beside its goal.
+        settled = closing or hand.speed < 0.02
+        near = (grasp.reach, 0.02) if settled else (0.01, 0.006)
         if distance < near[0] and abs(way[2]) < near[1] and aligned:
             return move(hand, grasp.position, grasp.axis, CLOSED)
         if closing:
@@ -247,7 +254,8 @@ def funnel(way: np.ndarray) -> np.ndarray:
 def move(hand: Hand, position: np.ndarray, axis: np.ndarray, gripper: float) -> np.ndarray:
     """An action that moves the hand straight to a position, pointing down, fingers along axis."""
     translation = POSITION_GAIN * (position - hand.position) / POSITION_SCALE
-    translation /= max(1.0, np.abs(translation).max())
+    translation[:2] /= max(1.0, np.abs(translation[:2]).max())
+    translation[2] = np.clip(translation[2], -1, 1)
     x = np.array([axis[0], axis[1], 0.0]) * np.sign(hand.rotation[:, 0] @ axis)
     x /= np.linalg.norm(x)
     goal = np.stack([x, np.cross(DOWN, x), DOWN])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 
-def _grid(*axes: tuple[float, ...]) -> np.ndarray:
+def _grid(*axes: tuple[float | int, ...]) -> np.ndarray:
     return np.stack(np.meshgrid(*axes), axis=-1).reshape(-1, len(axes))
 
 
@@ -32,6 +32,8 @@ class Hand:
     """Distance of the fingers, metres: 0.08 is wide open."""
     finger_speed: float
     """Metres per second, of the distance."""
+    speed: float
+    """Largest speed of an arm's joint, radians per second."""
 
 
 class Scene:
@@ -66,6 +68,7 @@ class Scene:
             rotation=data.site_xmat[self._hand].reshape(3, 3).copy(),
             opening=float(positions[0] - positions[1]),
             finger_speed=float(speeds[0] - speeds[1]),
+            speed=float(np.abs(data.qvel[self._arm_speeds]).max()),
         )
 
     def pose(self, name: str) -> tuple[np.ndarray, np.ndarray]:
@@ -109,12 +112,13 @@ class Scene:
         needed = np.where(under, (centre + half)[:, 2], -np.inf)
         return float((needed.max(1) - np.maximum(away - 0.03, 0)).max())
 
-    def free(self, position: np.ndarray, axis: np.ndarray, without: str) -> bool:
+    def free(self, position: np.ndarray, axis: np.ndarray, margin: float, without: str) -> bool:
         """Whether the open hand, pointing down, would touch nothing but one object.
 
         Args:
             position: Where the hand would be.
             axis: Horizontal unit vector along which its fingers would lie.
+            margin: How far it must stay away, metres.
             without: The object that it may touch.
         """
         frame = np.stack([axis, [-axis[1], axis[0], 0.0], [0.0, 0.0, 1.0]])
@@ -123,7 +127,7 @@ class Scene:
         away = points[:, None] - self._data.geom_xpos[geoms]
         rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
         local = np.abs(np.einsum("pgi,gij->pgj", away, rotation))
-        return not (local < self._model.geom_size[geoms] + 0.004).all(-1).any()
+        return not (local < self._model.geom_size[geoms] + margin).all(-1).any()
 
     def _obstacles(self, without: str | None) -> np.ndarray:
         return np.array([g for name, gs in self._geoms.items() if name != without for g in gs])
@@ -136,6 +140,9 @@ class Scene:
         fingers = [sim.model.joint_name2id(f"gripper0_finger_joint{n}") for n in (1, 2)]
         self._finger_positions = model.jnt_qposadr[fingers]
         self._finger_speeds = model.jnt_dofadr[fingers]
+        self._arm_speeds = model.jnt_dofadr[
+            [sim.model.joint_name2id(name) for name in self.env.robots[0].robot_joints]
+        ]
         self._geoms = {
             name: [
                 geom
