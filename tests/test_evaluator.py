@@ -126,6 +126,10 @@ def test_two_checkpoints_are_compared_on_the_same_episodes(config, other, tmp_pa
     assert difference["all"]["difference"] == pytest.approx(
         (content["successes"] - before["successes"]) / 18
     )
+    again = replace(config, baseline=other, out=out)
+    out.unlink()
+    with pytest.raises(UserError, match="it-baseline.json exists"):
+        run_eval(again)
     assert "McNemar's exact test" in " ".join(capsys.readouterr().out.split())
     assert f"| {config.policy.path} − {other} |" in out.with_suffix(".md").read_text()
 

@@ -44,12 +44,14 @@ VIDEO_SIZE = 224
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content."""
     out = config.out or free_name(Path("eval"), config.mode)
-    if out.exists():
-        raise UserError(f"{out} exists; choose another --out, or none to have one found")
+    beside = out.with_name(f"{out.stem}-baseline.json")
     saved = saved_baseline(config)
     sources = [config.policy]
     if config.baseline is not None and saved is None:
         sources.insert(0, replace(config.policy, path=config.baseline))
+    for path in (beside, out)[-len(sources) :]:
+        if path.exists():
+            raise UserError(f"{path} exists; choose another --out, or none to have one found")
     results = play_sources(config, sources, config.mode)
     played = [row_of(config, source, results[source]) for source in sources]
     table = Table([saved, *played] if saved else played)
@@ -62,7 +64,7 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
         say(f"baseline {baseline.name}: {baseline.result.total}")
         say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
     for source, row in zip(sources[:-1], played[:-1], strict=True):
-        row.result.save(out.with_name(f"{out.stem}-baseline.json"), **facts_of(config, source))
+        row.result.save(beside, **facts_of(config, source))
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
     out.with_suffix(".md").write_text(table.markdown())
     say(f"result: {out}; table: {out.with_suffix('.md')}")
