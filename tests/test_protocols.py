@@ -125,6 +125,10 @@ def test_every_point_counts_seen_and_unseen_tasks_apart(generalised):
     for point in (split["base"], *split["sft"], *split["rl"]):
         assert point["seen"]["episodes"] == 4  # two tasks of two states
         assert point["unseen"]["episodes"] == 2
+    for point in (*split["sft"], *split["rl"]):
+        for kind in ("seen", "unseen"):
+            gained = point[kind]["successes"] - split["base"][kind]["successes"]
+            assert point["change"][kind]["difference"] == gained / point[kind]["episodes"]
     whole = json.loads((config.out / "eval" / "reach-green-rl-000002.json").read_text())
     last = split["rl"][-1]
     assert whole["successes"] == last["seen"]["successes"] + last["unseen"]["successes"]
@@ -201,15 +205,17 @@ def test_both_columns_differ_in_their_demonstrations_only(compared):
 
 def test_the_table_shows_counts_intervals_and_gains(compared):
     config, result = compared
-    counts = {"successes": 1, "episodes": 4, "per_task": {"a": {"successes": 1, "episodes": 4}}}
-    better = counts | {"successes": 3}
+    # Wilson's interval of one in four is 4.6 to 69.9 %.
+    counts = {"successes": 1, "episodes": 4, "interval": (0.046, 0.699)}
+    counts |= {"per_task": {"a": counts}}
+    better = counts | {"successes": 3, "interval": (0.301, 0.954)}
+    gain = {"difference": 0.5, "interval": [-0.11, 0.8]}
     columns = {
-        "few": {"demonstrations": 1, "sft": counts, "sft_rl": better},
-        "all": {"demonstrations": 9, "sft": better, "sft_rl": better},
+        "few": {"demonstrations": 1, "sft": counts, "sft_rl": better, "gain": gain},
+        "all": {"demonstrations": 9, "sft": better, "sft_rl": better, "gain": gain},
     }
     lines = list(lines_of({"columns": columns, "mode": "greedy", "algorithm": "GRPO"}))
-    # Wilson's interval of one in four is 4.6 to 69.9 %.
     assert "| SFT | 25.0 % (1/4; 5 to 70) | 75.0 % (3/4; 30 to 95) |" in lines
-    assert "| Δ | +50.0 points | +0.0 points |" in lines
+    assert "| gain | +50.0 points (-11 to +80) | +50.0 points (-11 to +80) |" in lines
     assert "| a | 1/4 | 1/4 | 1/4 | 1/4 |" in lines
     assert (config.out / "result.md").read_text() == "\n".join(lines_of(result)) + "\n"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushcut.statistics import Rate
+from pushcut.charts import Bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,17 +19,18 @@ COLOURS = ("#c2410c", "#1d4ed8", "#15803d")
 class Point:
     """Success on seen and on unseen tasks at one moment of a training."""
 
-    seen: Rate
-    unseen: Rate
+    seen: Bar
+    unseen: Bar
     label: str = ""
 
     @staticmethod
     def of(counts: Mapping[str, Any], label: str) -> Point:
-        """From the counts in a result."""
-        rates = {key: counts[key] for key in ("seen", "unseen")}
-        return Point(
-            **{key: Rate(x["successes"], x["episodes"]) for key, x in rates.items()}, label=label
+        """From the counts and intervals in a result."""
+        bars = (
+            Bar(x["successes"], x["episodes"], tuple(x["interval"]))
+            for x in (counts["seen"], counts["unseen"])
         )
+        return Point(*bars, label=label)
 
 
 def plot_generalisation(
@@ -47,7 +48,7 @@ def plot_generalisation(
         axes.set_xlabel("success on the seen tasks (%)")
         axes.set(xlim=(-3, 103), ylim=(-3, 103), box_aspect=1)
         start = next(iter(curves.values()))[0]
-        place = ([100 * start.seen.value], [100 * start.unseen.value])
+        place = ([100 * start.seen.rate], [100 * start.unseen.rate])
         axes.plot(*place, "ks", markersize=5, zorder=3, label="base policy")
         axes.grid(alpha=0.3)
         axes.legend(fontsize=8, frameon=False)
@@ -58,15 +59,8 @@ def plot_generalisation(
 
 
 def _draw_curve(axes: Axes, points: Sequence[Point], colour: str, method: str) -> None:
-    x, y = ([100 * rate.value for rate in rates] for rates in _both(points))
-    widths = [
-        [
-            [max(100 * (r.value - r.interval[0]), 0), max(100 * (r.interval[1] - r.value), 0)]
-            for r in rates
-        ]
-        for rates in _both(points)
-    ]
-    xerr, yerr = ([list(side) for side in zip(*pairs, strict=True)] for pairs in widths)
+    x, xerr = _with_whiskers([point.seen for point in points])
+    y, yerr = _with_whiskers([point.unseen for point in points])
     axes.errorbar(x, y, xerr=xerr, yerr=yerr, fmt="none", ecolor=colour, alpha=0.25)
     axes.plot(x, y, color=colour, marker="o", markersize=4, label=method)
     for at, height, point in zip(x, y, points, strict=True):
@@ -74,5 +68,8 @@ def _draw_curve(axes: Axes, points: Sequence[Point], colour: str, method: str) -
         axes.annotate(point.label, (at, height), fontsize=7, color=colour, **place)
 
 
-def _both(points: Sequence[Point]) -> tuple[list[Rate], list[Rate]]:
-    return [point.seen for point in points], [point.unseen for point in points]
+def _with_whiskers(bars: Sequence[Bar]) -> tuple[list[float], list[list[float]]]:
+    """Percent, and how far the intervals reach below and above."""
+    below = [100 * max(bar.rate - bar.interval[0], 0) for bar in bars]
+    above = [100 * max(bar.interval[1] - bar.rate, 0) for bar in bars]
+    return [100 * bar.rate for bar in bars], [below, above]

@@ -8,7 +8,6 @@ evaluated before and after the same RL: one table.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,10 +17,12 @@ from pushcut.checkpoint import latest
 from pushcut.commands.protocol import (
     ProtocolConfig,
     check_more,
+    counts_in,
+    evaluated,
+    facts_of,
     longer,
     names_in,
     parts_of,
-    rate_of,
     to_the_end,
     with_suite,
 )
@@ -30,9 +31,8 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.presets import Preset
 from pushcut.progress import say
-from pushcut.run import provenance
+from pushcut.results import EvalResult, pair
 from pushcut.sft import FitConfig
-from pushcut.statistics import Rate
 
 
 @dataclass(frozen=True)
@@ -68,18 +68,11 @@ def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
     used = demonstrations.only(sft.tasks)
     result = {
         "protocol": "data scarcity (SimpleVLA-RL, Table 4)",
-        "algorithm": type(config.train.algorithm).__name__,
-        "episodes_per_task": config.eval.episodes_per_task,
-        "mode": config.eval.mode,
-        "seed": config.seed,
         "columns": {
             "few": column(recipe, "few", few, len(used.take(config.few).episodes)),
             "all": column(recipe, "all", sft, len(used.episodes)),
         },
-        "seconds": recipe.seconds,
-        "commits": recipe.commits,
-        **provenance(),
-        "cores": os.cpu_count(),
+        **facts_of(recipe),
     }
     write_json(recipe.out / "result.json", result)
     table = "\n".join(lines_of(result)) + "\n"
@@ -95,38 +88,34 @@ def column(recipe: Recipe, name: str, sft: SFTConfig, demonstrations: int) -> di
     train = to_the_end(recipe.config.train)
     run = recipe.train(f"{name}/rl", train, before, where=f" after {name} demonstrations")
     after = latest(run / "checkpoints") / "policy"
+    first = evaluated(recipe, f"{name}-sft", before)
+    last = evaluated(recipe, f"{name}-rl", after)
     return {
         "demonstrations": demonstrations,
-        "sft": measured(recipe, f"{name}-sft", before),
-        "sft_rl": measured(recipe, f"{name}-rl", after),
+        "sft": counted(first),
+        "sft_rl": counted(last),
+        "gain": pair(last.ledger, first.ledger).to_json(),
     }
 
 
-def measured(recipe: Recipe, name: str, policy: Path) -> dict[str, Any]:
+def counted(result: EvalResult) -> dict[str, Any]:
     """Counts and interval, also of each task."""
-    file = recipe.out / "eval" / f"{name}.json"
-    config = recipe.config.eval
-    result = recipe.evaluate(f"eval {name}", f"evaluation: {name}", file, config, policy)
-    suite = config.env.spec.tasks
-    per_task = {task: rate_of(result, [task]).to_json() for task in suite}
-    return rate_of(result, suite).to_json() | {"per_task": per_task}
+    per_task = {task: rate.to_json() for task, rate in result.per_task.items()}
+    return result.total.to_json() | {"per_task": per_task}
 
 
 def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
     """The table in Markdown: SFT and SFT + RL over few and all demonstrations, then by task."""
     columns = result["columns"]
     rows = {"SFT": "sft", f"SFT + RL ({result['algorithm']})": "sft_rl"}
-    yield f"Success ({result['mode']} actions, 95 % Wilson intervals) after SFT on"
+    yield f"Success ({result['mode']} actions, 95 % intervals) after SFT on"
     yield ""
     heads = [f"{name}: {column['demonstrations']}" for name, column in columns.items()]
     yield from row("demonstrations", heads)
     yield from row("---", ["---:"] * len(columns))
     for title, key in rows.items():
-        yield from row(title, [counted(column[key]) for column in columns.values()])
-    gains = (
-        rate(column["sft_rl"]).value - rate(column["sft"]).value for column in columns.values()
-    )
-    yield from row("Δ", [f"{100 * gain:+.1f} points" for gain in gains])
+        yield from row(title, [counts_in(column[key]) for column in columns.values()])
+    yield from row("gain", [gain_in(column["gain"]) for column in columns.values()])
     yield ""
     kinds = [(name, key) for name in columns for key in rows.values()]
     yield from row("task", [f"{name}, {key.replace('_', ' + ').upper()}" for name, key in kinds])
@@ -141,13 +130,7 @@ def row(head: str, cells: list[str]) -> Iterator[str]:
     yield f"| {' | '.join([head, *cells])} |"
 
 
-def rate(counts: Mapping[str, Any]) -> Rate:
-    """The rate that a result holds."""
-    return Rate(counts["successes"], counts["episodes"])
-
-
-def counted(counts: Mapping[str, Any]) -> str:
-    """Success with counts and interval, short."""
-    low, high = (100 * bound for bound in rate(counts).interval)
-    of = f"{counts['successes']}/{counts['episodes']}"
-    return f"{100 * rate(counts).value:.1f} % ({of}; {low:.0f} to {high:.0f})"
+def gain_in(pairs: Mapping[str, Any]) -> str:
+    """A paired difference with its interval, short."""
+    low, high = (100 * bound for bound in pairs["interval"])
+    return f"{100 * pairs['difference']:+.1f} points ({low:+.0f} to {high:+.0f})"

@@ -8,22 +8,23 @@ protocol (appendix D.3).
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.commands.protocol import (
     ProtocolConfig,
     check_more,
+    counts_in,
+    evaluated,
+    facts_of,
     longer,
     marks,
     names_in,
     of_tasks,
+    on_tasks,
     parts_of,
-    rate_of,
     to_the_end,
     with_suite,
 )
@@ -35,7 +36,7 @@ from pushcut.errors import UserError
 from pushcut.plots import Point, plot_generalisation
 from pushcut.presets import Preset
 from pushcut.progress import say
-from pushcut.run import provenance
+from pushcut.results import EvalResult, pair, rate_of
 from pushcut.sft import FitConfig
 
 SPLITS = 3
@@ -82,19 +83,13 @@ def run_generalisation(config: GeneralisationConfig) -> dict[str, Any]:
     result = {
         "protocol": "generalisation (SimpleVLA-RL, Figure 4)",
         "base_tasks": config.base_tasks,
-        "algorithm": type(config.train.algorithm).__name__,
-        "episodes_per_task": config.eval.episodes_per_task,
-        "mode": config.eval.mode,
-        "seed": config.seed,
         "splits": [split.run() for split in splits],
-        "seconds": recipe.seconds,
-        "commits": recipe.commits,
-        **provenance(),
-        "cores": os.cpu_count(),
+        **facts_of(recipe),
     }
     write_json(recipe.out / "result.json", result)
     plot_generalisation(recipe.out / "result.png", curves_of(result), note=note_on(result))
-    say(f"\nresult: {recipe.out / 'result.json'}, drawn in {recipe.out / 'result.png'}")
+    announce(result)
+    say(f"result: {recipe.out / 'result.json'}, drawn in {recipe.out / 'result.png'}")
     return result
 
 
@@ -154,16 +149,17 @@ class Split:
             episodes_per_task=None,
             init=base,
         )
+        start = evaluated(self.recipe, folder, base)
         return {
             "name": self.name,
             "unseen": list(self.unseen),
             "seen": list(self.seen),
-            "base": self.measured(folder, base),
-            "sft": self.along_sft(further),
-            "rl": self.along_rl(base),
+            "base": self.counted(start),
+            "sft": self.along_sft(further, start),
+            "rl": self.along_rl(base, start),
         }
 
-    def along_sft(self, config: SFTConfig) -> list[dict[str, Any]]:
+    def along_sft(self, config: SFTConfig, start: EvalResult) -> list[dict[str, Any]]:
         """SFT goes on from the base policy: success after some of its steps."""
         every, steps = marks(config.fit.steps, self.config.points)
         folder = f"{self.name}/sft"
@@ -172,31 +168,45 @@ class Split:
         copies = {step: policy.parent / "checkpoints" / f"{step:06d}" for step in steps[:-1]}
         copies[steps[-1]] = policy
         return [
-            {"steps": step} | self.measured(f"{folder}-{step:06d}", copy)
+            {"steps": step} | self.compared(f"{folder}-{step:06d}", copy, start)
             for step, copy in copies.items()
         ]
 
-    def along_rl(self, base: Path) -> list[dict[str, Any]]:
+    def along_rl(self, base: Path, start: EvalResult) -> list[dict[str, Any]]:
         """RL from the base policy: success after some of its iterations."""
         train = self.config.train
         every, iterations = marks(train.iterations, self.config.points)
         train = replace(to_the_end(train), tasks=self.seen, save_every=every, keep=train.iterations)
         folder = f"{self.name}/rl"
         run = self.recipe.train(folder, train, base, where=f" on all tasks but {self.name}")
+        copies = {number: run / "checkpoints" / f"{number:06d}" for number in iterations}
         return [
-            {"iterations": number}
-            | self.measured(f"{folder}-{number:06d}", run / "checkpoints" / f"{number:06d}")
-            for number in iterations
+            {"iterations": number} | self.compared(f"{folder}-{number:06d}", copy, start)
+            for number, copy in copies.items()
         ]
 
-    def measured(self, name: str, policy: Path) -> dict[str, Any]:
-        """Counts and intervals of a policy on the seen and on the unseen tasks."""
-        file = self.recipe.out / "eval" / f"{name.replace('/', '-')}.json"
-        result = self.recipe.evaluate(
-            f"eval {name}", f"evaluation: {name}", file, self.config.eval, policy
-        )
-        rate = partial(rate_of, result)
-        return {"seen": rate(self.seen).to_json(), "unseen": rate(self.unseen).to_json()}
+    def compared(self, name: str, policy: Path, start: EvalResult) -> dict[str, Any]:
+        """Counts of a policy, and its paired differences from where it started."""
+        result = evaluated(self.recipe, name, policy)
+        change = {
+            kind: pair(on_tasks(result, tasks), on_tasks(start, tasks)).to_json()
+            for kind, tasks in (("seen", self.seen), ("unseen", self.unseen))
+        }
+        return self.counted(result) | {"change": change}
+
+    def counted(self, result: EvalResult) -> dict[str, Any]:
+        """Counts and intervals on the seen and on the unseen tasks."""
+        kinds = {"seen": self.seen, "unseen": self.unseen}
+        return {kind: rate_of(on_tasks(result, tasks)).to_json() for kind, tasks in kinds.items()}
+
+
+def announce(result: dict[str, Any]) -> None:
+    """Prints where each split began and ended."""
+    for split in result["splits"]:
+        say(f"\nunseen: {split['name']}")
+        lines = {"base": split["base"], "SFT": split["sft"][-1], "RL": split["rl"][-1]}
+        for name, line in lines.items():
+            say(f"  {name:5} seen {counts_in(line['seen'])}   unseen {counts_in(line['unseen'])}")
 
 
 def curves_of(result: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
@@ -218,6 +228,6 @@ def note_on(result: dict[str, Any]) -> str:
     base = {"all": "of every task", "seen": "of the seen tasks only"}[result["base_tasks"]]
     return (
         f"both start from a base policy with demonstrations {base}; numbers: SFT steps, RL "
-        f"iterations; {result['mode']} actions, {result['episodes_per_task']} held-out states per "
+        f"iterations; {result['mode']} actions, {result['states_per_task']} initial states per "
         "task; bars: 95 % Wilson"
     )

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pushcut.commands.recipe import Recipe
 from pushcut.config import RecipeConfig, TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.presets import Preset
+from pushcut.results import EvalResult, LedgerLine, load_result
+from pushcut.run import provenance
 from pushcut.sft import FitConfig
-from pushcut.statistics import Rate, pooled
 
 ALL_DEMONSTRATIONS = 50
 """Of each task, as in LIBERO and both papers."""
@@ -105,7 +108,38 @@ def marks(total: int, points: int) -> tuple[int, list[int]]:
     return every, [*range(every, total, every), total]
 
 
-def rate_of(result: Mapping[str, Any], tasks: Collection[str]) -> Rate:
-    """Success over some tasks of an evaluation."""
-    counts = [result["per_task"][task] for task in tasks]
-    return pooled(Rate(count["successes"], count["episodes"]) for count in counts)
+def evaluated(recipe: Recipe, name: str, policy: Path) -> EvalResult:
+    """The evaluation called ``name``, played unless it is there."""
+    file = recipe.out / "eval" / f"{name.replace('/', '-')}.json"
+    recipe.evaluate(f"eval {name}", f"evaluation: {name}", file, recipe.config.eval, policy)
+    return load_result(file)[0]
+
+
+def on_tasks(result: EvalResult, tasks: Collection[str]) -> list[LedgerLine]:
+    """The episodes of some tasks."""
+    return [line for line in result.ledger if line.task in tasks]
+
+
+def facts_of(recipe: Recipe) -> dict[str, Any]:
+    """What the result of a protocol says besides its counts."""
+    config = recipe.config
+    return {
+        "algorithm": type(config.train.algorithm).__name__,
+        "iterations": config.train.iterations,
+        "mode": config.eval.mode,
+        "states_per_task": config.eval.episodes_per_task,
+        "repeats": config.eval.repeats,
+        "train_init": config.train.train_init,
+        "seed": config.seed,
+        "seconds": recipe.seconds,
+        "commits": recipe.commits,
+        **provenance(),
+        "cores": os.cpu_count(),
+    }
+
+
+def counts_in(counts: Mapping[str, Any]) -> str:
+    """Success with counts and interval, short."""
+    successes, episodes = counts["successes"], counts["episodes"]
+    low, high = (100 * bound for bound in counts["interval"])
+    return f"{100 * successes / episodes:.1f} % ({successes}/{episodes}; {low:.0f} to {high:.0f})"
