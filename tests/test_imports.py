@@ -28,6 +28,9 @@ neighbours on the line; the modules of a package may import each other."""
 ONLY_IN = {
     "mujoco": "envs",
     "metaworld": "envs",
+    "libero": "envs",
+    "robosuite": "envs",
+    "numba": "envs",
     "gymnasium": "envs",
     "safetensors": "policies",
     "pyarrow": "demos",
@@ -127,7 +130,10 @@ def modules_after(code: str) -> set[str]:
     ("code", "absent"),
     [
         ("import pushcut", "torch numpy tyro"),
-        ("import pushcut.envs.worker, pushcut.envs", "torch metaworld mujoco gymnasium scipy"),
+        (
+            "import pushcut.envs.worker, pushcut.envs",
+            "torch metaworld libero robosuite numba mujoco gymnasium scipy",
+        ),
         ("from pushcut.cli import main; assert main(['--help']) == 0", "torch tyro numpy rich"),
         ("from pushcut.cli import main; assert main(['report']) == 2", "torch tyro"),
     ],

@@ -113,7 +113,7 @@ class TaskSimulator:
         self._pristine = {name: getattr(self.model, name).copy() for name in MODEL_FIELDS}
         self._stale = True
         self.env.placed = True  # from now on resets are real ones
-        self.reset(0, settle_steps=0)
+        self.reset(FIXED_INITS, settle_steps=0)  # any placement
         self._step = OSCStep(self.env).step if control == "fast" else self._stock_step
         self._expert: Callable[[], np.ndarray] | None = None
         robot = self.env.robots[0]
