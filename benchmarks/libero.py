@@ -114,6 +114,9 @@ KINDS: dict[str, Callable[[Task], Step]] = {
     "fast_control": lambda task: ours(task, render="cheap", images=False),
 }
 
+PACE = {"stock": 1, "same_render": 6, "cheap_render": 12, "stock_control": 8, "fast_control": 24}
+"""How many steps each plays for one of the stock environment: all play for about as long."""
+
 
 def serve(kind: str, task: Task, connection: Connection) -> None:
     """Runs in a process of its own: plays as many chunks as asked, and says how long it took."""
@@ -175,9 +178,7 @@ def measure(task: Task, *, steps: int, rounds: int) -> dict[str, Measured]:
         players = {kind: stack.enter_context(player(kind, task)) for kind in KINDS}
         for _ in range(rounds):
             for kind, connection in players.items():
-                # Faster kinds play longer, for about the same time.
-                factor = 1 if kind == "stock" else 4
-                connection.send(max(1, factor * steps // CHUNK))
+                connection.send(max(1, PACE[kind] * steps // CHUNK))
                 rate, cpu_ms, results[kind].megabytes = connection.recv()
                 results[kind].rates.append(rate)
                 results[kind].cpu_ms.append(cpu_ms)
