@@ -2,7 +2,7 @@
 
 Left to themselves they log to a file in ``/tmp`` (which fails where another user owns it),
 print warnings, load OpenCV's windows (which fail without ``libGL``), choose an OpenGL backend
-of their own and read paths from a file in the user's home. None of that happens here: the
+of their own, and read paths from a file in the user's home. None of that happens here: the
 package's own files are used, nothing is written and nothing is asked.
 """
 
@@ -15,7 +15,7 @@ import sys
 import types
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ _QUIET_MACROS = {
 }
 """Settings of robosuite that take effect while it is imported."""
 
+_NOT_NEEDED = ("robosuite.macros_private", "cv2", "matplotlib", "matplotlib.cm")
+"""Imported for windows, charts and a user's settings; matplotlib makes folders in the home."""
+
 
 @cache
 def problem_classes() -> dict[str, type]:
@@ -47,7 +50,9 @@ def problem_classes() -> dict[str, type]:
         )
     with package_defaults(), warnings.catch_warnings():
         _load_macros()
-        with _stand_in("robosuite.macros_private"), _stand_in("cv2"):
+        with ExitStack() as stack:
+            for module in _NOT_NEEDED:
+                stack.enter_context(_stand_in(module))
             return importlib.import_module("libero.libero.envs").TASK_MAPPING
 
 
