@@ -2,17 +2,22 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pushcut.envs.gl import choose_gl
+from pushcut.errors import UserError
+
+# Some test files import mujoco while they are collected, and it reads MUJOCO_GL only then.
+with suppress(UserError):
+    choose_gl()
 
 
 @pytest.fixture(scope="session")
 def kept_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiles each scene of LIBERO once, however many environments ask for it."""
-    choose_gl()
     import mujoco
 
     from pushcut.envs import libero_models

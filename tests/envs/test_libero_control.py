@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("robosuite", reason='needs pip install "pushcut[libero]"')
+pytest.importorskip("libero", reason='needs pip install "pushcut[libero]"')
 
 from pushcut.envs.libero_control import OSCStep
 from pushcut.envs.libero_osc import osc_torques
 from pushcut.envs.libero_simulator import SimulatorState, TaskSimulator
 from pushcut.envs.libero_tasks import expand_tasks
 
-pytestmark = pytest.mark.sim
+pytestmark = [pytest.mark.sim, pytest.mark.usefixtures("kept_models")]
 
 Play = Callable[[TaskSimulator, int, np.random.Generator], np.ndarray]
 """Chooses the action for a step of an episode."""
