@@ -186,7 +186,7 @@ class TaskSimulator:
                 for name, value in vars(robot.controller).items()
                 if isinstance(value, _NUMBERS)
             },
-            (env.timestep, env.cur_time),
+            (int(env.timestep), float(env.cur_time)),  # robosuite begins with two integers
         )
 
     def set_state(self, state: SimulatorState) -> None:
