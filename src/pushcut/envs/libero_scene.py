@@ -147,12 +147,13 @@ class Scene:
             name: [
                 geom
                 for geom in range(model.ngeom)
-                if model.geom_contype[geom] and self._belongs(model.geom_bodyid[geom], body)
+                if model.geom_contype[geom]
+                and self._belongs(int(model.geom_bodyid[geom]), int(body))
             ]
             for name, body in self.env.obj_body_id.items()
         }
 
     def _belongs(self, body: int, root: int) -> bool:
         while body not in (0, root):
-            body = self._model.body_parentid[body]
-        return bool(body == root)
+            body = int(self._model.body_parentid[body])
+        return body == root
