@@ -29,14 +29,18 @@ def preset(
     env: AnyEnvConfig,
     *,
     demonstrations: int,
+    noise: float = 0.0,
     sft: SFTConfig,
     train: TrainConfig,
     episodes_per_task: int,
 ) -> Preset:
-    """A preset whose commands share an environment, rollout settings and temperature."""
+    """A preset whose commands share an environment, rollout settings and temperature.
+
+    ``demonstrations`` of each task, with ``noise`` on the expert's actions.
+    """
     return Preset(
         summary=summary,
-        collect=CollectConfig(env, episodes_per_task=demonstrations),
+        collect=CollectConfig(env, episodes_per_task=demonstrations, noise=noise),
         sft=sft,
         train=replace(train, env=env),
         eval=EvalConfig(

@@ -21,6 +21,9 @@ from pushcut.sft import FitConfig
 IMAGE_SIZE = 64
 """What the small policies see, pixels."""
 
+NOISE = 0.05
+"""Of demonstrations: without it they are all alike, and who strays from them is lost."""
+
 SUITES = {"spatial": 240, "object": 240, "goal": 320, "10": 480, "90": 480}
 """Suite -> time limit in pi_RL (table 11; libero_90, which it does not use, as libero_10)."""
 
@@ -36,7 +39,8 @@ def tokens(suite: str, env: LiberoConfig, *, groups: int) -> Preset:
     return preset(
         f"libero_{suite}: action tokens, GRPO, one camera, {env.max_steps} steps (SimpleVLA-RL)",
         env,
-        demonstrations=10,
+        demonstrations=20,
+        noise=NOISE,
         sft=SFTConfig(
             policy=TinyConfig(cameras=env.cameras, image_size=IMAGE_SIZE, bins=32, chunk=8),
             fit=FitConfig(steps=2000),
@@ -59,7 +63,8 @@ def flow(suite: str, env: LiberoConfig, *, chunk: int) -> Preset:
     return preset(
         f"libero_{suite}: flow policy, PPO, two cameras, {env.max_steps} steps (pi_RL)",
         env,
-        demonstrations=10,
+        demonstrations=20,
+        noise=NOISE,
         sft=SFTConfig(
             policy=FlowConfig(cameras=env.cameras, image_size=IMAGE_SIZE, chunk=chunk),
             fit=FitConfig(steps=2000),
@@ -87,7 +92,8 @@ QUICKSTART_ENV = LiberoConfig(
 LIBERO_QUICKSTART = preset(
     "three tasks of libero_object on a CPU, action tokens and GRPO",
     QUICKSTART_ENV,
-    demonstrations=10,
+    demonstrations=20,
+    noise=NOISE,
     sft=SFTConfig(
         policy=TinyConfig(
             cameras=QUICKSTART_ENV.cameras,
