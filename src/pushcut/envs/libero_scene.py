@@ -16,10 +16,15 @@ CORNERS = _grid((-1, 1), (-1, 1), (-1, 1))
 OPEN_HAND = np.concatenate(
     [
         _grid((-0.058, -0.045, 0.045, 0.058), (-0.01, 0.01), (-0.01, 0.01, 0.03)),
-        _grid((-0.1, -0.075, -0.05, -0.025, 0, 0.025, 0.05, 0.075, 0.1), (-0.03, 0, 0.03), (0.04,)),
+        _grid(
+            (-0.1, -0.075, -0.05, -0.025, 0, 0.025, 0.05, 0.075, 0.1),
+            (-0.03, 0, 0.03),
+            (0.04, 0.06, 0.08, 0.1, 0.12),
+        ),
     ]
 )
 """Points of fingers and palm, metres: along the fingers' axis, across, and up from the grip."""
+HAND_RADIUS = float(np.linalg.norm(OPEN_HAND, axis=1).max())
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,8 @@ class Scene:
         frame = np.stack([axis, [-axis[1], axis[0], 0.0], [0.0, 0.0, 1.0]])
         points = position + OPEN_HAND @ frame
         geoms = self._obstacles(without)
+        distance = np.linalg.norm(self._data.geom_xpos[geoms] - position, axis=1)
+        geoms = geoms[distance < self._model.geom_rbound[geoms] + HAND_RADIUS + margin]
         away = points[:, None] - self._data.geom_xpos[geoms]
         rotation = self._data.geom_xmat[geoms].reshape(-1, 3, 3)
         local = np.abs(np.einsum("pgi,gij->pgj", away, rotation))
