@@ -141,6 +141,7 @@ def test_nothing_of_the_model_changes_but_what_snapshots_hold(stove: LiberoEnv):
 
     from pushcut.envs.libero_simulator import MODEL_FIELDS
 
+    stove.reset(InitState(STOVE, 2))
     model = stove._simulator(STOVE).model
     names = [n for n in dir(model) if isinstance(getattr(model, n, None), np.ndarray)]
     assert set(MODEL_FIELDS) < set(names)
@@ -149,7 +150,11 @@ def test_nothing_of_the_model_changes_but_what_snapshots_hold(stove: LiberoEnv):
         stove.reset(InitState(STOVE, seed))
         turn_the_knob(stove)
         stove.observe()
-    changed = {n for n in names if not np.array_equal(getattr(model, n), before[n])}
+    changed = set()
+    for name in names:
+        now, then = getattr(model, name), before[name]
+        if now.tobytes() != then.tobytes():  # some normals are no numbers
+            changed.add(name)
     assert changed == set(MODEL_FIELDS)
     assert mujoco.mj_stateSize(model, mujoco.mjtState.mjSTATE_INTEGRATION) > 100  # pyright: ignore
 
@@ -197,6 +202,7 @@ def test_stock_control_is_robosuites_own_step_bit_for_bit(stove: LiberoEnv):
 
 def test_gripper_plus_one_opens_and_actions_move_by_centimetres(stove: LiberoEnv):
     stove.reset(InitState(STOVE, 0))
+    stove.step_chunk(np.zeros((3, 7), np.float32))  # the reset's own pull fades
     start = stove.observe().state[0]
     stove.step_chunk(np.tile(np.array([0.5, 0, 0, 0, 0, 0, -1], np.float32), (8, 1)))
     closed = stove.observe().state[0]
@@ -293,7 +299,7 @@ def test_leaving_out_what_no_camera_sees_changes_no_pixel(stove: LiberoEnv):
             left_out += view.unseen(stove._simulator(STOVE).model.camera(camera).id).sum()
         np.testing.assert_array_equal(lean["agentview"], whole["agentview"])
         np.testing.assert_array_equal(lean["wrist"], whole["wrist"])
-    assert left_out > 50
+    assert left_out > 10
 
 
 STOCK = """
