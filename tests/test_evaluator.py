@@ -224,6 +224,11 @@ def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):
         run_eval(replace(few, out=Path("eval/greedy.json")))
 
 
+def test_a_result_is_not_put_where_its_table_goes(config, tmp_path):
+    with pytest.raises(UserError, match=r"call it .*it\.json"):
+        run_eval(replace(config, out=tmp_path / "it.md"))
+
+
 def test_a_rate_counts_and_carries_its_wilson_interval():
     # 8 of 10: centre (8 + 1.9208) / 13.8416 = 0.7167, half width
     # 1.96 / 13.8416 * sqrt(8 * 2 / 10 + 0.9604) = 0.2266: 49.0 % to 94.3 %

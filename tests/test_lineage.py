@@ -13,7 +13,8 @@ def make_run(path: Path, **config) -> Path:
     """A run folder with one checkpoint, whose policy it returns."""
     policy = path / "checkpoints" / "000010" / "policy"
     policy.mkdir(parents=True)
-    (policy / "config.json").write_text(json.dumps({"type": "tiny", "width": 8}))
+    description = {"type": "tiny", "config": {"width": 8}, "shape": {"action_size": 4}}
+    (policy / "config.json").write_text(json.dumps(description))
     (path / "config.json").write_text(json.dumps({"config": config}))
     return policy
 

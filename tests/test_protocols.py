@@ -214,7 +214,12 @@ def test_the_table_shows_counts_intervals_and_gains(compared):
         "few": {"demonstrations": 1, "sft": counts, "sft_rl": better, "gain": gain},
         "all": {"demonstrations": 9, "sft": better, "sft_rl": better, "gain": gain},
     }
-    lines = list(lines_of({"columns": columns, "mode": "greedy", "algorithm": "GRPO"}))
+    facts = {"mode": "greedy", "algorithm": "GRPO"}
+    clean = {"columns": columns, "trained_on_evaluation_states": False} | facts
+    lines = list(lines_of(clean))
+    overlap = "RL: trained on the evaluation's initial states."
+    assert overlap in list(lines_of(clean | {"trained_on_evaluation_states": True}))
+    assert overlap not in lines
     assert "| SFT | 25.0 % (1/4; 5 to 70) | 75.0 % (3/4; 30 to 95) |" in lines
     assert "| gain | +50.0 points (-11 to +80) | +50.0 points (-11 to +80) |" in lines
     assert "| a | 1/4 | 1/4 | 1/4 | 1/4 |" in lines

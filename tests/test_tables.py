@@ -2,7 +2,7 @@
 
 import pytest
 
-from pushcut.results import EvalResult, LedgerLine
+from pushcut.results import EvalResult, LedgerLine, load_result
 from pushcut.tables import Row, Table
 
 SUITES = {"Spatial": ("s0", "s1"), "Object": ("o0",), "Goal": ("g0",), "Long": ("l0",)}
@@ -90,6 +90,34 @@ def test_other_episodes_are_shown_but_not_compared():
     table = Table([Row("SFT", WHOLE), Row("GRPO", result(s0=(8, 20), s1=(9, 20)))])
     assert len(rows_of(table.markdown())) == 4
     assert table.to_json()["differences"] == []
+
+
+def test_a_result_from_before_there_were_columns_is_compared_in_those_of_the_other():
+    old = EvalResult("greedy", WHOLE.ledger, 1.0)
+    for table in (
+        Table([Row("old", old), Row("new", WHOLE)]),
+        Table([Row("new", WHOLE), Row("old", old)]),
+    ):
+        assert table.columns == ["Spatial", "Object", "Goal", "Long"]
+        (difference,) = table.to_json()["differences"]
+        assert set(difference["cells"]) == {*table.columns, "Avg"}
+
+
+def test_tasks_without_a_column_make_one_column_after_saving_too(tmp_path):
+    result = EvalResult("greedy", WHOLE.ledger, 1.0, {"Spatial": ("s0", "s1")})
+    result.save(tmp_path / "it.json")
+    assert Table([Row("SFT", load_result(tmp_path / "it.json")[0])]).columns == ["Spatial", "Other"]
+    # As earlier versions wrote it.
+    other = EvalResult("greedy", WHOLE.ledger, 1.0, {"Other": ()})
+    assert Table([Row("SFT", other)]).columns == ["Other"]
+
+
+def test_rows_of_other_environments_say_in_what_they_differ():
+    short, long = ({task: {"max_steps": steps} for task in ("s0", "s1")} for steps in (240, 512))
+    same = Table([Row("SFT", WHOLE, env=short), Row("GRPO", WHOLE, env=short), Row("?", WHOLE)])
+    assert "differ:" not in same.markdown()
+    text = Table([Row("SFT", WHOLE, env=short), Row("GRPO", WHOLE, env=long)]).markdown()
+    assert "- The environments of GRPO and SFT differ: max_steps (512, 240)." in text
 
 
 def test_repeats_carry_their_standard_deviation():

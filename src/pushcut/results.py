@@ -13,6 +13,9 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Mode
 from pushcut.statistics import Paired, Rate
 
+OTHER = "Other"
+"""Column of tasks that no paper has a column for."""
+
 
 @dataclass(frozen=True)
 class LedgerLine:
@@ -60,11 +63,11 @@ class EvalResult:
 
     @property
     def columns(self) -> dict[str, list[LedgerLine]]:
-        """Column of the papers' table -> its lines; tasks that no paper has a column for: Other."""
+        """Column of the papers' table -> its lines; the last is ``OTHER``."""
         column_of = {task: name for name, tasks in self.groups.items() for task in tasks}
-        found: dict[str, list[LedgerLine]] = {name: [] for name in (*self.groups, "Other")}
+        found: dict[str, list[LedgerLine]] = {name: [] for name in (*self.groups, OTHER)}
         for line in self.ledger:
-            found[column_of.get(line.task, "Other")].append(line)
+            found[column_of.get(line.task, OTHER)].append(line)
         return {name: lines for name, lines in found.items() if lines}
 
     @property
@@ -92,7 +95,7 @@ class EvalResult:
             "repeats": self.repeats,
             "per_repeat": spread_over_repeats(self.ledger),
             "per_task": {task: rate.to_json() for task, rate in self.per_task.items()},
-            "groups": {name: list(self.groups.get(name, ())) for name in self.columns},
+            "groups": {name: list(self.groups[name]) for name in self.columns if name != OTHER},
             "ledger": str(ledger),
             "seconds": round(self.seconds, 2),
             **facts,
@@ -157,6 +160,13 @@ def difference_of(new: EvalResult, baseline: EvalResult) -> str | None:
         return None
     example = min(ours ^ theirs)
     return f"{_named(example)} is only in {'the new one' if example in ours else 'the baseline'}"
+
+
+def different_field(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
+    """The first setting in which two environments differ; tasks show in the manifests."""
+    names = sorted((one.keys() | other.keys()) - {"tasks"})
+    differing = (name for name in names if one.get(name) != other.get(name))
+    return next((f"{name} ({one.get(name)}, {other.get(name)})" for name in differing), None)
 
 
 def pair(new: Sequence[LedgerLine], baseline: Sequence[LedgerLine]) -> Paired:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
 from pushcut.lineage import OVERLAP
-from pushcut.results import EvalResult, LedgerLine, by_repeat, difference_of, pair, rate_of
+from pushcut.results import (
+    OTHER,
+    EvalResult,
+    LedgerLine,
+    by_repeat,
+    difference_of,
+    different_field,
+    pair,
+    rate_of,
+)
 from pushcut.statistics import mean_interval
 
 AVERAGE = "Avg"
@@ -26,6 +35,13 @@ class Row:
     result: EvalResult
     overlap: bool = False
     """Whether it was trained on the evaluation's initial states."""
+    env: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Task -> settings of the environment that it was played in, where they are known."""
+
+    def played_apart(self, other: Row) -> str | None:
+        """The first setting in which the environment of a task was another one."""
+        pairs = [(self.env[task], other.env[task]) for task in self.env if task in other.env]
+        return next(filter(None, (different_field(*pair) for pair in pairs)), None)
 
 
 @dataclass(frozen=True)
@@ -40,14 +56,22 @@ class Table:
     @cached_property
     def columns(self) -> list[str]:
         """Columns that any row has, without the average."""
-        order = dict.fromkeys(name for row in self.rows for name in row.result.groups)
-        found = {name for row in self.rows for name in row.result.columns}
-        return [name for name in (*order, "Other") if name in found]
+        found = {name for row in self.rows for name in self._lines(row)}
+        return [name for name in (*self._groups, OTHER) if name in found]
+
+    @cached_property
+    def _groups(self) -> dict[str, tuple[str, ...]]:
+        # One for all rows: results from before there were columns name none.
+        groups = {name: tasks for row in self.rows for name, tasks in row.result.groups.items()}
+        return {name: tasks for name, tasks in groups.items() if name != OTHER}
+
+    def _lines(self, row: Row) -> dict[str, list[LedgerLine]]:
+        return replace(row.result, groups=self._groups).columns
 
     def cells(self, row: Row) -> dict[str, Cell]:
         """Column -> success; a column that was not played is left out, then the average too."""
-        columns, groups = row.result.columns, row.result.groups
-        cells = {name: _cell(columns[name], groups.get(name, ())) for name in columns}
+        columns = self._lines(row)
+        cells = {name: _cell(columns[name], self._groups.get(name, ())) for name in columns}
         cells = {name: cells[name] for name in self.columns if name in cells}
         if 1 < len(self.columns) == len(cells):
             repeats = [by_repeat(columns[name]) for name in cells]
@@ -63,7 +87,7 @@ class Table:
 
     def differences(self, row: Row) -> dict[str, Cell]:
         """Column -> paired difference from the first row; the two must be the same episodes."""
-        ours, theirs = row.result.columns, self.rows[0].result.columns
+        ours, theirs = self._lines(row), self._lines(self.rows[0])
         cells = {name: pair(ours[name], theirs[name]).to_json() for name in ours}
         if 1 < len(self.columns) == len(cells):
             cells[AVERAGE] = _average(list(cells.values()), "difference")
@@ -105,6 +129,9 @@ class Table:
         for row in self.compared:
             whole = pair(row.result.ledger, first.result.ledger)
             notes.append(f"{row.name} − {first.name}, all episodes, paired: {whole}.")
+        for row in self.rows[1:]:
+            if setting := row.played_apart(first):
+                notes.append(f"The environments of {row.name} and {first.name} differ: {setting}.")
         if self.compared:
             notes.append("Differences in points, 95 % intervals by Newcombe's method 10 (1998).")
         return notes + [f"\\* {row.name}: {OVERLAP}." for row in self.rows if row.overlap]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -73,8 +75,14 @@ def test_take_keeps_the_first_episodes_of_each_task(dataset):
     np.testing.assert_array_equal(one.batch([3], 1)[1], [[[0, -1]]])
 
 
+def test_tasks_that_share_an_instruction_are_taken_apart(dataset):
+    # As scenes of libero_90 do: push 0, open 1, push 2, open 3.
+    alike = tuple(replace(episode, instruction="do it") for episode in dataset.episodes)
+    assert [e.index for e in replace(dataset, episodes=alike).take(1).episodes] == [0, 1]
+
+
 def test_take_of_more_episodes_than_there_are_is_an_error(dataset):
-    with pytest.raises(UserError, match="has 2 episodes of 'push the cube', 3 were asked for"):
+    with pytest.raises(UserError, match="has 2 episodes of 'push', 3 were asked for"):
         dataset.take(3)
 
 

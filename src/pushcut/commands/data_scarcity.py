@@ -29,6 +29,7 @@ from pushcut.commands.protocol import (
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
+from pushcut.lineage import OVERLAP
 from pushcut.presets import Preset
 from pushcut.progress import say
 from pushcut.results import EvalResult, pair
@@ -61,7 +62,8 @@ def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
     """Runs both columns, writes result.json and result.md, returns the result."""
     config = with_suite(config)
     recipe = Recipe.open(config)
-    demonstrations = DemoDataset.open(config.dataset or recipe.collect(), cameras=())
+    folder = config.dataset or recipe.collect()
+    demonstrations = DemoDataset.open(folder, cameras=(), data=config.sft.data)
     names = names_in(demonstrations, config.train.env.spec.tasks)
     sft = replace(config.sft, dataset=demonstrations.info.path, tasks=tuple(names.values()))
     few = replace(sft, fit=config.few_fit, episodes_per_task=config.few)
@@ -116,6 +118,9 @@ def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
     for title, key in rows.items():
         yield from row(title, [counts_in(column[key]) for column in columns.values()])
     yield from row("gain", [gain_in(column["gain"]) for column in columns.values()])
+    if result["trained_on_evaluation_states"]:
+        yield ""
+        yield f"RL: {OVERLAP}."
     yield ""
     kinds = [(name, key) for name in columns for key in rows.values()]
     yield from row("task", [f"{name}, {key.replace('_', ' + ').upper()}" for name, key in kinds])

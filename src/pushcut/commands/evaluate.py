@@ -25,6 +25,7 @@ from pushcut.results import (
     EvalResult,
     LedgerLine,
     difference_of,
+    different_field,
     load_result,
     pair,
     spread_over_repeats,
@@ -44,6 +45,8 @@ VIDEO_SIZE = 224
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content."""
     out = config.out or free_name(Path("eval"), config.mode)
+    if out.suffix != ".json":
+        raise UserError(f"--out {out}: the result is JSON, call it {out.with_suffix('.json')}")
     beside = out.with_name(f"{out.stem}-baseline.json")
     saved = saved_baseline(config)
     sources = [config.policy]
@@ -106,20 +109,14 @@ def saved_baseline(config: EvalConfig) -> Row | None:
         for init in manifest_of(config)
     )
     reason = difference_of(EvalResult(config.mode, planned, 0.0), result)
-    if reason is None and (field := different_field(content.get("env"), to_json(config.env))):
+    env = content.get("env")
+    if reason is None and not isinstance(env, dict):
+        reason = "it does not say what it was played in"
+    if reason is None and (field := different_field(env, to_json(config.env))):
         reason = f"the environments differ in {field}"
     if reason:
         raise UserError(f"--baseline {path} was not evaluated on the same episodes: {reason}")
     return Row(content["checkpoint"], result, content.get("trained_on_evaluation_states", False))
-
-
-def different_field(one: Any, other: Any) -> str | None:
-    """The first setting in which two environments differ; tasks show in the manifests."""
-    if not isinstance(one, dict):
-        return "everything: the baseline does not say what it was played in"
-    names = sorted((one.keys() | other.keys()) - {"tasks"})
-    differing = (name for name in names if one.get(name) != other.get(name))
-    return next((f"{name} ({one.get(name)}, {other.get(name)})" for name in differing), None)
 
 
 def free_name(folder: Path, mode: Mode) -> Path:

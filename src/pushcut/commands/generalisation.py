@@ -33,6 +33,7 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
+from pushcut.lineage import OVERLAP
 from pushcut.plots import Point, plot_generalisation
 from pushcut.presets import Preset
 from pushcut.progress import say
@@ -131,7 +132,8 @@ class Split:
     def run(self) -> dict[str, Any]:
         """The base policy, then SFT and RL from it: counts of seen and unseen tasks."""
         suite = self.config.train.env.spec.tasks
-        names = names_in(DemoDataset.open(self.demonstrations, cameras=()), suite)
+        data = self.config.sft.data
+        names = names_in(DemoDataset.open(self.demonstrations, cameras=(), data=data), suite)
         shared = self.config.base_tasks == "all"
         sft = replace(
             self.config.sft,
@@ -226,8 +228,9 @@ def curves_of(result: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
 def note_on(result: dict[str, Any]) -> str:
     """What the axes mean."""
     base = {"all": "of every task", "seen": "of the seen tasks only"}[result["base_tasks"]]
+    overlap = f"; RL: {OVERLAP}" if result["trained_on_evaluation_states"] else ""
     return (
         f"both start from a base policy with demonstrations {base}; numbers: SFT steps, RL "
         f"iterations; {result['mode']} actions, {result['states_per_task']} initial states per "
-        "task; bars: 95 % Wilson"
+        f"task; bars: 95 % Wilson{overlap}"
     )

@@ -123,6 +123,7 @@ def on_tasks(result: EvalResult, tasks: Collection[str]) -> list[LedgerLine]:
 def facts_of(recipe: Recipe) -> dict[str, Any]:
     """What the result of a protocol says besides its counts."""
     config = recipe.config
+    own_states = config.eval.first < config.eval.env.spec.fixed_inits
     return {
         "algorithm": type(config.train.algorithm).__name__,
         "iterations": config.train.iterations,
@@ -130,6 +131,7 @@ def facts_of(recipe: Recipe) -> dict[str, Any]:
         "states_per_task": config.eval.episodes_per_task,
         "repeats": config.eval.repeats,
         "train_init": config.train.train_init,
+        "trained_on_evaluation_states": own_states and config.train.train_init == "benchmark",
         "seed": config.seed,
         "seconds": recipe.seconds,
         "commits": recipe.commits,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.results import EvalResult, load_result, merge
@@ -20,14 +21,22 @@ def run_table(results: Sequence[str], out: Path | None) -> str:
     if out is not None and out.suffix != ".md":
         raise UserError(f"--out {out}: the table is Markdown, call it {out.with_suffix('.md')}")
     parts: dict[str, list[EvalResult]] = {}
+    envs: dict[str, dict[str, Any]] = {}
     overlap: set[str] = set()
     for argument in results:
         name, path = split_name(argument)
         result, content = load_result(path)
         parts.setdefault(name, []).append(result)
+        if isinstance(content.get("env"), dict):
+            envs.setdefault(name, {}).update(dict.fromkeys(result.per_task, content["env"]))
         if content.get("trained_on_evaluation_states"):
             overlap.add(name)
-    table = Table([Row(name, merge(found), name in overlap) for name, found in parts.items()])
+    table = Table(
+        [
+            Row(name, merge(found), name in overlap, envs.get(name, {}))
+            for name, found in parts.items()
+        ]
+    )
     text = table.markdown()
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)

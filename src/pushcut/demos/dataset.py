@@ -35,6 +35,11 @@ class DemoEpisode:
     seed: int | None
     """Seed of the initial state, where pushcut collected the episode."""
 
+    @property
+    def task(self) -> str:
+        """What tells its task from others: scenes of libero_90 share some instructions."""
+        return self.task_name or self.instruction
+
 
 @dataclass(frozen=True)
 class DemoDataset:
@@ -146,7 +151,7 @@ class DemoDataset:
         Tasks are named as the environment does, or by their instructions where the dataset has
         no such names.
         """
-        names = [episode.task_name or episode.instruction for episode in self.episodes]
+        names = [episode.task for episode in self.episodes]
         if missing := [task for task in tasks if task not in names]:
             have = ", ".join(dict.fromkeys(names))
             raise UserError(f"{self.info.path} has no demonstrations of {missing}; it has {have}")
@@ -157,10 +162,10 @@ class DemoDataset:
         """Keeps the first episodes of each task (1: the paper's One-trajectory SFT)."""
         if episodes_per_task < 1:
             raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
-        kept: dict[str, list[DemoEpisode]] = {task: [] for task in self.tasks}
+        kept: dict[str, list[DemoEpisode]] = {episode.task: [] for episode in self.episodes}
         for episode in self.episodes:
-            if len(kept[episode.instruction]) < episodes_per_task:
-                kept[episode.instruction].append(episode)
+            if len(kept[episode.task]) < episodes_per_task:
+                kept[episode.task].append(episode)
         for task, episodes in kept.items():
             if len(episodes) < episodes_per_task:
                 raise UserError(
