@@ -30,7 +30,9 @@ class ScriptedPool(EnvPool):
     """Probability that a reply says that the episode was lost."""
     shuffle = random.Random(0)
 
-    def __init__(self, config: PointMassConfig, *, slots: int, workers: int) -> None:
+    def __init__(
+        self, config: PointMassConfig, *, slots: int, workers: int, timeout_s: float
+    ) -> None:
         self.slots, self.spec = slots, config.spec
         self._waiting: list[tuple[int, InitState]] = []  # EnvPool's own __init__ starts processes
 
@@ -153,8 +155,10 @@ def test_a_killed_worker_changes_nothing_but_the_time(tmp_path, monkeypatch):
     pools = []
 
     class Watched(EnvPool):
-        def __init__(self, config: PointMassConfig, *, slots: int, workers: int) -> None:
-            super().__init__(config, slots=slots, workers=workers)
+        def __init__(
+            self, config: PointMassConfig, *, slots: int, workers: int, timeout_s: float
+        ) -> None:
+            super().__init__(config, slots=slots, workers=workers, timeout_s=timeout_s)
             pools.append(self)
 
     def kill_once(done: int, total: int) -> None:

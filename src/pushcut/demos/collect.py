@@ -16,6 +16,9 @@ from pushcut.types import Demonstration, InitState
 
 ATTEMPTS_PER_EPISODE = 10
 """A task is given up after this many attempts per episode asked for."""
+DEMONSTRATION_TIMEOUT_S = 300.0
+"""A simulator process that takes longer for a whole demonstration is taken for hung; LIBERO makes
+its simulator first, which takes half a minute on a busy machine."""
 SEED_STRIDE = 1000
 """Initial states between the first ones of two neighbouring seeds of ``collect``."""
 
@@ -73,7 +76,7 @@ def collect(
     robot_type = type(env).__name__.removesuffix("Config").lower()
     with (
         DatasetWriter(out, env.spec, storage=storage, robot_type=robot_type) as writer,
-        EnvPool(env, slots=workers, workers=workers) as pool,
+        EnvPool(env, slots=workers, workers=workers, timeout_s=DEMONSTRATION_TIMEOUT_S) as pool,
     ):
         _run(_Collection(pool, queues, noise=noise), writer, on_progress)
         frames = writer.frames
