@@ -224,6 +224,18 @@ def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):
         run_eval(replace(few, out=Path("eval/greedy.json")))
 
 
+def test_a_baseline_that_does_not_fit_is_refused_before_the_other_is_played(
+    config, smoke, demonstrations, tmp_path, monkeypatch
+):
+    other = replace(smoke.sft.policy, chunk=config.env.spec.max_steps + 1)
+    fit = replace(smoke.sft.fit, steps=1)
+    sft = replace(smoke.sft, policy=other, fit=fit, dataset=demonstrations)
+    chunky = replace(config.policy, path=run_sft(replace(sft, out=tmp_path / "chunky")))
+    monkeypatch.setattr(evaluate, "open_pool", lambda *arguments: pytest.fail("was played"))
+    with pytest.raises(UserError, match="acts in chunks of 21 steps"):
+        evaluate.play_sources(config, [config.policy, chunky], "greedy")
+
+
 def test_a_result_is_not_put_where_its_table_goes(config, tmp_path):
     with pytest.raises(UserError, match=r"call it .*it\.json"):
         run_eval(replace(config, out=tmp_path / "it.md"))

@@ -30,7 +30,7 @@ from pushcut.results import (
     pair,
     spread_over_repeats,
 )
-from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.player import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.run import provenance, to_json
 from pushcut.signals import SafeExit
@@ -136,6 +136,8 @@ def play_sources(
     """The same manifest with several policies, each once, in place of that of the config."""
     manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}
+    for policy in policies.values():  # the last one, too, before the first is played
+        check_fits(policy, config.env.spec)
     total = len(manifest) * config.repeats * len(policies)
     with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", total) as shown:
         player = Player(
