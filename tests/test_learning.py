@@ -48,8 +48,8 @@ def test_grpo_lifts_a_policy_from_under_10_percent_to_over_70(tmp_path):
     policy = fine_tuned(TINY, tmp_path, demonstrations=4, steps=5)
     config = TrainConfig(
         ENV,
-        TokenPolicySource(policy, temperature=1.3),
-        GRPO(group_size=4, groups=24, max_groups=96),
+        policy=TokenPolicySource(policy, temperature=1.3),
+        algorithm=GRPO(group_size=4, groups=24, max_groups=96),
         learner=LearnerConfig(lr=1e-3, warmup_iterations=2, epochs=2),
         iterations=36,
     )
@@ -63,8 +63,8 @@ def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
     policy = fine_tuned(FLOW, tmp_path, demonstrations=20, steps=600)
     config = TrainConfig(
         ENV,
-        FlowPolicySource(path=policy, prefix="trained"),
-        PPO(episodes=256, bootstrap_on_truncation=False),
+        policy=FlowPolicySource(path=policy, prefix="trained"),
+        algorithm=PPO(episodes=256, bootstrap_on_truncation=False),
         critic=CriticConfig(detach=False, warmup_iterations=1),
         learner=LearnerConfig(lr=3e-4, warmup_iterations=2, epochs=2),
         iterations=24,
