@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pushcut.errors import UserError
+from pushcut.policies.base import Mode
 from pushcut.results import (
     EvalResult,
     LedgerLine,
@@ -18,7 +19,7 @@ from pushcut.results import (
 from pushcut.statistics import wilson
 
 
-def played(task: str, *repeats: str, mode="greedy", groups=None) -> EvalResult:
+def played(task: str, *repeats: str, mode: Mode = "greedy", groups=None) -> EvalResult:
     """A result of one task; a repeat is a word such as "110": states 0 and 1 solved, 2 not."""
     lines = [
         LedgerLine(task, seed, mark == "1", 9, 9, repeat)

@@ -110,10 +110,11 @@ def saved_baseline(config: EvalConfig) -> Row | None:
     )
     reason = difference_of(EvalResult(config.mode, planned, 0.0), result)
     env = content.get("env")
-    if reason is None and not isinstance(env, dict):
-        reason = "it does not say what it was played in"
-    if reason is None and (field := different_field(env, to_json(config.env))):
-        reason = f"the environments differ in {field}"
+    if reason is None:
+        if not isinstance(env, dict):
+            reason = "it does not say what it was played in"
+        elif field := different_field(env, to_json(config.env)):
+            reason = f"the environments differ in {field}"
     if reason:
         raise UserError(f"--baseline {path} was not evaluated on the same episodes: {reason}")
     return Row(content["checkpoint"], result, content.get("trained_on_evaluation_states", False))
