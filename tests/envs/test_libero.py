@@ -6,8 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pushcut.envs.libero import LiberoConfig, LiberoEnv, Snapshot
+from pushcut.envs.libero import LiberoConfig, LiberoEnv
 from pushcut.envs.libero_tasks import SUITE_OF, SUITES, expand_tasks
+from pushcut.envs.mujoco_env import Snapshot
 from pushcut.types import InitState
 from tests.envs.libero import NEEDS_LIBERO
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from pushcut.envs.expert import run_expert
-from pushcut.envs.metaworld import MetaWorldConfig, MetaWorldEnv, Snapshot
+from pushcut.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from pushcut.envs.metaworld_tasks import INSTRUCTIONS
+from pushcut.envs.mujoco_env import Snapshot
 from pushcut.types import ChunkResult, InitState
 
 pytestmark = pytest.mark.sim

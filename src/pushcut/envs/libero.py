@@ -12,11 +12,12 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.gl import choose_gl
 from pushcut.envs.libero_tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
-from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from pushcut.envs.mujoco_env import MuJoCoEnv
+from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
     from pushcut.envs.libero_simulator import SimulatorState, TaskSimulator
-    from pushcut.envs.renderer import OpenGL, TaskRenderer
+    from pushcut.envs.renderer import RenderStyle
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Our names -> robosuite's."""
@@ -112,17 +113,7 @@ class LiberoConfig:
         return LiberoEnv(self)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """An episode that is put aside."""
-
-    init: InitState
-    sim_steps: int
-    done: bool
-    state: SimulatorState
-
-
-class LiberoEnv:
+class LiberoEnv(MuJoCoEnv):
     """A Panda arm over a table or floor with the objects and fixtures of the task.
 
     Action (clipped to [-1, 1], held for ``action_repeat`` simulator steps of 50 ms; the
@@ -145,48 +136,19 @@ class LiberoEnv:
     def __init__(self, config: LiberoConfig) -> None:
         # The first import of the simulator in this process.
         from pushcut.envs.libero_package import problem_classes
-        from pushcut.envs.libero_simulator import TaskSimulator
-        from pushcut.envs.renderer import OpenGL, RenderStyle, TaskRenderer
 
         problem_classes()  # installed?
-        self.spec = config.spec
-        self._config = config
-        self._make_simulator = TaskSimulator
-        self._make_renderer = TaskRenderer
-        self._make_opengl = OpenGL
-        cheap = config.render == "cheap"
-        self._style = RenderStyle(
-            lean=cheap,
-            without=("shadow",) if cheap else (),
-            hidden_groups=(COLLISION_GEOMS,),
-            cull=cheap,
-        )
-        self._opengl: OpenGL | None = None
-        self._simulators: dict[str, TaskSimulator] = {}
-        self._renderers: dict[str, TaskRenderer] = {}
-        self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
-        self._init: InitState | None = None
-        self._sim_steps = 0
-        self._done = True
+        from pushcut.envs.libero_simulator import TaskSimulator
 
-    def reset(self, init: InitState) -> None:
-        """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        if init.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {init.seed}")
-        simulator = self._simulator(init.task)
-        if init in self._starts:
-            simulator.set_state(self._starts[init])
-        else:
-            simulator.reset(init.seed, settle_steps=self._config.settle_steps)
-            self._starts[init] = simulator.state()
-            if len(self._starts) > STARTS_KEPT:
-                self._starts.popitem(last=False)
-        self._starts.move_to_end(init)
-        self._init = init
-        self._sim_steps = 0
-        self._done = False
+        self._simulator_type = TaskSimulator
+        super().__init__(
+            config.spec,
+            max_steps=config.max_steps,
+            action_repeat=config.action_repeat,
+            image_size=config.image_size,
+        )
+        self._config = config
+        self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
 
     def observe(self) -> Observation:
         """Renders the cameras and reads the state: a batch of one."""
@@ -204,39 +166,6 @@ class LiberoEnv:
             instruction=[self.spec.tasks[init.task]],
         )
 
-    def step_chunk(self, actions: Float32[np.ndarray, "h 7"]) -> ChunkResult:
-        """Executes the actions until they are used up, success or the time limit."""
-        simulator = self._simulator(self._episode().task)
-        if self._done:
-            raise RuntimeError("the episode is over; call reset first")
-        if not np.isfinite(actions).all():
-            raise ValueError("actions must be finite numbers")
-        reward = np.zeros(len(actions), dtype=np.float32)
-        before = self._sim_steps
-        steps, success = 0, False
-        for action in _flip_gripper(np.clip(actions, -1, 1)):
-            limit = min(self._config.action_repeat, self._config.max_steps - self._sim_steps)
-            for _ in range(limit):
-                success = simulator.step(action)
-                self._sim_steps += 1
-                if success:
-                    break
-            steps += 1
-            if success or self._sim_steps >= self._config.max_steps:
-                break
-        if success:
-            reward[steps - 1] = 1.0
-        truncated = not success and self._sim_steps >= self._config.max_steps
-        self._done = success or truncated
-        return ChunkResult(
-            steps,
-            self._sim_steps - before,
-            reward,
-            success,
-            terminated=success,
-            truncated=truncated,
-        )
-
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The scripted expert of the task, which sees the simulator's state.
 
@@ -248,60 +177,43 @@ class LiberoEnv:
         """Draws what the first camera sees, in any size; always upright."""
         return np.ascontiguousarray(self._picture(self._config.cameras[0], size))
 
-    def snapshot(self) -> Snapshot:
-        """The whole episode; it can be pickled, and restored any number of times."""
-        init = self._episode()
-        return Snapshot(init, self._sim_steps, self._done, self._simulator(init.task).state())
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, exactly."""
-        self._simulator(snapshot.init.task).set_state(snapshot.state)
-        self._init = snapshot.init
-        self._sim_steps = snapshot.sim_steps
-        self._done = snapshot.done
-
     def close(self) -> None:
         """Releases simulators and renderers."""
-        for renderer in self._renderers.values():
-            renderer.free()
-        self._renderers.clear()
-        self._simulators.clear()
+        super().close()
         self._starts.clear()
-        if self._opengl is not None:
-            self._opengl.free()
-            self._opengl = None
-        self._init = None
 
-    def _episode(self) -> InitState:
-        if self._init is None:
-            raise RuntimeError("no episode; call reset first")
-        return self._init
+    @property
+    def _style(self) -> RenderStyle:
+        from pushcut.envs.renderer import RenderStyle
 
-    def _simulator(self, task: str) -> TaskSimulator:
-        if task not in self._simulators:
-            self._simulators[task] = self._make_simulator(
-                task,
-                control=self._config.control,
-                texture_size=self._config.texture_size,
-                init_folder=self._config.init_folder,
-            )
-        return self._simulators[task]
+        cheap = self._config.render == "cheap"
+        return RenderStyle(
+            lean=cheap,
+            without=("shadow",) if cheap else (),
+            hidden_groups=(COLLISION_GEOMS,),
+            cull=cheap,
+        )
+
+    def _make_simulator(self, task: str) -> TaskSimulator:
+        return self._simulator_type(
+            task,
+            control=self._config.control,
+            texture_size=self._config.texture_size,
+            init_folder=self._config.init_folder,
+        )
+
+    def _start(self, simulator: TaskSimulator, init: InitState) -> None:
+        if init in self._starts:
+            simulator.set_state(self._starts[init])
+        else:
+            simulator.reset(init.seed, settle_steps=self._config.settle_steps)
+            self._starts[init] = simulator.state()
+            if len(self._starts) > STARTS_KEPT:
+                self._starts.popitem(last=False)
+        self._starts.move_to_end(init)
 
     def _picture(self, camera: str, size: int) -> np.ndarray:
-        task = self._episode().task
-        simulator = self._simulator(task)
-        if self._opengl is None:
-            self._opengl = self._make_opengl()
-        if task not in self._renderers:
-            self._renderers[task] = self._make_renderer(
-                self._opengl,
-                simulator.model,
-                simulator.data,
-                style=self._style,
-                size=self._config.image_size,
-            )
-        simulator.sync()
-        return self._renderers[task].draw(CAMERAS[camera], size)
+        return self._draw(CAMERAS[camera], size)
 
 
 def _check_cameras(cameras: tuple[str, ...]) -> None:
@@ -309,8 +221,3 @@ def _check_cameras(cameras: tuple[str, ...]) -> None:
         raise ValueError(f"cameras must be different and at least one, got {cameras}")
     if unknown := sorted(set(cameras) - set(CAMERAS)):
         raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
-
-
-def _flip_gripper(actions: np.ndarray) -> np.ndarray:
-    """Between our actions and LIBERO's: ours open the gripper at +1, LIBERO's close it."""
-    return actions * np.array([1, 1, 1, 1, 1, 1, -1], dtype=np.float32)

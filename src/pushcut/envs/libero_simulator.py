@@ -153,6 +153,13 @@ class TaskSimulator:
         started = self.env.robots[0].controller.new_update
         return self._step(action) if started else self._stock_step(action)
 
+    def hold(self, action: Float32[np.ndarray, " 7"], limit: int) -> tuple[int, bool]:
+        """Holds an action for ``limit`` control steps or until success."""
+        for step in range(1, limit + 1):
+            if self.step(action):
+                return step, True
+        return limit, False
+
     def _stock_step(self, action: np.ndarray) -> bool:
         """Bit for bit what robosuite's ``step`` does to the physics."""
         env = self.env

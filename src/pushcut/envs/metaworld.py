@@ -11,11 +11,12 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.gl import choose_gl
 from pushcut.envs.metaworld_tasks import COLUMNS, INSTRUCTIONS, expand_tasks
-from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from pushcut.envs.mujoco_env import MuJoCoEnv, flip_gripper
+from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.metaworld_simulator import SimulatorState, TaskSimulator
-    from pushcut.envs.renderer import OpenGL, TaskRenderer
+    from pushcut.envs.metaworld_simulator import TaskSimulator
+    from pushcut.envs.renderer import RenderStyle
 
 CAMERAS = (
     "corner2",
@@ -104,17 +105,7 @@ class MetaWorldConfig:
         return MetaWorldEnv(self)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """An episode that is put aside."""
-
-    init: InitState
-    sim_steps: int
-    done: bool
-    state: SimulatorState
-
-
-class MetaWorldEnv:
+class MetaWorldEnv(MuJoCoEnv):
     """A Sawyer arm over a table with the objects of the task.
 
     Action (clipped to [-1, 1], held for ``action_repeat`` simulator steps of 12.5 ms):
@@ -134,32 +125,15 @@ class MetaWorldEnv:
     def __init__(self, config: MetaWorldConfig) -> None:
         # The first import of the simulator in this process.
         from pushcut.envs.metaworld_simulator import TaskSimulator
-        from pushcut.envs.renderer import OpenGL, RenderStyle, TaskRenderer
 
-        self.spec = config.spec
+        self._simulator_type = TaskSimulator
+        super().__init__(
+            config.spec,
+            max_steps=config.max_steps,
+            action_repeat=config.action_repeat,
+            image_size=config.image_size,
+        )
         self._config = config
-        self._make_simulator = TaskSimulator
-        self._make_renderer = TaskRenderer
-        self._make_opengl = OpenGL
-        cheap = RenderStyle(lean=True, without=CHEAP_WITHOUT)
-        self._style = cheap if config.render == "cheap" else RenderStyle()
-        self._opengl: OpenGL | None = None
-        self._simulators: dict[str, TaskSimulator] = {}
-        self._renderers: dict[str, TaskRenderer] = {}
-        self._init: InitState | None = None
-        self._sim_steps = 0
-        self._done = True
-
-    def reset(self, init: InitState) -> None:
-        """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        if init.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {init.seed}")
-        self._simulator(init.task).reset(init.seed)
-        self._init = init
-        self._sim_steps = 0
-        self._done = False
 
     def observe(self) -> Observation:
         """Renders the cameras and reads the state: a batch of one."""
@@ -171,96 +145,28 @@ class MetaWorldEnv:
             instruction=[self.spec.tasks[init.task]],
         )
 
-    def step_chunk(self, actions: Float32[np.ndarray, "h 4"]) -> ChunkResult:
-        """Executes the actions until they are used up, success or the time limit."""
-        simulator = self._simulator(self._episode().task)
-        if self._done:
-            raise RuntimeError("the episode is over; call reset first")
-        if not np.isfinite(actions).all():
-            raise ValueError("actions must be finite numbers")
-        reward = np.zeros(len(actions), dtype=np.float32)
-        before = self._sim_steps
-        steps, success = 0, False
-        for action in _flip_gripper(np.clip(actions, -1, 1)):
-            limit = min(self._config.action_repeat, self._config.max_steps - self._sim_steps)
-            done_steps, success = simulator.hold(action, limit)
-            self._sim_steps += done_steps
-            steps += 1
-            if success or self._sim_steps >= self._config.max_steps:
-                break
-        if success:
-            reward[steps - 1] = 1.0
-        truncated = not success and self._sim_steps >= self._config.max_steps
-        self._done = success or truncated
-        return ChunkResult(
-            steps,
-            self._sim_steps - before,
-            reward,
-            success,
-            terminated=success,
-            truncated=truncated,
-        )
-
     def expert_action(self) -> Float32[np.ndarray, " 4"]:
         """MetaWorld's scripted policy for the task, which sees the simulator's state."""
-        return _flip_gripper(self._simulator(self._episode().task).expert_action())
+        return flip_gripper(self._simulator(self._episode().task).expert_action())
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size."""
         return self._picture(self._config.cameras[0], size)
 
-    def snapshot(self) -> Snapshot:
-        """The whole episode; it can be pickled, and restored any number of times."""
-        init = self._episode()
-        return Snapshot(init, self._sim_steps, self._done, self._simulator(init.task).state())
+    @property
+    def _style(self) -> RenderStyle:
+        from pushcut.envs.renderer import RenderStyle
 
-    def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, exactly."""
-        self._simulator(snapshot.init.task).set_state(snapshot.state)
-        self._init = snapshot.init
-        self._sim_steps = snapshot.sim_steps
-        self._done = snapshot.done
+        cheap = self._config.render == "cheap"
+        return RenderStyle(lean=True, without=CHEAP_WITHOUT) if cheap else RenderStyle()
 
-    def close(self) -> None:
-        """Releases simulators and renderers."""
-        for renderer in self._renderers.values():
-            renderer.free()
-        self._renderers.clear()
-        self._simulators.clear()
-        if self._opengl is not None:
-            self._opengl.free()
-            self._opengl = None
-        self._init = None
+    def _make_simulator(self, task: str) -> TaskSimulator:
+        return self._simulator_type(task)
 
-    def _episode(self) -> InitState:
-        if self._init is None:
-            raise RuntimeError("no episode; call reset first")
-        return self._init
-
-    def _simulator(self, task: str) -> TaskSimulator:
-        if task not in self._simulators:
-            self._simulators[task] = self._make_simulator(task)
-        return self._simulators[task]
+    def _start(self, simulator: TaskSimulator, init: InitState) -> None:
+        simulator.reset(init.seed)
 
     def _picture(self, camera: str, size: int) -> np.ndarray:
-        task = self._episode().task
-        simulator = self._simulator(task)
-        if self._opengl is None:
-            self._opengl = self._make_opengl()
-        if task not in self._renderers:
-            self._renderers[task] = self._make_renderer(
-                self._opengl,
-                simulator.model,
-                simulator.data,
-                style=self._style,
-                size=self._config.image_size,
-            )
-        simulator.sync()
-        picture = self._renderers[task].draw(camera, size)
+        picture = self._draw(camera, size)
         turned = picture[::-1, ::-1] if camera in UPSIDE_DOWN else picture
         return np.ascontiguousarray(turned)
-
-
-def _flip_gripper(actions: np.ndarray) -> np.ndarray:
-    """Between our actions and MetaWorld's: ours open the gripper at +1, MetaWorld's close it."""
-    return actions * np.array([1, 1, 1, -1], dtype=np.float32)
