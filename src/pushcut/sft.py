@@ -127,7 +127,7 @@ def _loss(
     shift_pixels: int,
     generator: np.random.Generator,
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
-    obs, action, valid = dataset.batch(rows, policy.chunk)
+    obs, action, valid = dataset.batch(rows, policy.horizon)
     if shift_pixels:
         for name, images in obs.images.items():
             obs.images[name] = shift(images, shift_pixels, generator)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pushcut.policies.token_head import ActionTokenizer, TokenHead, draw
+from pushcut.policies.token_head import ActionTokenizer, ActionTokens, draw
 
 
 def test_bins_are_the_intervals_between_edges_as_in_openvla():
@@ -51,17 +51,14 @@ def test_drawn_frequencies_are_the_probabilities():
     torch.testing.assert_close(frequency, torch.tensor([0.1, 0.2, 0.7]), rtol=0, atol=0.01)
 
 
-def head_with(temperature: float) -> TokenHead:
-    torch.manual_seed(0)
-    head = TokenHead(width=4, bins=8)
-    head.temperature = temperature
-    return head
+def tokens_at(temperature: float) -> ActionTokens:
+    return ActionTokens(ActionTokenizer(bins=8), temperature)
 
 
 def test_logprobs_are_those_of_logits_over_the_temperature():
-    head = head_with(2.0)
+    tokens = tokens_at(2.0)
     logits = torch.tensor([0.0, 2.0] + [-1e9] * 6).expand(1, 1, 1, 8)
-    got = head.evaluate(logits, torch.ones(1, 1, 1, dtype=torch.int16))
+    got = tokens.evaluate(logits, torch.ones(1, 1, 1, dtype=torch.int16))
     # softmax([0, 1]): p = e/(1+e) = 0.7310586; entropy 0.5822
     assert got.logprob.exp().item() == pytest.approx(0.7310586, abs=1e-6)
     assert got.entropy.item() == pytest.approx(0.5822, abs=1e-4)
@@ -69,7 +66,7 @@ def test_logprobs_are_those_of_logits_over_the_temperature():
 
 def test_greedy_takes_the_largest_logit_at_any_temperature():
     logits = torch.randn(2, 3, 4, 8, generator=torch.Generator().manual_seed(1))
-    got = head_with(5.0).sample(logits, None)
+    got = tokens_at(5.0).sample(logits, None)
     assert torch.equal(got.trace["bins"].long(), logits.argmax(-1))
 
 

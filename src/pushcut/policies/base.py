@@ -55,6 +55,11 @@ class Policy(nn.Module, ABC):
         return next(self.parameters()).device
 
     @property
+    def horizon(self) -> int:
+        """Steps that are predicted and fitted to demonstrations; ``chunk`` of them are executed."""
+        return self.chunk
+
+    @property
     def critic(self) -> ValueHead | None:
         """The critic, where there is one."""
         if "critic" not in self.training_parts:

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pushcut.batch import Evaluation, PolicySample
-from pushcut.policies.base import ActionNormaliser, Mode, Policy, Statistics
-from pushcut.policies.denoising import Chain, Expert, make_chain, solve_ode
-from pushcut.policies.lora import add_lora
+from pushcut.policies.base import ActionNormaliser, Statistics
+from pushcut.policies.denoising import Expert
+from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.networks.times import time_embedding
 from pushcut.policies.observation_tokens import (
     DataShape,
     ObservationTokens,
@@ -24,9 +22,8 @@ from pushcut.policies.observation_tokens import (
 )
 from pushcut.policies.pretrained import save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
-from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, NoiseNetwork, Velocity
-from pushcut.policies.value_head import CriticConfig, make_value_head
-from pushcut.streams import DecisionNoise
+from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.value_head import CriticPlacement
 from pushcut.types import Observation
 
 
@@ -107,13 +104,6 @@ class ActionExpert(nn.Module):
         return Velocity(self.action_out(features), features)
 
 
-def time_embedding(t: Float[Tensor, "b m"], width: int) -> Float[Tensor, "b m width"]:
-    """Sines and cosines of periods from 0.004 to 4, as in openpi."""
-    fraction = torch.linspace(0, 1, width // 2, device=t.device)
-    angle = t.unsqueeze(-1) * (2 * math.pi / (4e-3 * (4.0 / 4e-3) ** fraction))
-    return torch.cat((angle.sin(), angle.cos()), dim=-1)
-
-
 def apart(m: int, h: int, context: int, device: torch.device) -> Bool[Tensor, "q k"]:
     """Attention mask: all see the context, each of m chunks of h tokens sees itself."""
     own = torch.arange(m, device=device).repeat_interleave(h)
@@ -130,7 +120,7 @@ def silence(block: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-class FlowPolicy(Policy):
+class FlowPolicy(FlowMatchingPolicy):
     """Prefix encoder (image patches, words, state) and an action expert that attends to it.
 
     The prefix is computed once per decision; each denoising step is a pass of the expert.
@@ -154,11 +144,8 @@ class FlowPolicy(Policy):
         self.actions = ActionNormaliser(statistics)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
-        self.denoising = Denoising(num_steps=config.num_steps)
-        self.keeps_prefix = False
-        """Whether the trace of a sample holds its prefix; for a frozen encoder."""
-        self._critic_sees = "vlm"
-        self._chain: Chain = make_chain(self.denoising, None)
+        self.network_action_size = shape.action_size
+        self.explore(Denoising(num_steps=config.num_steps))
 
     @staticmethod
     def for_data(
@@ -168,96 +155,31 @@ class FlowPolicy(Policy):
         shape = DataShape.of(statistics, instructions, config.max_words)
         return FlowPolicy(config, shape, statistics)
 
-    def explore(self, denoising: Denoising, *, seed: int = 0) -> None:
-        """Sets how it denoises and explores; Flow-Noise gets a fresh noise network.
-
-        The number of denoising steps stays with the policy when it is saved.
-        """
-        denoising = replace(denoising, num_steps=denoising.num_steps or self.config.num_steps)
-        self.config = replace(self.config, num_steps=denoising.steps)
-        network = None
-        if denoising.noise == "flow-noise":
-            with torch.random.fork_rng():
-                torch.manual_seed(seed)
-                network = NoiseNetwork(
-                    self.config.expert_width, self.shape.action_size, denoising
-                ).to(self.device)
-            self.training_parts["noise_network"] = network
-        self.denoising, self._chain = denoising, make_chain(denoising, network)
-
-    def train_prefix(self, trained: bool) -> None:
-        """Whether the encoder of image, words and state is trained."""
-        for module in (self.observation, self.prefix_blocks):
-            module.requires_grad_(trained)
-
-    def adapt_prefix(self, *, rank: int, alpha: int, seed: int = 0) -> None:
-        """Trains low-rank adapters on the blocks of the encoder, and nothing else of it."""
-        self.train_prefix(False)
-        add_lora(self.prefix_blocks, rank=rank, alpha=alpha, seed=seed)
-
-    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
-        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        # Not inference mode: the trace goes through the expert again, with gradients.
-        with torch.no_grad():
-            prefix = self.encode(obs)
-            expert = self._expert(prefix)
-            drawn = noise.normal(self.chunk, self.action_size)
-            start = torch.from_numpy(drawn).to(self.device)
-            if mode == "greedy":
-                end = solve_ode(self.denoising, expert, start)
-                trace, logprob, value = {}, torch.zeros_like(end).unsqueeze(1), None
-            else:
-                denoised = self._chain.sample(expert, start, noise)
-                end, trace, logprob = denoised.actions, denoised.trace, denoised.logprob
-                value = self._value(prefix, denoised.features)
-                if self.keeps_prefix:
-                    trace = trace | prefix.trace()
-            # As for tokens: nothing beyond the demonstrated quantiles.
-            actions = self.actions.denormalise(end.clamp(-1, 1))
-            return PolicySample(actions=actions, trace=trace, logprob=logprob, value=value)
-
-    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        """Log-probability and entropy of stored chains."""
-        trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
-        prefix = Prefix.of(trace) if "prefix" in trace else self.encode(obs)
-        likelihood = self._chain.evaluate(self._expert(prefix), trace)
-        value = self._value(prefix, likelihood.features)
-        return Evaluation(likelihood.logprob, likelihood.entropy, value)
-
-    def bc_loss(
-        self,
-        obs: Observation,
-        action_chunk: Float[Tensor, "b h a"],
-        valid: Bool[Tensor, "b h"],
-        generator: np.random.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Conditional flow matching: squared error of the velocity over the valid steps.
-
-        Times are drawn from Beta(1.5, 1) as in pi0, so that noise is seen more often.
-        """
-        mask = valid.to(self.device).unsqueeze(-1)
-        # Steps after the end must not be seen by the others either.
-        action = self.actions.normalise(action_chunk.to(self.device)) * mask
-        shape = tuple(action.shape)
-        noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(action)
-        drawn = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
-        t = torch.from_numpy(drawn).to(action).view(-1, 1)
-        x = t.unsqueeze(-1) * noise + (1 - t.unsqueeze(-1)) * action
-        velocity = self._expert(self.encode(obs))(x.unsqueeze(1), t).value.squeeze(1)
-        errors = (velocity - (noise - action)) ** 2 * mask
-        loss = errors.sum() / (mask.sum() * self.action_size).clamp(min=1)
-        return loss, {"loss": loss.detach()}
-
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json, without training parts."""
         save_checkpoint(self, "flow", self.config, self.shape, self.statistics, path)
 
-    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
-        """The critic sees the prefix or what the expert makes of the stored points."""
-        self._critic_sees = config.placement
-        width = self.config.width if config.placement == "vlm" else self.config.expert_width
-        head = make_value_head(width, config, seed=seed)
-        self.training_parts["critic"] = head.to(self.device)
+    @property
+    def encoder_parts(self) -> list[nn.Module]:
+        """What turns observations into the prefix."""
+        return [self.observation, self.prefix_blocks]
+
+    @property
+    def adapted_parts(self) -> list[nn.Module]:
+        """The blocks of the encoder."""
+        return [self.prefix_blocks]
+
+    def width_at(self, placement: CriticPlacement) -> int:
+        """Size of a token of the encoder or the expert."""
+        return self.config.width if placement == "vlm" else self.config.expert_width
+
+    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """By quantiles."""
+        return self.actions.normalise(action)
+
+    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """By quantiles; as for tokens, nothing beyond the demonstrated ones."""
+        return self.actions.denormalise(action.clamp(-1, 1))
 
     def encode(self, obs: Observation) -> Prefix:
         """The prefix of a batch; once per decision."""
@@ -266,21 +188,15 @@ class FlowPolicy(Policy):
         for block in first:
             tokens, cache = block.encode(tokens)
             caches.append(cache)
-        if self.critic is None or self._critic_sees == "expert":
+        if not self.critic_sees_prefix:
             return Prefix([*caches, last.cache(tokens)], None)
         tokens, cache = last.encode(tokens)
         return Prefix([*caches, cache], self.observation.mean_of_visible(tokens, obs))
 
-    def _expert(self, prefix: Prefix) -> Expert:
-        return lambda x, t: self.expert(prefix.caches, x, t)
+    def prefix_of(self, trace: dict[str, Tensor]) -> Prefix:
+        """What ``Prefix.trace`` kept."""
+        return Prefix.of(trace)
 
-    def _value(
-        self, prefix: Prefix, features: Float[Tensor, "b m h d"]
-    ) -> Float[Tensor, " b"] | None:
-        """The critic's estimate; of the same points of the chain whenever it is asked."""
-        if self.critic is None:
-            return None
-        if prefix.mean is not None:
-            return self.critic(prefix.mean)
-        points = self.critic(features.mean(2).flatten(0, 1)).view(features.shape[:2])
-        return points.mean(1)
+    def expert_on(self, prefix: Prefix) -> Expert:
+        """The expert with a fixed prefix."""
+        return lambda x, t: self.expert(prefix.caches, x, t)

@@ -9,9 +9,9 @@ from typing import Any, Literal
 from pushcut.errors import UserError
 from pushcut.policies import load_policy
 from pushcut.policies.base import Policy
-from pushcut.policies.flow import FlowPolicy
+from pushcut.policies.flow_policy import FlowMatchingPolicy
 from pushcut.policies.pretrained import load_noise_network
-from pushcut.policies.token_head import TokenHead
+from pushcut.policies.token_policy import TokenPolicy
 from pushcut.policies.transitions import Denoising
 
 
@@ -41,10 +41,9 @@ class TokenPolicySource:
     def load(self, *, seed: int = 0) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot. Nothing is random."""
         policy = load_any(self.path)
-        head = getattr(policy, "head", None)
-        if not isinstance(head, TokenHead):
+        if not isinstance(policy, TokenPolicy):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
-        head.temperature = self.temperature
+        policy.tokens.temperature = self.temperature
         return policy
 
     def without_exploration(self) -> TokenPolicySource:
@@ -86,7 +85,7 @@ class FlowPolicySource(Denoising):
         that of a run with Flow-Noise.
         """
         policy = load_any(self.path)
-        if not isinstance(policy, FlowPolicy):
+        if not isinstance(policy, FlowMatchingPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
         policy.explore(self, seed=seed)
         assert self.path is not None

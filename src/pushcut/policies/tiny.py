@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.batch import Evaluation, PolicySample
-from pushcut.policies.base import ActionNormaliser, Mode, Policy, Statistics
+from pushcut.policies.base import ActionNormaliser, Statistics
 from pushcut.policies.observation_tokens import (
     DataShape,
     ObservationTokens,
@@ -21,10 +18,10 @@ from pushcut.policies.observation_tokens import (
     initialise,
 )
 from pushcut.policies.pretrained import save_checkpoint
-from pushcut.policies.token_head import TokenHead
+from pushcut.policies.token_head import ActionTokenizer, ActionTokens, TokenHead
+from pushcut.policies.token_policy import TokenPolicy
 from pushcut.policies.transformer import Block
 from pushcut.policies.value_head import CriticConfig, make_value_head
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
 
@@ -36,7 +33,7 @@ class TinyConfig(SmallConfig):
     """Action tokens per action dimension (OpenVLA: 256)."""
 
 
-class TinyPolicy(Policy):
+class TinyPolicy(TokenPolicy):
     """Image patches, words, state and placeholder action queries in one transformer.
 
     Sequence: [camera patches …, words, state, one query per (step, action dimension)];
@@ -54,6 +51,7 @@ class TinyPolicy(Policy):
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = TokenHead(config.width, config.bins)
+        self.tokens = ActionTokens(ActionTokenizer(config.bins))
         self.actions = ActionNormaliser(statistics)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, self.query, seen.word.weight)
@@ -66,45 +64,6 @@ class TinyPolicy(Policy):
         shape = DataShape.of(statistics, instructions, config.max_words)
         return TinyPolicy(config, shape, statistics)
 
-    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
-        """Acts on a batch; ``greedy`` takes the most likely bins."""
-        with torch.inference_mode():
-            uniform = None
-            if mode == "sampled":
-                drawn = noise.uniform(self.config.chunk, self.shape.action_size)
-                uniform = torch.from_numpy(drawn).to(self.device)
-            logits, value = self._forward(obs)
-            sample = self.head.sample(logits, uniform)
-            return PolicySample(
-                actions=self.actions.denormalise(sample.actions),
-                trace=sample.trace,
-                logprob=sample.logprob,
-                value=value,
-            )
-
-    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        """Log-probability and entropy of stored bins."""
-        logits, value = self._forward(obs)
-        evaluation = self.head.evaluate(logits, trace["bins"].to(self.device))
-        return replace(evaluation, value=value)
-
-    def bc_loss(
-        self,
-        obs: Observation,
-        action_chunk: Float[Tensor, "b h a"],
-        valid: Bool[Tensor, "b h"],
-        generator: np.random.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
-        target = self.head.tokenizer.encode(self.actions.normalise(action_chunk.to(self.device)))
-        logits, _ = self._forward(obs)
-        mask = valid.to(self.device).unsqueeze(-1).expand_as(target)
-        losses = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
-        count = mask.sum().clamp(min=1)
-        loss = (losses.view_as(target) * mask).sum() / count
-        correct = ((logits.argmax(-1) == target) & mask).sum() / count
-        return loss, {"loss": loss.detach(), "accuracy": correct}
-
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json."""
         save_checkpoint(self, "tiny", self.config, self.shape, self.statistics, path)
@@ -116,10 +75,18 @@ class TinyPolicy(Policy):
         head = make_value_head(self.config.width, config, seed=seed)
         self.training_parts["critic"] = head.to(self.device)
 
-    def _forward(
+    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """By quantiles."""
+        return self.actions.normalise(action)
+
+    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """By quantiles."""
+        return self.actions.denormalise(action)
+
+    def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
-        """Logits, and the value where there is a critic."""
+        """Of the bins, at temperature 1, and the value."""
         queries = self.query.expand(len(obs), -1, -1)
         tokens = torch.cat((self.observation(obs), queries), dim=1)
         for block in self.blocks[:-1]:

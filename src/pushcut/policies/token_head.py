@@ -58,22 +58,16 @@ def draw(
     return index.clamp(max=logits.shape[-1] - 1)
 
 
-class TokenHead(nn.Module):
-    """Turns one feature per (step, dimension) into a distribution over action bins.
+@dataclass
+class ActionTokens:
+    """How logits over the bins become actions.
 
     The temperature belongs to acting, not to the weights: sampling and evaluating both use
     softmax(logits / T) (SimpleVLA-RL, F.3), greedy takes the largest logit.
     """
 
-    def __init__(self, width: int, bins: int) -> None:
-        super().__init__()
-        self.tokenizer = ActionTokenizer(bins)
-        self.project = nn.Linear(width, bins)
-        self.temperature = 1.0
-
-    def logits(self, features: Float[Tensor, "b h a d"]) -> Float[Tensor, "b h a bins"]:
-        """Logits at temperature 1, in float32."""
-        return self.project(features).float()
+    tokenizer: ActionTokenizer
+    temperature: float = 1.0
 
     def sample(
         self, logits: Float[Tensor, "b h a bins"], uniform: Float[Tensor, "b h a"] | None
@@ -105,3 +99,15 @@ def _logprob(
     logits: Float[Tensor, "b h a bins"], index: Int[Tensor, "b h a"]
 ) -> Float[Tensor, "b h a"]:
     return logits.log_softmax(-1).gather(-1, index.unsqueeze(-1)).squeeze(-1)
+
+
+class TokenHead(nn.Module):
+    """Turns one feature per (step, dimension) into logits over the action bins."""
+
+    def __init__(self, width: int, bins: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, bins)
+
+    def logits(self, features: Float[Tensor, "b h a d"]) -> Float[Tensor, "b h a bins"]:
+        """Logits at temperature 1, in float32."""
+        return self.project(features).float()

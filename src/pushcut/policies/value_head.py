@@ -9,12 +9,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+CriticPlacement = Literal["vlm", "expert"]
+"""Where a critic looks."""
+
 
 @dataclass(frozen=True)
 class CriticConfig:
     """Where the critic looks and how it is trained; only for algorithms that need one."""
 
-    placement: Literal["vlm", "expert"] = "vlm"
+    placement: CriticPlacement = "vlm"
     """Mean of the prefix's visible tokens, or of the action expert's (pi_RL eq. 16)."""
     layers: Literal[1, 4] = 4
     """Linear layers."""

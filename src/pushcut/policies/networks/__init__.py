@@ -1,0 +1,1 @@
+"""The networks of released VLAs: compact definitions under the released parameter names."""

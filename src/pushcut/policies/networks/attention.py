@@ -1,0 +1,52 @@
+"""The one attention function, and rotary positions."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+KeyValue = tuple[Float[Tensor, "b kv t c"], Float[Tensor, "b kv t c"]]
+"""Keys (rotated) and values of some tokens."""
+
+Rotation = tuple[Float[Tensor, "b 1 t c"], Float[Tensor, "b 1 t c"]]
+"""Cosines and sines of each token's position."""
+
+
+def attention(
+    query: Float[Tensor, "b heads q c"],
+    key: Float[Tensor, "b kv k c"],
+    value: Float[Tensor, "b kv k c"],
+    mask: Bool[Tensor, "#b 1 #q k"] | None = None,
+) -> Float[Tensor, "b q heads_c"]:
+    """Softmax attention with scale 1/sqrt(c); several heads may share a key (kv < heads).
+
+    ``mask`` is true where a query may look; None: everywhere. Returns the heads side by side.
+    """
+    b, heads, q, c = query.shape
+    kv = key.shape[1]
+    shared = heads // kv
+    if shared > 1:
+        # Heads that share a key stand in line as further queries: no key is copied.
+        query = query.reshape(b, kv, shared * q, c)
+        if mask is not None and mask.shape[2] > 1:
+            mask = mask.repeat(1, 1, shared, 1)
+    out = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return out.reshape(b, heads, q, c).transpose(1, 2).reshape(b, q, heads * c)
+
+
+def rotation(position: Int[Tensor, "b t"], size: int, theta: float = 10_000.0) -> Rotation:
+    """Cosines and sines for heads of ``size`` (Su et al. 2021), in float32."""
+    half = torch.arange(0, size, 2, device=position.device, dtype=torch.float32)
+    frequency = 1.0 / theta ** (half / size)
+    angle = position[:, None, :, None].float() * frequency
+    angle = torch.cat((angle, angle), dim=-1)
+    return angle.cos(), angle.sin()
+
+
+def rotate(x: Float[Tensor, "b heads t c"], by: Rotation) -> Float[Tensor, "b heads t c"]:
+    """Turns queries or keys by their positions (halves convention, as in Hugging Face's Llama)."""
+    cos, sin = (part.to(x.dtype) for part in by)
+    first, second = x.chunk(2, dim=-1)
+    return x * cos + torch.cat((-second, first), dim=-1) * sin

@@ -1,0 +1,302 @@
+"""pi0 and pi0.5 (Black et al. 2024; Physical Intelligence 2025), parameter names as released."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from pushcut.policies.networks.attention import KeyValue, rotation
+from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
+from pushcut.policies.networks.recompute import Recompute
+from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
+from pushcut.policies.networks.times import time_embedding
+
+
+@dataclass(frozen=True)
+class Pi0Sizes:
+    """Shape of a pi0 or pi0.5; the defaults are those of the released checkpoints."""
+
+    vision: SiglipSizes = SiglipSizes()
+    vlm: GemmaSizes = GemmaSizes(width=2048, depth=18, mlp=16384)
+    expert: GemmaSizes = GemmaSizes(width=1024, depth=18, mlp=4096)
+    vocab_size: int = 257152
+    chunk: int = 50
+    """Steps that are predicted."""
+    state_dim: int = 32
+    action_dim: int = 32
+    pi05: bool = False
+    """pi0.5: the state is in the prompt and the time in the expert's norms."""
+
+
+@dataclass(frozen=True)
+class PrefixCache:
+    """What a decision computes once: images and prompt as the expert sees them."""
+
+    caches: list[KeyValue]
+    """Keys and values at each block."""
+    visible: Bool[Tensor, "b p"]
+    """Which tokens are no padding."""
+    output: Float[Tensor, "b p d"] | None
+    """The VLM's output, where it was asked for."""
+
+
+class _Tower(nn.Module):
+    def __init__(self, sizes: SiglipSizes) -> None:
+        super().__init__()
+        self.vision_model = SiglipTower(sizes)
+
+
+class _Projector(nn.Module):
+    def __init__(self, width_in: int, width_out: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width_in, width_out)
+
+
+class _Gemma(nn.Module):
+    def __init__(self, sizes: GemmaSizes, *, adaptive: bool, vocab_size: int | None) -> None:
+        super().__init__()
+        if vocab_size is not None:
+            self.embed_tokens = nn.Embedding(vocab_size, sizes.width)
+        self.layers = nn.ModuleList(
+            GemmaBlock(sizes, adaptive=adaptive) for _ in range(sizes.depth)
+        )
+        self.norm = make_norm(sizes.width, adaptive=adaptive)
+
+
+class _PaliGemmaModel(nn.Module):
+    def __init__(self, sizes: Pi0Sizes) -> None:
+        super().__init__()
+        self.vision_tower = _Tower(sizes.vision)
+        self.multi_modal_projector = _Projector(sizes.vision.width, sizes.vlm.width)
+        self.language_model = _Gemma(sizes.vlm, adaptive=False, vocab_size=sizes.vocab_size)
+
+
+class _PaliGemma(nn.Module):
+    def __init__(self, sizes: Pi0Sizes) -> None:
+        super().__init__()
+        self.model = _PaliGemmaModel(sizes)
+        self.lm_head = unused_head(sizes.vlm.width, sizes.vocab_size)
+
+
+class _ActionExpert(nn.Module):
+    def __init__(self, sizes: Pi0Sizes) -> None:
+        super().__init__()
+        self.model = _Gemma(sizes.expert, adaptive=sizes.pi05, vocab_size=None)
+        self.lm_head = unused_head(sizes.expert.width, sizes.vocab_size)
+
+
+class _PaliGemmaWithExpert(nn.Module):
+    def __init__(self, sizes: Pi0Sizes) -> None:
+        super().__init__()
+        self.paligemma = _PaliGemma(sizes)
+        self.gemma_expert = _ActionExpert(sizes)
+
+
+def unused_head(width: int, vocab_size: int) -> nn.Module:
+    """Output words: released, never used and never trained."""
+    return nn.Linear(width, vocab_size, bias=False).requires_grad_(False)
+
+
+@dataclass(frozen=True)
+class ExpertOutput:
+    """What the action expert says of m points of each row's chain."""
+
+    velocity: Float[Tensor, "b m h a"]
+    features: Float[Tensor, "b m h d"]
+    """Its output at the action tokens, in float32."""
+
+
+class Pi0Network(nn.Module):
+    """PaliGemma reads images and prompt; the expert denoises actions, seeing PaliGemma's keys.
+
+    Time: t = 1 is noise, t = 0 is data; the velocity is noise minus action.
+    """
+
+    def __init__(self, sizes: Pi0Sizes) -> None:
+        super().__init__()
+        self.sizes = sizes
+        width = sizes.expert.width
+        self.paligemma_with_expert = _PaliGemmaWithExpert(sizes)
+        self.action_in_proj = nn.Linear(sizes.action_dim, width)
+        self.action_out_proj = nn.Linear(width, sizes.action_dim)
+        if sizes.pi05:
+            self.time_mlp_in = nn.Linear(width, width)
+            self.time_mlp_out = nn.Linear(width, width)
+        else:
+            self.state_proj = nn.Linear(sizes.state_dim, width)
+            self.action_time_mlp_in = nn.Linear(2 * width, width)
+            self.action_time_mlp_out = nn.Linear(width, width)
+        self.recompute = Recompute()
+
+    def tie(self) -> None:
+        """Makes PaliGemma's output words its input words: both names are released, once equal."""
+        self.vlm.lm_head.weight = self.vlm.model.language_model.embed_tokens.weight
+
+    @property
+    def vlm(self) -> _PaliGemma:
+        """PaliGemma."""
+        return self.paligemma_with_expert.paligemma
+
+    @property
+    def expert(self) -> _Gemma:
+        """The action expert's Gemma."""
+        return self.paligemma_with_expert.gemma_expert.model
+
+    @property
+    def tokens_per_point(self) -> int:
+        """Tokens that the expert reads for one point of a chain."""
+        return self.sizes.chunk + (0 if self.sizes.pi05 else 1)
+
+    def embed(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+    ) -> tuple[Float[Tensor, "b p d"], Bool[Tensor, "b p"]]:
+        """Embeddings of images in [-1, 1] and prompt, and which of them are no padding."""
+        model = self.vlm.model
+        seen = model.vision_tower.vision_model(images.flatten(0, 1))
+        seen = model.multi_modal_projector.linear(seen).view(len(images), -1, self.sizes.vlm.width)
+        said = model.language_model.embed_tokens(token_ids) * math.sqrt(self.sizes.vlm.width)
+        visible = image_mask.repeat_interleave(self.sizes.vision.patches, dim=1)
+        return torch.cat((seen, said.to(seen.dtype)), 1), torch.cat((visible, token_mask), 1)
+
+    def encode(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        *,
+        output: bool = False,
+    ) -> PrefixCache:
+        """Images and prompt, once per decision; ``output`` asks for the last block's as well."""
+        x, visible = self.embed(images, image_mask, token_ids, token_mask)
+        language = self.vlm.model.language_model
+        by = rotation(visible.long().cumsum(1) - 1, self.sizes.vlm.head_dim)
+        mask = visible[:, None, None, :]
+        *first, last = (block for block in language.layers if isinstance(block, GemmaBlock))
+        caches = []
+        for block in first:
+            x, cache = self.recompute(block, x, by, mask)
+            caches.append(cache)
+        if not output:
+            return PrefixCache([*caches, last.cache(x, by)], visible, None)
+        x, cache = self.recompute(last, x, by, mask)
+        return PrefixCache([*caches, cache], visible, language.norm(x, None)[0])
+
+    def denoise(
+        self,
+        prefix: PrefixCache,
+        state: Float[Tensor, "b s"],
+        x: Float[Tensor, "b m h a"],
+        t: Float[Tensor, "b m"],
+    ) -> ExpertOutput:
+        """The expert on m points of each row's chain, which do not see each other."""
+        b, m, h, _ = x.shape
+        tokens, condition = self._suffix(state, x, t)
+        s = tokens.shape[2]
+        place = torch.arange(s, device=x.device).repeat(m)
+        place = prefix.visible.sum(1, keepdim=True) + place
+        by = rotation(place, self.sizes.expert.head_dim)
+        mask = self._expert_mask(prefix.visible, m, s)
+        dtype = prefix.caches[0][0].dtype
+        out = tokens.view(b, m * s, -1).to(dtype)
+        for block, cache in zip(self.expert.layers, prefix.caches, strict=True):
+            out, _ = self.recompute(block, out, by, mask, cache, condition)
+        out, _ = self.expert.norm(out, condition)
+        features = out.view(b, m, s, -1)[:, :, s - h :].float()
+        return ExpertOutput(self.action_out_proj(features), features)
+
+    def velocity(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        state: Float[Tensor, "b st"],
+        x: Float[Tensor, "b h a"],
+        t: Float[Tensor, " b"],
+    ) -> Float[Tensor, "b h a"]:
+        """Velocity of noisy actions x at times t, observation and all."""
+        prefix = self.encode(images, image_mask, token_ids, token_mask)
+        return self.denoise(prefix, state, x[:, None], t[:, None]).velocity[:, 0]
+
+    @torch.no_grad()
+    def sample_actions(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        state: Float[Tensor, "b st"],
+        noise: Float[Tensor, "b h a"],
+        num_steps: int,
+    ) -> Float[Tensor, "b h a"]:
+        """Normalised actions: Euler steps from t = 1 (``noise``) to 0."""
+        prefix = self.encode(images, image_mask, token_ids, token_mask)
+        x = noise[:, None]
+        for step in range(num_steps):
+            t = x.new_full(x.shape[:2], 1 - step / num_steps)
+            x = x - self.denoise(prefix, state, x, t).velocity / num_steps
+        return x[:, 0]
+
+    def _suffix(
+        self, state: Float[Tensor, "b s"], x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
+    ) -> tuple[Float[Tensor, "b m n d"], Float[Tensor, "b m d"] | None]:
+        """Tokens of the expert and the condition of its norms."""
+        actions = self.action_in_proj(x)
+        times = time_embedding(t, actions.shape[-1]).to(actions.dtype)
+        if self.sizes.pi05:
+            return actions, F.silu(self.time_mlp_out(F.silu(self.time_mlp_in(times))))
+        both = torch.cat((actions, times.unsqueeze(2).expand_as(actions)), dim=-1)
+        actions = self.action_time_mlp_out(F.silu(self.action_time_mlp_in(both)))
+        own = self.state_proj(state)[:, None, None].expand(-1, actions.shape[1], 1, -1)
+        return torch.cat((own, actions), dim=2), None
+
+    def _expert_mask(self, visible: Bool[Tensor, "b p"], m: int, s: int) -> Bool[Tensor, "b 1 q k"]:
+        """Tokens see the prefix and their own point's tokens; the state sees no actions."""
+        point = torch.arange(m, device=visible.device).repeat_interleave(s)
+        is_action = torch.arange(s, device=visible.device).repeat(m) >= s - self.sizes.chunk
+        own = (point[:, None] == point) & (is_action[:, None] | ~is_action)
+        b, q = len(visible), m * s
+        seen = visible[:, None, :].expand(b, q, -1)
+        return torch.cat((seen, own.expand(b, q, q)), dim=2).unsqueeze(1)
+
+
+KEPT_FLOAT32 = (
+    "patch_embedding", "position_embedding", "input_layernorm", "post_attention_layernorm",
+    "model.norm",
+)  # fmt: skip
+"""Parts of PaliGemma and the expert that openpi leaves in float32 when the rest is bfloat16."""
+
+
+def to_bfloat16(network: Pi0Network) -> None:
+    """Casts PaliGemma and the expert; norms, patches and the actions' projections stay float32."""
+    for name, parameter in network.paligemma_with_expert.named_parameters():
+        if not any(kept in name for kept in KEPT_FLOAT32):
+            parameter.data = parameter.data.to(torch.bfloat16)
+
+
+def sizes_from(config: dict[str, Any]) -> Pi0Sizes:
+    """Sizes from a plain description: image_size, patch_size, vision, vlm, expert and so on."""
+    vision = SiglipSizes(
+        **config["vision"], image_size=config["image_size"], patch_size=config["patch_size"]
+    )
+    return Pi0Sizes(
+        vision=vision,
+        vlm=GemmaSizes(**config["vlm"]),
+        expert=GemmaSizes(**config["expert"]),
+        vocab_size=config["vocab_size"],
+        chunk=config["chunk"],
+        state_dim=config["state_dim"],
+        action_dim=config["action_dim"],
+        pi05=config["model"] == "pi05",
+    )

@@ -1,0 +1,73 @@
+"""What policies with action tokens have in common."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from pushcut.batch import Evaluation, PolicySample
+from pushcut.policies.base import Mode, Policy
+from pushcut.policies.token_head import ActionTokens
+from pushcut.streams import DecisionNoise
+from pushcut.types import Observation
+
+
+class TokenPolicy(Policy):
+    """Decodes the tokens of a chunk in parallel: one distribution over bins for each."""
+
+    tokens: ActionTokens
+    """Bins and temperature."""
+
+    @abstractmethod
+    def logits(
+        self, obs: Observation
+    ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
+        """Logits of the bins at temperature 1 in float32, and the value where there is a critic."""
+
+    @abstractmethod
+    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """Environment units to [-1, 1]."""
+
+    @abstractmethod
+    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """[-1, 1] to environment units."""
+
+    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
+        """Acts on a batch; ``greedy`` takes the most likely bins."""
+        with torch.inference_mode():
+            uniform = None
+            if mode == "sampled":
+                drawn = noise.uniform(self.chunk, self.action_size)
+                uniform = torch.from_numpy(drawn).to(self.device)
+            logits, value = self.logits(obs)
+            sample = self.tokens.sample(logits, uniform)
+            return replace(sample, actions=self.denormalise(sample.actions), value=value)
+
+    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
+        """Log-probability and entropy of stored bins."""
+        logits, value = self.logits(obs)
+        evaluation = self.tokens.evaluate(logits, trace["bins"].to(self.device))
+        return replace(evaluation, value=value)
+
+    def bc_loss(
+        self,
+        obs: Observation,
+        action_chunk: Float[Tensor, "b h a"],
+        valid: Bool[Tensor, "b h"],
+        generator: np.random.Generator,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
+        target = self.tokens.tokenizer.encode(self.normalise(action_chunk.to(self.device)))
+        logits, _ = self.logits(obs)
+        mask = valid.to(self.device).unsqueeze(-1).expand_as(target)
+        losses = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
+        count = mask.sum().clamp(min=1)
+        loss = (losses.view_as(target) * mask).sum() / count
+        correct = ((logits.argmax(-1) == target) & mask).sum() / count
+        return loss, {"loss": loss.detach(), "accuracy": correct}
