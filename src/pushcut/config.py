@@ -64,7 +64,8 @@ class CollectConfig:
     episodes_per_task: int = 10
     """Successful demonstrations of each task."""
     noise: float = 0.0
-    """Standard deviation of noise on the expert's actions, as a share of their range."""
+    """Standard deviation of noise on what is executed, as a share of the actions' range; recorded
+    is what the expert wanted (DART), so that imitators learn to come back."""
     seed: int = 0
     """Chooses the initial states, 1000 to a seed and task, and the action noise."""
     storage: Literal["image", "video"] = "image"

@@ -97,6 +97,17 @@ def test_the_expert_always_succeeds_and_chance_hardly_ever():
     assert lucky <= 10  # under 5 %
 
 
+def test_noise_disturbs_what_is_executed_and_not_what_the_expert_is_recorded_to_want():
+    env = PointMassConfig().build()
+    played = run_expert(env, InitState(RED, 3), noise=0.2, rng=np.random.default_rng(0))
+    straight = run_expert(env, InitState(RED, 3), noise=0.0, rng=np.random.default_rng(0))
+    env.reset(InitState(RED, 3))
+    np.testing.assert_array_equal(played.action[0], straight.action[0])
+    env.step_chunk(played.action[:1])
+    assert np.abs(env.observe().state - played.observation.state[1]).max() > 1e-3  # was pushed
+    assert not np.array_equal(played.action[1], straight.action[1])  # and wants to come back
+
+
 def test_a_finished_episode_takes_no_more_steps():
     env = PointMassConfig(max_steps=1).build()
     env.reset(InitState(RED, 0))

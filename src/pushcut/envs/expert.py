@@ -16,9 +16,10 @@ def run_expert(
     Args:
         env: Left in the demonstration's last state.
         init: The start of the episode.
-        noise: Standard deviation of Gaussian noise on every action, as a fraction of the
-            action's range (high - low). What is recorded is what was executed: the noisy
-            action, clipped to the bounds of the spec.
+        noise: Standard deviation of Gaussian noise on what is executed, as a fraction of the
+            action's range (high - low). What is recorded is what the expert wanted to do where
+            the noise had brought it (DART, Laskey et al. 2017): whoever imitates it learns to
+            come back, and not the noise. Both are clipped to the bounds of the spec.
         rng: Source of the noise.
     """
     if noise < 0:
@@ -30,12 +31,11 @@ def run_expert(
     env.reset(init)
     while True:
         observations.append(env.observe())
-        action = np.asarray(env.expert_action(), dtype=np.float32)
+        action = np.clip(np.asarray(env.expert_action(), dtype=np.float32), low, high)
+        actions.append(action)
         if noise > 0:
             draw = rng.standard_normal(len(action), dtype=np.float32)
-            action = action + np.float32(noise) * (high - low) * draw
-        action = np.clip(action, low, high)
-        actions.append(action)
+            action = np.clip(action + np.float32(noise) * (high - low) * draw, low, high)
         result = env.step_chunk(action[None])
         if result.done:
             break

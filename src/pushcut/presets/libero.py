@@ -22,7 +22,7 @@ IMAGE_SIZE = 64
 """What the small policies see, pixels."""
 
 NOISE = 0.05
-"""Of demonstrations: without it they are all alike, and who strays from them is lost."""
+"""On what demonstrations execute: without it they are all alike, and who strays is lost."""
 
 TEXTURE_SIZE = 256
 """More than shows in so small a picture, and less memory (not measured; at 512 a process with one
