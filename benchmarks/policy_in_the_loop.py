@@ -60,6 +60,9 @@ class RandomPolicy(Policy):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         raise NotImplementedError
 
+    def load_weights(self, path: Path) -> None:
+        """It has none."""
+
     def save_pretrained(self, path: Path) -> None:
         raise NotImplementedError
 

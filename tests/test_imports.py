@@ -11,10 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
-    "errors types streams statistics machine progress charts",
+    "errors types streams statistics machine progress charts gripper",
     "manifests signals devices video run report batch verdict lineage plots",
     "envs policies algorithms",
-    "demos rollout learner doctor results",
+    "demos rollout learner doctor results memory",
     "sft evaluator checkpoint tables",
     "config",
     "presets trainer",
@@ -45,7 +45,9 @@ ONLY_IN = {
 }
 """Foreign package -> the one part that may import it."""
 
-WITHOUT_TORCH = "errors types streams statistics machine progress charts manifests envs demos"
+WITHOUT_TORCH = (
+    "errors types streams statistics machine progress charts gripper manifests envs demos"
+)
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
 

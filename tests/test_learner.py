@@ -11,6 +11,7 @@ from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
 from pushcut.errors import UserError
 from pushcut.learner import Learner, LearnerConfig, learning_rate_share, split
 from pushcut.policies.base import Policy
+from pushcut.policies.lora import adapt
 from pushcut.policies.value_head import CriticConfig
 from pushcut.types import InitState
 from tests.policies.test_policy_contract import POLICIES, flow, noise, observation, tiny
@@ -212,7 +213,8 @@ def test_the_warm_up_of_the_learning_rate_begins_after_that_of_the_critic():
 
 def test_adapters_have_a_rate_of_their_own():
     policy = flow()
-    policy.adapt_prefix(rank=2, alpha=2)
+    policy.train_prefix(False)
+    adapt(policy.adaptable, {"language": 2}, alpha=2)
     rollout = rollout_of(policy, [3, 3])
     config = LearnerConfig(lr=1e-3, adapter_lr=1e-4, warmup_iterations=0)
     algorithm = GRPO(group_size=2, granularity="chunk")

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from pushcut.commands import sft as command
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
-from pushcut.policies import load_policy
+from pushcut.policies import load
 from pushcut.policies.tiny import TinyPolicy
 from pushcut.run import read_metrics
 from pushcut.sft import FitConfig, cosine, shift, statistics_of
@@ -64,7 +64,7 @@ FILE = "model.safetensors"
 
 def test_the_policy_normalises_with_the_statistics_of_the_demonstrations(config):
     dataset = open_dataset(config)
-    policy = load_policy(run_sft(config))
+    policy = load(run_sft(config))
     assert policy.statistics == statistics_of(dataset)
 
 
@@ -88,18 +88,18 @@ def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch):
     with pytest.raises(Interrupted) as stop:
         run_sft(config)
     assert stop.value.exit_code == 130
-    assert load_policy(config.out / "policy").chunk == config.policy.chunk
+    assert load(config.out / "policy").chunk == config.policy.chunk
 
 
 def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(config, tmp_path):
     red = replace(config, tasks=("reach-red",), save_every=10)
-    first = load_policy(run_sft(red))
+    first = load(run_sft(red))
     # Red is all it was fitted to, but it has a number for blue as well.
     assert isinstance(first, TinyPolicy)
     assert {"red", "blue"} <= set(first.shape.vocabulary)
     assert sorted(p.name for p in (red.out / "checkpoints").iterdir()) == ["000010", "000020"]
     then = replace(config, tasks=("reach-blue",), init=red.out, out=tmp_path / "then")
-    second = load_policy(run_sft(then))
+    second = load(run_sft(then))
     assert second.statistics == first.statistics != statistics_of(open_dataset(then))
     lines = read_metrics(then.out / "metrics.jsonl")
     fresh = replace(then, init=None, out=tmp_path / "fresh")

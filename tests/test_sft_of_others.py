@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from pushcut.commands.sft import run_sft
-from pushcut.policies import load_policy
+from pushcut.policies import load
 from pushcut.policies.base import Statistics
 from pushcut.run import read_metrics
 from tests.demos.others import HUGGING_FACE, TASK, write_hdf5, write_lerobot
@@ -33,7 +33,7 @@ def test_two_steps_of_fine_tuning_need_no_conversion(tmp_path, smoke, capsys, wr
         device="cpu",
         out=tmp_path / "run",
     )
-    policy = load_policy(run_sft(config))
+    policy = load(run_sft(config))
     assert policy.action_size == 7
     statistics = policy.statistics
     assert isinstance(statistics, Statistics)

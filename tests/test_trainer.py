@@ -19,6 +19,7 @@ from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.learner import Learner
 from pushcut.lineage import saw_evaluation_states
 from pushcut.manifests import VALIDATION_SEEDS
+from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
@@ -74,7 +75,7 @@ def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_pat
     [
         ({"prefix": "trained"}, 0, {"critic"}),
         ({"noise": "flow-noise", "prefix": "trained"}, 0, {"critic", "noise_network"}),
-        ({"prefix": "lora", "lora_rank": 2}, 10, {"critic", "prefix_blocks"}),
+        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, 10, {"critic", "prefix_blocks"}),
     ],
     ids=["flow-sde", "flow-noise", "lora-and-streams"],
 )

@@ -15,7 +15,6 @@ from pushcut.learner import Learner
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
     load_training_parts,
-    load_weights,
     save_training_parts,
 )
 
@@ -85,7 +84,7 @@ def latest(folder: Path) -> Path:
 
 def load(path: Path, learner: Learner) -> Progress:
     """Restores weights and optimiser; UserError where a file is damaged."""
-    load_weights(learner.policy, path / "policy")
+    learner.policy.load_weights(path / "policy")
     load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
     try:
         state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)

@@ -14,6 +14,7 @@ from pushcut.learner import LearnerConfig
 from pushcut.machine import usable_cores
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
+from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
@@ -94,6 +95,8 @@ class SFTConfig:
     init: Path | None = None
     """Policy folder or run to go on from, with its normalisation; None begins with fresh weights
     of the shape of ``policy``."""
+    released: ReleasedConfig = ReleasedConfig()
+    """How a released checkpoint in ``init`` is read."""
     save_every: int = 0
     """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"

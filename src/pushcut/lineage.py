@@ -46,7 +46,7 @@ def _run_of(path: Path) -> tuple[Path, dict[str, Any]] | None:
             content = json.loads(file.read_text())
         except ValueError as error:
             raise UserError(f"{file} is damaged: {error}") from error
-        # A policy folder has a config.json of its own, which names the type of its network.
+        # A policy folder has a config.json of its own, ours with a type, others without config.
         if not isinstance(content, dict) or "type" in content:
             continue
         if isinstance(content.get("config"), dict):

@@ -15,6 +15,7 @@ from pushcut.policies.denoising import (
 )
 from pushcut.policies.flow import FlowPolicy
 from pushcut.policies.flow_head import gaussian_logprob, sde_moments
+from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
 from pushcut.policies.value_head import CriticConfig
@@ -205,7 +206,7 @@ def test_a_kept_prefix_spares_the_update_the_encoder_and_changes_nothing(placeme
         ({}, True),
         ({"keep_prefix": False}, False),
         ({"prefix": "trained"}, False),
-        ({"prefix": "lora", "lora_rank": 2}, False),
+        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, False),
     ],
 )
 def test_only_a_frozen_prefix_is_kept(options, keeps, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pushcut.errors import UserError
-from pushcut.policies import load_policy
+from pushcut.policies import load
 from pushcut.policies.flow import FlowPolicy
 from pushcut.policies.lora import adapter_parameters
 from tests.policies.test_policy_contract import flow, noise, observation
@@ -14,7 +14,8 @@ from tests.policies.test_policy_contract import flow, noise, observation
 
 def adapted() -> FlowPolicy:
     policy = flow()
-    policy.adapt_prefix(rank=2, alpha=4)
+    policy.train_prefix(False)
+    adapt(policy.adaptable, {"language": 2}, alpha=4)
     return policy
 
 
@@ -22,7 +23,8 @@ def test_adapters_change_nothing_before_they_are_trained():
     obs = observation(4)
     policy = flow()
     plain = policy.sample(obs, noise(4), "greedy").actions
-    policy.adapt_prefix(rank=2, alpha=4)
+    policy.train_prefix(False)
+    adapt(policy.adaptable, {"language": 2}, alpha=4)
     assert torch.equal(policy.sample(obs, noise(4), "greedy").actions, plain)
 
 
@@ -37,12 +39,13 @@ def test_of_an_adapted_prefix_only_the_adapters_are_trained():
 def test_a_saved_policy_has_its_adapters_merged(tmp_path):
     policy, obs = flow(), observation(4)
     plain = policy.sample(obs, noise(4), "greedy").actions
-    policy.adapt_prefix(rank=2, alpha=4)
+    policy.train_prefix(False)
+    adapt(policy.adaptable, {"language": 2}, alpha=4)
     for parameter in adapter_parameters(policy):
         torch.nn.init.normal_(parameter, std=0.1)
     want = policy.sample(obs, noise(4), "greedy").actions
     policy.save_pretrained(tmp_path)
-    merged = load_policy(tmp_path)
+    merged = load(tmp_path)
     assert not list(adapter_parameters(merged))
     got = merged.sample(obs, noise(4), "greedy").actions
     torch.testing.assert_close(got, want, atol=1e-5, rtol=1e-4)

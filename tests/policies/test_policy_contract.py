@@ -1,7 +1,9 @@
 """What every policy promises; add a builder to POLICIES for a new one."""
 
 import json
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,22 @@ import pytest
 import torch
 
 from pushcut.errors import UserError
-from pushcut.policies import load_policy
+from pushcut.policies import load
 from pushcut.policies.base import Policy, Statistics
 from pushcut.policies.flow import FlowConfig, FlowPolicy
+from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.policies.transitions import Denoising
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation
+from tests.policies.released import (
+    OPENVLA,
+    PI0,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+)
 
 STATISTICS = Statistics(
     action_low=(-1.0, -2.0, 0.0),
@@ -53,6 +64,19 @@ def flow(*, keeps_prefix: bool = False, **denoising: Any) -> FlowPolicy:
     return policy.eval()
 
 
+def released(write: Callable[[Path], Path], **denoising: Any) -> Policy:
+    """A tiny checkpoint in a layout of others."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
+        policy = load(write(Path(folder) / "p"), config)
+    if denoising:
+        assert isinstance(policy, FlowMatchingPolicy)
+        policy.explore(Denoising(**denoising))
+    return policy
+
+
+PI05 = replace(PI0, pi05=True)
+
 POLICIES: dict[str, Callable[[], Policy]] = {
     "tiny": tiny,
     "tiny-without-state": lambda: tiny(use_state=False),
@@ -66,14 +90,25 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "flow-noise-hybrid": lambda: flow(noise="flow-noise", mdp="hybrid"),
     "flow-noise-sum": lambda: flow(noise="flow-noise", chain_reduction="sum"),
     "flow-cps": lambda: flow(noise="flow-cps"),
+    "openvla-oft": lambda: released(write_openvla),
+    "openvla-oft-proprio": lambda: released(
+        lambda path: write_openvla(path, replace(OPENVLA, proprio_dim=2))
+    ),
+    "pi0-openpi": lambda: released(write_openpi),
+    "pi0-lerobot": lambda: released(write_lerobot, num_steps=2),
+    "pi05-openpi": lambda: released(lambda path: write_openpi(path, PI05)),
+    "pi05-lerobot-flow-noise": lambda: released(
+        lambda path: write_lerobot(path, PI05), noise="flow-noise", num_steps=3
+    ),
 }
 
-TOKENS = ["tiny", "tiny-without-state"]
+TOKENS = ["tiny", "tiny-without-state", "openvla-oft", "openvla-oft-proprio"]
 WHOLE_CHAIN = {
     "flow-two-layer": 2e-5,
     "flow-one-layer": 5e-6,
     "flow-noise": 5e-6,
     "flow-noise-sum": 2e-5,
+    "pi05-lerobot-flow-noise": 5e-6,
 }
 """Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 
@@ -140,7 +175,9 @@ def test_greedy_actions_of_tokens_do_not_depend_on_the_noise(name):
     assert torch.equal(policy.sample(obs, noise(8, decision=1), "greedy").actions, first)
 
 
-def test_actions_lie_within_the_demonstrated_quantiles(policy):
+@pytest.mark.parametrize("name", [name for name in POLICIES if name.startswith(("tiny", "flow"))])
+def test_actions_lie_within_the_demonstrated_quantiles(name):
+    policy = POLICIES[name]()
     actions = policy.sample(observation(8), noise(8), "sampled").actions
     low, high = torch.tensor(STATISTICS.action_low), torch.tensor(STATISTICS.action_high)
     assert bool(((actions >= low - 1e-6) & (actions <= high + 1e-6)).all())
@@ -176,8 +213,8 @@ def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(name, steps)
 def test_a_saved_policy_acts_the_same(policy, tmp_path):
     obs = observation(8)
     policy.save_pretrained(tmp_path / "p")
-    loaded = load_policy(tmp_path / "p")
-    if isinstance(loaded, FlowPolicy):
+    loaded = load(tmp_path / "p")
+    if isinstance(loaded, FlowMatchingPolicy):
         loaded.explore(policy.denoising)
     want = policy.sample(obs, noise(8), "greedy")
     got = loaded.sample(obs, noise(8), "greedy")
@@ -198,7 +235,7 @@ def test_a_truncated_file_is_named(tmp_path, file):
     content = (tmp_path / file).read_bytes()
     (tmp_path / file).write_bytes(content[: len(content) // 2])
     with pytest.raises(UserError, match=file):
-        load_policy(tmp_path)
+        load(tmp_path)
 
 
 def edit(path: Path, **fields: object) -> None:
@@ -210,7 +247,7 @@ def test_statistics_of_another_robot_are_refused(tmp_path):
     tiny().save_pretrained(tmp_path)
     edit(tmp_path / "statistics.json", state_mean=[0.0] * 9, state_std=[1.0] * 9)
     with pytest.raises(UserError, match=r"state and action sizes \(9, 3\)"):
-        load_policy(tmp_path)
+        load(tmp_path)
 
 
 def test_weights_of_another_shape_are_refused(tmp_path):
@@ -219,9 +256,9 @@ def test_weights_of_another_shape_are_refused(tmp_path):
     config["config"]["bins"] = 32
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(UserError, match=r"head.project.*config.json says"):
-        load_policy(tmp_path)
+        load(tmp_path)
 
 
 def test_a_folder_without_a_policy_says_what_was_expected(tmp_path):
     with pytest.raises(UserError, match=r"expected a folder with config.json"):
-        load_policy(tmp_path / "nothing")
+        load(tmp_path / "nothing")

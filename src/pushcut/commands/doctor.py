@@ -34,11 +34,12 @@ def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
     """Plays the checkpoint with sampled actions, as RL will see them, and without noise."""
     # Late: the examination of a broken installation must not need torch.
     from pushcut.commands.evaluate import play_sources
+    from pushcut.policies import kind_of
     from pushcut.policies.pretrained import read_description
     from pushcut.policies.source import policy_folder
     from pushcut.presets import DEFAULT_PRESETS, PRESETS
 
-    kind = read_description(policy_folder(checkpoint))["type"]
+    kind = kind_of(read_description(policy_folder(checkpoint)))
     preset = config.preset or DEFAULT_PRESETS.get(kind)
     if preset not in PRESETS:
         what = f"unknown preset {preset!r}" if preset else f"{checkpoint}: unknown policy {kind!r}"

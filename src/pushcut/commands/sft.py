@@ -50,7 +50,8 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         return new_policy(
             config.policy, statistics=statistics_of(training), instructions=instructions
         )
-    policy = load_any(config.init)
+    policy = load_any(config.init, config.released)
+    policy.cast()
     for name, here in {
         "cameras": config.policy.cameras,
         "image_size": config.policy.image_size,

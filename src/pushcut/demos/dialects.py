@@ -1,8 +1,7 @@
 """How datasets of others differ from the conventions at pushcut's border, as data.
 
 The border wants pictures as the environment gives them and a gripper command that opens at
-+1 (docs/decisions/0005). LIBERO's simulator closes at +1; programs that come from OpenVLA's
-RLDS files store 1 for open and 0 for closed.
++1 (docs/decisions/0005).
 """
 
 from __future__ import annotations
@@ -10,31 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
 
 from pushcut.demos.pictures import Flip
 from pushcut.errors import UserError
-
-Gripper = Literal["plus_opens", "plus_closes", "one_opens", "one_closes"]
-"""Meaning of the last number of an action: in [-1, 1] (plus …) or in [0, 1] (one …)."""
-
-_TO_BORDER: dict[Gripper, tuple[float, float]] = {
-    "plus_opens": (1, 0),
-    "plus_closes": (-1, 0),
-    "one_opens": (2, -1),
-    "one_closes": (-2, 1),
-}
-"""Convention -> (factor, offset) after which +1 opens and -1 closes."""
-
-_OPPOSITE: dict[Gripper, Gripper] = {
-    "plus_opens": "plus_closes",
-    "plus_closes": "plus_opens",
-    "one_opens": "one_closes",
-    "one_closes": "one_opens",
-}
+from pushcut.gripper import OPPOSITE, TO_BORDER, Gripper
 
 
 @dataclass(frozen=True)
@@ -111,13 +92,13 @@ def open_at_plus_one(
     """
     command = action[:, -1]
     gripper = dialect.gripper or _from_range(path, command)
-    factor, offset = _TO_BORDER[gripper]
+    factor, offset = TO_BORDER[gripper]
     command *= factor
     command += offset
     if dialect.fingers and _agreement(command, state[:, -2] - state[:, -1], lengths) < 0:
         raise UserError(
             f"{path}: the fingers move against the gripper commands if these are read as "
-            f"{gripper!r}: give --data.gripper {_OPPOSITE[gripper]}"
+            f"{gripper!r}: give --data.gripper {OPPOSITE[gripper]}"
         )
     return None if gripper == "plus_opens" else f"gripper commands converted from {gripper!r}"
 
@@ -130,7 +111,7 @@ def _from_range(path: Path, command: Float32[np.ndarray, " n"]) -> Gripper:
         return "one_opens"
     raise UserError(
         f"{path}: every gripper command is {lowest:g} or more, which does not tell what it "
-        f"means: give --data.gripper {'|'.join(_TO_BORDER)}"
+        f"means: give --data.gripper {'|'.join(TO_BORDER)}"
     )
 
 

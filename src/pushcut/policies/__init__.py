@@ -10,7 +10,10 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
 from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.policies.observation_tokens import DataShape
+from pushcut.policies.openvla_loading import load_openvla_oft
+from pushcut.policies.pi0_loading import load_pi0
 from pushcut.policies.pretrained import load_weights, read_description
+from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 
 AnyPolicyConfig = TinyConfig | FlowConfig
@@ -26,19 +29,39 @@ def new_policy(
     return FlowPolicy.for_data(config, statistics=statistics, instructions=instructions)
 
 
-def load_policy(path: Path) -> Policy:
-    """Reads a policy folder; UserError in one line where it does not fit."""
+def load(path: Path, released: ReleasedConfig | None = None) -> Policy:
+    """The policy in a folder, of the class that its config.json tells.
+
+    Args:
+        path: A folder that pushcut, LeRobot, openpi's conversion or OpenVLA-OFT's programs wrote.
+        released: What a folder of others does not say itself.
+
+    Raises:
+        UserError: In one line, where the folder does not fit.
+    """
     path = Path(path)
     description = read_description(path)
-    kind = KINDS.get(description["type"])
-    if kind is None:
+    kind = kind_of(description)
+    if kind in RELEASED:
+        return RELEASED[kind](path, description, released or ReleasedConfig())
+    if kind not in KINDS:
         raise UserError(
-            f"{path / 'config.json'}: unknown policy type {description['type']!r}; "
-            f"have {sorted(KINDS)}"
+            f"{path / 'config.json'}: unknown policy type {kind!r}; have {[*KINDS, *RELEASED]}"
         )
-    policy = _build(path, description, *kind)
+    policy = _build(path, description, *KINDS[kind])
     load_weights(policy, path)
     return policy.eval()
+
+
+def kind_of(description: dict[str, Any]) -> str:
+    """What a config.json describes: pushcut and LeRobot name a type, others do not."""
+    if "type" in description:
+        return str(description["type"])
+    if description.get("model_type") == "openvla":
+        return "openvla"
+    if {"action_horizon", "paligemma_variant"} <= description.keys():
+        return "openpi"
+    return str(description.get("model_type", "without type, model_type or action_horizon"))
 
 
 def _build(
@@ -71,4 +94,12 @@ KINDS: dict[str, tuple[Any, Any]] = {
     "tiny": (TinyConfig, TinyPolicy),
     "flow": (FlowConfig, FlowPolicy),
 }
-"""Checkpoint type -> its config and its policy."""
+"""Checkpoint type of pushcut's own -> its config and its policy."""
+
+RELEASED: dict[str, Callable[[Path, dict[str, Any], ReleasedConfig], Policy]] = {
+    "pi0": load_pi0,
+    "pi05": load_pi0,
+    "openpi": load_pi0,
+    "openvla": load_openvla_oft,
+}
+"""Checkpoint type of others -> what loads it."""

@@ -60,6 +60,11 @@ class Policy(nn.Module, ABC):
         return self.chunk
 
     @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """Parts that can have low-rank adapters, by their names on the command line."""
+        return {}
+
+    @property
     def critic(self) -> ValueHead | None:
         """The critic, where there is one."""
         if "critic" not in self.training_parts:
@@ -92,6 +97,13 @@ class Policy(nn.Module, ABC):
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
         raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")
+
+    def cast(self) -> None:
+        """Puts the weights into their precision, once it is known which of them are trained."""
+
+    @abstractmethod
+    def load_weights(self, path: Path) -> None:
+        """Reads the weights of a folder that ``save_pretrained`` of such a policy wrote."""
 
     @abstractmethod
     def save_pretrained(self, path: Path) -> None:

@@ -20,7 +20,7 @@ from pushcut.policies.observation_tokens import (
     SmallConfig,
     initialise,
 )
-from pushcut.policies.pretrained import save_checkpoint
+from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.policies.transformer import Block, KeyValue
 from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.value_head import CriticPlacement
@@ -155,6 +155,10 @@ class FlowPolicy(FlowMatchingPolicy):
         shape = DataShape.of(statistics, instructions, config.max_words)
         return FlowPolicy(config, shape, statistics)
 
+    def load_weights(self, path: Path) -> None:
+        """Reads model.safetensors."""
+        load_weights(self, path)
+
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json, without training parts."""
         save_checkpoint(self, "flow", self.config, self.shape, self.statistics, path)
@@ -165,19 +169,21 @@ class FlowPolicy(FlowMatchingPolicy):
         return [self.observation, self.prefix_blocks]
 
     @property
-    def adapted_parts(self) -> list[nn.Module]:
-        """The blocks of the encoder."""
-        return [self.prefix_blocks]
+    def adaptable(self) -> dict[str, nn.Module]:
+        """The blocks of the encoder, and the expert's."""
+        return {"language": self.prefix_blocks, "expert": self.expert.blocks}
 
     def width_at(self, placement: CriticPlacement) -> int:
         """Size of a token of the encoder or the expert."""
         return self.config.width if placement == "vlm" else self.config.expert_width
 
-    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+    def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
         """By quantiles."""
         return self.actions.normalise(action)
 
-    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+    def denormalise(
+        self, action: Float[Tensor, "b h a"], obs: Observation
+    ) -> Float[Tensor, "b h a"]:
         """By quantiles; as for tokens, nothing beyond the demonstrated ones."""
         return self.actions.denormalise(action.clamp(-1, 1))
 

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.denoising import Chain, Expert, make_chain, solve_ode
-from pushcut.policies.lora import add_lora
 from pushcut.policies.transitions import Denoising, NoiseNetwork
 from pushcut.policies.value_head import CriticConfig, CriticPlacement, make_value_head
 from pushcut.streams import DecisionNoise
@@ -69,22 +68,19 @@ class FlowMatchingPolicy(Policy):
         """The expert with a fixed prefix."""
 
     @abstractmethod
-    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+    def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
         """Environment units to the expert's."""
 
     @abstractmethod
-    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+    def denormalise(
+        self, action: Float[Tensor, "b h a"], obs: Observation
+    ) -> Float[Tensor, "b h a"]:
         """The expert's units to the environment's."""
 
     @property
     @abstractmethod
     def encoder_parts(self) -> list[nn.Module]:
         """What turns observations into the prefix."""
-
-    @property
-    @abstractmethod
-    def adapted_parts(self) -> list[nn.Module]:
-        """What of it gets low-rank adapters, where they are asked for."""
 
     @abstractmethod
     def width_at(self, placement: CriticPlacement) -> int:
@@ -117,12 +113,6 @@ class FlowMatchingPolicy(Policy):
         for module in self.encoder_parts:
             module.requires_grad_(trained)
 
-    def adapt_prefix(self, *, rank: int, alpha: int, seed: int = 0) -> None:
-        """Trains low-rank adapters on the encoder, and nothing else of it."""
-        self.train_prefix(False)
-        for module in self.adapted_parts:
-            add_lora(module, rank=rank, alpha=alpha, seed=seed)
-
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
         # Not inference mode: the trace goes through the expert again, with gradients.
@@ -140,7 +130,7 @@ class FlowMatchingPolicy(Policy):
                 value = self._value(prefix, denoised.features)
                 if self.keeps_prefix:
                     trace = trace | prefix.trace()
-            actions = self.denormalise(self._executed(end))
+            actions = self.denormalise(self._executed(end), obs)
             return PolicySample(actions, trace, self._executed(logprob), value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
@@ -167,7 +157,7 @@ class FlowMatchingPolicy(Policy):
         """
         mask = valid.to(self.device).unsqueeze(-1)
         # Steps after the end must not be seen by the others either.
-        action = self.normalise(action_chunk.to(self.device)) * mask
+        action = self.normalise(action_chunk.to(self.device), obs) * mask
         action = F.pad(action, (0, self.network_action_size - self.action_size))
         shape = tuple(action.shape)
         noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(action)

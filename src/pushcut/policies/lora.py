@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +13,23 @@ from pushcut.errors import UserError
 
 BASE = ".base_layer."
 """How peft names the frozen layer inside an adapted one."""
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Low-rank adapters, where they are asked for; needs pushcut[lora]."""
+
+    rank: int = 32
+    """Rank of the adapters."""
+    alpha: int = 32
+    """What the adapters add is scaled by alpha / rank."""
+    ranks: dict[str, int] = field(default_factory=dict)
+    """Part -> rank, where parts differ: language, vision, projector, expert; none means the
+    policy's usual parts, all with ``rank``."""
+
+    def __post_init__(self) -> None:
+        if min((self.rank, self.alpha, *self.ranks.values())) < 1:
+            raise ValueError("ranks and alpha of adapters must be >= 1")
 
 
 def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None:
@@ -28,6 +46,16 @@ def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(config, module)
+
+
+def adapt(
+    parts: Mapping[str, nn.Module], ranks: Mapping[str, int], *, alpha: int, seed: int = 0
+) -> None:
+    """Adapters of a rank for each of some parts; what they adapt is frozen."""
+    for name, rank in ranks.items():
+        if name not in parts:
+            raise UserError(f"no part {name!r} for adapters; this policy has {', '.join(parts)}")
+        add_lora(parts[name], rank=rank, alpha=alpha, seed=seed)
 
 
 def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:

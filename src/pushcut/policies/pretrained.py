@@ -97,8 +97,8 @@ def read_description(path: Path) -> dict[str, Any]:
         description = json.loads(file.read_text())
     except ValueError as error:
         raise UserError(f"{file} is not valid JSON: {error}") from None
-    if not isinstance(description, dict) or "type" not in description:
-        raise UserError(f"{file} has no field 'type': is it a pushcut policy?")
+    if not isinstance(description, dict):
+        raise UserError(f"{file} holds no JSON object: is it a policy?")
     return description
 
 

@@ -7,22 +7,24 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.errors import UserError
-from pushcut.policies import load_policy
+from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.pretrained import load_noise_network
+from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.token_policy import TokenPolicy
 from pushcut.policies.transitions import Denoising
 
 
-def load_any(path: Path | None) -> Policy:
+def load_any(path: Path | None, released: ReleasedConfig) -> Policy:
     """Reads the checkpoint at ``path``; UserError in one line where it cannot."""
     if path is None:
         raise UserError(
             "which policy? give --policy.path FOLDER; "
             "`pushcut sft PRESET` makes one from demonstrations"
         )
-    return load_policy(policy_folder(path))
+    return load(policy_folder(path), released)
 
 
 @dataclass(frozen=True)
@@ -31,24 +33,37 @@ class TokenPolicySource:
 
     path: Path | None = None
     """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
+    released: ReleasedConfig = ReleasedConfig()
     temperature: float = 1.6
     """Sampling temperature of the action tokens (SimpleVLA-RL: 1.6; 1.0 turns it off)."""
+
+    trained: Literal["all", "lora"] = "all"
+    """The whole policy (SimpleVLA-RL), or low-rank adapters on parts of it."""
+    lora: LoRAConfig = LoRAConfig()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
 
     def load(self, *, seed: int = 0) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot. Nothing is random."""
-        policy = load_any(self.path)
+        """Reads the checkpoint; UserError in one line where it cannot.
+
+        ``seed`` draws adapters.
+        """
+        policy = load_any(self.path, self.released)
         if not isinstance(policy, TokenPolicy):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
         policy.tokens.temperature = self.temperature
+        if self.trained == "lora":
+            policy.requires_grad_(False)
+            ranks = self.lora.ranks or dict.fromkeys(policy.adaptable, self.lora.rank)
+            adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
+        policy.cast()
         return policy
 
     def without_exploration(self) -> TokenPolicySource:
         """What deterministic actions depend on; the rest at its default."""
-        return TokenPolicySource(path=self.path)
+        return TokenPolicySource(path=self.path, released=self.released)
 
     def explorations(self) -> dict[str, TokenPolicySource]:
         """Settings of exploration worth comparing."""
@@ -62,21 +77,14 @@ class FlowPolicySource(Denoising):
 
     path: Path | None = None
     """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
+    released: ReleasedConfig = ReleasedConfig()
     prefix: Literal["frozen", "lora", "trained"] = "frozen"
     """The encoder of image, words and state: frozen, so that the action expert alone is trained
     (pi_RL), with low-rank adapters, or trained as a whole."""
     keep_prefix: bool = True
     """Where the encoder is frozen: whether a rollout keeps what it made of each observation (keys
     and values), so that updates need not run it again; its memory against its time."""
-    lora_rank: int = 32
-    """Rank of the adapters of ``lora``; needs pushcut[lora]."""
-    lora_alpha: int = 32
-    """What the adapters add is scaled by lora_alpha / lora_rank."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.lora_rank < 1 or self.lora_alpha < 1:
-            raise ValueError("lora_rank and lora_alpha must be >= 1")
+    lora: LoRAConfig = LoRAConfig()
 
     def load(self, *, seed: int = 0) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot.
@@ -84,22 +92,23 @@ class FlowPolicySource(Denoising):
         ``seed`` draws what is new: adapters, and a noise network where the checkpoint is not
         that of a run with Flow-Noise.
         """
-        policy = load_any(self.path)
+        policy = load_any(self.path, self.released)
         if not isinstance(policy, FlowMatchingPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
         policy.explore(self, seed=seed)
         assert self.path is not None
         load_noise_network(policy, policy_folder(self.path).parent)
+        policy.train_prefix(self.prefix == "trained")
         if self.prefix == "lora":
-            policy.adapt_prefix(rank=self.lora_rank, alpha=self.lora_alpha, seed=seed)
-        else:
-            policy.train_prefix(self.prefix == "trained")
+            ranks = self.lora.ranks or {"language": self.lora.rank}
+            adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
         policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
+        policy.cast()
         return policy
 
     def without_exploration(self) -> FlowPolicySource:
         """What the ODE depends on; the rest at its default."""
-        return FlowPolicySource(path=self.path, num_steps=self.num_steps)
+        return FlowPolicySource(path=self.path, released=self.released, num_steps=self.num_steps)
 
     def explorations(self) -> dict[str, FlowPolicySource]:
         """Settings of exploration worth comparing: noise and denoising steps (pi_RL, app. G)."""

@@ -17,11 +17,10 @@ from pushcut.policies.observation_tokens import (
     SmallConfig,
     initialise,
 )
-from pushcut.policies.pretrained import save_checkpoint
+from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.policies.token_head import ActionTokenizer, ActionTokens, TokenHead
 from pushcut.policies.token_policy import TokenPolicy
 from pushcut.policies.transformer import Block
-from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.types import Observation
 
 
@@ -64,16 +63,23 @@ class TinyPolicy(TokenPolicy):
         shape = DataShape.of(statistics, instructions, config.max_words)
         return TinyPolicy(config, shape, statistics)
 
+    def load_weights(self, path: Path) -> None:
+        """Reads model.safetensors."""
+        load_weights(self, path)
+
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json."""
         save_checkpoint(self, "tiny", self.config, self.shape, self.statistics, path)
 
-    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
-        """The critic sees the tokens of the observation before the last block."""
-        if config.placement != "vlm":
-            raise ValueError("action-token policies have no action expert: --critic.placement vlm")
-        head = make_value_head(self.config.width, config, seed=seed)
-        self.training_parts["critic"] = head.to(self.device)
+    @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """The blocks."""
+        return {"language": self.blocks}
+
+    @property
+    def prefix_width(self) -> int:
+        """Of the observation's tokens before the last block."""
+        return self.config.width
 
     def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
         """By quantiles."""

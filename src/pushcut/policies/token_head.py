@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -26,17 +27,15 @@ class ActionTokenizer:
         if self.bins < 2:
             raise ValueError(f"bins must be >= 2, got {self.bins}")
 
-    def _edges(self, device: torch.device) -> Float[Tensor, " bins"]:
-        return torch.linspace(-1, 1, self.bins, device=device)
-
     def encode(self, action: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """Bin index 0 … bins-1 of normalised actions; values outside [-1, 1] are clipped."""
-        edges = self._edges(action.device)
-        return torch.bucketize(action.float().clamp(-1, 1), edges, right=True) - 1
+        # numpy's edges in float64, as in the reference: some values lie just beside an edge.
+        edges = torch.from_numpy(np.linspace(-1, 1, self.bins)).to(action.device)
+        return torch.bucketize(action.double().clamp(-1, 1), edges, right=True) - 1
 
     def decode(self, index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
         """Centre of the bin, in [-1, 1]."""
-        edges = self._edges(index.device)
+        edges = torch.linspace(-1, 1, self.bins, device=index.device)
         centres = (edges[:-1] + edges[1:]) / 2
         return centres[index.clamp(0, self.bins - 2)]
 

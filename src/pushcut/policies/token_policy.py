@@ -14,6 +14,7 @@ from torch import Tensor
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.token_head import ActionTokens
+from pushcut.policies.value_head import CriticConfig, make_value_head
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
@@ -24,10 +25,15 @@ class TokenPolicy(Policy):
     tokens: ActionTokens
     """Bins and temperature."""
 
+    @property
+    @abstractmethod
+    def prefix_width(self) -> int:
+        """Size of the features that a critic sees."""
+
     @abstractmethod
     def logits(
         self, obs: Observation
-    ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
+    ) -> tuple[Float[Tensor, "b horizon a bins"], Float[Tensor, " b"] | None]:
         """Logits of the bins at temperature 1 in float32, and the value where there is a critic."""
 
     @abstractmethod
@@ -46,13 +52,13 @@ class TokenPolicy(Policy):
                 drawn = noise.uniform(self.chunk, self.action_size)
                 uniform = torch.from_numpy(drawn).to(self.device)
             logits, value = self.logits(obs)
-            sample = self.tokens.sample(logits, uniform)
+            sample = self.tokens.sample(logits[:, : self.chunk], uniform)
             return replace(sample, actions=self.denormalise(sample.actions), value=value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored bins."""
         logits, value = self.logits(obs)
-        evaluation = self.tokens.evaluate(logits, trace["bins"].to(self.device))
+        evaluation = self.tokens.evaluate(logits[:, : self.chunk], trace["bins"].to(self.device))
         return replace(evaluation, value=value)
 
     def bc_loss(
@@ -71,3 +77,10 @@ class TokenPolicy(Policy):
         loss = (losses.view_as(target) * mask).sum() / count
         correct = ((logits.argmax(-1) == target) & mask).sum() / count
         return loss, {"loss": loss.detach(), "accuracy": correct}
+
+    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
+        """The critic sees the tokens of the observation."""
+        if config.placement != "vlm":
+            raise ValueError("action-token policies have no action expert: --critic.placement vlm")
+        head = make_value_head(self.prefix_width, config, seed=seed)
+        self.training_parts["critic"] = head.to(self.device)

@@ -7,7 +7,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-KeyValue = tuple[Float[Tensor, "b kv t c"], Float[Tensor, "b kv t c"]]
+KeyValue = tuple[Float[Tensor, "b kv _ c"], Float[Tensor, "b kv _ c"]]
 """Keys (rotated) and values of some tokens."""
 
 Rotation = tuple[Float[Tensor, "b 1 t c"], Float[Tensor, "b 1 t c"]]

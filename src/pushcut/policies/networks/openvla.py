@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import rotation
@@ -136,7 +136,7 @@ class OpenVLANetwork(nn.Module):
         self,
         pixel_values: Float[Tensor, "b channels s s"],
         input_ids: Int[Tensor, "b l"],
-        attention_mask: Int[Tensor, "b l"],
+        attention_mask: Shaped[Tensor, "b l"],
         proprio: Float[Tensor, "b st"] | None = None,
     ) -> OpenVLAOutput:
         """Left-padded prompts that begin with BOS and end with the empty token.
@@ -171,7 +171,7 @@ class OpenVLANetwork(nn.Module):
         self,
         pixel_values: Float[Tensor, "b channels s s"],
         input_ids: Int[Tensor, "b l"],
-        attention_mask: Int[Tensor, "b l"],
+        attention_mask: Shaped[Tensor, "b l"],
         proprio: Float[Tensor, "b st"] | None = None,
     ) -> Float[Tensor, "b slots bins"]:
         """Logits of the action tokens at temperature 1, in the order of the vocabulary."""

@@ -98,9 +98,11 @@ class _PaliGemmaWithExpert(nn.Module):
         self.gemma_expert = _ActionExpert(sizes)
 
 
-def unused_head(width: int, vocab_size: int) -> nn.Module:
+def unused_head(width: int, vocab_size: int) -> nn.Linear:
     """Output words: released, never used and never trained."""
-    return nn.Linear(width, vocab_size, bias=False).requires_grad_(False)
+    head = nn.Linear(width, vocab_size, bias=False)
+    head.requires_grad_(False)
+    return head
 
 
 @dataclass(frozen=True)
@@ -201,7 +203,8 @@ class Pi0Network(nn.Module):
     ) -> ExpertOutput:
         """The expert on m points of each row's chain, which do not see each other."""
         b, m, h, _ = x.shape
-        tokens, condition = self._suffix(state, x, t)
+        with full_precision(x):
+            tokens, condition = self._suffix(state, x, t)
         s = tokens.shape[2]
         place = torch.arange(s, device=x.device).repeat(m)
         place = prefix.visible.sum(1, keepdim=True) + place
@@ -213,7 +216,8 @@ class Pi0Network(nn.Module):
             out, _ = self.recompute(block, out, by, mask, cache, condition)
         out, _ = self.expert.norm(out, condition)
         features = out.view(b, m, s, -1)[:, :, s - h :].float()
-        return ExpertOutput(self.action_out_proj(features), features)
+        with full_precision(x):
+            return ExpertOutput(self.action_out_proj(features), features)
 
     def velocity(
         self,
@@ -271,6 +275,11 @@ class Pi0Network(nn.Module):
         return torch.cat((seen, own.expand(b, q, q)), dim=2).unsqueeze(1)
 
 
+def full_precision(x: Tensor) -> torch.autocast:
+    """Where actions are projected, no autocast: their log-probabilities want float32."""
+    return torch.autocast(x.device.type, enabled=False)
+
+
 KEPT_FLOAT32 = (
     "patch_embedding", "position_embedding", "input_layernorm", "post_attention_layernorm",
     "model.norm",
@@ -278,11 +287,10 @@ KEPT_FLOAT32 = (
 """Parts of PaliGemma and the expert that openpi leaves in float32 when the rest is bfloat16."""
 
 
-def to_bfloat16(network: Pi0Network) -> None:
-    """Casts PaliGemma and the expert; norms, patches and the actions' projections stay float32."""
-    for name, parameter in network.paligemma_with_expert.named_parameters():
-        if not any(kept in name for kept in KEPT_FLOAT32):
-            parameter.data = parameter.data.to(torch.bfloat16)
+def stays_float32(name: str) -> bool:
+    """Whether openpi keeps a parameter in float32 when the network computes in bfloat16."""
+    inside = name.startswith("paligemma_with_expert.")
+    return not inside or any(kept in name for kept in KEPT_FLOAT32)
 
 
 def sizes_from(config: dict[str, Any]) -> Pi0Sizes:

@@ -125,6 +125,11 @@ class VisionTower(nn.Module):
         for unused in self.unused():
             unused.requires_grad_(False)
 
+    @property
+    def used_blocks(self) -> list[nn.Module]:
+        """All but the last."""
+        return list(self.blocks)[:-1]
+
     def unused(self) -> list[nn.Module]:
         """Parts that no output depends on."""
         pool = [] if self.sizes.is_dino else [self.attn_pool]
@@ -136,6 +141,6 @@ class VisionTower(nn.Module):
         if self.sizes.is_dino:
             first = torch.cat((self.cls_token, self.reg_token), dim=1)
             x = torch.cat((first.expand(len(x), -1, -1), x), dim=1)
-        for block in list(self.blocks)[:-1]:
+        for block in self.used_blocks:
             x = self.recompute(block, x)
         return x[:, self.sizes.prefix_tokens :]

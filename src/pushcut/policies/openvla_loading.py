@@ -1,0 +1,126 @@
+"""Loading an OpenVLA-OFT from the folders that others and pushcut write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushcut.errors import UserError
+from pushcut.policies.networks.llama import LlamaSizes
+from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
+from pushcut.policies.networks.recompute import recompute_activations
+from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
+from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.files import OURS, read_json, small_files
+from pushcut.policies.released.openvla_folder import (
+    CHUNKS,
+    PROPRIO,
+    ActionStatistics,
+    load_network,
+    read_proprio_projector,
+    read_statistics,
+    refuse_regression,
+    sizes_of,
+)
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.tensors import TensorFolder
+
+BOS = "<s>"
+"""First token of Llama's prompts."""
+
+
+def load_openvla_oft(
+    path: Path, description: Mapping[str, Any], options: ReleasedConfig
+) -> OpenVLAOFTPolicy:
+    """The policy in a folder; UserError in one line where something is missing or unfit."""
+    refuse_regression(path)
+    tensors = TensorFolder.open(path)
+    projector = read_proprio_projector(path)
+    ours = read_json(path / OURS) if (path / OURS).exists() else None
+    key = options.statistics if ours is None else ours.get("statistics")
+    statistics = read_statistics(path, description, key)
+    if ours is None:
+        proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
+        config = first_config(path, description, tensors, statistics, options, int(proprio))
+    else:
+        config = stored_config(path, ours)
+    with torch.device("meta"):
+        network = OpenVLANetwork(config.sizes)
+    load_network(network, tensors, {} if projector is None else projector[1])
+    recompute_activations(network, options.recompute)
+    content = read_tokenizer(path, options.tokenizer)
+    policy = OpenVLAOFTPolicy(
+        config,
+        network,
+        statistics,
+        PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
+        files=small_files(path) | {"tokenizer.json": content},
+        sharded=tensors.sharded,
+        proprio_file=None if projector is None else projector[0].name,
+        compute=options.compute,
+    )
+    return policy.eval()
+
+
+def first_config(
+    path: Path,
+    description: Mapping[str, Any],
+    tensors: TensorFolder,
+    statistics: ActionStatistics,
+    options: ReleasedConfig,
+    proprio_dim: int,
+) -> OpenVLAOFTConfig:
+    """How a folder that pushcut did not write is to be read."""
+    if not options.cameras:
+        raise UserError(
+            f"{path} does not name its cameras: give the environment's in its order, for instance "
+            "--policy.released.cameras agentview"
+        )
+    action_dim = statistics.action.size
+    two_arms = action_dim == 14  # RoboTwin's, with joint positions
+    horizon = options.horizon or CHUNKS.get(action_dim, 8)
+    sizes = sizes_of(
+        tensors.shapes,
+        description,
+        num_images=len(options.cameras),
+        chunk=horizon,
+        action_dim=action_dim,
+        proprio_dim=proprio_dim,
+        path=path,
+    )
+    try:
+        return OpenVLAOFTConfig(
+            sizes=sizes,
+            cameras=options.cameras,
+            image_size=options.image_size or 256,
+            chunk=options.chunk or horizon,
+            statistics=statistics.key,
+            scaling="bounds" if two_arms else "quantiles",
+            gripper=options.gripper or (None if two_arms else "one_opens"),
+            pictures="robotwin" if two_arms else "libero",
+        )
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def stored_config(path: Path, ours: Mapping[str, Any]) -> OpenVLAOFTConfig:
+    """What pushcut wrote of a policy that it saved."""
+    try:
+        sizes = dict(ours["sizes"])
+        parts = {
+            "dino": ViTSizes(**sizes["dino"]),
+            "siglip": ViTSizes(**sizes["siglip"]),
+            "llm": LlamaSizes(**sizes["llm"]),
+        }
+        return OpenVLAOFTConfig(
+            **(
+                dict(ours)
+                | {"sizes": OpenVLASizes(**(sizes | parts)), "cameras": tuple(ours["cameras"])}
+            )
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / OURS} does not describe an OpenVLA-OFT: {error}") from None

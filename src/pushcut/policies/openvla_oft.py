@@ -1,0 +1,245 @@
+"""OpenVLA-OFT with action tokens as a policy (SimpleVLA-RL's variant, F.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pushcut.errors import UserError
+from pushcut.gripper import TO_BORDER, Gripper
+from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, sizes_from
+from pushcut.policies.precision import Compute
+from pushcut.policies.pretrained import policy_weights
+from pushcut.policies.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
+from pushcut.policies.released.files import write_ours, write_small_files
+from pushcut.policies.released.openvla_folder import (
+    PROPRIO,
+    ActionStatistics,
+    load_network,
+    read_proprio_projector,
+)
+from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
+from pushcut.policies.scaling import Scaling, VectorStatistics, known
+from pushcut.policies.token_head import ActionTokenizer, ActionTokens
+from pushcut.policies.token_policy import TokenPolicy
+from pushcut.policies.vla_images import openvla_pixel_values, openvla_pixels, preprocess_image
+from pushcut.types import Observation
+
+__all__ = ["OpenVLAOFTConfig", "OpenVLAOFTPolicy", "network_from_sizes", "preprocess_image"]
+
+
+@dataclass(frozen=True)
+class OpenVLAOFTConfig:
+    """An OpenVLA-OFT and everything about it that is not in its weights."""
+
+    sizes: OpenVLASizes = OpenVLASizes()
+    cameras: tuple[str, ...] = ("image",)
+    """Cameras of the environment, in the order of the network's images."""
+    image_size: int = 256
+    """Pictures of the environment, pixels."""
+    chunk: int = 8
+    """Steps that are executed."""
+    statistics: str = ""
+    """Key of the statistics."""
+    scaling: Literal["quantiles", "bounds"] = "quantiles"
+    """What -1 and 1 stand for: 1 % and 99 % quantiles, or minimum and maximum."""
+    gripper: Gripper | None = "one_opens"
+    """What the gripper command of the data means; executed as fully open or closed. None leaves
+    the actions alone."""
+    pictures: Literal["libero", "robotwin"] = "libero"
+    """How pictures were prepared for training: see ``vla_images``."""
+
+    def __post_init__(self) -> None:
+        if len(self.cameras) != self.sizes.num_images:
+            raise ValueError(
+                f"the network takes {self.sizes.num_images} images, cameras are {self.cameras}"
+            )
+        if not 1 <= self.chunk <= self.sizes.chunk:
+            raise ValueError(
+                f"chunk must be in 1..{self.sizes.chunk}, the steps that are predicted; "
+                f"got {self.chunk}"
+            )
+
+
+class OpenVLAOFTPolicy(TokenPolicy):
+    """Picture and question in, the tokens of a whole chunk out."""
+
+    def __init__(
+        self,
+        config: OpenVLAOFTConfig,
+        network: OpenVLANetwork,
+        statistics: ActionStatistics,
+        tokenizer: PromptTokenizer,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        sharded: bool = False,
+        proprio_file: str | None = None,
+        compute: Compute | None = None,
+    ) -> None:
+        """Saved back are ``files`` that are no weights, shards, the state's projector apart."""
+        super().__init__()
+        self.config, self.network, self.tokenizer = config, network, tokenizer
+        self.statistics, self.files = statistics, dict(files or {})
+        self.sharded, self.proprio_file = sharded, proprio_file
+        self.compute = compute or Compute()
+        sizes = config.sizes
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, sizes.action_dim
+        self.state_size = sizes.proprio_dim
+        self.tokens = ActionTokens(ActionTokenizer(sizes.bins))
+        self.action_scaling = action_scaling(config, statistics)
+        self.state_scaling = state_scaling(config, statistics) if sizes.proprio_dim else None
+        self._prompts: dict[str, list[int]] = {}
+        if tokenizer.size > sizes.llm.vocab_padded:
+            raise UserError(
+                f"the tokenizer has {tokenizer.size} words, the network {sizes.llm.vocab_padded}: "
+                "is it the tokenizer of another model?"
+            )
+
+    @property
+    def horizon(self) -> int:
+        """Steps that the network predicts."""
+        return self.config.sizes.chunk
+
+    @property
+    def prefix_width(self) -> int:
+        """Size of a token."""
+        return self.config.sizes.llm.hidden
+
+    @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """What can have low-rank adapters."""
+        llama = self.network.language_model.model
+        vision = self.network.vision_backbone
+        towers = (vision.featurizer, vision.fused_featurizer)
+        used = nn.ModuleList(block for tower in towers for block in tower.used_blocks)
+        return {"language": llama.layers, "vision": used, "projector": self.network.projector}
+
+    def cast(self) -> None:
+        """Puts the weights into the precision asked for, once it is known which are trained."""
+        self.compute.cast(self.network, lambda _: False)
+
+    def logits(
+        self, obs: Observation
+    ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
+        """Of the bins, at temperature 1 in float32, and the value."""
+        sizes = self.config.sizes
+        prompts = pad_left([self._prompt(text) for text in obs.instruction], self.tokenizer.bos)
+        with self.compute.context(self.device):
+            output = self.network(
+                self._pixels(obs),
+                prompts.ids.to(self.device),
+                prompts.mask.to(self.device),
+                self._proprio(obs),
+            )
+            value = None
+            if self.critic is not None:
+                mask = output.visible.unsqueeze(-1)
+                value = self.critic((output.prefix.float() * mask).sum(1) / mask.sum(1))
+        # The vocabulary counts bins downwards.
+        bins = output.logits.flip(-1)
+        return bins.view(len(obs), sizes.chunk, sizes.action_dim, sizes.bins), value
+
+    def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """Environment units to [-1, 1]."""
+        if self.config.gripper is not None:
+            factor, offset = TO_BORDER[self.config.gripper]
+            action = action.clone()
+            action[..., -1] = (action[..., -1] - offset) / factor
+        return self.action_scaling.scale(action).clamp(-1, 1)
+
+    def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+        """[-1, 1] to environment units; the gripper opens or closes fully."""
+        action = self.action_scaling.unscale(action)
+        if self.config.gripper is not None:
+            factor, offset = TO_BORDER[self.config.gripper]
+            action[..., -1] = (action[..., -1] * factor + offset).sign()
+        return action
+
+    def load_weights(self, path: Path) -> None:
+        """Reads the weights of a folder that ``save_pretrained`` wrote."""
+        projector = read_proprio_projector(path)
+        load_network(
+            self.network, TensorFolder.open(path), {} if projector is None else projector[1]
+        )
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes the folder in the layout that it was read from."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        write_small_files(self.files, path)
+        write_ours(self.config, path)
+        weights = {
+            name.removeprefix(NETWORK): tensor for name, tensor in policy_weights(self).items()
+        }
+        if self.proprio_file is not None:
+            own = {name: weights.pop(name) for name in list(weights) if name.startswith(PROPRIO)}
+            state = {name.removeprefix(PROPRIO): tensor.cpu() for name, tensor in own.items()}
+            torch.save(state, path / self.proprio_file)
+        save_tensors(weights, path, sharded=self.sharded)
+
+    def _prompt(self, instruction: str) -> list[int]:
+        if instruction not in self._prompts:
+            tokens = self.tokenizer.encode(openvla_prompt(instruction))
+            empty = min(EMPTY_TOKEN, self.config.sizes.vocab_size - 1)
+            self._prompts[instruction] = tokens if tokens[-1] == empty else [*tokens, empty]
+        return self._prompts[instruction]
+
+    def _pixels(self, obs: Observation) -> Float[Tensor, "b channels s s"]:
+        values = []
+        for camera in self.cameras:
+            pixels = openvla_pixels(obs.images[camera], source=self.config.pictures, rotated=True)
+            values.append(openvla_pixel_values(torch.from_numpy(pixels).to(self.device)))
+        return torch.cat(values, dim=1)
+
+    def _proprio(self, obs: Observation) -> Float[Tensor, "b s"] | None:
+        if self.state_scaling is None:
+            return None
+        state = torch.from_numpy(np.ascontiguousarray(obs.state)).to(self.device)
+        return self.state_scaling.scale(state).clamp(-1, 1)
+
+
+def _bounds(
+    config: OpenVLAOFTConfig, statistics: VectorStatistics
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    pair = (
+        (statistics.q01, statistics.q99)
+        if config.scaling == "quantiles"
+        else (statistics.minimum, statistics.maximum)
+    )
+    return known(pair[0], "lower bounds"), known(pair[1], "upper bounds")
+
+
+def action_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:
+    """Scales the numbers that the mask names and leaves the others alone."""
+    if len(statistics.mask) != config.sizes.action_dim:
+        raise UserError(
+            f"statistics {statistics.key!r} are for actions of {len(statistics.mask)} numbers, "
+            f"here they have {config.sizes.action_dim}"
+        )
+    low, high = _bounds(config, statistics.action)
+    scaled = Scaling.by_range(low, high, eps=1e-8)
+    plain = Scaling.identity(len(low))
+    mask = torch.tensor(statistics.mask)
+    for name in ("centre", "divisor", "multiplier"):
+        setattr(scaled, name, torch.where(mask, getattr(scaled, name), getattr(plain, name)))
+    return scaled
+
+
+def state_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:
+    """Scales the state."""
+    if statistics.proprio is None:
+        raise UserError(f"statistics {statistics.key!r} have no proprio, the network takes a state")
+    return Scaling.by_range(*_bounds(config, statistics.proprio), eps=1e-8)
+
+
+def network_from_sizes(config: dict[str, Any]) -> OpenVLANetwork:
+    """A fresh network from a plain description of its sizes (tests/parity)."""
+    return OpenVLANetwork(sizes_from(config))

@@ -1,0 +1,357 @@
+"""pi0 and pi0.5 as policies: released networks with their own pictures, prompts and scales."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from pushcut.batch import Evaluation, PolicySample
+from pushcut.errors import UserError
+from pushcut.gripper import TO_BORDER, Gripper
+from pushcut.policies.base import Mode
+from pushcut.policies.denoising import Expert
+from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.networks.pi0 import (
+    Pi0Network,
+    Pi0Sizes,
+    PrefixCache,
+    sizes_from,
+    stays_float32,
+)
+from pushcut.policies.precision import Compute
+from pushcut.policies.pretrained import policy_weights
+from pushcut.policies.prompts import Prompts, PromptTokenizer, clean, pad_right, pi05_prompt
+from pushcut.policies.released.files import write_ours, write_small_files
+from pushcut.policies.released.pi0_folder import (
+    LEROBOT_PREFIX,
+    Layout,
+    load_network,
+    norm_stats_json,
+    plain_name,
+)
+from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
+from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics, known
+from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.value_head import CriticPlacement
+from pushcut.policies.vla_images import resize_with_pad
+from pushcut.streams import DecisionNoise
+from pushcut.types import Observation
+
+StateDigits = Literal["none", "own", "padded"]
+
+
+@dataclass(frozen=True)
+class Pi0Config:
+    """A pi0 or pi0.5 and everything about it that is not in its weights."""
+
+    sizes: Pi0Sizes = Pi0Sizes()
+    cameras: tuple[str, ...] = ("image",)
+    """Cameras of the environment, in the order of the network's images. Images that a checkpoint
+    knows and that are empty here are left out: nothing would look at them."""
+    image_size: int = 256
+    """Pictures of the environment, pixels."""
+    state_size: int = 8
+    action_size: int = 7
+    chunk: int = 5
+    """Steps that are executed."""
+    num_steps: int = DEFAULT_STEPS
+    """Denoising steps K, where nothing else is asked for."""
+    max_tokens: int = 48
+    """Length that prompts are padded to."""
+    state_digits: StateDigits = "none"
+    """Whether the prompt holds the state (pi0.5), padded to ``state_dim`` as LeRobot does or
+    not."""
+    delta: bool = False
+    """Whether the hand's six numbers are predicted as differences from its pose (openpi's
+    pi0_libero)."""
+    gripper: Gripper = "plus_closes"
+    """What the gripper command of the data means."""
+    resize: Literal["pil", "torch"] = "pil"
+    """Whose resizing: openpi's client or LeRobot."""
+    layout: Layout = "openpi"
+    """Whose folder it is saved as."""
+    scaling: Mapping[str, ScalingKind] = field(
+        default_factory=lambda: {"state": "mean_std", "action": "mean_std"}
+    )
+    """How "state" and "action" are scaled."""
+
+    def __post_init__(self) -> None:
+        if not self.cameras:
+            raise ValueError("pi0 needs at least one camera")
+        if not 1 <= self.chunk <= self.sizes.chunk:
+            raise ValueError(
+                f"chunk must be in 1..{self.sizes.chunk}, the steps that the checkpoint predicts; "
+                f"got {self.chunk}"
+            )
+        if self.action_size > self.sizes.action_dim or self.state_size > self.sizes.state_dim:
+            raise ValueError(
+                f"state and action sizes {self.state_size} and {self.action_size} are beyond the "
+                f"network's {self.sizes.state_dim} and {self.sizes.action_dim}"
+            )
+
+
+@dataclass(frozen=True)
+class Pi0Prefix:
+    """What a decision computes once."""
+
+    cache: PrefixCache
+    state: Float[Tensor, "b s"]
+    """Scaled and padded."""
+    mean: Float[Tensor, "b d"] | None
+
+    def trace(self) -> dict[str, Tensor]:
+        """As tensors that a rollout can keep."""
+        layers = [torch.stack(cache, dim=1) for cache in self.cache.caches]
+        means = {} if self.mean is None else {"prefix_mean": self.mean}
+        own = {"prefix_visible": self.cache.visible, "prefix_state": self.state}
+        return {"prefix": torch.stack(layers, dim=1)} | own | means
+
+    @staticmethod
+    def of(trace: dict[str, Tensor]) -> Pi0Prefix:
+        """What ``trace`` kept."""
+        layers = [tuple(layer.unbind(1)) for layer in trace["prefix"].unbind(1)]
+        caches = [(keys, values) for keys, values in layers]
+        cache = PrefixCache(caches, trace["prefix_visible"], None)
+        return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
+
+
+class Pi0Policy(FlowMatchingPolicy):
+    """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
+
+    config: Pi0Config
+
+    def __init__(
+        self,
+        config: Pi0Config,
+        network: Pi0Network,
+        statistics: Mapping[str, VectorStatistics],
+        tokenizer: PromptTokenizer,
+        *,
+        files: Mapping[str, bytes] | None = None,
+        omitted: Collection[str] = (),
+        compute: Compute | None = None,
+    ) -> None:
+        """Saved back are ``files`` that are no weights, and all weights but the ``omitted``."""
+        super().__init__()
+        self.config, self.network, self.tokenizer = config, network, tokenizer
+        self.statistics, self.files = dict(statistics), dict(files or {})
+        self.omitted = frozenset(omitted)
+        self.compute = compute or Compute()
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, config.action_size
+        self.state_size = config.state_size if self._sees_state else 0
+        self.network_action_size = config.sizes.action_dim
+        self.state_scaling = (
+            make_scaling(config, statistics, "state", config.state_size)
+            if self._sees_state
+            else Scaling.identity(config.state_size)
+        )
+        self.action_scaling = make_scaling(config, statistics, "action", config.action_size)
+        if tokenizer.size > config.sizes.vocab_size:
+            raise UserError(
+                f"the tokenizer has {tokenizer.size} words, the network {config.sizes.vocab_size}: "
+                "is it the tokenizer of another model?"
+            )
+        self.explore(Denoising(num_steps=config.num_steps))
+
+    @property
+    def horizon(self) -> int:
+        """Steps that the network predicts."""
+        return self.config.sizes.chunk
+
+    @property
+    def encoder_parts(self) -> list[nn.Module]:
+        """PaliGemma, without the words that nobody asks it for."""
+        return [self.network.vlm.model]
+
+    @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """PaliGemma's blocks, and the expert's."""
+        model = self.network.vlm.model
+        return {
+            "language": model.language_model.layers,
+            "vision": model.vision_tower.vision_model.encoder,
+            "expert": self.network.expert.layers,
+        }
+
+    def width_at(self, placement: CriticPlacement) -> int:
+        """Size of a token of PaliGemma or the expert."""
+        sizes = self.config.sizes
+        return sizes.vlm.width if placement == "vlm" else sizes.expert.width
+
+    def cast(self) -> None:
+        """Puts the weights into the precision asked for, once it is known which are trained."""
+        self.compute.cast(self.network, stays_float32)
+
+    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
+        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
+        with self.compute.context(self.device):
+            return super().sample(obs, noise, mode)
+
+    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
+        """Log-probability and entropy of stored chains."""
+        with self.compute.context(self.device):
+            return super().evaluate(obs, trace)
+
+    def bc_loss(
+        self,
+        obs: Observation,
+        action_chunk: Float[Tensor, "b h a"],
+        valid: Bool[Tensor, "b h"],
+        generator: np.random.Generator,
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Conditional flow matching over the whole predicted chunk."""
+        with self.compute.context(self.device):
+            return super().bc_loss(obs, action_chunk, valid, generator)
+
+    def encode(self, obs: Observation) -> Pi0Prefix:
+        """Pictures, prompt and state of a batch; once per decision."""
+        size = self.config.sizes.vision.image_size
+        pictures = [
+            resize_with_pad(obs.images[camera], size, method=self.config.resize)
+            for camera in self.cameras
+        ]
+        images = torch.stack(pictures, dim=1).to(self.device)
+        state = self._scaled_state(obs)
+        prompts = self._prompts(obs, state)
+        cache = self.network.encode(
+            images,
+            torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
+            prompts.ids.to(self.device),
+            prompts.mask.to(self.device),
+            output=self.critic_sees_prefix,
+        )
+        mean = None
+        if cache.output is not None:
+            mask = cache.visible.unsqueeze(-1)
+            mean = (cache.output.float() * mask).sum(1) / mask.sum(1)
+        padded = F.pad(state, (0, self.config.sizes.state_dim - state.shape[1]))
+        return Pi0Prefix(cache, padded, mean)
+
+    def prefix_of(self, trace: dict[str, Tensor]) -> Pi0Prefix:
+        """What ``Pi0Prefix.trace`` kept."""
+        return Pi0Prefix.of(trace)
+
+    def expert_on(self, prefix: Pi0Prefix) -> Expert:
+        """The expert with a fixed prefix."""
+
+        def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
+            output = self.network.denoise(prefix.cache, prefix.state, x, t)
+            return Velocity(output.velocity, output.features)
+
+        return expert
+
+    def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
+        """Environment units to the network's."""
+        factor, offset = TO_BORDER[self.config.gripper]
+        action = action.clone()
+        action[..., -1] = (action[..., -1] - offset) / factor
+        return self.action_scaling.scale(action - self._pose(obs, action))
+
+    def denormalise(
+        self, action: Float[Tensor, "b h a"], obs: Observation
+    ) -> Float[Tensor, "b h a"]:
+        """The network's units to the environment's."""
+        action = self.action_scaling.unscale(action)
+        action = action + self._pose(obs, action)
+        factor, offset = TO_BORDER[self.config.gripper]
+        action[..., -1] = action[..., -1] * factor + offset
+        return action
+
+    def load_weights(self, path: Path) -> None:
+        """Reads the weights of a folder that ``save_pretrained`` wrote."""
+        load_network(self.network, TensorFolder.open(path).renamed(plain_name))
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes the folder in the layout that it was read from."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        write_small_files(self.files, path)
+        write_ours(self.config, path)
+        if self.config.layout == "openpi" and not list(path.rglob("norm_stats.json")):
+            (path / "norm_stats.json").write_bytes(norm_stats_json(self.statistics))
+        prefix = LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
+        weights = {
+            prefix + name.removeprefix(NETWORK): tensor
+            for name, tensor in policy_weights(self).items()
+            if name.removeprefix(NETWORK) not in self.omitted
+        }
+        save_tensors(weights, path, sharded=False)
+
+    @property
+    def _sees_state(self) -> bool:
+        config = self.config
+        return not config.sizes.pi05 or config.state_digits != "none" or config.delta
+
+    def _scaled_state(self, obs: Observation) -> Float[Tensor, "b s"]:
+        if not self._sees_state:
+            return torch.zeros(len(obs), 0, device=self.device)
+        state = torch.from_numpy(np.ascontiguousarray(obs.state)).to(self.device)
+        return self.state_scaling.scale(state)
+
+    def _prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
+        config = self.config
+        if config.state_digits == "none":
+            newline = self.tokenizer.plain("\n")
+            rows = [self.tokenizer.encode(clean(text)) + newline for text in obs.instruction]
+            return pad_right(rows, config.max_tokens)
+        if config.state_digits == "padded":
+            state = F.pad(state, (0, config.sizes.state_dim - state.shape[1]))
+        written = [
+            pi05_prompt(text, row)
+            for text, row in zip(obs.instruction, state.cpu().numpy(), strict=True)
+        ]
+        return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
+
+    def _pose(self, obs: Observation, action: Tensor) -> Float[Tensor, "b 1 a"]:
+        """What predicted actions are relative to: the hand's six numbers, or nothing."""
+        pose = torch.zeros(len(obs), 1, self.action_size, device=action.device)
+        if self.config.delta:
+            pose[:, 0, :6] = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose)
+        return pose
+
+
+def make_scaling(
+    config: Pi0Config, statistics: Mapping[str, VectorStatistics], name: str, size: int
+) -> Scaling:
+    """The scaling of state or action; UserError where the statistics do not fit."""
+    kind = config.scaling[name]
+    if kind == "identity":
+        return Scaling.identity(size)
+    if name not in statistics:
+        raise UserError(
+            f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
+            "--policy.released.statistics, or fine-tune it first (`pushcut sft --init`)"
+        )
+    found = statistics[name]
+    if found.size < size:
+        raise UserError(
+            f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
+            "statistics of another robot?"
+        )
+    cut = VectorStatistics(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
+    lerobot = config.layout == "lerobot"
+    try:
+        if kind == "mean_std":
+            return Scaling.by_mean(
+                cut, eps=1e-8 if lerobot else 1e-6, eps_back=0.0 if lerobot else 1e-6
+            )
+        low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.minimum, cut.maximum)
+        return Scaling.by_range(
+            known(low, "lower bounds"), known(high, "upper bounds"), eps=1e-8 if lerobot else 1e-6
+        )
+    except ValueError as error:
+        raise UserError(f"{error} ({kind} of {name})") from None
+
+
+def network_from_sizes(config: dict[str, Any]) -> Pi0Network:
+    """A fresh network from a plain description of its sizes (tests/parity)."""
+    return Pi0Network(sizes_from(config))

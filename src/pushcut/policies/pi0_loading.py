@@ -1,0 +1,116 @@
+"""Loading a pi0 or pi0.5 from the folders that LeRobot, openpi and pushcut write."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pushcut.errors import UserError
+from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.recompute import recompute_activations
+from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.pi0 import Pi0Config, Pi0Policy, StateDigits
+from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.files import OURS, read_json, small_files
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0_folder import (
+    VISION_HEADS,
+    Pi0Facts,
+    load_network,
+    plain_name,
+    read_facts,
+    sizes_of,
+)
+from pushcut.policies.released.tensors import TensorFolder
+from pushcut.policies.scaling import VectorStatistics
+
+BOS = "<bos>"
+"""First token of PaliGemma's prompts."""
+
+
+def load_pi0(path: Path, description: dict[str, Any], options: ReleasedConfig) -> Pi0Policy:
+    """The policy in a folder; UserError in one line where something is missing or unfit."""
+    facts = read_facts(path, description, options.statistics)
+    tensors = TensorFolder.open(path).renamed(plain_name)
+    ours = read_json(path / OURS) if (path / OURS).exists() else None
+    if ours is None:
+        sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
+        config = first_config(path, facts, sizes, options)
+    else:
+        config = stored_config(path, ours)
+    with torch.device("meta"):
+        network = Pi0Network(config.sizes)
+    omitted = load_network(network, tensors)
+    recompute_activations(network, options.recompute)
+    content = read_tokenizer(path, options.tokenizer)
+    policy = Pi0Policy(
+        config,
+        network,
+        facts.statistics,
+        PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
+        files=small_files(path) | {"tokenizer.json": content},
+        omitted=omitted,
+        compute=options.compute,
+    )
+    return policy.eval()
+
+
+def first_config(
+    path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig
+) -> Pi0Config:
+    """How a folder that pushcut did not write is to be read."""
+    state, action = (facts.statistics.get(name) for name in ("state", "action"))
+    cameras = options.cameras or facts.images
+    if not cameras:
+        raise UserError(
+            f"{path} does not name its cameras: give the environment's in its order, for instance "
+            "--policy.released.cameras agentview wrist"
+        )
+    try:
+        return Pi0Config(
+            sizes=sizes,
+            cameras=cameras,
+            image_size=options.image_size or 256,
+            state_size=_size(state, sizes.state_dim),
+            action_size=_size(action, sizes.action_dim),
+            chunk=options.chunk or min(5, sizes.chunk),
+            num_steps=facts.num_steps,
+            max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),
+            state_digits=_digits(facts, sizes, options.state_in_prompt),
+            delta=bool(options.delta),
+            gripper=options.gripper or "plus_closes",
+            resize="torch" if facts.layout == "lerobot" else "pil",
+            layout=facts.layout,
+            scaling=dict(facts.kinds),
+        )
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _size(statistics: VectorStatistics | None, padded: int) -> int:
+    return padded if statistics is None else statistics.size
+
+
+def _digits(facts: Pi0Facts, sizes: Pi0Sizes, wanted: bool | None) -> StateDigits:
+    if not sizes.pi05 or wanted is False:
+        return "none"
+    return "padded" if facts.layout == "lerobot" else "own"
+
+
+def stored_config(path: Path, ours: Mapping[str, Any]) -> Pi0Config:
+    """What pushcut wrote of a policy that it saved."""
+    try:
+        sizes = dict(ours["sizes"])
+        parts = {
+            "vision": SiglipSizes(**sizes["vision"]),
+            "vlm": GemmaSizes(**sizes["vlm"]),
+            "expert": GemmaSizes(**sizes["expert"]),
+        }
+        restored = {"sizes": Pi0Sizes(**(sizes | parts)), "cameras": tuple(ours["cameras"])}
+        return Pi0Config(**(dict(ours) | restored))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None

@@ -1,0 +1,119 @@
+"""What released VLAs read: prompts, and the tokens of their own tokenizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Int64
+from torch import Tensor
+
+from pushcut.errors import UserError
+
+TOKENIZER = "tokenizer.json"
+"""A checkpoint's tokenizer, in the format of the library tokenizers."""
+
+EMPTY_TOKEN = 29871
+"""Llama's token for a lone space: OpenVLA's prompts end with it."""
+
+LENGTHS = 32
+"""Left-padded prompts are a multiple of so many tokens long."""
+
+STATE_BINS = np.linspace(-1, 1, 257)[:-1]
+"""Lower edges of the 256 bins in which pi0.5 writes a state."""
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """A batch of token sequences."""
+
+    ids: Int64[Tensor, "b l"]
+    mask: Bool[Tensor, "b l"]
+    """False at padding."""
+
+
+class PromptTokenizer:
+    """Text to tokens, never from the network."""
+
+    def __init__(self, content: bytes, *, source: str, bos: str) -> None:
+        """``content`` of a tokenizer.json; ``bos`` is the token that every prompt begins with."""
+        try:
+            from tokenizers import Tokenizer
+        except ImportError:
+            raise UserError(
+                "released VLAs need the library tokenizers: pip install 'pushcut[vla]'"
+            ) from None
+        try:
+            tokenizer: Any = Tokenizer.from_str(content.decode())
+        except Exception as error:  # the library raises bare exceptions
+            raise UserError(f"{source} is not a tokenizer.json: {error}") from None
+        tokenizer.no_padding()
+        tokenizer.no_truncation()
+        first = tokenizer.token_to_id(bos)
+        if first is None:
+            raise UserError(f"{source} has no token {bos!r}: is it the tokenizer of another model?")
+        self._tokenizer, self.bos = tokenizer, int(first)
+        self.size = int(tokenizer.get_vocab_size())
+
+    def encode(self, text: str) -> list[int]:
+        """Tokens of a text, BOS first."""
+        return [self.bos, *self.plain(text)]
+
+    def plain(self, text: str) -> list[int]:
+        """Tokens of a text and nothing else."""
+        return self._tokenizer.encode(text, add_special_tokens=False).ids
+
+
+def read_tokenizer(folder: Path, given: Path | None) -> bytes:
+    """Content of the checkpoint's tokenizer.json, or of one that the user names."""
+    file = folder / TOKENIZER if given is None else given
+    if file.is_dir():
+        file = file / TOKENIZER
+    if not file.is_file():
+        raise UserError(
+            f"{file} is missing: put the tokenizer.json that the model was trained with there "
+            "(pi0 and pi0.5: that of google/paligemma-3b-pt-224), or name it with "
+            "--policy.released.tokenizer"
+        )
+    return file.read_bytes()
+
+
+def openvla_prompt(instruction: str) -> str:
+    """OpenVLA's question."""
+    return f"In: What action should the robot take to {instruction.lower()}?\nOut:"
+
+
+def clean(instruction: str) -> str:
+    """An instruction as pi0 and pi0.5 have it: one line, spaces between words."""
+    return instruction.strip().replace("_", " ").replace("\n", " ")
+
+
+def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
+    """pi0.5's prompt with a scaled state written in 256 bins; below -1 is bin -1."""
+    digits = np.digitize(state, STATE_BINS) - 1
+    return f"Task: {clean(instruction)}, State: {' '.join(map(str, digits))};\nAction: "
+
+
+def pad_right(rows: list[list[int]], length: int) -> Prompts:
+    """Prompts of one length: longer ones lose their end, shorter ones get zeros."""
+    ids, mask = np.zeros((len(rows), length), dtype=np.int64), np.zeros((len(rows), length), bool)
+    for row, tokens in enumerate(rows):
+        kept = tokens[:length]
+        ids[row, : len(kept)], mask[row, : len(kept)] = kept, True
+    return Prompts(torch.from_numpy(ids), torch.from_numpy(mask))
+
+
+def pad_left(rows: list[list[int]], pad: int) -> Prompts:
+    """Prompts of one length with padding in front: that of the longest, rounded up.
+
+    So that a batch hardly ever has another shape than the next one.
+    """
+    length = -(-max(map(len, rows)) // LENGTHS) * LENGTHS
+    ids = np.full((len(rows), length), pad, dtype=np.int64)
+    mask = np.zeros((len(rows), length), bool)
+    for row, tokens in enumerate(rows):
+        ids[row, length - len(tokens) :], mask[row, length - len(tokens) :] = tokens, True
+    return Prompts(torch.from_numpy(ids), torch.from_numpy(mask))

@@ -1,0 +1,1 @@
+"""Released checkpoints: the folders that others write, read and written back as they are."""

@@ -1,0 +1,189 @@
+"""OpenVLA-OFT folders, as Hugging Face's and SimpleVLA-RL's programs write them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pushcut.errors import UserError
+from pushcut.policies.networks.llama import LlamaSizes
+from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
+from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.released.files import read_json
+from pushcut.policies.released.tensors import (
+    Shapes,
+    TensorFolder,
+    check_memory,
+    check_names,
+    count_blocks,
+    load_tensors,
+)
+from pushcut.policies.scaling import VectorStatistics
+
+DINO, SIGLIP = "vision_backbone.featurizer.", "vision_backbone.fused_featurizer."
+LLAMA = "language_model.model."
+PROPRIO = "proprio_projector."
+
+DINO_HEAD_DIM, SIGLIP_HEADS = 64, 16
+"""Of ViT-L and so400m; no shape tells them."""
+
+CHUNKS = {7: 8, 14: 25}
+"""Size of an action -> steps that are predicted: LIBERO and RoboTwin (SimpleVLA-RL F.3)."""
+
+
+@dataclass(frozen=True)
+class ActionStatistics:
+    """What un-normalises actions and normalises states."""
+
+    key: str
+    action: VectorStatistics
+    mask: tuple[bool, ...]
+    """Which numbers of an action are normalised at all; the gripper often is not."""
+    proprio: VectorStatistics | None
+
+
+def refuse_regression(path: Path) -> None:
+    """UserError for checkpoints whose actions come from OpenVLA-OFT's L1 head."""
+    heads = sorted(path.glob("action_head--*"))
+    if heads:
+        raise UserError(
+            f"{path} has an L1-regression head ({heads[0].name}): it predicts one action and no "
+            "distribution, so there is nothing to sample and no log-probability; use a checkpoint "
+            "with action tokens, such as those of SimpleVLA-RL"
+        )
+
+
+def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> ActionStatistics:
+    """The statistics under ``key``, or under key + "_no_noops"; UserError that lists the keys."""
+    own = path / "dataset_statistics.json"
+    found = read_json(own) if own.exists() else config.get("norm_stats")
+    if not isinstance(found, dict) or not found:
+        raise UserError(
+            f"{path} has no statistics of actions: neither {own.name} nor norm_stats in config.json"
+        )
+    if key is None and len(found) > 1:
+        raise UserError(f"{_which(path, found)}: there are several")
+    key = next(iter(found)) if key is None else key
+    key = key if key in found else f"{key}_no_noops"
+    if key not in found:
+        raise UserError(f"{_which(path, found)}: {key.removesuffix('_no_noops')!r} is not there")
+    try:
+        values = found[key]
+        action = VectorStatistics.of(values["action"])
+        mask = values["action"].get("mask") or [True] * action.size
+        proprio = values.get("proprio")
+        return ActionStatistics(
+            key,
+            action,
+            tuple(map(bool, mask)),
+            None if proprio is None else VectorStatistics.of(proprio),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: statistics {key!r} are damaged: {error!r}") from None
+
+
+def _which(path: Path, found: Mapping[str, Any]) -> str:
+    have = ", ".join(sorted(found))
+    return (
+        f"{path}: choose the statistics of your task suite with --policy.released.statistics, "
+        f"one of {have}"
+    )
+
+
+def sizes_of(
+    shapes: Shapes,
+    config: Mapping[str, Any],
+    *,
+    num_images: int,
+    chunk: int,
+    action_dim: int,
+    proprio_dim: int,
+    path: Path,
+) -> OpenVLASizes:
+    """Sizes of the network, from the shapes of its tensors and config.json."""
+    text = config.get("text_config") or {}
+    try:
+        width, _, patch, _ = shapes[f"{DINO}patch_embed.proj.weight"]
+        patches = shapes[f"{DINO}pos_embed"][1]
+        padded, hidden = shapes[f"{LLAMA}embed_tokens.weight"]
+        heads = int(text.get("num_attention_heads", 32))
+        keys = shapes[f"{LLAMA}layers.0.self_attn.k_proj.weight"][0]
+        siglip_width = shapes[f"{SIGLIP}patch_embed.proj.weight"][0]
+        return OpenVLASizes(
+            dino=ViTSizes(
+                width=width,
+                depth=count_blocks(shapes, f"{DINO}blocks."),
+                heads=width // DINO_HEAD_DIM,
+                mlp=shapes[f"{DINO}blocks.0.mlp.fc1.weight"][0],
+                prefix_tokens=1 + shapes[f"{DINO}reg_token"][1],
+            ),
+            siglip=ViTSizes(
+                width=siglip_width,
+                depth=count_blocks(shapes, f"{SIGLIP}blocks."),
+                heads=SIGLIP_HEADS,
+                mlp=shapes[f"{SIGLIP}blocks.0.mlp.fc1.weight"][0],
+            ),
+            llm=LlamaSizes(
+                hidden=hidden,
+                intermediate=shapes[f"{LLAMA}layers.0.mlp.gate_proj.weight"][0],
+                layers=count_blocks(shapes, f"{LLAMA}layers."),
+                heads=heads,
+                kv_heads=keys // (hidden // heads),
+                rms_norm_eps=float(text.get("rms_norm_eps", 1e-6)),
+                rope_theta=float(text.get("rope_theta", 10_000.0)),
+                vocab_padded=padded,
+            ),
+            image_size=round(patches**0.5) * patch,
+            patch_size=patch,
+            num_images=num_images,
+            chunk=chunk,
+            action_dim=action_dim,
+            proprio_dim=proprio_dim,
+            bins=int(config.get("n_action_bins", 256)),
+            vocab_size=padded - int(config.get("pad_to_multiple_of", 64)),
+        )
+    except (KeyError, IndexError, ValueError) as error:
+        raise UserError(f"{path} is no OpenVLA-OFT: its tensors lack {error}") from None
+
+
+def read_proprio_projector(path: Path) -> tuple[Path, dict[str, Tensor]] | None:
+    """The separate file with the projector for the state, where there is one."""
+    files = sorted(path.glob("proprio_projector--*"))
+    if not files:
+        return None
+    try:
+        state = torch.load(files[0], map_location="cpu", weights_only=True)
+        return files[0], {
+            PROPRIO + name.removeprefix("module."): tensor for name, tensor in state.items()
+        }
+    # torch.load raises many kinds of errors on damaged and on hostile files.
+    except Exception as error:
+        raise UserError(
+            f"{files[0]} holds more than tensors, or is damaged: it was not executed "
+            f"({str(error).splitlines()[0]})"
+        ) from None
+
+
+def load_network(
+    network: OpenVLANetwork, tensors: TensorFolder, projector: Mapping[str, torch.Tensor]
+) -> None:
+    """Fills a network from a folder and the separate projector for the state."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    check_names(
+        tensors,
+        wanted,
+        optional=projector.keys(),
+        cause="is it an OpenVLA of another vision backbone, or LoRA adapters that were not merged?",
+    )
+    check_memory(tensors)
+    load_tensors(network, tensors)
+    for name, tensor in projector.items():
+        if wanted.get(name) != tuple(tensor.shape):
+            raise UserError(f"the projector for the state does not fit: {name}")
+        module, _, own = name.rpartition(".")
+        network.get_submodule(module).register_parameter(own, torch.nn.Parameter(tensor.clone()))

@@ -1,0 +1,54 @@
+"""What a user says about a released checkpoint that its folder does not say itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from pushcut.gripper import Gripper
+from pushcut.policies.precision import Compute, Precision
+
+
+@dataclass(frozen=True)
+class ReleasedConfig:
+    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5) is read.
+
+    None: as its folder says, or as is usual. Folders that pushcut wrote say it all themselves.
+    """
+
+    cameras: tuple[str, ...] | None = None
+    """Cameras of the environment for its images, in its order; images beyond them are empty."""
+    image_size: int | None = None
+    """Height and width of the pictures that the environment gives, before its own resizing."""
+    chunk: int | None = None
+    """Steps that are executed of each predicted chunk."""
+    horizon: int | None = None
+    """OpenVLA-OFT: steps that are predicted, which its folder does not say (LIBERO 8)."""
+    statistics: str | None = None
+    """Which statistics un-normalise actions: a key of norm_stats (OpenVLA-OFT), or a
+    norm_stats.json (openpi)."""
+    tokenizer: Path | None = None
+    """A tokenizer.json, where the folder has none."""
+    gripper: Gripper | None = None
+    """What its gripper command means."""
+    delta: bool | None = None
+    """pi0 of openpi for LIBERO: predicted are actions minus the hand's pose."""
+    state_in_prompt: bool | None = None
+    """pi0.5: whether the state is written into the prompt (openpi's pi05_libero does not)."""
+    precision: Precision = "float32"
+    """What it computes in."""
+    master_weights: bool = True
+    """With bfloat16: keep what is trained, its gradients and the optimiser in float32."""
+    recompute: bool = False
+    """Gradient checkpointing: make activations anew in the backward pass, memory against time."""
+
+    @property
+    def compute(self) -> Compute:
+        """Precision of network and trained weights."""
+        return Compute(self.precision, self.master_weights)
+
+    def __post_init__(self) -> None:
+        for name in ("image_size", "chunk", "horizon"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name} must be >= 1, got {value}")

@@ -1,0 +1,210 @@
+"""Tensors of checkpoints: sharded or not, one at a time, and never more than needed in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from pushcut.errors import UserError
+from pushcut.machine import memory_bytes
+
+SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD_BYTES = 5_000_000_000
+"""Size of a shard, where a folder is written in shards."""
+
+NETWORK = "network."
+"""How a policy's state names the released network."""
+
+Shapes = dict[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class TensorFolder:
+    """Where each tensor of a checkpoint is; nothing is loaded."""
+
+    path: Path
+    files: Mapping[str, Path]
+    """Name of a tensor -> its file."""
+    shapes: Shapes
+    sharded: bool
+
+    @staticmethod
+    def open(path: Path) -> TensorFolder:
+        """Reads the headers; UserError where the folder has no safetensors, or damaged ones."""
+        index = path / INDEX
+        if index.exists():
+            return _read_headers(path, [path / name for name in _shards(index)], sharded=True)
+        single = path / SINGLE
+        if single.exists():
+            return _read_headers(path, [single], sharded=False)
+        pickles = sorted(path.glob("*.bin")) + sorted(path.glob("*.pt"))
+        if pickles:
+            raise UserError(
+                f"{path} has weights as a pickle ({pickles[0].name}) only, which could run any "
+                "code: convert it to model.safetensors with the program that wrote it"
+            )
+        raise UserError(f"{path} has neither {SINGLE} nor {INDEX}: is the download complete?")
+
+    def renamed(self, rename: Callable[[str], str | None]) -> TensorFolder:
+        """Under other names; None leaves a tensor out."""
+        names = {name: new for name in self.shapes if (new := rename(name)) is not None}
+        return RenamedFolder(
+            self.path,
+            {new: self.files[old] for old, new in names.items()},
+            {new: self.shapes[old] for old, new in names.items()},
+            self.sharded,
+            {new: old for old, new in names.items()},
+        )
+
+    def stored_name(self, name: str) -> str:
+        """What the file calls a tensor."""
+        return name
+
+    def tensors(self) -> Iterator[tuple[str, Tensor]]:
+        """Yields (name, tensor) file by file; a tensor is read when it is its turn."""
+        for file in sorted(set(self.files.values())):
+            try:
+                with safe_open(file, framework="pt") as content:
+                    for name in [name for name, at in self.files.items() if at == file]:
+                        yield name, content.get_tensor(self.stored_name(name))
+            except (SafetensorError, OSError) as error:
+                raise UserError(f"{file} is damaged (truncated copy?): {error}") from None
+
+
+@dataclass(frozen=True)
+class RenamedFolder(TensorFolder):
+    """A folder whose tensors have other names in the files."""
+
+    stored: Mapping[str, str]
+
+    def stored_name(self, name: str) -> str:
+        """What the file calls a tensor."""
+        return self.stored[name]
+
+
+def _shards(index: Path) -> list[str]:
+    try:
+        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{index} is not an index of shards: {error!r}") from None
+
+
+def _read_headers(path: Path, files: list[Path], *, sharded: bool) -> TensorFolder:
+    where: dict[str, Path] = {}
+    shapes: Shapes = {}
+    for file in files:
+        if not file.exists():
+            raise UserError(f"{file} is missing: is the download complete?")
+        try:
+            with safe_open(file, framework="pt") as content:
+                for name in content.keys():  # noqa: SIM118 - not a dictionary
+                    where[name] = file
+                    shapes[name] = tuple(content.get_slice(name).get_shape())
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{file} is damaged (truncated copy?): {error}") from None
+    return TensorFolder(path, where, shapes, sharded)
+
+
+def count_blocks(shapes: Shapes, start: str) -> int:
+    """How many blocks there are whose tensors' names begin with ``start`` and a number."""
+    return 1 + max(
+        int(name[len(start) :].split(".")[0]) for name in shapes if name.startswith(start)
+    )
+
+
+def check_names(
+    folder: TensorFolder, wanted: Shapes, *, optional: Collection[str], cause: str
+) -> None:
+    """UserError that lists the first tensors that are missing, surplus or of another shape."""
+    shapes = [
+        f"{name} is {folder.shapes[name]}, expected {wanted[name]}"
+        for name in wanted
+        if name in folder.shapes and folder.shapes[name] != wanted[name]
+    ]
+    missing = [f"missing {name}" for name in wanted if name not in {*folder.shapes, *optional}]
+    surplus = [f"surplus {name}" for name in folder.shapes if name not in wanted]
+    problems = shapes + missing + surplus
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise UserError(f"{folder.path} does not fit: {'; '.join(problems[:3])}{more} ({cause})")
+
+
+def check_memory(folder: TensorFolder) -> None:
+    """UserError if the weights will not fit into this machine's free memory."""
+    needed = sum(file.stat().st_size for file in set(folder.files.values()))
+    memory = memory_bytes()
+    if memory is not None and needed > memory[1]:
+        raise UserError(
+            f"{folder.path} needs {needed / 1e9:.1f} GB of memory, {memory[1] / 1e9:.1f} GB are "
+            "free: `pushcut plan PRESET` says what a run takes and what helps"
+        )
+
+
+def load_tensors(network: nn.Module, folder: TensorFolder) -> None:
+    """Puts the folder's tensors into a network, which may be on ``meta``, in the files' precision.
+
+    One tensor at a time: besides the network there is never more than one in memory. Names that
+    the network lacks (adapted layers) are left out.
+    """
+    owners = {
+        f"{prefix}.{name}" if prefix else name: (module, name)
+        for prefix, module in network.named_modules()
+        for name, _ in module.named_parameters(recurse=False)
+    }
+    for name, tensor in folder.tensors():
+        if name not in owners:
+            continue
+        module, own = owners[name]
+        old = module.get_parameter(own)
+        if old.device.type == "meta":
+            # A copy: what safetensors gives may be a view of the file.
+            module.register_parameter(own, nn.Parameter(tensor.clone(), old.requires_grad))
+        else:
+            with torch.no_grad():
+                old.copy_(tensor)
+
+
+def save_tensors(state: dict[str, Tensor], path: Path, *, sharded: bool) -> None:
+    """Writes tensors as one file or as shards with their index."""
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
+    metadata = {"format": "pt"}
+    total = sum(tensor.nbytes for tensor in state.values())
+    if not sharded:
+        save_file(_apart(state), path / SINGLE, metadata)
+        return
+    shards = _pack(state)
+    names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
+    for file, shard in zip(names, shards, strict=True):
+        save_file(_apart(shard), path / file, metadata)
+    weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
+    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
+    (path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _pack(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
+    shards: list[dict[str, Tensor]] = [{}]
+    size = 0
+    for name, tensor in state.items():
+        if shards[-1] and size + tensor.nbytes > SHARD_BYTES:
+            shards.append({})
+            size = 0
+        shards[-1][name] = tensor
+        size += tensor.nbytes
+    return shards
+
+
+def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Safetensors refuses tensors that share memory; of tied ones a copy is written."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in state.items():
+        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
+        seen.add(tensor.data_ptr())
+    return apart

@@ -1,0 +1,469 @@
+"""The memory plan: its arithmetic, and what it says of tiny networks against what they take."""
+
+import contextlib
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
+from torch import Tensor, nn
+
+from pushcut.memory import GB, MemoryPlan, Saving, Workload, advice, fits, plan
+from pushcut.memory.blocks import Training, gemma_block, llama_block, vit_block
+from pushcut.memory.footprint import footprint, loss_bytes
+from pushcut.memory.parameters import (
+    Network,
+    Sizes,
+    adaptable,
+    cast_copies,
+    count_parameters,
+    meta_network,
+    released_sizes,
+)
+from pushcut.memory.plan import adamw_bytes
+from pushcut.policies.lora import LoRAConfig, add_lora
+from pushcut.policies.networks import attention
+from pushcut.policies.networks import pi0 as pi0_module
+from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.llama import LlamaSizes
+from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
+from pushcut.policies.networks.recompute import recompute_activations
+from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.precision import Compute
+from tests.live_bytes import LiveBytes, saved_bytes
+
+BATCH = 3
+
+PI0 = Pi0Sizes(
+    vision=SiglipSizes(width=96, depth=3, mlp=384, heads=4, image_size=64, patch_size=16),
+    vlm=GemmaSizes(width=128, depth=4, mlp=512, heads=4, kv_heads=1, head_dim=32),
+    expert=GemmaSizes(width=64, depth=4, mlp=256, heads=4, kv_heads=1, head_dim=32),
+    vocab_size=300,
+    chunk=12,
+    state_dim=8,
+    action_dim=8,
+)
+OPENVLA = OpenVLASizes(
+    dino=ViTSizes(width=48, depth=3, heads=4, mlp=192, prefix_tokens=5),
+    siglip=ViTSizes(width=64, depth=3, heads=4, mlp=240),
+    llm=LlamaSizes(64, 160, layers=4, heads=4, kv_heads=4, vocab_padded=384),
+    image_size=56,
+    chunk=4,
+    vocab_size=320,
+)
+
+PRECISIONS = (("float32", False), ("bfloat16", False), ("bfloat16", True))
+
+
+@dataclass
+class Trial:
+    """A tiny network in the state that a workload asks for, and its forward pass."""
+
+    network: Network
+    sizes: Sizes
+    forward: Callable[[], Tensor]
+    inputs: int
+    """Bytes of the pictures."""
+
+
+def workload_of(network: str, trained: str, **changes: Any) -> Workload:
+    ranks = {part: 4 for part in ("language", *changes.pop("also", ()))}
+    lora = LoRAConfig(ranks=ranks if trained == "lora" else {})
+    kind: Any = network
+    part: Any = trained
+    images = 1 if network == "openvla-oft" else 2
+    base = Workload(kind, part, lora=lora, images=images, prompt_tokens=10, micro_batch=BATCH)
+    return replace(base, **changes)
+
+
+def trial(workload: Workload) -> Trial:
+    torch.manual_seed(0)
+    made = openvla_trial() if workload.network == "openvla-oft" else pi0_trial(workload)
+    network = made.network
+    parts = adaptable(network)
+    if workload.trained != "all":
+        frozen = network.vlm if isinstance(network, Pi0Network) else network
+        frozen.requires_grad_(False)
+    for part, rank in workload.ranks.items():
+        for module in parts[part]:
+            add_lora(module, rank=rank, alpha=4)
+    kept = stays_float32 if isinstance(network, Pi0Network) else lambda name: False
+    compute = Compute(workload.dtype, workload.master_weights)
+    compute.cast(network, kept)
+    recompute_activations(network, workload.gradient_checkpointing)
+    plain = made.forward
+
+    def forward() -> Tensor:
+        with compute.context(torch.device("cpu")):
+            return plain()
+
+    return replace(made, forward=forward)
+
+
+def pi0_trial(workload: Workload) -> Trial:
+    sizes = replace(PI0, pi05=workload.network == "pi05")
+    network = Pi0Network(sizes)
+    network.tie()
+    observed = (
+        torch.rand(BATCH, 2, 3, 64, 64),
+        torch.ones(BATCH, 2, dtype=torch.bool),
+        torch.randint(0, 99, (BATCH, 10)),
+        torch.ones(BATCH, 10, dtype=torch.bool),
+    )
+    x, t = torch.rand(BATCH, workload.points, 12, 8), torch.rand(BATCH, workload.points)
+    state = torch.rand(BATCH, 8)
+
+    def forward() -> Tensor:
+        return network.denoise(network.encode(*observed), state, x, t).velocity
+
+    return Trial(network, sizes, forward, observed[0].nbytes)
+
+
+def openvla_trial() -> Trial:
+    network = OpenVLANetwork(OPENVLA)
+    pixels, words = torch.rand(BATCH, 6, 56, 56), torch.randint(0, 99, (BATCH, 10))
+    mask = torch.ones(BATCH, 10, dtype=torch.long)
+    return Trial(
+        network, OPENVLA, lambda: network.action_logits(pixels, words, mask), pixels.nbytes
+    )
+
+
+TRAININGS = [
+    ("pi0", "expert", {}),
+    ("pi0", "expert", {"mdp": "two-layer"}),
+    ("pi05", "expert", {}),
+    ("pi05", "expert", {"mdp": "two-layer"}),
+    ("pi0", "lora", {}),
+    ("pi05", "lora", {"also": ("vision", "expert")}),
+    ("pi0", "all", {}),
+    ("openvla-oft", "lora", {}),
+    ("openvla-oft", "lora", {"also": ("vision", "projector")}),
+    ("openvla-oft", "all", {}),
+]
+
+
+@pytest.mark.parametrize(
+    ("training", "precision"), itertools.product(TRAININGS, PRECISIONS), ids=str
+)
+def test_the_activations_are_what_autograd_saves(training, precision):
+    network, trained, changes = training
+    dtype, masters = precision
+    workload = workload_of(network, trained, dtype=dtype, master_weights=masters, **changes)
+    tried = trial(workload)
+    want = saved_bytes(tried.forward, list(tried.network.parameters()))
+    got = BATCH * footprint(workload, tried.sizes).saved(checkpointing=False)
+    got += count_parameters(workload, tried.sizes).copies
+    # Reached: 5 %; two thirds of these are within 2 %.
+    assert got == pytest.approx(want, rel=0.06)
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_checkpointing_leaves_the_inputs_of_blocks(training):
+    network, trained, changes = training
+    workload = workload_of(network, trained, gradient_checkpointing=True, **changes)
+    tried = trial(workload)
+    counter = LiveBytes()
+    with counter:
+        output = tried.forward()
+        alive = counter.now - output.untyped_storage().nbytes()
+    # The pictures were there before; a patch embedding in float32 keeps them as they are.
+    alive += tried.inputs if trained == "all" and network != "openvla-oft" else 0
+    got = BATCH * footprint(workload, tried.sizes).saved(checkpointing=True)
+    assert got == pytest.approx(alive, rel=0.04)
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_the_peak_of_the_backward_pass_is_within_a_third(training, checkpointing):
+    network, trained, changes = training
+    workload = workload_of(network, trained, gradient_checkpointing=checkpointing, **changes)
+    tried = trial(workload)
+    for parameter in tried.network.parameters():
+        # Gradients have a line of their own: here they exist before.
+        parameter.grad = torch.zeros_like(parameter) if parameter.requires_grad else None
+    counter = LiveBytes()
+    with counter:
+        output = tried.forward()
+        counter.peak = counter.now
+        output.sum().backward()
+    found = counter.peak + (tried.inputs if trained == "all" and network != "openvla-oft" else 0)
+    planned = plan(workload, tried.network)
+    got = planned.activations + planned.temporary - BATCH * loss_bytes(workload, tried.sizes)
+    # Above what is there rather than below: inputs of blocks are given back on the way.
+    assert 0.88 < got / found < 1.35
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+def test_inference_takes_what_the_plan_says(training):
+    network, trained, changes = training
+    workload = workload_of(network, trained, **changes | {"mdp": "hybrid"})
+    tried, counter = trial(workload), LiveBytes()
+    with torch.no_grad(), counter:
+        tried.forward()
+    got = BATCH * footprint(workload, tried.sizes).forward
+    assert got == pytest.approx(counter.peak + tried.inputs, rel=0.02)
+
+
+@pytest.mark.parametrize("training", TRAININGS, ids=str)
+@pytest.mark.parametrize("masters", [False, True])
+def test_parameters_and_gradients_are_those_of_the_network(training, masters):
+    network, trained, changes = training
+    workload = workload_of(network, trained, master_weights=masters, **changes)
+    tried = trial(workload)
+    tried.forward().sum().backward()
+    parameters = list(tried.network.parameters())
+    planned = plan(workload, tried.network)
+    assert planned.trained == sum(p.nbytes for p in parameters if p.requires_grad)
+    assert planned.frozen == sum(p.nbytes for p in parameters if not p.requires_grad)
+    gradients = sum(p.grad.nbytes for p in parameters if p.grad is not None)
+    if trained == "lora" and network != "openvla-oft":
+        # Adapters of the VLM's last block are counted, though only its keys and values matter.
+        assert gradients <= planned.gradients <= 1.1 * gradients
+    else:
+        assert planned.gradients == gradients
+    assert planned.optimiser == 2 * planned.gradients
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("network", "trained", "mdp"),
+    [("pi0", "expert", "hybrid"), ("pi05", "expert", "two-layer"), ("pi0", "all", "hybrid"),
+     ("openvla-oft", "all", "hybrid")],
+)  # fmt: skip
+def test_at_full_size_autograd_saves_the_same_on_the_meta_device(
+    monkeypatch, network, trained, mdp
+):
+    workload = Workload(network, trained, images=1, mdp=mdp)
+    sizes = released_sizes(workload)
+    built = meta_network(workload, sizes)
+
+    def fused(query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None) -> Tensor:
+        # The meta device would take the plain kernel, which saves the weights of attention.
+        mask = None if attn_mask is None else 1.0 * attn_mask.to(query.dtype)
+        kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        return kernel(query, key, value, 0.0, False, attn_mask=mask)[0]
+
+    monkeypatch.setattr(attention.F, "scaled_dot_product_attention", fused)
+    # There is no autocast for the meta device.
+    monkeypatch.setattr(pi0_module, "full_precision", lambda x: contextlib.nullcontext())
+    with torch.device("meta"):
+        words = torch.zeros(1, workload.prompt, dtype=torch.long)
+        if isinstance(built, OpenVLANetwork):
+            pixels = torch.rand(1, 6, 224, 224)
+            got = saved_bytes(lambda: built(pixels, words, words), built.parameters())
+        else:
+            image, ones = torch.rand(1, 1, 3, 224, 224), torch.ones(1, 1, dtype=torch.bool)
+            x, t = torch.rand(1, workload.points, 50, 32), torch.rand(1, workload.points)
+            got = saved_bytes(
+                lambda: built.denoise(
+                    built.encode(image, ones, words, words.bool()), torch.rand(1, 32), x, t
+                ),
+                built.parameters(),
+            )
+    assert footprint(workload, sizes).saved(checkpointing=False) == pytest.approx(got, rel=0.01)
+
+
+def test_adamw_of_300_million_float32_parameters_takes_2_4_gb():
+    # 300e6 parameters x 4 bytes x 2 moments
+    assert adamw_bytes(300_000_000 * 4) == 2_400_000_000
+
+
+def test_the_released_networks_have_the_known_numbers_of_parameters():
+    openvla = count_parameters(Workload("openvla-oft", "all", dtype="float32"), OpenVLASizes())
+    assert (openvla.trained + openvla.frozen) / 4 == 7_541_237_184
+    expert = count_parameters(Workload("pi0", dtype="float32"), Pi0Sizes())
+    # 18 blocks of 2 x 1024 x 2048 (q, o) + 2 x 1024 x 256 (k, v) + 3 x 1024 x 4096 + 2 x 1024;
+    # the last norm 1024; actions 2 x 32 x 1024 + 1024 + 32; state 32 x 1024 + 1024; the MLP of
+    # action and time 2048 x 1024 + 1024 x 1024 + 2 x 1024.
+    block = 2 * 1024 * 2048 + 2 * 1024 * 256 + 3 * 1024 * 4096 + 2 * 1024
+    around = 1024 + 2 * 32 * 1024 + 1024 + 32 + 32 * 1024 + 1024 + 3 * 1024 * 1024 + 2 * 1024
+    assert expert.trained == expert.learning == 4 * (18 * block + around)
+
+
+def test_adapters_of_llama_have_rank_times_inputs_and_outputs():
+    workload = Workload("openvla-oft", "lora", lora=LoRAConfig(ranks={"language": 32}))
+    # q, k, v, o: 4 x (4096 + 4096); gate, up, down: 3 x (4096 + 11008); 32 blocks; 2 bytes
+    want = 2 * 32 * 32 * (4 * 8192 + 3 * 15104)
+    assert plan(workload).trained == want == 159_907_840
+
+
+def test_master_weights_take_18_bytes_and_plain_bfloat16_8():
+    network = OpenVLANetwork(OPENVLA)
+    workload = workload_of("openvla-oft", "all")
+    masters = replace(workload, master_weights=True)
+    numbers = sum(p.numel() for p in network.parameters() if p.requires_grad)
+    plain, doubled = plan(workload, network), plan(masters, network)
+    assert plain.trained + plain.gradients + plain.optimiser == 8 * numbers
+    assert doubled.trained + doubled.gradients + doubled.optimiser == 16 * numbers
+    # Cast are weights and biases of linear layers and convolutions: nearly all of a large network.
+    big = count_parameters(Workload("openvla-oft", "all", master_weights=True), OpenVLASizes())
+    assert big.copies == pytest.approx(big.trained / 2, rel=0.04)
+
+
+def test_a_block_of_siglip_by_hand():
+    sizes, full = SiglipSizes(width=8, depth=1, mlp=12, heads=2), Training("full", 2)
+    # 5 tokens x 2 bytes x (both norms' inputs and outputs, q, k, v, o: 8 x 8; MLP: 2 x 12), and
+    # 4 bytes x 5 tokens x (2 heads + 2 x 2 statistics of norms)
+    assert vit_block(sizes, 5, full).saved == 5 * 2 * (64 + 24) + 4 * 5 * 6 == 1000
+    # Frozen: neither the norms' outputs nor the MLP after its GELU
+    frozen = vit_block(sizes, 5, Training("frozen", 2)).saved
+    assert frozen == 5 * 2 * (48 + 12) + 4 * 5 * 6 == 720
+    assert vit_block(sizes, 5, full).inputs == 5 * 2 * 8
+
+
+def test_a_block_of_llama_by_hand():
+    sizes = LlamaSizes(hidden=8, intermediate=12, heads=2, kv_heads=2)
+    # 3 tokens; norms: 2 x (9 float32 + 8 normed + 8 out); q, k, v, o 32 and cos, sin twice 4 x 4;
+    # 2 float32 for heads; MLP 4 x 12
+    want = 3 * (2 * (36 + 16 + 16) + 2 * (32 + 16) + 8 + 2 * 48)
+    assert llama_block(sizes, 3, Training("full", 2)).saved == want == 1008
+
+
+def test_a_block_of_the_expert_copies_the_keys_and_values_of_the_prefix():
+    sizes, full = GemmaSizes(8, 1, 12, heads=2, kv_heads=1, head_dim=4), Training("full", 4)
+    alone = gemma_block(sizes, 3, full)
+    beside = gemma_block(sizes, 3, full, context=10)
+    # 10 tokens more of keys and values (2 x 4 numbers) and in the mask's one row
+    assert beside.saved - alone.saved == 4 * 10 * (8 + 1)
+    assert beside.inputs - alone.inputs == 4 * 10 * 8
+
+
+def test_a_frozen_vlm_is_read_without_activations():
+    network = Pi0Network(PI0)
+    few = plan(workload_of("pi0", "expert"), network)
+    wide = replace(PI0, vlm=replace(PI0.vlm, mlp=4096), vision=replace(PI0.vision, depth=9))
+    more = plan(workload_of("pi0", "expert"), Pi0Network(wide))
+    assert few.activations == more.activations
+    assert few.reading < more.reading
+
+
+def test_a_kept_prefix_fills_the_host():
+    workload = Workload("pi0", keep_prefix=True, images=2, decisions=1000)
+    # 18 blocks x 2 (keys, values) x (2 x 256 + 48 tokens) x 256 x 2 bytes = 10.3 MB a decision,
+    # twice while a rollout is packed
+    want = 2 * 1000 * 18 * 2 * 560 * 256 * 2
+    kept, not_kept = plan(workload), plan(replace(workload, keep_prefix=False))
+    assert kept.host - not_kept.host == want == 20_643_840_000
+    assert kept.reading == 0 < not_kept.reading
+    assert kept.prefixes == 3 * not_kept.prefixes
+
+
+def test_the_host_holds_pictures_state_bins_and_log_probabilities():
+    workload = Workload("openvla-oft", "all", images=1, picture=(256, 256), decisions=10)
+    # a picture, 8 numbers of state, 56 bins of 2 bytes, 56 log-probabilities; twice
+    assert plan(workload).host == 2 * 10 * (256 * 256 * 3 + 32 + 112 + 224)
+    flow = Workload("pi0", images=2, picture=(100, 50), decisions=1, chunk=5, mdp="two-layer")
+    # five points of 50 x 32, four log-probabilities of 5 x 7
+    assert plan(flow).host == 2 * (2 * 15000 + 32 + 4 * 5 * 1600 + 4 * 4 * 35)
+
+
+def test_sharding_divides_what_is_always_there_and_gathers_blocks():
+    alone = Workload("openvla-oft", "all", gpus=8)
+    whole, shard = plan(alone), plan(replace(alone, sharding="full-shard"))
+    for name in ("trained", "frozen", "gradients", "optimiser"):
+        assert getattr(shard, name) == -(-getattr(whole, name) // 8)
+    assert whole.gathered == 0
+    # Root: 2 x 32064 x 4096 words, both ways; three blocks of 4 x 4096^2 + 3 x 4096 x 11008.
+    block = 2 * (4 * 4096**2 + 3 * 4096 * 11008 + 2 * 4096)
+    assert shard.gathered > 2 * 2 * 32064 * 4096 + 3 * block
+    assert shard.gathered < 1.2 * (2 * 2 * 32064 * 4096 + 3 * block)
+
+
+def test_full_fine_tuning_of_openvla_fits_no_card_alone_but_eight():
+    workload = Workload(
+        "openvla-oft", "all", images=1, micro_batch=8, master_weights=True,
+        gradient_checkpointing=True,
+    )  # fmt: skip
+    assert fits(plan(workload)) == ()
+    eight = replace(workload, gpus=8, sharding="full-shard")
+    assert fits(plan(eight))[-1] == 80
+
+
+def test_cards_that_are_large_enough_fit():
+    planned = plan(workload_of("pi0", "expert"), Pi0Network(PI0))
+    assert fits(planned) == (24, 40, 80)
+    # What is above 40 GB fits 80
+    assert fits(replace(planned, frozen=39 * GB)) == (80,)
+    assert fits(replace(planned, frozen=90 * GB)) == ()
+
+
+def test_a_reference_and_a_critic_are_counted():
+    network = Pi0Network(PI0)
+    workload = workload_of("pi0", "expert")
+    base = plan(workload, network)
+    judged = plan(replace(workload, critic_width=64), network)
+    # 64 x 512 + 512, 512 x 256 + 256, 256 x 128 + 128, 128 + 1, in float32
+    assert judged.trained - base.trained == 4 * (33280 + 131328 + 32896 + 129)
+    compared = plan(replace(workload, reference=True), network)
+    assert compared.frozen == 2 * base.frozen + base.trained
+
+
+def test_advice_is_sorted_and_each_saving_is_a_difference_of_plans():
+    workload = Workload("openvla-oft", "all", dtype="float32", images=1, gpus=2, inference_batch=8)
+    now, given = plan(workload), advice(workload)
+    for saving in given:
+        assert saving.gpu == now.peak - plan(saving.workload).peak
+    assert [s.gpu for s in given] == sorted((s.gpu for s in given), reverse=True)
+    assert {saving.switch for saving in given} == {
+        "train LoRA adapters instead of all",
+        "compute in bfloat16",
+        "compute in bfloat16, with float32 masters",
+        "gradient checkpointing",
+        "a micro-batch of 16",
+        "shard over the 2 GPUs",
+    }
+
+
+def test_advice_names_the_host_where_a_kept_prefix_fills_it():
+    workload = Workload("pi0", keep_prefix=True, decisions=1000, inference_batch=1)
+    line = next(s.line() for s in advice(workload) if s.switch.startswith("do not keep"))
+    assert line.startswith("do not keep prefixes in the rollout: ")
+    assert line.endswith("20.6 GB less on the host")
+
+
+def test_a_saving_says_what_it_costs_elsewhere():
+    saving = Saving("x", 2 * GB, -GB, workload_of("pi0", "expert"))
+    assert saving.line() == "x: 2.0 GB less on each GPU, 1.0 GB more on the host"
+
+
+def test_the_table_and_the_json_say_the_same(tmp_path):
+    planned = plan(Workload("pi0", images=2, micro_batch=32, inference_batch=64, chunk=5))
+    lines = planned.table().splitlines()
+    assert lines[0] == ("pi0, expert only, bfloat16, on 1 GPU: micro-batch 32, inference batch 64")
+    assert any(line.split() == ["AdamW", "1.3", "GB"] for line in lines)
+    assert lines[-1] == "fits: 24 GB yes, 40 GB yes, 80 GB yes"
+    assert not any("FSDP" in line for line in lines)
+    planned.save(tmp_path / "plan.json")
+    stored = json.loads((tmp_path / "plan.json").read_text())
+    assert stored["peak"] == planned.peak == max(planned.update, planned.rollout)
+    assert stored["fits_gb"] == [24, 40, 80]
+    assert stored["workload"]["network"] == "pi0"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"network": "openvla-oft"}, "no action expert"),
+        ({"micro_batch": 0}, "micro_batch must be >= 1, got 0"),
+        ({"dtype": "float32", "master_weights": True}, "dtype must be 'bfloat16'"),
+        ({"trained": "all", "keep_prefix": True}, "needs a frozen VLM"),
+        (
+            {"trained": "lora", "lora": LoRAConfig(ranks={"projector": 8})},
+            "no part 'projector' for adapters; pi0 has language, vision, expert",
+        ),
+    ],
+)
+def test_nonsense_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        Workload(**({"network": "pi0"} | changes))
+
+
+def test_a_network_of_another_kind_is_refused():
+    with pytest.raises(ValueError, match="the workload is for pi05, the network is a pi0"):
+        plan(Workload("pi05"), Pi0Network(PI0))
