@@ -14,6 +14,7 @@ from pushcut.learner import LearnerConfig
 from pushcut.machine import usable_cores
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
+from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
@@ -97,6 +98,12 @@ class SFTConfig:
     of the shape of ``policy``."""
     released: ReleasedConfig = ReleasedConfig()
     """How a released checkpoint in ``init`` is read."""
+    statistics: Literal["checkpoint", "data"] = "checkpoint"
+    """What a released checkpoint normalises with from now on: its own statistics, or those of the
+    demonstrations (a base model that has none, another robot)."""
+    trained: Literal["all", "lora"] = "all"
+    """The whole policy, or low-rank adapters on parts of it."""
+    lora: LoRAConfig = LoRAConfig()
     save_every: int = 0
     """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"

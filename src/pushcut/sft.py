@@ -11,6 +11,7 @@ import torch
 
 from pushcut.demos.dataset import DemoDataset
 from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.scaling import VectorStatistics
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -60,6 +61,22 @@ def statistics_of(dataset: DemoDataset) -> Statistics:
     )
 
 
+def vector_statistics_of(dataset: DemoDataset) -> dict[str, VectorStatistics]:
+    """The same for policies of others, which normalise in more than one way."""
+    return {
+        name: VectorStatistics(
+            mean=tuple(values.mean.tolist()),
+            std=tuple(values.std.tolist()),
+            q01=tuple(values.quantiles["q01"].tolist()),
+            q99=tuple(values.quantiles["q99"].tolist()),
+            minimum=tuple(values.minimum.tolist()),
+            maximum=tuple(values.maximum.tolist()),
+        )
+        for name, values in dataset.statistics().items()
+        if name in ("state", "action")
+    }
+
+
 def fit(
     policy: Policy,
     training: DemoDataset,
@@ -74,8 +91,9 @@ def fit(
     Metrics are non-empty every ``log_every`` steps: loss, accuracy, lr, validation_loss.
     """
     generator = np.random.default_rng(seed)
+    trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
-        policy.parameters(), lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay
+        trained, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )
     policy.train()
     for step in range(config.steps):
@@ -86,7 +104,7 @@ def fit(
         loss, metrics = _loss(policy, training, rows, config.shift_pixels, generator)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(policy.parameters(), config.grad_clip)
+        torch.nn.utils.clip_grad_norm_(trained, config.grad_clip)
         optimizer.step()
         last = step + 1 == config.steps
         if (step + 1) % config.log_every and not last:

@@ -12,10 +12,10 @@ from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
-from pushcut.policies.source import load_any
+from pushcut.policies.source import adapt_only, load_any
 from pushcut.progress import bar, say
 from pushcut.run import Run
-from pushcut.sft import fit, statistics_of
+from pushcut.sft import fit, statistics_of, vector_statistics_of
 from pushcut.signals import SafeExit
 
 
@@ -50,11 +50,11 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         return new_policy(
             config.policy, statistics=statistics_of(training), instructions=instructions
         )
-    policy = load_any(config.init, config.released)
-    policy.cast()
+    policy = started_policy(config, training)
+    cameras, image_size = pictures(config)
     for name, here in {
-        "cameras": config.policy.cameras,
-        "image_size": config.policy.image_size,
+        "cameras": cameras,
+        "image_size": image_size,
         "action_size": training.info.action_size,
     }.items():
         stored = getattr(policy, name)
@@ -66,17 +66,33 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     return policy
 
 
+def started_policy(config: SFTConfig, training: DemoDataset) -> Policy:
+    """The checkpoint to go on from, and what of it is trained."""
+    data = vector_statistics_of(training) if config.statistics == "data" else None
+    policy = load_any(config.init, config.released, data)
+    if config.trained == "lora":
+        adapt_only(policy, config.lora, seed=config.seed)
+    policy.cast()
+    return policy
+
+
+def pictures(config: SFTConfig) -> tuple[tuple[str, ...], int]:
+    """Cameras and size of the pictures that the policy wants to see."""
+    shape, released = config.policy, config.released
+    if config.init is None:
+        return shape.cameras, shape.image_size
+    return released.cameras or shape.cameras, released.image_size or shape.image_size
+
+
 def open_dataset(config: SFTConfig) -> DemoDataset:
     """The demonstrations, with the pictures that the policy wants to see."""
     if config.dataset is None:
         raise UserError(
             "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
         )
+    cameras, image_size = pictures(config)
     dataset = DemoDataset.open(
-        config.dataset,
-        cameras=config.policy.cameras,
-        image_size=config.policy.image_size,
-        data=config.data,
+        config.dataset, cameras=cameras, image_size=image_size, data=config.data
     )
     for change in dataset.frames.changes:
         say(f"{config.dataset}: {change}")

@@ -14,6 +14,7 @@ from pushcut.policies.openvla_loading import load_openvla_oft
 from pushcut.policies.pi0_loading import load_pi0
 from pushcut.policies.pretrained import load_weights, read_description
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.scaling import DataStatistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 
 AnyPolicyConfig = TinyConfig | FlowConfig
@@ -29,12 +30,16 @@ def new_policy(
     return FlowPolicy.for_data(config, statistics=statistics, instructions=instructions)
 
 
-def load(path: Path, released: ReleasedConfig | None = None) -> Policy:
+def load(
+    path: Path, released: ReleasedConfig | None = None, data: DataStatistics | None = None
+) -> Policy:
     """The policy in a folder, of the class that its config.json tells.
 
     Args:
         path: A folder that pushcut, LeRobot, openpi's conversion or OpenVLA-OFT's programs wrote.
         released: What a folder of others does not say itself.
+        data: Statistics of "state" and "action" in environment units that take the place of a
+            released checkpoint's own.
 
     Raises:
         UserError: In one line, where the folder does not fit.
@@ -43,7 +48,7 @@ def load(path: Path, released: ReleasedConfig | None = None) -> Policy:
     description = read_description(path)
     kind = kind_of(description)
     if kind in RELEASED:
-        return RELEASED[kind](path, description, released or ReleasedConfig())
+        return RELEASED[kind](path, description, released or ReleasedConfig(), data)
     if kind not in KINDS:
         raise UserError(
             f"{path / 'config.json'}: unknown policy type {kind!r}; have {[*KINDS, *RELEASED]}"
@@ -96,7 +101,9 @@ KINDS: dict[str, tuple[Any, Any]] = {
 }
 """Checkpoint type of pushcut's own -> its config and its policy."""
 
-RELEASED: dict[str, Callable[[Path, dict[str, Any], ReleasedConfig], Policy]] = {
+LoadReleased = Callable[[Path, dict[str, Any], ReleasedConfig, DataStatistics | None], Policy]
+
+RELEASED: dict[str, LoadReleased] = {
     "pi0": load_pi0,
     "pi05": load_pi0,
     "openpi": load_pi0,

@@ -18,32 +18,49 @@ from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
     CHUNKS,
+    GRIPPER,
     PROPRIO,
+    STATISTICS_FILE,
     ActionStatistics,
+    is_two_arms,
     load_network,
     read_proprio_projector,
     read_statistics,
     refuse_regression,
     sizes_of,
+    statistics_json,
+    statistics_of_data,
 )
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.policies.scaling import DataStatistics
 
 BOS = "<s>"
 """First token of Llama's prompts."""
 
 
 def load_openvla_oft(
-    path: Path, description: Mapping[str, Any], options: ReleasedConfig
+    path: Path,
+    description: Mapping[str, Any],
+    options: ReleasedConfig,
+    data: DataStatistics | None = None,
 ) -> OpenVLAOFTPolicy:
-    """The policy in a folder; UserError in one line where something is missing or unfit."""
+    """The policy in a folder; UserError in one line where something is missing or unfit.
+
+    ``data`` takes the place of its own statistics, in the folder that is saved too.
+    """
     refuse_regression(path)
     tensors = TensorFolder.open(path)
     projector = read_proprio_projector(path)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
-    key = options.statistics if ours is None else ours.get("statistics")
-    statistics = read_statistics(path, description, key)
-    if ours is None:
+    files = small_files(path)
+    if data is None:
+        key = options.statistics if ours is None else ours.get("statistics")
+        statistics = read_statistics(path, description, key)
+    else:
+        statistics = statistics_of_data(data, options.gripper)
+        files |= {STATISTICS_FILE: statistics_json(statistics)}
+    if ours is None or data is not None:
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
     else:
@@ -58,7 +75,7 @@ def load_openvla_oft(
         network,
         statistics,
         PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
-        files=small_files(path) | {"tokenizer.json": content},
+        files=files | {"tokenizer.json": content},
         sharded=tensors.sharded,
         proprio_file=None if projector is None else projector[0].name,
         compute=options.compute,
@@ -81,7 +98,7 @@ def first_config(
             "--policy.released.cameras agentview"
         )
     action_dim = statistics.action.size
-    two_arms = action_dim == 14  # RoboTwin's, with joint positions
+    two_arms = is_two_arms(action_dim)
     horizon = options.horizon or CHUNKS.get(action_dim, 8)
     sizes = sizes_of(
         tensors.shapes,
@@ -100,7 +117,7 @@ def first_config(
             chunk=options.chunk or horizon,
             statistics=statistics.key,
             scaling="bounds" if two_arms else "quantiles",
-            gripper=options.gripper or (None if two_arms else "one_opens"),
+            gripper=options.gripper or (None if two_arms else GRIPPER),
             pictures="robotwin" if two_arms else "libero",
         )
     except ValueError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,20 +25,36 @@ from pushcut.policies.released.pi0_folder import (
     plain_name,
     read_facts,
     sizes_of,
+    statistics_files,
 )
 from pushcut.policies.released.tensors import TensorFolder
-from pushcut.policies.scaling import VectorStatistics
+from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
+
+GRIPPER = "plus_closes"
+"""What the gripper command of a checkpoint means where nobody says otherwise."""
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
 
 
-def load_pi0(path: Path, description: dict[str, Any], options: ReleasedConfig) -> Pi0Policy:
-    """The policy in a folder; UserError in one line where something is missing or unfit."""
+def load_pi0(
+    path: Path,
+    description: dict[str, Any],
+    options: ReleasedConfig,
+    data: DataStatistics | None = None,
+) -> Pi0Policy:
+    """The policy in a folder; UserError in one line where something is missing or unfit.
+
+    ``data`` takes the place of its own statistics, in the folder that is saved too.
+    """
     facts = read_facts(path, description, options.statistics)
+    files = small_files(path)
+    if data is not None:
+        facts = with_data(facts, data, options)
+        files |= statistics_files(files, facts)
     tensors = TensorFolder.open(path).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
-    if ours is None:
+    if ours is None or data is not None:
         sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
         config = first_config(path, facts, sizes, options)
     else:
@@ -52,11 +69,22 @@ def load_pi0(path: Path, description: dict[str, Any], options: ReleasedConfig) -
         network,
         facts.statistics,
         PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
-        files=small_files(path) | {"tokenizer.json": content},
+        files=files | {"tokenizer.json": content},
         omitted=omitted,
         compute=options.compute,
     )
     return policy.eval()
+
+
+def with_data(facts: Pi0Facts, data: DataStatistics, options: ReleasedConfig) -> Pi0Facts:
+    """With other statistics, in the checkpoint's own conventions."""
+    if options.delta:
+        raise UserError(
+            "statistics of the data are of actions, this checkpoint predicts differences "
+            "(delta): keep its own statistics"
+        )
+    action = in_convention(data["action"], options.gripper or GRIPPER)
+    return replace(facts, statistics={"state": data["state"], "action": action})
 
 
 def first_config(
@@ -82,7 +110,7 @@ def first_config(
             max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),
             state_digits=_digits(facts, sizes, options.state_in_prompt),
             delta=bool(options.delta),
-            gripper=options.gripper or "plus_closes",
+            gripper=options.gripper or GRIPPER,
             resize="torch" if facts.layout == "lerobot" else "pil",
             layout=facts.layout,
             scaling=dict(facts.kinds),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from pushcut.gripper import TO_BORDER, Gripper
 
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
 
@@ -37,11 +39,56 @@ class VectorStatistics:
             }
         )
 
+    def by_name(self) -> dict[str, list[float]]:
+        """What is known, as ``of`` reads it."""
+        names = {"minimum": "min", "maximum": "max"}
+        return {
+            names.get(name, name): list(values)
+            for name, values in vars(self).items()
+            if values is not None
+        }
+
     @property
     def size(self) -> int:
         """Length of the vector; 0 if nothing is known."""
         known = (self.mean, self.q01, self.minimum)
         return next((len(values) for values in known if values is not None), 0)
+
+
+DataStatistics = Mapping[str, VectorStatistics]
+"""Statistics of "state" and "action" of a dataset, in the environment's units."""
+
+
+Values = tuple[float, ...] | None
+
+
+def in_convention(statistics: VectorStatistics, gripper: Gripper) -> VectorStatistics:
+    """Statistics of actions whose gripper command is written in another convention."""
+    factor, offset = TO_BORDER[gripper]
+
+    def converted(values: Values) -> Values:
+        return None if values is None else (*values[:-1], (values[-1] - offset) / factor)
+
+    low, high = converted(statistics.q01), converted(statistics.q99)
+    least, most = converted(statistics.minimum), converted(statistics.maximum)
+    if factor < 0:
+        low, high = _last_swapped(low, high)
+        least, most = _last_swapped(least, most)
+    std = statistics.std
+    return VectorStatistics(
+        mean=converted(statistics.mean),
+        std=None if std is None else (*std[:-1], std[-1] / abs(factor)),
+        q01=low,
+        q99=high,
+        minimum=least,
+        maximum=most,
+    )
+
+
+def _last_swapped(low: Values, high: Values) -> tuple[Values, Values]:
+    if low is None or high is None:
+        return low, high
+    return (*low[:-1], high[-1]), (*high[:-1], low[-1])
 
 
 class Scaling(nn.Module):

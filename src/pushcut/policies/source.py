@@ -13,18 +13,31 @@ from pushcut.policies.flow_policy import FlowMatchingPolicy
 from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.scaling import DataStatistics
 from pushcut.policies.token_policy import TokenPolicy
 from pushcut.policies.transitions import Denoising
 
 
-def load_any(path: Path | None, released: ReleasedConfig) -> Policy:
-    """Reads the checkpoint at ``path``; UserError in one line where it cannot."""
+def load_any(
+    path: Path | None, released: ReleasedConfig, data: DataStatistics | None = None
+) -> Policy:
+    """Reads the checkpoint at ``path``; UserError in one line where it cannot.
+
+    ``data`` as for ``load``.
+    """
     if path is None:
         raise UserError(
             "which policy? give --policy.path FOLDER; "
             "`pushcut sft PRESET` makes one from demonstrations"
         )
-    return load(policy_folder(path), released)
+    return load(policy_folder(path), released, data)
+
+
+def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
+    """Trains adapters on all parts that can have them, or on those named, and nothing else."""
+    policy.requires_grad_(False)
+    ranks = lora.ranks or dict.fromkeys(policy.adaptable, lora.rank)
+    adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
 
 
 @dataclass(frozen=True)
@@ -55,9 +68,7 @@ class TokenPolicySource:
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
         policy.tokens.temperature = self.temperature
         if self.trained == "lora":
-            policy.requires_grad_(False)
-            ranks = self.lora.ranks or dict.fromkeys(policy.adaptable, self.lora.rank)
-            adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
+            adapt_only(policy, self.lora, seed=seed)
         policy.cast()
         return policy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -275,8 +276,10 @@ class Pi0Network(nn.Module):
         return torch.cat((seen, own.expand(b, q, q)), dim=2).unsqueeze(1)
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
     """Where actions are projected, no autocast: their log-probabilities want float32."""
+    if x.device.type == "meta":  # has no autocast
+        return contextlib.nullcontext()
     return torch.autocast(x.device.type, enabled=False)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import UserError
+from pushcut.gripper import Gripper
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
@@ -23,7 +25,7 @@ from pushcut.policies.released.tensors import (
     count_blocks,
     load_tensors,
 )
-from pushcut.policies.scaling import VectorStatistics
+from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
 
 DINO, SIGLIP = "vision_backbone.featurizer.", "vision_backbone.fused_featurizer."
 LLAMA = "language_model.model."
@@ -31,6 +33,15 @@ PROPRIO = "proprio_projector."
 
 DINO_HEAD_DIM, SIGLIP_HEADS = 64, 16
 """Of ViT-L and so400m; no shape tells them."""
+
+GRIPPER: Gripper = "one_opens"
+"""What the gripper command of a one-armed checkpoint means where nobody says otherwise."""
+
+OWN_KEY = "pushcut"
+"""Key of statistics that pushcut measured."""
+
+STATISTICS_FILE = "dataset_statistics.json"
+"""Takes the place of norm_stats in config.json."""
 
 CHUNKS = {7: 8, 14: 25}
 """Size of an action -> steps that are predicted: LIBERO and RoboTwin (SimpleVLA-RL F.3)."""
@@ -60,7 +71,7 @@ def refuse_regression(path: Path) -> None:
 
 def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> ActionStatistics:
     """The statistics under ``key``, or under key + "_no_noops"; UserError that lists the keys."""
-    own = path / "dataset_statistics.json"
+    own = path / STATISTICS_FILE
     found = read_json(own) if own.exists() else config.get("norm_stats")
     if not isinstance(found, dict) or not found:
         raise UserError(
@@ -85,6 +96,30 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> A
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: statistics {key!r} are damaged: {error!r}") from None
+
+
+def is_two_arms(action_size: int) -> bool:
+    """RoboTwin's fourteen joint positions, which other conventions hold for than for one hand."""
+    return action_size == 14
+
+
+def statistics_of_data(data: DataStatistics, gripper: Gripper | None) -> ActionStatistics:
+    """Statistics of a dataset, in the conventions of such a checkpoint."""
+    action, hand = data["action"], not is_two_arms(data["action"].size)
+    if hand:
+        action = in_convention(action, gripper or GRIPPER)
+    mask = (True,) * (action.size - 1) + (not hand,)
+    return ActionStatistics(OWN_KEY, action, mask, data["state"])
+
+
+def statistics_json(statistics: ActionStatistics) -> bytes:
+    """As dataset_statistics.json."""
+    values: dict[str, Any] = {
+        "action": statistics.action.by_name() | {"mask": list(statistics.mask)}
+    }
+    if statistics.proprio is not None:
+        values["proprio"] = statistics.proprio.by_name()
+    return (json.dumps({statistics.key: values}, indent=2) + "\n").encode()
 
 
 def _which(path: Path, found: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save
 from torch import nn
 
 from pushcut.errors import UserError
@@ -219,14 +219,40 @@ def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
     }
 
 
+def statistics_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, bytes]:
+    """The files of a folder that hold statistics, with those of ``facts``."""
+    if facts.layout == "openpi":
+        names = [name for name in files if name.endswith("norm_stats.json")]
+        return dict.fromkeys(names or ["norm_stats.json"], norm_stats_json(facts.statistics))
+    tensors = {
+        f"{feature}.{name}": torch.tensor(value)
+        for feature, own in (("observation.state", "state"), ("action", "action"))
+        for name, value in facts.statistics[own].by_name().items()
+    }
+    written: dict[str, bytes] = {}
+    for file, step_name in (
+        ("policy_preprocessor.json", "normalizer_processor"),
+        ("policy_postprocessor.json", "unnormalizer_processor"),
+    ):
+        name = file.removesuffix(".json")
+        content = json.loads(files.get(file, b'{"steps": []}')) | {"name": name}
+        steps = content["steps"]
+        at = next((i for i, s in enumerate(steps) if s["registry_name"] == step_name), len(steps))
+        if at == len(steps):
+            steps.append({"registry_name": step_name, "config": {}})
+        state_file = f"{name}_step_{at}_{step_name}.safetensors"
+        steps[at]["state_file"] = state_file
+        written[file] = (json.dumps(content, indent=2) + "\n").encode()
+        written[state_file] = save(tensors)
+    return written
+
+
 def norm_stats_json(statistics: Mapping[str, VectorStatistics]) -> bytes:
     """Statistics as openpi's norm_stats.json."""
-
-    def plain(values: VectorStatistics) -> dict[str, Any]:
-        names = ("mean", "std", "q01", "q99")
-        return {name: list(value) for name in names if (value := getattr(values, name)) is not None}
-
-    content = {"state": plain(statistics["state"]), "actions": plain(statistics["action"])}
+    content = {
+        "state": statistics["state"].by_name(),
+        "actions": statistics["action"].by_name(),
+    }
     return (json.dumps({"norm_stats": content}, indent=2) + "\n").encode()
 
 
