@@ -331,3 +331,22 @@ def test_every_algorithm_trains_every_policy(name, method):
     second = learner.update(rollout, credit, iteration=1)
     assert second["loss"] < first["loss"]
     assert second["approx_kl"] > 0
+
+
+def test_the_mismatch_is_the_distance_of_old_log_probabilities_from_the_same_weights():
+    policy = tiny()
+    rollout = rollout_of(policy, [3, 5, 2, 4])
+    assert step(policy, rollout)["logprob_mismatch"] < 1e-6
+    off = replace(rollout, logprob=rollout.logprob + 0.1)
+    assert step(tiny(), off)["logprob_mismatch"] == pytest.approx(0.1, abs=1e-5)
+
+
+def test_recomputed_log_probabilities_make_a_disagreeing_rollout_the_agreeing_one():
+    policy, same = tiny(), tiny()
+    rollout = rollout_of(policy, [3, 5, 2, 4])
+    off = replace(rollout, logprob=rollout.logprob + 0.1)
+    step(policy, rollout)
+    metrics = step(same, off, recompute_logprob=True, micro_batch=5)
+    assert metrics["logprob_mismatch"] == pytest.approx(0.1, abs=1e-5)
+    for a, b in zip(gradients(policy), gradients(same), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-7)

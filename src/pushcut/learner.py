@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -45,6 +45,10 @@ class LearnerConfig:
     """An iteration stops updating once a step's approx_kl is above this; None never does."""
     adapter_lr: float | None = None
     """Learning rate of low-rank adapters; None: that of the rest."""
+    recompute_logprob: bool = False
+    """Evaluate the old log-probabilities anew before each update (SimpleVLA-RL), where sampling
+    and updating do not agree to the bit: another precision, batch size or machine. The metric
+    logprob_mismatch says either way how far they are apart."""
     decay_iterations: int = 0
     """Iterations over which the learning rate falls to a tenth as a cosine; 0: never."""
 
@@ -96,6 +100,9 @@ class Learner:
         rate = self._set_rates(iteration)
         # The policy stays in eval() mode: sampling and evaluating must be the same function.
         self.policy.eval()
+        mismatch = None
+        if self._config.recompute_logprob:
+            rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
         for rows in self._minibatches(rollout, iteration):
             step = self._step(rollout, credit, rows, iteration)
@@ -112,8 +119,25 @@ class Learner:
                 "lower --learner.lr"
             )
         means = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
+        # Before the first step old and new weights are the same.
+        means["logprob_mismatch"] = history[0]["logprob_mismatch"] if mismatch is None else mismatch
         counts = {"optimizer_steps": len(history), "skipped_steps": skipped}
         return means | {"lr": rate} | counts
+
+    @torch.no_grad()
+    def _recomputed(self, rollout: Rollout) -> tuple[Rollout, float]:
+        """The rollout with log-probabilities evaluated anew, and how far they were apart."""
+        rows = torch.arange(len(rollout)).split(self._config.micro_batch)
+        parts = [
+            self.policy.evaluate(
+                rollout.observation.select(part.numpy()),
+                {name: tensor[part] for name, tensor in rollout.trace.items()},
+            ).logprob.cpu()
+            for part in rows
+        ]
+        anew = replace(rollout, logprob=torch.cat(parts))
+        valid = executed(rollout, torch.arange(len(rollout)))
+        return anew, float((anew.logprob - rollout.logprob)[valid].abs().mean())
 
     def _set_rates(self, iteration: int) -> float:
         """Sets the learning rates of the groups; returns that of the policy.
@@ -154,7 +178,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
         for micro in torch.arange(len(rows)).split(self._config.micro_batch):
             metrics = self._backward(
-                rollout, credit, rows[micro], weight[micro], share[micro], len(rows)
+                rollout, credit, rows[micro], weight[micro], share[micro], len(rows), valid.sum()
             )
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
@@ -181,6 +205,7 @@ class Learner:
         weight: Float[Tensor, "m k hu au"],
         share: Float[Tensor, "m k hu au"],
         decisions: int,
+        valid_elements: Int[Tensor, ""],
     ) -> dict[str, Tensor]:
         device = self.policy.device
         observation = rollout.observation.select(rows.numpy())
@@ -199,9 +224,12 @@ class Learner:
             value=value_batch(rollout, credit, rows, 1 / decisions, device),
             logprob_reference=reference,
         )
-        loss, metrics = self._algorithm.loss(self.policy.evaluate(observation, trace), batch)
+        evaluation = self.policy.evaluate(observation, trace)
+        loss, metrics = self._algorithm.loss(evaluation, batch)
         loss.backward()
-        return metrics
+        apart = (evaluation.logprob.detach() - logprob_old).abs() * batch.valid
+        elements = valid_elements.to(device)
+        return metrics | {"logprob_mismatch": apart.sum() / elements}
 
 
 def executed(rollout: Rollout, rows: Int[Tensor, " m"]) -> Bool[Tensor, "m k h a"]:

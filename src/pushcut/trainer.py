@@ -28,7 +28,9 @@ MAY_CHANGE_ON_RESUME = (
     "resume", "slots", "workers", "timeout_s",
 )  # fmt: skip
 
-UPDATE_METRICS = ("loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr")
+UPDATE_METRICS = (
+    "loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr", "logprob_mismatch",
+)  # fmt: skip
 
 
 @dataclass

@@ -12,6 +12,7 @@ from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
+from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import adapt_only, load_any
 from pushcut.progress import bar, say
 from pushcut.run import Run
@@ -44,6 +45,11 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
     their embeddings then stay as random as they begin, but differ from word to word.
     """
+    if config.init is None and config.released != ReleasedConfig():
+        raise UserError(
+            "which checkpoint is to be fine-tuned? give --init FOLDER: this preset's model is not "
+            "trained from nothing"
+        )
     if config.init is None:
         torch.manual_seed(config.seed)
         instructions = (*training.info.tasks.values(), *config.instructions)

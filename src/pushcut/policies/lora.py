@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,12 +23,12 @@ class LoRAConfig:
     """Rank of the adapters."""
     alpha: int = 32
     """What the adapters add is scaled by alpha / rank."""
-    ranks: dict[str, int] = field(default_factory=dict)
-    """Part -> rank, where parts differ: language, vision, projector, expert; none means the
-    policy's usual parts, all with ``rank``."""
+    ranks: tuple[tuple[str, int], ...] = ()
+    """Parts and their ranks, where they differ (language 16 expert 32); the parts are language,
+    vision, projector, expert. None means the policy's usual parts, all with ``rank``."""
 
     def __post_init__(self) -> None:
-        if min((self.rank, self.alpha, *self.ranks.values())) < 1:
+        if min((self.rank, self.alpha, *(rank for _, rank in self.ranks))) < 1:
             raise ValueError("ranks and alpha of adapters must be >= 1")
 
 

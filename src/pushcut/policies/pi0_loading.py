@@ -25,7 +25,7 @@ from pushcut.policies.released.pi0_folder import (
     plain_name,
     read_facts,
     sizes_of,
-    statistics_files,
+    with_statistics,
 )
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
@@ -51,7 +51,9 @@ def load_pi0(
     files = small_files(path)
     if data is not None:
         facts = with_data(facts, data, options)
-        files |= statistics_files(files, facts)
+    if data is not None or options.statistics is not None:
+        place = None if options.statistics is None else _inside(path, Path(options.statistics))
+        files = with_statistics(files, facts, place)
     tensors = TensorFolder.open(path).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     if ours is None or data is not None:
@@ -74,6 +76,12 @@ def load_pi0(
         compute=options.compute,
     )
     return policy.eval()
+
+
+def _inside(path: Path, file: Path) -> str | None:
+    """A file's place in the folder at ``path``, if it is there."""
+    path, file = path.resolve(), file.resolve()
+    return str(file.relative_to(path)) if file.is_relative_to(path) else None
 
 
 def with_data(facts: Pi0Facts, data: DataStatistics, options: ReleasedConfig) -> Pi0Facts:

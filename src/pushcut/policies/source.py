@@ -36,7 +36,7 @@ def load_any(
 def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
     """Trains adapters on all parts that can have them, or on those named, and nothing else."""
     policy.requires_grad_(False)
-    ranks = lora.ranks or dict.fromkeys(policy.adaptable, lora.rank)
+    ranks = dict(lora.ranks) or dict.fromkeys(policy.adaptable, lora.rank)
     adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
 
 
@@ -111,7 +111,7 @@ class FlowPolicySource(Denoising):
         load_noise_network(policy, policy_folder(self.path).parent)
         policy.train_prefix(self.prefix == "trained")
         if self.prefix == "lora":
-            ranks = self.lora.ranks or {"language": self.lora.rank}
+            ranks = dict(self.lora.ranks) or {"language": self.lora.rank}
             adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
         policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
         policy.cast()

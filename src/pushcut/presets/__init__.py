@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushcut.presets import libero, metaworld
+from pushcut.presets import libero, metaworld, vla
 from pushcut.presets.base import Preset
 from pushcut.presets.point_mass import SMOKE
 
@@ -18,8 +18,17 @@ PRESETS: dict[str, Preset] = {
     "libero-quickstart": libero.LIBERO_QUICKSTART,
     **libero.SIMPLEVLA_RL,
     **libero.PI_RL,
+    **vla.SIMPLEVLA_RL,
+    **vla.PI_RL,
     "smoke": SMOKE,
 }
 
-DEFAULT_PRESETS = {"tiny": "quickstart", "flow": "metaworld-flow-ppo"}
+DEFAULT_PRESETS = {
+    "tiny": "quickstart",
+    "flow": "metaworld-flow-ppo",
+    "openvla": "libero-long-openvla-oft",
+    "pi0": "libero-spatial-pi0-flow-sde",
+    "pi05": "libero-spatial-pi05-flow-sde",
+    "openpi": "libero-spatial-pi0-flow-sde",
+}
 """Type of checkpoint -> the preset that tries it out."""

@@ -23,7 +23,9 @@ from pushcut.policies.released.tensors import (
     check_memory,
     check_names,
     count_blocks,
+    fill,
     load_tensors,
+    released_shapes,
 )
 from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
 
@@ -208,7 +210,7 @@ def load_network(
     network: OpenVLANetwork, tensors: TensorFolder, projector: Mapping[str, torch.Tensor]
 ) -> None:
     """Fills a network from a folder and the separate projector for the state."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    wanted = released_shapes(network)
     check_names(
         tensors,
         wanted,
@@ -221,4 +223,4 @@ def load_network(
         if wanted.get(name) != tuple(tensor.shape):
             raise UserError(f"the projector for the state does not fit: {name}")
         module, _, own = name.rpartition(".")
-        network.get_submodule(module).register_parameter(own, torch.nn.Parameter(tensor.clone()))
+        fill(network.get_submodule(module), own, tensor)

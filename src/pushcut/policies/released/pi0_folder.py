@@ -24,7 +24,9 @@ from pushcut.policies.released.tensors import (
     check_memory,
     check_names,
     count_blocks,
+    fill,
     load_tensors,
+    released_shapes,
 )
 from pushcut.policies.scaling import ScalingKind, VectorStatistics
 
@@ -219,11 +221,22 @@ def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
     }
 
 
-def statistics_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, bytes]:
-    """The files of a folder that hold statistics, with those of ``facts``."""
-    if facts.layout == "openpi":
-        names = [name for name in files if name.endswith("norm_stats.json")]
-        return dict.fromkeys(names or ["norm_stats.json"], norm_stats_json(facts.statistics))
+def with_statistics(
+    files: Mapping[str, bytes], facts: Pi0Facts, place: str | None = None
+) -> dict[str, bytes]:
+    """The small files of a folder with the statistics of ``facts`` and no others.
+
+    ``place``: which of several norm_stats.json it is.
+    """
+    if facts.layout == "lerobot":
+        return dict(files) | _processor_files(files, facts)
+    names = [name for name in files if Path(name).name == "norm_stats.json"]
+    place = place or (names[0] if len(names) == 1 else "norm_stats.json")
+    kept = {name: content for name, content in files.items() if name not in names}
+    return kept | {place: norm_stats_json(facts.statistics)}
+
+
+def _processor_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, bytes]:
     tensors = {
         f"{feature}.{name}": torch.tensor(value)
         for feature, own in (("observation.state", "state"), ("action", "action"))
@@ -258,7 +271,7 @@ def norm_stats_json(statistics: Mapping[str, VectorStatistics]) -> bytes:
 
 def load_network(network: Pi0Network, tensors: TensorFolder) -> set[str]:
     """Fills a network from a folder; returns the names that the folder does without."""
-    wanted = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    wanted = released_shapes(network)
     pi05 = network.sizes.pi05
     optional = {EXPERT_HEAD, WORDS if VLM_HEAD in tensors.shapes else VLM_HEAD}
     check_names(
@@ -274,11 +287,11 @@ def load_network(network: Pi0Network, tensors: TensorFolder) -> set[str]:
     head, words = network.vlm.lm_head, network.vlm.model.language_model.embed_tokens
     assert isinstance(head, nn.Linear)
     if WORDS in omitted:
-        words.weight = nn.Parameter(head.weight.detach())
+        fill(words, "weight", head.weight.detach())
     if omitted & {WORDS, VLM_HEAD} or torch.equal(head.weight, words.weight):
         network.tie()
-    if EXPERT_HEAD in omitted:
-        expert = network.paligemma_with_expert.gemma_expert
-        shape = (network.sizes.vocab_size, network.sizes.expert.width)
-        expert.lm_head.weight = nn.Parameter(torch.zeros(shape), requires_grad=False)
+    expert = network.paligemma_with_expert.gemma_expert
+    if EXPERT_HEAD in omitted and expert.lm_head.weight.is_meta:
+        zeros = torch.zeros(wanted[EXPERT_HEAD])  # takes no memory before it is written to
+        expert.lm_head.weight = nn.Parameter(zeros, requires_grad=False)
     return set(omitted)

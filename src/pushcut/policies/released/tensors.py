@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.machine import memory_bytes
+from pushcut.policies.lora import BASE
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
@@ -147,6 +148,15 @@ def check_memory(folder: TensorFolder) -> None:
         )
 
 
+def released_shapes(network: nn.Module) -> Shapes:
+    """Names and shapes of a network's tensors, as if there were no adapters."""
+    return {
+        name.replace(BASE, "."): tuple(tensor.shape)
+        for name, tensor in network.state_dict().items()
+        if ".lora_" not in name
+    }
+
+
 def load_tensors(network: nn.Module, folder: TensorFolder) -> None:
     """Puts the folder's tensors into a network, which may be on ``meta``, in the files' precision.
 
@@ -159,16 +169,23 @@ def load_tensors(network: nn.Module, folder: TensorFolder) -> None:
         for name, _ in module.named_parameters(recurse=False)
     }
     for name, tensor in folder.tensors():
-        if name not in owners:
-            continue
-        module, own = owners[name]
-        old = module.get_parameter(own)
-        if old.device.type == "meta":
-            # A copy: what safetensors gives may be a view of the file.
-            module.register_parameter(own, nn.Parameter(tensor.clone(), old.requires_grad))
-        else:
-            with torch.no_grad():
-                old.copy_(tensor)
+        if name in owners:
+            fill(*owners[name], tensor)
+        del tensor  # before the next one is read
+
+
+def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
+    """Gives a parameter its value; it stays the same object unless it is on ``meta``.
+
+    An optimiser may hold it already, and it may be frozen.
+    """
+    old = module.get_parameter(name)
+    if old.is_meta:
+        # A copy: what safetensors gives may be a view of the file.
+        module.register_parameter(name, nn.Parameter(tensor.clone(), old.requires_grad))
+    else:
+        with torch.no_grad():
+            old.copy_(tensor)
 
 
 def save_tensors(state: dict[str, Tensor], path: Path, *, sharded: bool) -> None:

@@ -1,0 +1,243 @@
+"""Presets of both papers with the papers' own backbones, every column of their tables.
+
+SimpleVLA-RL, appendix F.3 (group and mini-batch of its text, filter and schedule of its released
+scripts); pi_RL, appendix J, tables 11 (LIBERO) and 13 (MetaWorld). What neither says is marked.
+They want a GPU of 80 GB or several, and a checkpoint: `--policy.path FOLDER`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
+from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
+from pushcut.envs import AnyEnvConfig
+from pushcut.envs.libero import LiberoConfig
+from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.lora import LoRAConfig
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.value_head import CriticConfig
+from pushcut.presets.base import Preset, preset
+from pushcut.sft import FitConfig
+
+IMAGE_SIZE = 256
+"""Pictures of the data that the checkpoints were trained on."""
+
+SUITES = {"spatial": "spatial", "object": "object", "goal": "goal", "long": "10"}
+"""The papers' columns -> LIBERO's names."""
+
+ROLLOUT = RolloutConfig(slots=64, inference_batch=32, timeout_s=180.0)
+"""pi_RL: 64 parallel environments; the batch is ours."""
+
+Model = Literal["pi0", "pi05"]
+Noise = Literal["flow-sde", "flow-noise"]
+
+
+def openvla_oft(suite: str) -> Preset:
+    """SimpleVLA-RL on a suite of LIBERO."""
+    released = ReleasedConfig(
+        cameras=("agentview",),
+        image_size=IMAGE_SIZE,
+        chunk=8,
+        statistics=f"libero_{suite}",
+        precision="bfloat16",
+    )
+    env = LiberoConfig(
+        tasks=(f"libero_{suite}",), image_size=IMAGE_SIZE, max_steps=512, render="stock"
+    )
+    return preset(
+        f"OpenVLA-OFT on libero_{suite}: action tokens, GRPO (SimpleVLA-RL, F.3)",
+        env,
+        demonstrations=50,
+        sft=SFTConfig(
+            released=released,
+            # OpenVLA-OFT's own: rank 32, 5e-4; steps and batch are ours.
+            trained="lora",
+            lora=LoRAConfig(rank=32, alpha=16),
+            fit=FitConfig(steps=50_000, batch_size=32, lr=5e-4, warmup_steps=500),
+        ),
+        train=TrainConfig(
+            env,
+            policy=TokenPolicySource(released=released, temperature=1.6),
+            algorithm=GRPO(
+                group_size=8, groups=64, max_groups=192, min_success=0.1, max_success=0.9
+            ),
+            learner=LearnerConfig(
+                lr=5e-6,
+                betas=(0.9, 0.999),
+                warmup_iterations=0,
+                minibatches=4,  # 512 trajectories in mini-batches of 128
+                micro_batch=8,
+            ),
+            rollout=ROLLOUT,
+            evaluation=EvaluationConfig(episodes_per_task=50, every=4),
+            iterations=100,
+        ),
+        episodes_per_task=50,
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """What differs between the columns of pi_RL's tables."""
+
+    max_steps: int
+    chunk: int
+    epochs: int
+    num_steps: int
+    noise_level: float
+    cosine: bool = False
+    lr: float = 5e-6
+    iterations: int = 500
+    std_bounds: tuple[float, float] = (0.04, 0.10)
+
+
+PI0_BOUNDS = (0.08, 0.16)
+
+LIBERO: dict[Model, dict[str, Column]] = {
+    "pi0": {
+        "spatial": Column(240, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
+        "object": Column(240, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
+        "goal": Column(320, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
+        "long": Column(480, 10, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
+    },
+    "pi05": {
+        "spatial": Column(240, 5, 1, 3, 0.5),
+        "object": Column(320, 5, 1, 5, 0.3),
+        "goal": Column(320, 5, 3, 5, 0.3),
+        "long": Column(480, 10, 4, 5, 0.5, cosine=True),
+    },
+}
+"""Table 11."""
+
+METAWORLD: dict[Model, Column] = {
+    "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450),
+    "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, iterations=450),
+}
+"""Table 13."""
+
+STREAMS = 512
+"""64 environments, 8 times."""
+
+BATCH = 2048
+"""Decisions of an optimiser step."""
+
+
+def flow(
+    summary: str,
+    env: AnyEnvConfig,
+    released: ReleasedConfig,
+    model: Model,
+    noise: Noise,
+    column: Column,
+) -> Preset:
+    """pi_RL with one of its models on one of its benchmarks."""
+    decisions = column.max_steps // column.chunk
+    return preset(
+        summary,
+        env,
+        demonstrations=50,
+        sft=SFTConfig(
+            released=released,
+            # openpi's own fine-tuning; steps and batch are ours.
+            fit=FitConfig(steps=30_000, batch_size=32, lr=2.5e-5, warmup_steps=1000),
+        ),
+        train=TrainConfig(
+            env,
+            policy=FlowPolicySource(
+                released=released,
+                num_steps=column.num_steps,
+                noise=noise,
+                noise_level=column.noise_level,
+                std_bounds=column.std_bounds,
+                # 10 MB of keys and values for each of 25,000 decisions would not fit.
+                keep_prefix=False,
+            ),
+            algorithm=PPO(
+                episodes=STREAMS,
+                stream_decisions=decisions,
+                bootstrap_on_truncation=False,
+                entropy_coefficient=0.005 if noise == "flow-noise" else 0.0,
+            ),
+            critic=CriticConfig(placement="expert" if model == "pi0" else "vlm", lr=1e-4),
+            learner=LearnerConfig(
+                lr=column.lr,
+                betas=(0.9, 0.95),
+                warmup_iterations=0,
+                epochs=column.epochs,
+                minibatches=STREAMS * decisions // BATCH,
+                micro_batch=32,
+                decay_iterations=column.iterations if column.cosine else 0,
+            ),
+            rollout=ROLLOUT,
+            evaluation=EvaluationConfig(episodes_per_task=50, every=20),
+            iterations=column.iterations,
+        ),
+        episodes_per_task=50,
+    )
+
+
+def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
+    """A column of table 11; as read by openpi's pi0_libero and pi05_libero."""
+    column, own = LIBERO[model][suite], f"libero_{SUITES[suite]}"
+    released = ReleasedConfig(
+        cameras=("agentview", "wrist"),
+        image_size=IMAGE_SIZE,
+        chunk=column.chunk,
+        gripper="plus_closes",
+        delta=True if model == "pi0" else None,
+        state_in_prompt=False if model == "pi05" else None,
+        precision="bfloat16",
+    )
+    env = LiberoConfig(
+        tasks=(own,),
+        image_size=IMAGE_SIZE,
+        cameras=("agentview", "wrist"),
+        max_steps=column.max_steps,
+        render="stock",
+    )
+    return flow(
+        f"{model} on {own}: {noise}, PPO (pi_RL, table 11)", env, released, model, noise, column
+    )
+
+
+def pi_metaworld(model: Model, noise: Noise) -> Preset:
+    """A column of table 13."""
+    column = METAWORLD[model]
+    released = ReleasedConfig(
+        cameras=("corner2",),
+        image_size=224,
+        chunk=column.chunk,
+        gripper="plus_closes",
+        precision="bfloat16",
+    )
+    env = MetaWorldConfig(
+        tasks=("mt50",), image_size=224, max_steps=column.max_steps, action_repeat=1
+    )
+    return flow(
+        f"{model} on MetaWorld MT50: {noise}, PPO (pi_RL, table 13)",
+        env,
+        released,
+        model,
+        noise,
+        column,
+    )
+
+
+MODELS: tuple[Model, ...] = ("pi0", "pi05")
+NOISES: tuple[Noise, ...] = ("flow-sde", "flow-noise")
+
+SIMPLEVLA_RL = {f"libero-{suite}-openvla-oft": openvla_oft(name) for suite, name in SUITES.items()}
+
+PI_RL = {
+    f"libero-{suite}-{model}-{noise}": pi_libero(model, suite, noise)
+    for suite in SUITES
+    for model in MODELS
+    for noise in NOISES
+} | {
+    f"metaworld-{model}-{noise}": pi_metaworld(model, noise) for model in MODELS for noise in NOISES
+}
