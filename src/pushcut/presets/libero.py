@@ -96,7 +96,7 @@ QUICKSTART_ENV = LiberoConfig(
 
 # At T = 1.6 little but noise was left of these policies (docs/log.md).
 LIBERO_QUICKSTART = preset(
-    "three tasks of libero_object on a CPU, action tokens and GRPO (its RL is not yet measured)",
+    "three tasks of libero_object on a CPU, action tokens and GRPO, about 45 minutes",
     QUICKSTART_ENV,
     demonstrations=4,
     noise=NOISE,

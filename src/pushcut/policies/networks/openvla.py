@@ -147,6 +147,7 @@ class OpenVLANetwork(nn.Module):
         """
         seen = self.patch_embeddings(pixel_values, proprio)
         llama, slots, p = self.language_model.model, self.sizes.slots, seen.shape[1]
+        llm = self.sizes.llm
         stop = input_ids.new_full((len(input_ids), 1), PARALLEL_STOP)
         x = torch.cat(
             (
@@ -160,7 +161,7 @@ class OpenVLANetwork(nn.Module):
         is_prompt = attention_mask.bool()
         visible = torch.cat((is_prompt.new_ones(len(x), p), is_prompt), dim=1)
         mask = F.pad(visible, (0, slots + 1), value=True)
-        by = rotation(_positions(is_prompt, p, slots), self.sizes.llm.head_dim)
+        by = rotation(_positions(is_prompt, p, slots), llm.head_dim, llm.rope_theta)
         out = llama(x, by, mask[:, None, None, :])
         first = p + input_ids.shape[1] - 1  # each token is predicted by the one before
         words = self.language_model.lm_head.weight[self._action_words]
