@@ -71,6 +71,8 @@ class OpenVLAOFTConfig:
 class OpenVLAOFTPolicy(TokenPolicy):
     """Picture and question in, the tokens of a whole chunk out."""
 
+    _is_cast = False
+
     def __init__(
         self,
         config: OpenVLAOFTConfig,
@@ -125,11 +127,14 @@ class OpenVLAOFTPolicy(TokenPolicy):
     def cast(self) -> None:
         """Puts the weights into the precision asked for, once it is known which are trained."""
         self.compute.cast(self.network, lambda _: False)
+        self._is_cast = True
 
     def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
         """Of the bins, at temperature 1 in float32, and the value."""
+        if not self._is_cast:  # nobody has
+            self.cast()
         sizes = self.config.sizes
         prompts = pad_left([self._prompt(text) for text in obs.instruction], self.tokenizer.bos)
         with self.compute.context(self.device):
@@ -214,7 +219,10 @@ def _bounds(
         if config.scaling == "quantiles"
         else (statistics.minimum, statistics.maximum)
     )
-    return known(pair[0], "lower bounds"), known(pair[1], "upper bounds")
+    try:
+        return known(pair[0], "lower bounds"), known(pair[1], "upper bounds")
+    except ValueError as error:
+        raise UserError(f"{error} ({config.scaling} of {config.statistics!r})") from None
 
 
 def action_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import contextlib
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -28,17 +29,25 @@ from pushcut.policies.networks.pi0 import (
 )
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
-from pushcut.policies.prompts import Prompts, PromptTokenizer, clean, pad_right, pi05_prompt
+from pushcut.policies.prompts import (
+    Prompts,
+    PromptTokenizer,
+    clean,
+    pad_right,
+    pi05_prompt,
+    without_newline,
+)
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
     Layout,
     load_network,
+    make_scaling,
     norm_stats_json,
     plain_name,
 )
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
-from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics, known
+from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics
 from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.policies.vla_images import resize_with_pad
@@ -127,6 +136,7 @@ class Pi0Policy(FlowMatchingPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
+    _is_cast = False
 
     def __init__(
         self,
@@ -150,11 +160,11 @@ class Pi0Policy(FlowMatchingPolicy):
         self.state_size = config.state_size if self._sees_state else 0
         self.network_action_size = config.sizes.action_dim
         self.state_scaling = (
-            make_scaling(config, statistics, "state", config.state_size)
+            self._scaling("state", config.state_size)
             if self._sees_state
             else Scaling.identity(config.state_size)
         )
-        self.action_scaling = make_scaling(config, statistics, "action", config.action_size)
+        self.action_scaling = self._scaling("action", config.action_size)
         if tokenizer.size > config.sizes.vocab_size:
             raise UserError(
                 f"the tokenizer has {tokenizer.size} words, the network {config.sizes.vocab_size}: "
@@ -190,15 +200,16 @@ class Pi0Policy(FlowMatchingPolicy):
     def cast(self) -> None:
         """Puts the weights into the precision asked for, once it is known which are trained."""
         self.compute.cast(self.network, stays_float32)
+        self._is_cast = True
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        with self.compute.context(self.device):
+        with self._computing():
             return super().sample(obs, noise, mode)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored chains."""
-        with self.compute.context(self.device):
+        with self._computing():
             return super().evaluate(obs, trace)
 
     def bc_loss(
@@ -209,7 +220,7 @@ class Pi0Policy(FlowMatchingPolicy):
         generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Conditional flow matching over the whole predicted chunk."""
-        with self.compute.context(self.device):
+        with self._computing():
             return super().bc_loss(obs, action_chunk, valid, generator)
 
     def encode(self, obs: Observation) -> Pi0Prefix:
@@ -286,6 +297,18 @@ class Pi0Policy(FlowMatchingPolicy):
         }
         save_tensors(weights, path, sharded=False)
 
+    def _scaling(self, name: str, size: int) -> Scaling:
+        kind, layout = self.config.scaling[name], self.config.layout
+        return make_scaling(kind, self.statistics, name, size, layout=layout)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        """In the precision asked for, also where nobody has called ``cast``."""
+        if not self._is_cast:
+            self.cast()
+        with self.compute.context(self.device):
+            yield
+
     @property
     def _sees_state(self) -> bool:
         config = self.config
@@ -301,7 +324,8 @@ class Pi0Policy(FlowMatchingPolicy):
         config = self.config
         if config.state_digits == "none":
             newline = self.tokenizer.plain("\n")
-            rows = [self.tokenizer.encode(clean(text)) + newline for text in obs.instruction]
+            line = without_newline if config.layout == "lerobot" else clean
+            rows = [self.tokenizer.encode(line(text)) + newline for text in obs.instruction]
             return pad_right(rows, config.max_tokens)
         if config.state_digits == "padded":
             state = F.pad(state, (0, config.sizes.state_dim - state.shape[1]))
@@ -317,39 +341,6 @@ class Pi0Policy(FlowMatchingPolicy):
         if self.config.delta:
             pose[:, 0, :6] = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose)
         return pose
-
-
-def make_scaling(
-    config: Pi0Config, statistics: Mapping[str, VectorStatistics], name: str, size: int
-) -> Scaling:
-    """The scaling of state or action; UserError where the statistics do not fit."""
-    kind = config.scaling[name]
-    if kind == "identity":
-        return Scaling.identity(size)
-    if name not in statistics:
-        raise UserError(
-            f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
-            "--policy.released.statistics, or fine-tune it first (`pushcut sft --init`)"
-        )
-    found = statistics[name]
-    if found.size < size:
-        raise UserError(
-            f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
-            "statistics of another robot?"
-        )
-    cut = VectorStatistics(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
-    lerobot = config.layout == "lerobot"
-    try:
-        if kind == "mean_std":
-            return Scaling.by_mean(
-                cut, eps=1e-8 if lerobot else 1e-6, eps_back=0.0 if lerobot else 1e-6
-            )
-        low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.minimum, cut.maximum)
-        return Scaling.by_range(
-            known(low, "lower bounds"), known(high, "upper bounds"), eps=1e-8 if lerobot else 1e-6
-        )
-    except ValueError as error:
-        raise UserError(f"{error} ({kind} of {name})") from None
 
 
 def network_from_sizes(config: dict[str, Any]) -> Pi0Network:

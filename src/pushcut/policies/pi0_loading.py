@@ -7,9 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pushcut.errors import UserError
+from pushcut.policies.networks.bare import bare
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.recompute import recompute_activations
@@ -32,6 +31,9 @@ from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_conven
 
 GRIPPER = "plus_closes"
 """What the gripper command of a checkpoint means where nobody says otherwise."""
+
+POSE = 6
+"""Numbers of a hand's pose, position and rotation."""
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
@@ -61,7 +63,7 @@ def load_pi0(
         config = first_config(path, facts, sizes, options)
     else:
         config = stored_config(path, ours)
-    with torch.device("meta"):
+    with bare():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
     recompute_activations(network, options.recompute)
@@ -106,13 +108,19 @@ def first_config(
             f"{path} does not name its cameras: give the environment's in its order, for instance "
             "--policy.released.cameras agentview wrist"
         )
+    state_size, action_size = _size(state, sizes.state_dim), _size(action, sizes.action_dim)
+    if options.delta and min(state_size, action_size) < POSE:
+        raise UserError(
+            f"{path}: differences from the hand's pose (delta) need its {POSE} numbers first in "
+            f"state and actions; the statistics are of {state_size} and {action_size} numbers"
+        )
     try:
         return Pi0Config(
             sizes=sizes,
             cameras=cameras,
             image_size=options.image_size or 256,
-            state_size=_size(state, sizes.state_dim),
-            action_size=_size(action, sizes.action_dim),
+            state_size=state_size,
+            action_size=action_size,
             chunk=options.chunk or min(5, sizes.chunk),
             num_steps=facts.num_steps,
             max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),

@@ -20,6 +20,7 @@ class Compute:
     precision: Precision = "float32"
     master_weights: bool = True
 
+    @torch.inference_mode(False)
     def cast(self, network: nn.Module, stays_float32: Callable[[str], bool]) -> None:
         """Casts the parameters, one after the other; trained ones stay float32 if asked for."""
         for name, parameter in network.named_parameters():

@@ -87,8 +87,13 @@ def openvla_prompt(instruction: str) -> str:
 
 
 def clean(instruction: str) -> str:
-    """An instruction as pi0 and pi0.5 have it: one line, spaces between words."""
+    """An instruction as openpi's pi0 and pi0.5 have it: one line, spaces between words."""
     return instruction.strip().replace("_", " ").replace("\n", " ")
+
+
+def without_newline(instruction: str) -> str:
+    """An instruction as LeRobot's pi0 has it: as it is, one newline follows."""
+    return instruction.removesuffix("\n")
 
 
 def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:

@@ -32,6 +32,8 @@ class VectorStatistics:
         names = {"min": "minimum", "max": "maximum"}
         wanted = ("mean", "std", "q01", "q99", "min", "max")
         found = {name: values.get(name) for name in wanted}
+        if len({len(value) for value in found.values() if value is not None}) > 1:
+            raise ValueError("the statistics of one vector have different lengths")
         return VectorStatistics(
             **{
                 names.get(name, name): None if value is None else tuple(map(float, value))

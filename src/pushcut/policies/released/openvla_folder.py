@@ -193,17 +193,26 @@ def read_proprio_projector(path: Path) -> tuple[Path, dict[str, Tensor]] | None:
     files = sorted(path.glob("proprio_projector--*"))
     if not files:
         return None
+    if len(files) > 1:
+        raise UserError(
+            f"{path} has several projectors for the state ({', '.join(f.name for f in files)}): "
+            "keep the one of the weights' training step"
+        )
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
-        return files[0], {
-            PROPRIO + name.removeprefix("module."): tensor for name, tensor in state.items()
-        }
     # torch.load raises many kinds of errors on damaged and on hostile files.
     except Exception as error:
         raise UserError(
-            f"{files[0]} holds more than tensors, or is damaged: it was not executed "
-            f"({str(error).splitlines()[0]})"
+            f"{files[0]} holds more than tensors, or is damaged ({type(error).__name__}): it was "
+            "not executed; save the projector's state_dict() alone"
         ) from None
+    if not isinstance(state, dict) or not all(map(torch.is_tensor, state.values())):
+        raise UserError(f"{files[0]} holds no tensors by name: it should be a state_dict()")
+    named = {PROPRIO + str(name).removeprefix("module."): x for name, x in state.items()}
+    first = named.get(f"{PROPRIO}fc1.weight")
+    if first is None or first.dim() != 2:
+        raise UserError(f"{files[0]} lacks the matrix fc1.weight; it has {list(state)[:3]}")
+    return files[0], named
 
 
 def load_network(

@@ -23,7 +23,8 @@ class ReleasedConfig:
     chunk: int | None = None
     """Steps that are executed of each predicted chunk."""
     horizon: int | None = None
-    """OpenVLA-OFT: steps that are predicted, which its folder does not say (LIBERO 8)."""
+    """Steps that are predicted. OpenVLA-OFT's folder does not say it (LIBERO 8); that of pi0 does,
+    and `pushcut plan` wants it."""
     statistics: str | None = None
     """Which statistics un-normalise actions: a key of norm_stats (OpenVLA-OFT), or a
     norm_stats.json (openpi)."""

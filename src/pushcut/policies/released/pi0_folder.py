@@ -28,7 +28,7 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
-from pushcut.policies.scaling import ScalingKind, VectorStatistics
+from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics, known
 
 Layout = Literal["lerobot", "openpi"]
 
@@ -43,6 +43,9 @@ VISION_HEADS = 16
 """Heads of so400m, which no shape tells."""
 
 LEROBOT_PREFIX = "model."
+
+LEROBOT_OTHERS = ("use_relative_actions", "use_visual_memory", "use_proprioceptive_memory")
+"""What newer checkpoints of LeRobot may do and pushcut does not."""
 
 _KINDS: dict[str, ScalingKind] = {
     "MEAN_STD": "mean_std",
@@ -135,6 +138,9 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
             f"{path} is a pi0 of LeRobot before 0.4, whose tensors have other names: convert it "
             "with LeRobot's own migration"
         )
+    for name in LEROBOT_OTHERS:
+        if config.get(name):
+            raise UserError(f"{path} has {name}, which pushcut does not know: use one without it")
     inputs = config["input_features"]
     mapping = config.get("normalization_mapping") or {}
     default = "QUANTILES" if config["type"] == "pi05" else "MEAN_STD"
@@ -215,10 +221,13 @@ def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
     if "state" not in content or not {"action", "actions"} & content.keys():
         raise UserError(f"{file} has no statistics of state and actions; it has {list(content)}")
     action = content["actions"] if "actions" in content else content["action"]
-    return {
-        "state": VectorStatistics.of(content["state"]),
-        "action": VectorStatistics.of(action),
-    }
+    try:
+        return {
+            "state": VectorStatistics.of(content["state"]),
+            "action": VectorStatistics.of(action),
+        }
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UserError(f"{file} is damaged: {error}") from None
 
 
 def with_statistics(
@@ -250,7 +259,9 @@ def _processor_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, b
         name = file.removesuffix(".json")
         content = json.loads(files.get(file, b'{"steps": []}')) | {"name": name}
         steps = content["steps"]
-        at = next((i for i, s in enumerate(steps) if s["registry_name"] == step_name), len(steps))
+        at = next(
+            (i for i, s in enumerate(steps) if s.get("registry_name") == step_name), len(steps)
+        )
         if at == len(steps):
             steps.append({"registry_name": step_name, "config": {}})
         state_file = f"{name}_step_{at}_{step_name}.safetensors"
@@ -258,6 +269,39 @@ def _processor_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, b
         written[file] = (json.dumps(content, indent=2) + "\n").encode()
         written[state_file] = save(tensors)
     return written
+
+
+def make_scaling(
+    kind: ScalingKind,
+    statistics: Mapping[str, VectorStatistics],
+    name: str,
+    size: int,
+    *,
+    layout: Layout,
+) -> Scaling:
+    """How a layout scales state or action; UserError where the statistics do not fit."""
+    if kind == "identity":
+        return Scaling.identity(size)
+    if name not in statistics:
+        raise UserError(
+            f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
+            "--policy.released.statistics, or fine-tune it first (`pushcut sft --init`)"
+        )
+    found = statistics[name]
+    if found.size < size:
+        raise UserError(
+            f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
+            "statistics of another robot?"
+        )
+    cut = VectorStatistics(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
+    eps, eps_back = (1e-8, 0.0) if layout == "lerobot" else (1e-6, 1e-6)
+    try:
+        if kind == "mean_std":
+            return Scaling.by_mean(cut, eps=eps, eps_back=eps_back)
+        low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.minimum, cut.maximum)
+        return Scaling.by_range(known(low, "lower bounds"), known(high, "upper bounds"), eps=eps)
+    except ValueError as error:
+        raise UserError(f"{error} ({kind} of {name})") from None
 
 
 def norm_stats_json(statistics: Mapping[str, VectorStatistics]) -> bytes:

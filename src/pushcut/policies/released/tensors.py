@@ -92,7 +92,7 @@ class RenamedFolder(TensorFolder):
 
 def _shards(index: Path) -> list[str]:
     try:
-        return sorted(set(json.loads(index.read_text())["weight_map"].values()))
+        return sorted(set(map(str, json.loads(index.read_text())["weight_map"].values())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{index} is not an index of shards: {error!r}") from None
 
@@ -115,9 +115,8 @@ def _read_headers(path: Path, files: list[Path], *, sharded: bool) -> TensorFold
 
 def count_blocks(shapes: Shapes, start: str) -> int:
     """How many blocks there are whose tensors' names begin with ``start`` and a number."""
-    return 1 + max(
-        int(name[len(start) :].split(".")[0]) for name in shapes if name.startswith(start)
-    )
+    numbers = (int(name[len(start) :].split(".")[0]) for name in shapes if name.startswith(start))
+    return 1 + max(numbers, default=-1)
 
 
 def check_names(
