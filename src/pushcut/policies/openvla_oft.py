@@ -233,12 +233,7 @@ def action_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Sc
             f"here they have {config.sizes.action_dim}"
         )
     low, high = _bounds(config, statistics.action)
-    scaled = Scaling.by_range(low, high, eps=1e-8)
-    plain = Scaling.identity(len(low))
-    mask = torch.tensor(statistics.mask)
-    for name in ("centre", "divisor", "multiplier"):
-        setattr(scaled, name, torch.where(mask, getattr(scaled, name), getattr(plain, name)))
-    return scaled
+    return Scaling.by_range(low, high, eps=1e-8).where(statistics.mask)
 
 
 def state_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:

@@ -94,20 +94,31 @@ def _last_swapped(low: Values, high: Values) -> tuple[Values, Values]:
 
 
 class Scaling(nn.Module):
-    """scale(x) = (x - centre) / divisor; unscale(y) = y * multiplier + centre.
+    """scale(x) = (x - origin) / divisor - shift; unscale(y) = (y + shift) * multiplier + origin.
 
-    Divisor and multiplier differ by an epsilon only.
+    Divisor and multiplier differ by an epsilon only. The shift is 1 where a range becomes [-1, 1]:
+    its lower bound must become exactly -1, because a prompt writes what is below in another bin.
     """
 
-    centre: Tensor
+    origin: Tensor
     divisor: Tensor
     multiplier: Tensor
+    shift: Tensor
 
     def __init__(
-        self, centre: Sequence[float], divisor: Sequence[float], multiplier: Sequence[float]
+        self,
+        origin: Sequence[float],
+        divisor: Sequence[float],
+        multiplier: Sequence[float],
+        shift: float,
     ) -> None:
         super().__init__()
-        rows = {"centre": centre, "divisor": divisor, "multiplier": multiplier}
+        rows = {
+            "origin": origin,
+            "divisor": divisor,
+            "multiplier": multiplier,
+            "shift": [shift] * len(origin),
+        }
         for name, values in rows.items():
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
@@ -115,32 +126,38 @@ class Scaling(nn.Module):
     def by_mean(statistics: VectorStatistics, *, eps: float, eps_back: float) -> Scaling:
         """(x - mean) / (std + eps), and back with ``eps_back`` (openpi 1e-6; LeRobot 0)."""
         mean, std = known(statistics.mean, "mean"), known(statistics.std, "std")
-        return Scaling(mean, [s + eps for s in std], [s + eps_back for s in std])
+        return Scaling(mean, [s + eps for s in std], [s + eps_back for s in std], 0.0)
 
     @staticmethod
     def by_range(low: Sequence[float], high: Sequence[float], *, eps: float) -> Scaling:
         """2 (x - low) / (high - low + eps) - 1; the epsilon widens the range upwards."""
         half = [(top - bottom + eps) / 2 for bottom, top in zip(low, high, strict=True)]
-        centre = [bottom + part for bottom, part in zip(low, half, strict=True)]
-        return Scaling(centre, half, half)
+        return Scaling(low, half, half, 1.0)
 
     @staticmethod
     def identity(size: int) -> Scaling:
         """Leaves everything as it is."""
-        return Scaling([0.0] * size, [1.0] * size, [1.0] * size)
+        return Scaling([0.0] * size, [1.0] * size, [1.0] * size, 0.0)
+
+    def where(self, mask: Sequence[bool]) -> Scaling:
+        """This scaling for the numbers of the mask, none for the others."""
+        plain, chosen = Scaling.identity(self.size), torch.tensor(mask)
+        for name, own in self.named_buffers():
+            setattr(plain, name, torch.where(chosen, own, getattr(plain, name)))
+        return plain
 
     def scale(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """To the network's units."""
-        return (x - self.centre) / self.divisor
+        return (x - self.origin) / self.divisor - self.shift
 
     def unscale(self, y: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """To the data's units."""
-        return y * self.multiplier + self.centre
+        return (y + self.shift) * self.multiplier + self.origin
 
     @property
     def size(self) -> int:
         """Length of the vectors."""
-        return len(self.centre)
+        return len(self.origin)
 
 
 def known(values: tuple[float, ...] | None, name: str) -> tuple[float, ...]:
