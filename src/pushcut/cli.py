@@ -34,6 +34,7 @@ around it:
   report RUN                            write RUN/report.html
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
   presets                               list the presets
+  plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
   doctor [--checkpoint DIR]             what is installed, what is wrong, what to do
 
 `pushcut COMMAND PRESET --help` lists every field with its meaning and default.
@@ -202,11 +203,19 @@ def _table(rest: Arguments) -> None:
     print(run_table(options.results, options.out), end="")
 
 
+def _plan(rest: Arguments) -> None:
+    from pushcut.commands.plan import PlanConfig, run_plan
+
+    name = rest[0] if rest and not rest[0].startswith("-") else ""
+    print(run_plan(_configure("plan", rest, config_of=lambda p: PlanConfig.of(p, name))))
+
+
 def _presets(rest: Arguments) -> None:
     from pushcut.presets import PRESETS
 
+    width = max(map(len, PRESETS))
     for name, preset in PRESETS.items():
-        print(f"  {name:24} {preset.summary}")
+        print(f"  {name:{width}}  {preset.summary}")
 
 
 def _doctor(rest: Arguments) -> int:
@@ -227,6 +236,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "data-scarcity": _data_scarcity,
     "report": _report,
     "table": _table,
+    "plan": _plan,
     "presets": _presets,
     "doctor": _doctor,
 }

@@ -162,7 +162,7 @@ def write_openvla(
     network = OpenVLANetwork(sizes)
     randomise(network, 0)
     mask = [True] * (sizes.action_dim - 1) + [not gripper]
-    stats = {"action": statistics(sizes.action_dim) | {"mask": mask}}
+    stats: dict[str, Any] = {"action": statistics(sizes.action_dim) | {"mask": mask}}
     if sizes.proprio_dim:
         stats["proprio"] = statistics(sizes.proprio_dim)
     config = {

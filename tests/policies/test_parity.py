@@ -17,7 +17,7 @@ from pushcut.policies.pi0 import network_from_sizes as pi0_from_sizes
 from pushcut.policies.token_head import ActionTokenizer
 
 FOLDER = Path(__file__).parents[1] / "parity"
-TOLERANCE = {"rtol": 0.0, "atol": 1e-4}
+TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
 
 
 def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:

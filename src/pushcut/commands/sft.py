@@ -22,6 +22,11 @@ from pushcut.signals import SafeExit
 
 def run_sft(config: SFTConfig) -> Path:
     """Fits a policy and returns its folder, OUT/policy; Ctrl-C saves what there is."""
+    if config.init is None and config.released != ReleasedConfig():
+        raise UserError(
+            "which checkpoint is to be fine-tuned? give --init FOLDER: this preset's model is not "
+            "trained from nothing"
+        )
     dataset = open_dataset(config)
     training, validation = dataset, None
     if config.fit.validation_fraction > 0:
@@ -45,11 +50,6 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
     their embeddings then stay as random as they begin, but differ from word to word.
     """
-    if config.init is None and config.released != ReleasedConfig():
-        raise UserError(
-            "which checkpoint is to be fine-tuned? give --init FOLDER: this preset's model is not "
-            "trained from nothing"
-        )
     if config.init is None:
         torch.manual_seed(config.seed)
         instructions = (*training.info.tasks.values(), *config.instructions)

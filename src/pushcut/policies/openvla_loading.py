@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from pushcut.errors import UserError
+from pushcut.policies.networks.bare import bare
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.recompute import recompute_activations
@@ -65,7 +64,7 @@ def load_openvla_oft(
         config = first_config(path, description, tensors, statistics, options, int(proprio))
     else:
         config = stored_config(path, ours)
-    with torch.device("meta"):
+    with bare():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
     recompute_activations(network, options.recompute)

@@ -94,6 +94,7 @@ class Column:
     lr: float = 5e-6
     iterations: int = 500
     std_bounds: tuple[float, float] = (0.04, 0.10)
+    horizon: int = 50
 
 
 PI0_BOUNDS = (0.08, 0.16)
@@ -106,17 +107,17 @@ LIBERO: dict[Model, dict[str, Column]] = {
         "long": Column(480, 10, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
     },
     "pi05": {
-        "spatial": Column(240, 5, 1, 3, 0.5),
-        "object": Column(320, 5, 1, 5, 0.3),
-        "goal": Column(320, 5, 3, 5, 0.3),
-        "long": Column(480, 10, 4, 5, 0.5, cosine=True),
+        "spatial": Column(240, 5, 1, 3, 0.5, horizon=10),
+        "object": Column(320, 5, 1, 5, 0.3, horizon=10),
+        "goal": Column(320, 5, 3, 5, 0.3, horizon=10),
+        "long": Column(480, 10, 4, 5, 0.5, cosine=True, horizon=10),
     },
 }
 """Table 11."""
 
 METAWORLD: dict[Model, Column] = {
-    "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450),
-    "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, iterations=450),
+    "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450, horizon=5),
+    "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, iterations=450, horizon=5),
 }
 """Table 13."""
 
@@ -188,6 +189,7 @@ def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
         cameras=("agentview", "wrist"),
         image_size=IMAGE_SIZE,
         chunk=column.chunk,
+        horizon=column.horizon,
         gripper="plus_closes",
         delta=True if model == "pi0" else None,
         state_in_prompt=False if model == "pi05" else None,
@@ -212,6 +214,7 @@ def pi_metaworld(model: Model, noise: Noise) -> Preset:
         cameras=("corner2",),
         image_size=224,
         chunk=column.chunk,
+        horizon=column.horizon,
         gripper="plus_closes",
         precision="bfloat16",
     )

@@ -1,0 +1,88 @@
+"""Presets of released VLAs: every column of the papers' tables, and whether it fits a GPU."""
+
+import json
+
+import pytest
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.algorithms.ppo import PPO
+from pushcut.cli import main
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.presets import PRESETS
+
+SUITES = ("spatial", "object", "goal", "long")
+
+TABLE_11 = {
+    # model, suite: interaction steps, update epochs, chunk, K, noise level, bounds of the std
+    ("pi0", "spatial"): (240, 4, 5, 4, 0.5, (0.08, 0.16)),
+    ("pi0", "object"): (240, 4, 5, 4, 0.5, (0.08, 0.16)),
+    ("pi0", "goal"): (320, 4, 5, 4, 0.5, (0.08, 0.16)),
+    ("pi0", "long"): (480, 4, 10, 4, 0.5, (0.08, 0.16)),
+    ("pi05", "spatial"): (240, 1, 5, 3, 0.5, (0.04, 0.10)),
+    ("pi05", "object"): (320, 1, 5, 5, 0.3, (0.04, 0.10)),
+    ("pi05", "goal"): (320, 3, 5, 5, 0.3, (0.04, 0.10)),
+    ("pi05", "long"): (480, 4, 10, 5, 0.5, (0.04, 0.10)),
+}
+"""pi_RL, appendix J."""
+
+
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+@pytest.mark.parametrize(("model", "suite"), TABLE_11)
+def test_a_column_of_pi_rls_libero_table_is_a_preset(model, suite, noise):
+    steps, epochs, chunk, num_steps, level, bounds = TABLE_11[model, suite]
+    train = PRESETS[f"libero-{suite}-{model}-{noise}"].train
+    source, algorithm = train.policy, train.algorithm
+    assert isinstance(source, FlowPolicySource) and isinstance(algorithm, PPO)
+    assert train.env.spec.max_steps == steps
+    assert (source.noise, source.num_steps, source.noise_level) == (noise, num_steps, level)
+    assert (source.std_bounds, source.released.chunk) == (bounds, chunk)
+    assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0)
+    assert (algorithm.gamma, algorithm.lam, algorithm.clip_low) == (0.99, 0.95, 0.2)
+    # 64 environments, 8 times, until the time limit; 2048 decisions a step.
+    assert algorithm.episodes * algorithm.stream_decisions == 512 * steps // chunk
+    assert train.learner.minibatches == 512 * (steps // chunk) // 2048
+    assert (train.learner.epochs, train.learner.lr, train.critic.lr) == (epochs, 5e-6, 1e-4)
+    assert bool(train.learner.decay_iterations) == (model == "pi05" and suite == "long")
+    assert train.critic.placement == ("expert" if model == "pi0" else "vlm")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_simplevla_rl_on_a_suite_is_a_preset(suite):
+    """SimpleVLA-RL, appendix F.3."""
+    train = PRESETS[f"libero-{suite}-openvla-oft"].train
+    source, algorithm = train.policy, train.algorithm
+    assert isinstance(source, TokenPolicySource) and isinstance(algorithm, GRPO)
+    assert (source.temperature, source.released.chunk, train.env.spec.max_steps) == (1.6, 8, 512)
+    assert (algorithm.groups, algorithm.group_size) == (64, 8)
+    assert (algorithm.clip_low, algorithm.clip_high, train.learner.lr) == (0.2, 0.28, 5e-6)
+    assert 512 / train.learner.minibatches == 128
+
+
+@pytest.mark.parametrize("name", ["metaworld-pi0-flow-sde", "metaworld-pi05-flow-noise"])
+def test_pi_rls_metaworld_table_has_all_fifty_tasks(name):
+    train = PRESETS[name].train
+    assert len(train.env.spec.tasks) == 50
+    assert train.env.spec.max_steps == 100
+    assert train.iterations == 450
+    assert train.learner.lr == (1e-5 if "pi0-" in name else 5e-6)
+
+
+def test_the_plan_says_what_fits_and_what_would_help(capsys, tmp_path):
+    out = tmp_path / "plan.json"
+    plan = ["plan", "libero-long-openvla-oft", "--gpus", "8", "--sharding", "full-shard"]
+    assert main([*plan, "--out", str(out)]) == 0
+    text = capsys.readouterr().out
+    assert "sharded over 8 GPUs" in text
+    assert "gradient checkpointing: " in text
+    assert json.loads(out.read_text())["fits_gb"] == [80]
+
+
+def test_a_plan_for_a_small_policy_is_refused_with_an_example(capsys):
+    assert main(["plan", "smoke"]) == 1
+    assert "such as libero-long-openvla-oft" in capsys.readouterr().err
+
+
+def test_fine_tuning_a_released_model_needs_its_checkpoint(capsys, tmp_path):
+    arguments = ["sft", "libero-spatial-pi0-flow-sde", "--dataset", str(tmp_path)]
+    assert main(arguments) == 1
+    assert "--init" in capsys.readouterr().err
