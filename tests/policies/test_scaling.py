@@ -17,7 +17,14 @@ from pushcut.policies.pi0 import Pi0Policy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.scaling import Scaling, VectorStatistics, in_convention
 from pushcut.types import Observation
-from tests.policies.released import PI0, statistics, write_lerobot, write_openpi, write_openvla
+from tests.policies.released import (
+    OPENVLA,
+    PI0,
+    statistics,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+)
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 
@@ -42,21 +49,13 @@ def observation(state: list[list[float]]) -> Observation:
     )
 
 
-def with_statistics(folder: Path, **vectors: dict[str, list[float]]) -> Path:
-    """An openpi folder with other statistics."""
-    for file in folder.rglob("norm_stats.json"):
-        content = json.loads(file.read_text())["norm_stats"]
-        file.write_text(json.dumps({"norm_stats": content | vectors}))
-    return folder
-
-
 def test_mean_and_deviation_with_openpis_epsilon_both_ways():
-    stats = VectorStatistics(mean=(1.0,), std=(1e-6,))
+    stats = VectorStatistics(mean=(0.0, 1.0), std=(1e-6, 0.499999))
     scaling = Scaling.by_mean(stats, eps=1e-6, eps_back=1e-6)
-    # (1.000004 - 1) / (1e-6 + 1e-6) = 2, and back.
-    x = torch.tensor([1.000004])
-    torch.testing.assert_close(scaling.scale(x), torch.tensor([2.0]), rtol=0.05, atol=0)
-    torch.testing.assert_close(scaling.unscale(torch.tensor([2.0])), x, rtol=0, atol=1e-7)
+    # 4e-6 / (1e-6 + 1e-6) = 2 and (2 - 1) / (0.499999 + 1e-6) = 2, and back.
+    x, y = torch.tensor([4e-6, 2.0]), torch.tensor([2.0, 2.0])
+    torch.testing.assert_close(scaling.scale(x), y)
+    torch.testing.assert_close(scaling.unscale(y), x, rtol=1e-5, atol=0)
 
 
 def test_mean_and_deviation_with_lerobots_epsilon_one_way_only():
@@ -129,8 +128,9 @@ def test_lerobots_epsilons_show_where_nothing_varies(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("MEAN_STD", 0.8), ("QUANTILES", 0.5), ("MIN_MAX", 0.5), ("IDENTITY", 0.5)]
-)  # fmt: skip
+    ("kind", "expected"),
+    [("MEAN_STD", 0.8), ("QUANTILES", 0.5), ("MIN_MAX", 0.5), ("IDENTITY", 0.5)],
+)
 def test_lerobots_config_says_how_actions_are_scaled(kind, expected, tmp_path):
     folder = write_lerobot(tmp_path / "a")
     config = json.loads((folder / "config.json").read_text())
@@ -235,8 +235,6 @@ def test_openvlas_actions_beyond_the_quantiles_are_clipped(tmp_path):
 
 
 def test_two_arms_are_scaled_by_bounds_and_their_grippers_left_alone(tmp_path):
-    from tests.policies.released import OPENVLA
-
     policy = openvla(write_openvla(tmp_path / "a", replace(OPENVLA, action_dim=14), gripper=False))
     assert (policy.config.scaling, policy.config.gripper) == ("bounds", None)
     x = torch.full((1, 1, 14), 0.25)
