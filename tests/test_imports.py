@@ -41,6 +41,8 @@ ONLY_IN = {
     "torch.distributed": "",
     "transformers": "policies",
     "tokenizers": "policies",
+    "simplejpeg": "policies",
+    "huggingface_hub": "policies",
     "peft": "policies",
 }
 """Foreign package -> the one part that may import it."""

@@ -86,3 +86,9 @@ def test_fine_tuning_a_released_model_needs_its_checkpoint(capsys, tmp_path):
     arguments = ["sft", "libero-spatial-pi0-flow-sde", "--dataset", str(tmp_path)]
     assert main(arguments) == 1
     assert "--init" in capsys.readouterr().err
+
+
+def test_a_model_of_the_hub_is_never_fetched_unasked(capsys):
+    arguments = ["eval", "libero-spatial-pi0-flow-sde", "--policy.path", "someone/model"]
+    assert main(arguments) == 1
+    assert "--policy.released.download" in capsys.readouterr().err

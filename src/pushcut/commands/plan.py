@@ -40,7 +40,7 @@ class PlanConfig:
     @staticmethod
     def of(preset: Preset, name: str) -> PlanConfig:
         """For a preset of a released VLA, told by its name."""
-        found = [kind for part, kind in KINDS.items() if part in name]
+        found: list[NetworkKind] = [kind for part, kind in KINDS.items() if part in name]
         if not found:
             raise UserError(
                 f"{name} is a small policy, which fits anywhere; plans are for the presets of "

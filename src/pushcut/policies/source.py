@@ -12,6 +12,7 @@ from pushcut.policies.base import Policy
 from pushcut.policies.flow_policy import FlowMatchingPolicy
 from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.pretrained import load_noise_network
+from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.scaling import DataStatistics
 from pushcut.policies.token_policy import TokenPolicy
@@ -30,7 +31,8 @@ def load_any(
             "which policy? give --policy.path FOLDER; "
             "`pushcut sft PRESET` makes one from demonstrations"
         )
-    return load(policy_folder(path), released, data)
+    folder = local_folder(path, download=released.download)
+    return load(policy_folder(folder), released, data)
 
 
 def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:

@@ -36,6 +36,8 @@ class ReleasedConfig:
     """pi0 of openpi for LIBERO: predicted are actions minus the hand's pose."""
     state_in_prompt: bool | None = None
     """pi0.5: whether the state is written into the prompt (openpi's pi05_libero does not)."""
+    download: bool = False
+    """Whether the path may name a model of the Hugging Face hub (owner/name), which is fetched."""
     precision: Precision = "float32"
     """What it computes in."""
     master_weights: bool = True
