@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import weakref
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -281,16 +282,20 @@ def test_a_folder_in_bfloat16_is_saved_in_bfloat16_and_acts_in_float32(tmp_path)
 
 @pytest.fixture
 def reads(monkeypatch) -> list[str]:
-    """Names of the tensors that were read, one after the other."""
+    """Names of the tensors that were read; each is gone before the next one is read."""
     names: list[str] = []
+    given: list[weakref.ref[Tensor]] = []
 
     @contextlib.contextmanager
     def watched(file: Path, framework: str) -> Iterator[Any]:
         with safe_open(file, framework=framework) as content:
 
             def get_tensor(name: str) -> Tensor:
+                assert not any(old() is not None for old in given)
+                tensor = content.get_tensor(name).clone()  # as if the file were not mapped
                 names.append(name)
-                return content.get_tensor(name).clone()  # as if the file were not mapped
+                given.append(weakref.ref(tensor))
+                return tensor
 
             yield SimpleNamespace(
                 keys=content.keys, get_slice=content.get_slice, get_tensor=get_tensor
