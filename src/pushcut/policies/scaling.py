@@ -27,8 +27,10 @@ class VectorStatistics:
     maximum: tuple[float, ...] | None = None
 
     @staticmethod
-    def of(values: dict[str, Any]) -> VectorStatistics:
+    def of(values: Any) -> VectorStatistics:
         """From a dictionary of lists under the names mean, std, q01, q99, min and max."""
+        if not isinstance(values, dict):
+            raise ValueError("the statistics of a vector are no dictionary")
         names = {"min": "minimum", "max": "maximum"}
         wanted = ("mean", "std", "q01", "q99", "min", "max")
         found = {name: values.get(name) for name in wanted}

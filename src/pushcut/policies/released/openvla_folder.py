@@ -226,7 +226,7 @@ def load_network(
         optional=projector.keys(),
         cause="is it an OpenVLA of another vision backbone, or LoRA adapters that were not merged?",
     )
-    check_memory(tensors)
+    check_memory(network, tensors)
     load_tensors(network, tensors)
     for name, tensor in projector.items():
         if wanted.get(name) != tuple(tensor.shape):

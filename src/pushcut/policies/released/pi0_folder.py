@@ -128,7 +128,7 @@ def read_facts(path: Path, config: dict[str, Any], statistics: str | None) -> Pi
         if "type" in config:
             return _lerobot(path, config, statistics)
         return _openpi(path, config, statistics)
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / 'config.json'} does not describe a pi0: {error!r}") from None
 
 
@@ -226,7 +226,7 @@ def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
             "state": VectorStatistics.of(content["state"]),
             "action": VectorStatistics.of(action),
         }
-    except (AttributeError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error}") from None
 
 
@@ -325,7 +325,7 @@ def load_network(network: Pi0Network, tensors: TensorFolder) -> set[str]:
         cause="is it a pi0.5 read as a pi0, or a checkpoint of another program? This one is taken "
         f"for a {'pi0.5' if pi05 else 'pi0'}",
     )
-    check_memory(tensors)
+    check_memory(network, tensors)
     load_tensors(network, tensors)
     omitted = wanted.keys() - tensors.shapes.keys()
     head, words = network.vlm.lm_head, network.vlm.model.language_model.embed_tokens

@@ -136,8 +136,10 @@ def check_names(
         raise UserError(f"{folder.path} does not fit: {'; '.join(problems[:3])}{more} ({cause})")
 
 
-def check_memory(folder: TensorFolder) -> None:
-    """UserError if the weights will not fit into this machine's free memory."""
+def check_memory(network: nn.Module, folder: TensorFolder) -> None:
+    """UserError if the weights of a network on ``meta`` will not fit into this machine."""
+    if not any(parameter.is_meta for parameter in network.parameters()):
+        return
     needed = sum(file.stat().st_size for file in set(folder.files.values()))
     memory = memory_bytes()
     if memory is not None and needed > memory[1]:
