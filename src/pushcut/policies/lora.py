@@ -64,14 +64,25 @@ def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """The state as if there were no adapters: what they add is added to the frozen layers."""
-    state: dict[str, Tensor] = {}
-    for name, tensor in module.state_dict().items():
-        if ".lora_" in name:
-            continue
-        layer, found, kind = name.rpartition(BASE)
-        if found and kind == "weight":
-            adapted: Any = module.get_submodule(layer)
-            tensor = tensor + adapted.get_delta_weight("default")
-        state[name.replace(BASE, ".")] = tensor
+    """The state as if there were no adapters: what they add is added to the frozen layers.
+
+    Sums are made one by one in float32, stored in the layer's precision and on the host: a
+    GPU has no room for a second copy.
+    """
+    state = plain_state(module)
+    for name, layer in module.named_modules():
+        if isinstance(getattr(layer, "base_layer", None), nn.Linear):
+            adapted: Any = layer
+            weight: Tensor = adapted.base_layer.weight.detach()
+            merged = weight.float() + adapted.get_delta_weight("default").detach().float()
+            state[f"{name}.weight"] = merged.to("cpu", weight.dtype)
     return state
+
+
+def plain_state(module: nn.Module) -> dict[str, Tensor]:
+    """The state without adapters, as if they had never been there."""
+    return {
+        name.replace(BASE, "."): tensor
+        for name, tensor in module.state_dict().items()
+        if ".lora_" not in name
+    }

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.lora import merged_state
+from pushcut.policies.lora import merged_state, plain_state
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -43,11 +43,11 @@ def policy_weights(module: nn.Module) -> dict[str, Tensor]:
 
 def training_state(module: nn.Module) -> dict[str, Tensor]:
     """What of a policy's state its folder lacks: training parts, and adapters with their layers."""
-    saved = policy_weights(module)
+    saved = plain_state(module)
     return {
         name: tensor.contiguous()
         for name, tensor in module.state_dict().items()
-        if name not in saved
+        if name not in saved or name.startswith(TRAINING_PARTS)
     }
 
 
@@ -120,7 +120,11 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, path: Path) -> None:
     """Loads weights and explains in one line which do not fit."""
     weights = read_weights(path)
-    wanted = policy_weights(module)
+    wanted = {
+        name: tensor
+        for name, tensor in plain_state(module).items()
+        if not name.startswith(TRAINING_PARTS)
+    }
     missing = sorted(wanted.keys() - weights.keys())
     surplus = sorted(weights.keys() - wanted.keys())
     shapes = [
