@@ -98,6 +98,15 @@ class Policy(nn.Module, ABC):
         """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
         raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")
 
+    adapters_apart: bool = False
+    """Whether its adapters are saved beside the weights instead of merged into them."""
+
+    def keep_adapters_apart(self) -> None:
+        """Saves adapters beside the weights from now on; UserError where that cannot be."""
+        raise UserError(
+            "this policy's adapters cannot be saved apart: use --policy.lora.saved merged"
+        )
+
     def cast(self) -> None:
         """Puts the weights into their precision, once it is known which of them are trained."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,10 @@ class LoRAConfig:
     ranks: tuple[tuple[str, int], ...] = ()
     """Parts and their ranks, where they differ (language 16 expert 32); the parts are language,
     vision, projector, expert. None means the policy's usual parts, all with ``rank``."""
+
+    saved: Literal["merged", "separate"] = "merged"
+    """Merged into the weights, or beside them: released VLAs only, small and quick to write, and
+    read back as long as the checkpoint that they belong to stays where it is."""
 
     def __post_init__(self) -> None:
         if min((self.rank, self.alpha, *(rank for _, rank in self.ranks))) < 1:

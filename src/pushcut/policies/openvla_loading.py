@@ -14,6 +14,7 @@ from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
 from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
     CHUNKS,
@@ -49,8 +50,9 @@ def load_openvla_oft(
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
     refuse_regression(path)
-    tensors = TensorFolder.open(path)
-    projector = read_proprio_projector(path)
+    base = base_of(path)
+    tensors = TensorFolder.open(base)
+    projector = read_proprio_projector(base)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     files = small_files(path)
     if data is None:
@@ -67,6 +69,7 @@ def load_openvla_oft(
     with bare():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
+    merge_adapters(network, path)
     recompute_activations(network, options.recompute)
     content = read_tokenizer(path, options.tokenizer)
     policy = OpenVLAOFTPolicy(
@@ -78,6 +81,7 @@ def load_openvla_oft(
         sharded=tensors.sharded,
         proprio_file=None if projector is None else projector[0].name,
         compute=options.compute,
+        origin=None if base != path else path.absolute(),
     )
     return policy.eval()
 

@@ -18,6 +18,7 @@ from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, size
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
+from pushcut.policies.released.adapters import save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
@@ -84,13 +85,14 @@ class OpenVLAOFTPolicy(TokenPolicy):
         sharded: bool = False,
         proprio_file: str | None = None,
         compute: Compute | None = None,
+        origin: Path | None = None,
     ) -> None:
         """Saved back are ``files`` that are no weights, shards, the state's projector apart."""
         super().__init__()
         self.config, self.network, self.tokenizer = config, network, tokenizer
         self.statistics, self.files = statistics, dict(files or {})
         self.sharded, self.proprio_file = sharded, proprio_file
-        self.compute = compute or Compute()
+        self.compute, self.origin = compute or Compute(), origin
         sizes = config.sizes
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, sizes.action_dim
@@ -168,8 +170,18 @@ class OpenVLAOFTPolicy(TokenPolicy):
             action[..., -1] = (action[..., -1] * factor + offset).sign()
         return action
 
+    def keep_adapters_apart(self) -> None:
+        """Saves adapters beside the weights; UserError if these came with adapters themselves."""
+        if self.origin is None:
+            raise UserError(
+                "this checkpoint holds adapters of another one: use --policy.lora.saved merged"
+            )
+        self.adapters_apart = True
+
     def load_weights(self, path: Path) -> None:
         """Reads the weights of a folder that ``save_pretrained`` wrote."""
+        if self.adapters_apart:
+            return  # the weights are those of the checkpoint it began with
         projector = read_proprio_projector(path)
         load_network(
             self.network, TensorFolder.open(path), {} if projector is None else projector[1]
@@ -181,6 +193,9 @@ class OpenVLAOFTPolicy(TokenPolicy):
         path.mkdir(parents=True, exist_ok=True)
         write_small_files(self.files, path)
         write_ours(self.config, path)
+        if self.adapters_apart and self.origin is not None:
+            save_adapters(self.network, path, base=self.origin)
+            return
         weights = {
             name.removeprefix(NETWORK): tensor for name, tensor in policy_weights(self).items()
         }

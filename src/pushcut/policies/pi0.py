@@ -37,6 +37,7 @@ from pushcut.policies.prompts import (
     pi05_prompt,
     without_newline,
 )
+from pushcut.policies.released.adapters import save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
@@ -148,13 +149,14 @@ class Pi0Policy(FlowMatchingPolicy):
         files: Mapping[str, bytes] | None = None,
         omitted: Collection[str] = (),
         compute: Compute | None = None,
+        origin: Path | None = None,
     ) -> None:
         """Saved back are ``files`` that are no weights, and all weights but the ``omitted``."""
         super().__init__()
         self.config, self.network, self.tokenizer = config, network, tokenizer
         self.statistics, self.files = dict(statistics), dict(files or {})
         self.omitted = frozenset(omitted)
-        self.compute = compute or Compute()
+        self.compute, self.origin = compute or Compute(), origin
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, config.action_size
         self.state_size = config.state_size if self._sees_state else 0
@@ -277,8 +279,18 @@ class Pi0Policy(FlowMatchingPolicy):
         action[..., -1] = action[..., -1] * factor + offset
         return action
 
+    def keep_adapters_apart(self) -> None:
+        """Saves adapters beside the weights; UserError if these came with adapters themselves."""
+        if self.origin is None:
+            raise UserError(
+                "this checkpoint holds adapters of another one: use --policy.lora.saved merged"
+            )
+        self.adapters_apart = True
+
     def load_weights(self, path: Path) -> None:
         """Reads the weights of a folder that ``save_pretrained`` wrote."""
+        if self.adapters_apart:
+            return  # the weights are those of the checkpoint it began with
         load_network(self.network, TensorFolder.open(path).renamed(plain_name))
 
     def save_pretrained(self, path: Path) -> None:
@@ -287,6 +299,9 @@ class Pi0Policy(FlowMatchingPolicy):
         path.mkdir(parents=True, exist_ok=True)
         write_small_files(self.files, path)
         write_ours(self.config, path)
+        if self.adapters_apart and self.origin is not None:
+            save_adapters(self.network, path, base=self.origin)
+            return
         if self.config.layout == "openpi" and not list(path.rglob("norm_stats.json")):
             (path / "norm_stats.json").write_bytes(norm_stats_json(self.statistics))
         prefix = LEROBOT_PREFIX if self.config.layout == "lerobot" else ""

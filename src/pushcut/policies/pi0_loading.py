@@ -15,6 +15,7 @@ from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import (
@@ -56,7 +57,8 @@ def load_pi0(
     if data is not None or options.statistics is not None:
         place = None if options.statistics is None else _inside(path, Path(options.statistics))
         files = with_statistics(files, facts, place)
-    tensors = TensorFolder.open(path).renamed(plain_name)
+    base = base_of(path)
+    tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     if ours is None or data is not None:
         sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
@@ -66,6 +68,7 @@ def load_pi0(
     with bare():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
+    merge_adapters(network, path)
     recompute_activations(network, options.recompute)
     content = read_tokenizer(path, options.tokenizer)
     policy = Pi0Policy(
@@ -76,6 +79,7 @@ def load_pi0(
         files=files | {"tokenizer.json": content},
         omitted=omitted,
         compute=options.compute,
+        origin=None if base != path else path.absolute(),
     )
     return policy.eval()
 

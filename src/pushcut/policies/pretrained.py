@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.lora import merged_state, plain_state
+from pushcut.policies.lora import BASE, merged_state, plain_state
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -43,11 +43,12 @@ def policy_weights(module: nn.Module) -> dict[str, Tensor]:
 
 def training_state(module: nn.Module) -> dict[str, Tensor]:
     """What of a policy's state its folder lacks: training parts, and adapters with their layers."""
-    saved = plain_state(module)
+    saved, apart = plain_state(module), getattr(module, "adapters_apart", False)
     return {
         name: tensor.contiguous()
         for name, tensor in module.state_dict().items()
         if name not in saved or name.startswith(TRAINING_PARTS)
+        if not (apart and BASE in name)
     }
 
 

@@ -40,6 +40,8 @@ def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
     policy.requires_grad_(False)
     ranks = dict(lora.ranks) or dict.fromkeys(policy.adaptable, lora.rank)
     adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
+    if lora.saved == "separate":
+        policy.keep_adapters_apart()
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ class FlowPolicySource(Denoising):
         if self.prefix == "lora":
             ranks = dict(self.lora.ranks) or {"language": self.lora.rank}
             adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
+            if self.lora.saved == "separate":
+                policy.keep_adapters_apart()
         policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
         policy.cast()
         return policy

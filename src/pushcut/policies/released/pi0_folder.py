@@ -17,6 +17,7 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.files import read_json
 from pushcut.policies.released.tensors import (
     Shapes,
@@ -194,7 +195,7 @@ def _lerobot_statistics(path: Path) -> dict[str, VectorStatistics]:
 
 
 def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Facts:
-    tensors = TensorFolder.open(path)
+    tensors = TensorFolder.open(base_of(path))
     pi05 = any("time_mlp_in" in name and "action" not in name for name in tensors.shapes)
     files = sorted(path.rglob("norm_stats.json")) if statistics is None else [Path(statistics)]
     if len(files) > 1:
