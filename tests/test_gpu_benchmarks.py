@@ -33,7 +33,11 @@ def largest_error(record: dict) -> float:
 
 
 @pytest.mark.parametrize(
-    ("model", "dtype", "bound"), [("pi0", "bfloat16", 0.05), ("pi05", "float32", 1e-5)]
+    ("model", "dtype", "bound"),
+    [
+        pytest.param("pi0", "bfloat16", 0.05, marks=pytest.mark.slow),
+        ("pi05", "float32", 1e-5),
+    ],
 )
 def test_all_variants_of_pi0_sample_and_learn_the_same(model, dtype, bound):
     record = record_of("pi0.py", "--model", model, "--dtype", dtype)

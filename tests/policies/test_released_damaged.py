@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from pushcut.policies import load
 from pushcut.policies.released import tensors
@@ -42,6 +43,19 @@ def test_weights_as_a_pickle_alone_are_refused_and_never_executed(write, name, t
     message = refusal(folder)
     assert f"({name})" in message and "convert it to model.safetensors" in message
     assert not (tmp_path / "mark").exists()
+
+
+def test_a_pickle_of_nothing_but_tensors_is_read_and_saved_as_safetensors(tmp_path):
+    folder = write_openpi(tmp_path / "a")
+    want = load(folder, READING)
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    policy = load(folder, READING)
+    for name, tensor in want.state_dict().items():
+        assert torch.equal(policy.state_dict()[name], tensor)
+    policy.save_pretrained(tmp_path / "b")
+    assert (tmp_path / "b" / "model.safetensors").exists()
+    assert not (tmp_path / "b" / "pytorch_model.bin").exists()
 
 
 def test_a_pickle_beside_the_weights_is_left_alone(tmp_path):

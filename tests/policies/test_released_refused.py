@@ -147,6 +147,15 @@ def test_a_damaged_tokenizer_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_openpi, write_openvla])
+@pytest.mark.parametrize(("write", "most"), [(write_openpi, 3), (write_lerobot, 2)])
+def test_more_cameras_than_a_pi0_was_trained_with_are_refused(write, most, tmp_path):
+    cameras = ("a", "b", "c", "d")
+    folder = write(tmp_path / "a")
+    assert load(folder, replace(READING, cameras=cameras[:most])).cameras == cameras[:most]
+    message = refusal(folder, cameras=cameras[: most + 1])
+    assert f"trained with {most} images" in message
+
+
 @pytest.mark.parametrize("cameras", [None, ()])
 def test_cameras_must_be_named_where_the_folder_does_not(write, cameras, tmp_path):
     message = refusal(write(tmp_path / "a"), cameras=cameras)

@@ -118,6 +118,11 @@ def first_config(
             f"{path}: differences from the hand's pose (delta) need its {POSE} numbers first in "
             f"state and actions; the statistics are of {state_size} and {action_size} numbers"
         )
+    if len(cameras) > facts.slots:
+        raise UserError(
+            f"{path} was trained with {facts.slots} images, {len(cameras)} cameras are given "
+            f"({', '.join(cameras)}): leave some out of --policy.released.cameras"
+        )
     try:
         return Pi0Config(
             sizes=sizes,

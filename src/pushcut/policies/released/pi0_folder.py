@@ -43,6 +43,9 @@ EXPERT_HEAD = "paligemma_with_expert.gemma_expert.lm_head.weight"
 VISION_HEADS = 16
 """Heads of so400m, which no shape tells."""
 
+OPENPI_SLOTS = 3
+"""openpi's models take a base camera and one at each wrist."""
+
 LEROBOT_PREFIX = "model."
 
 LEROBOT_OTHERS = ("use_relative_actions", "use_visual_memory", "use_proprioceptive_memory")
@@ -68,6 +71,8 @@ class Pi0Facts:
     state_dim: int
     images: tuple[str, ...]
     """Names of its cameras, in its order; empty where it does not say."""
+    slots: int
+    """Images that the model was trained with, empty ones counted."""
     kinds: Mapping[str, ScalingKind]
     """How "state" and "action" are scaled."""
     statistics: Mapping[str, VectorStatistics]
@@ -157,6 +162,7 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
             for name, feature in inputs.items()
             if feature["type"] == "VISUAL" and "empty_camera" not in name
         ),
+        slots=sum(feature["type"] == "VISUAL" for feature in inputs.values()),
         kinds={
             "state": _kind(mapping.get("STATE", default)),
             "action": _kind(mapping.get("ACTION", default)),
@@ -211,6 +217,7 @@ def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Fa
         max_tokens=200 if pi05 else 48,
         state_dim=int(config["action_dim"]),
         images=(),
+        slots=OPENPI_SLOTS,
         kinds={"state": kind, "action": kind},
         statistics=_norm_stats(files[0]) if files else {},
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -35,6 +35,10 @@ class TensorFolder:
     """Name of a tensor -> its file."""
     shapes: Shapes
     sharded: bool
+    stored: Mapping[str, str] | None = None
+    """Name of a tensor -> its name in the file, where that is another."""
+    loaded: Mapping[str, Tensor] | None = None
+    """Tensors by their names in the file, where it is a pickle (memory-mapped)."""
 
     @staticmethod
     def open(path: Path) -> TensorFolder:
@@ -45,31 +49,30 @@ class TensorFolder:
         single = path / SINGLE
         if single.exists():
             return _read_headers(path, [single], sharded=False)
-        pickles = sorted(path.glob("*.bin")) + sorted(path.glob("*.pt"))
+        pickles = sorted(path.glob("*.bin")) + sorted(path.glob("model*.pt"))
         if pickles:
-            raise UserError(
-                f"{path} has weights as a pickle ({pickles[0].name}) only, which could run any "
-                "code: convert it to model.safetensors with the program that wrote it"
-            )
+            return _read_pickle(path, pickles)
         raise UserError(f"{path} has neither {SINGLE} nor {INDEX}: is the download complete?")
 
     def renamed(self, rename: Callable[[str], str | None]) -> TensorFolder:
         """Under other names; None leaves a tensor out."""
         names = {name: new for name in self.shapes if (new := rename(name)) is not None}
-        return RenamedFolder(
-            self.path,
-            {new: self.files[old] for old, new in names.items()},
-            {new: self.shapes[old] for old, new in names.items()},
-            self.sharded,
-            {new: old for old, new in names.items()},
+        return replace(
+            self,
+            files={new: self.files[old] for old, new in names.items()},
+            shapes={new: self.shapes[old] for old, new in names.items()},
+            stored={new: self.stored_name(old) for old, new in names.items()},
         )
 
     def stored_name(self, name: str) -> str:
         """What the file calls a tensor."""
-        return name
+        return name if self.stored is None else self.stored[name]
 
     def tensors(self) -> Iterator[tuple[str, Tensor]]:
         """Yields (name, tensor) file by file; a tensor is read when it is its turn."""
+        if self.loaded is not None:
+            yield from ((name, self.loaded[self.stored_name(name)]) for name in self.files)
+            return
         for file in sorted(set(self.files.values())):
             try:
                 with safe_open(file, framework="pt") as content:
@@ -79,15 +82,24 @@ class TensorFolder:
                 raise UserError(f"{file} is damaged (truncated copy?): {error}") from None
 
 
-@dataclass(frozen=True)
-class RenamedFolder(TensorFolder):
-    """A folder whose tensors have other names in the files."""
-
-    stored: Mapping[str, str]
-
-    def stored_name(self, name: str) -> str:
-        """What the file calls a tensor."""
-        return self.stored[name]
+def _read_pickle(path: Path, files: list[Path]) -> TensorFolder:
+    """Weights that torch can read without executing anything; UserError for all others."""
+    if len(files) > 1:
+        raise UserError(
+            f"{path} has its weights in {len(files)} pickles ({files[0].name} …): convert them to "
+            "safetensors with the program that wrote them"
+        )
+    try:
+        loaded = torch.load(files[0], map_location="cpu", weights_only=True, mmap=True)
+        shapes = {str(name): tuple(tensor.shape) for name, tensor in loaded.items()}
+    # torch.load raises many kinds of errors on damaged and on hostile files.
+    except Exception:
+        raise UserError(
+            f"{path} has its weights as a pickle ({files[0].name}) that holds more than tensors, or "
+            "is damaged; it could run any code and was not executed: convert it to "
+            f"{SINGLE} with the program that wrote it"
+        ) from None
+    return TensorFolder(path, dict.fromkeys(shapes, files[0]), shapes, sharded=False, loaded=loaded)
 
 
 def _shards(index: Path) -> list[str]:
