@@ -147,6 +147,12 @@ def test_a_damaged_tokenizer_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("write", [write_openpi, write_openvla])
+@pytest.mark.parametrize("cameras", [None, ()])
+def test_cameras_must_be_named_where_the_folder_does_not(write, cameras, tmp_path):
+    message = refusal(write(tmp_path / "a"), cameras=cameras)
+    assert "does not name its cameras" in message and "--policy.released.cameras" in message
+
+
 @pytest.mark.parametrize(("write", "most"), [(write_openpi, 3), (write_lerobot, 2)])
 def test_more_cameras_than_a_pi0_was_trained_with_are_refused(write, most, tmp_path):
     cameras = ("a", "b", "c", "d")
@@ -154,12 +160,6 @@ def test_more_cameras_than_a_pi0_was_trained_with_are_refused(write, most, tmp_p
     assert load(folder, replace(READING, cameras=cameras[:most])).cameras == cameras[:most]
     message = refusal(folder, cameras=cameras[: most + 1])
     assert f"trained with {most} images" in message
-
-
-@pytest.mark.parametrize("cameras", [None, ()])
-def test_cameras_must_be_named_where_the_folder_does_not(write, cameras, tmp_path):
-    message = refusal(write(tmp_path / "a"), cameras=cameras)
-    assert "does not name its cameras" in message and "--policy.released.cameras" in message
 
 
 def test_openvlas_weights_do_not_tell_how_many_images_they_want(tmp_path):

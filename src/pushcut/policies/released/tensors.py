@@ -95,7 +95,7 @@ def _read_pickle(path: Path, files: list[Path]) -> TensorFolder:
     # torch.load raises many kinds of errors on damaged and on hostile files.
     except Exception:
         raise UserError(
-            f"{path} has its weights as a pickle ({files[0].name}) that holds more than tensors, or "
+            f"{path} has its weights as a pickle ({files[0].name}) that holds more than tensors or "
             "is damaged; it could run any code and was not executed: convert it to "
             f"{SINGLE} with the program that wrote it"
         ) from None
