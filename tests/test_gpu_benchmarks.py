@@ -55,6 +55,7 @@ def test_all_variants_of_pi0_sample_and_learn_the_same(model, dtype, bound):
     assert {"date", "commit", "device", "torch", "matmul_tflops", "gflop"} <= set(record)
 
 
+@pytest.mark.slow
 def test_all_variants_of_openvla_oft_sample_and_learn_the_same():
     record = record_of("openvla_oft.py", "--commit", "abc")
     assert record["not_measured"] == {}
@@ -67,6 +68,7 @@ def test_all_variants_of_openvla_oft_sample_and_learn_the_same():
     assert record["commit"] == "abc"
 
 
+@pytest.mark.slow
 def test_what_no_longer_fits_the_budget_is_noted_and_left_out():
     record = record_of("openvla_oft.py", "--budget-seconds", "0")
     assert record["sampling"] == {} and record["ours"] == {}

@@ -1,5 +1,6 @@
 """Adapters of released VLAs that are saved beside the weights they belong to."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +11,8 @@ import torch
 from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.base import Policy
-from pushcut.policies.lora import LoRAConfig, adapter_parameters
-from pushcut.policies.pretrained import training_state
+from pushcut.policies.lora import LoRAConfig
+from pushcut.policies.pretrained import load_training_parts, save_training_parts, training_state
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
 from tests.policies.released import write_lerobot, write_openpi, write_openvla
@@ -31,13 +32,14 @@ CASES: dict[str, tuple[Callable[[Path], Path], AnyPolicySource]] = {
 
 
 def adapted(name: str, folder: Path) -> Policy:
-    """A policy whose adapters have learnt something; all else is as released."""
+    """A policy that has learnt something in all that is trained."""
     write, source = CASES[name]
     policy = type(source)(**{**vars(source), "path": write(folder)}).load()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for parameter in adapter_parameters(policy):
-            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.1)
+        for parameter in policy.parameters():
+            if parameter.requires_grad:
+                parameter += torch.randn(parameter.shape, generator=generator) * 0.1
     return policy
 
 
@@ -61,6 +63,36 @@ def test_a_checkpoint_of_such_a_run_holds_no_weights_twice(name, tmp_path):
     kept = training_state(policy)
     assert kept
     assert all("lora_" in name for name in kept)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_run_with_adapters_apart_resumes_as_it_was(name, tmp_path):
+    policy = adapted(name, tmp_path / "base")
+    policy.save_pretrained(tmp_path / "run")
+    save_training_parts(policy, tmp_path / "parts.safetensors")
+    source = CASES[name][1]
+    again = type(source)(**{**vars(source), "path": tmp_path / "base"}).load()
+    again.load_weights(tmp_path / "run")
+    load_training_parts(again, tmp_path / "parts.safetensors")
+    assert torch.equal(act(again), act(policy))
+
+
+def test_adapters_of_pefts_own_making_are_read(tmp_path):
+    """Without patterns: one rank and scale for all layers."""
+    adapted("pi0-openpi", tmp_path / "base").save_pretrained(tmp_path / "run")
+    want = act(load(tmp_path / "run"))
+    file = tmp_path / "run" / "adapter_config.json"
+    file.write_text(
+        json.dumps(json.loads(file.read_text()) | {"rank_pattern": {}, "alpha_pattern": {}})
+    )
+    assert torch.equal(act(load(tmp_path / "run")), want)
+
+
+def test_a_merged_policy_that_began_as_adapters_is_read_as_merged(tmp_path):
+    adapted("openvla-oft", tmp_path / "base").save_pretrained(tmp_path / "run")
+    policy = load(tmp_path / "run")
+    policy.save_pretrained(tmp_path / "merged")
+    assert torch.equal(act(load(tmp_path / "merged")), act(policy))
 
 
 def test_adapters_whose_checkpoint_is_gone_say_which(tmp_path):

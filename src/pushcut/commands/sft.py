@@ -75,7 +75,11 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
 def started_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     """The checkpoint to go on from, and what of it is trained."""
     data = vector_statistics_of(training) if config.statistics == "data" else None
-    policy = load_any(config.init, config.released, data)
+    try:
+        policy = load_any(config.init, config.released, data)
+    except UserError as error:
+        # The same options have another place in this command.
+        raise UserError(str(error).replace("--policy.released", "--released")) from None
     if config.trained == "lora":
         adapt_only(policy, config.lora, seed=config.seed)
     policy.cast()

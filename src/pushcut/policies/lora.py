@@ -25,7 +25,7 @@ class LoRAConfig:
     """What the adapters add is scaled by alpha / rank."""
     ranks: tuple[tuple[str, int], ...] = ()
     """Parts and their ranks, where they differ (language 16 expert 32); the parts are language,
-    vision, projector, expert. None means the policy's usual parts, all with ``rank``."""
+    vision, projector, expert. Empty means the policy's usual parts, all with ``rank``."""
 
     saved: Literal["merged", "separate"] = "merged"
     """Merged into the weights, or beside them: released VLAs only, small and quick to write, and
@@ -70,8 +70,8 @@ def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
     """The state as if there were no adapters: what they add is added to the frozen layers.
 
-    Sums are made one by one in float32, stored in the layer's precision and on the host: a
-    GPU has no room for a second copy.
+    Sums are made one by one on the host, for a GPU has no room for a second copy, and are
+    float32: bfloat16 would round most of a small adapter away.
     """
     state = plain_state(module)
     for name, layer in module.named_modules():
@@ -79,7 +79,7 @@ def merged_state(module: nn.Module) -> dict[str, Tensor]:
             adapted: Any = layer
             weight: Tensor = adapted.base_layer.weight.detach()
             merged = weight.float() + adapted.get_delta_weight("default").detach().float()
-            state[f"{name}.weight"] = merged.to("cpu", weight.dtype)
+            state[f"{name}.weight"] = merged.cpu()
     return state
 
 

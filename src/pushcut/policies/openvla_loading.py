@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,11 @@ def load_openvla_oft(
     else:
         statistics = statistics_of_data(data, options.gripper)
         files |= {STATISTICS_FILE: statistics_json(statistics)}
-    if ours is None or data is not None:
+    if ours is None:
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
     else:
-        config = stored_config(path, ours)
+        config = replace(stored_config(path, ours, options), statistics=statistics.key)
     with bare():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
@@ -127,8 +128,8 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def stored_config(path: Path, ours: Mapping[str, Any]) -> OpenVLAOFTConfig:
-    """What pushcut wrote of a policy that it saved."""
+def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> OpenVLAOFTConfig:
+    """What pushcut wrote of a policy that it saved; the steps that are executed may change."""
     try:
         sizes = dict(ours["sizes"])
         parts = {
@@ -136,11 +137,11 @@ def stored_config(path: Path, ours: Mapping[str, Any]) -> OpenVLAOFTConfig:
             "siglip": ViTSizes(**sizes["siglip"]),
             "llm": LlamaSizes(**sizes["llm"]),
         }
-        return OpenVLAOFTConfig(
-            **(
-                dict(ours)
-                | {"sizes": OpenVLASizes(**(sizes | parts)), "cameras": tuple(ours["cameras"])}
-            )
-        )
+        restored: dict[str, Any] = {
+            "sizes": OpenVLASizes(**(sizes | parts)),
+            "cameras": tuple(ours["cameras"]),
+            "chunk": options.chunk or ours["chunk"],
+        }
+        return OpenVLAOFTConfig(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe an OpenVLA-OFT: {error}") from None

@@ -18,14 +18,13 @@ from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, size
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
-from pushcut.policies.released.adapters import save_adapters
-from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
     ActionStatistics,
     load_network,
     read_proprio_projector,
 )
+from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.scaling import Scaling, VectorStatistics, known
 from pushcut.policies.token_head import ActionTokenizer, ActionTokens
@@ -69,10 +68,11 @@ class OpenVLAOFTConfig:
             )
 
 
-class OpenVLAOFTPolicy(TokenPolicy):
+class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     """Picture and question in, the tokens of a whole chunk out."""
 
-    _is_cast = False
+    config: OpenVLAOFTConfig
+    network: OpenVLANetwork
 
     def __init__(
         self,
@@ -126,20 +126,13 @@ class OpenVLAOFTPolicy(TokenPolicy):
         used = nn.ModuleList(block for tower in towers for block in tower.used_blocks)
         return {"language": llama.layers, "vision": used, "projector": self.network.projector}
 
-    def cast(self) -> None:
-        """Puts the weights into the precision asked for, once it is known which are trained."""
-        self.compute.cast(self.network, lambda _: False)
-        self._is_cast = True
-
     def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
         """Of the bins, at temperature 1 in float32, and the value."""
-        if not self._is_cast:  # nobody has
-            self.cast()
         sizes = self.config.sizes
         prompts = pad_left([self._prompt(text) for text in obs.instruction], self.tokenizer.bos)
-        with self.compute.context(self.device):
+        with self.computing():
             output = self.network(
                 self._pixels(obs),
                 prompts.ids.to(self.device),
@@ -170,32 +163,15 @@ class OpenVLAOFTPolicy(TokenPolicy):
             action[..., -1] = (action[..., -1] * factor + offset).sign()
         return action
 
-    def keep_adapters_apart(self) -> None:
-        """Saves adapters beside the weights; UserError if these came with adapters themselves."""
-        if self.origin is None:
-            raise UserError(
-                "this checkpoint holds adapters of another one: use --policy.lora.saved merged"
-            )
-        self.adapters_apart = True
-
-    def load_weights(self, path: Path) -> None:
-        """Reads the weights of a folder that ``save_pretrained`` wrote."""
-        if self.adapters_apart:
-            return  # the weights are those of the checkpoint it began with
+    def fill(self, path: Path) -> None:
+        """Reads the weights of a folder into the network."""
         projector = read_proprio_projector(path)
         load_network(
             self.network, TensorFolder.open(path), {} if projector is None else projector[1]
         )
 
-    def save_pretrained(self, path: Path) -> None:
-        """Writes the folder in the layout that it was read from."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_small_files(self.files, path)
-        write_ours(self.config, path)
-        if self.adapters_apart and self.origin is not None:
-            save_adapters(self.network, path, base=self.origin)
-            return
+    def save_weights(self, path: Path) -> None:
+        """Writes shards or one file, and the projector of the state apart."""
         weights = {
             name.removeprefix(NETWORK): tensor for name, tensor in policy_weights(self).items()
         }

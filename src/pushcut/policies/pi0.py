@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -37,8 +36,6 @@ from pushcut.policies.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.adapters import save_adapters
-from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
     Layout,
@@ -47,6 +44,7 @@ from pushcut.policies.released.pi0_folder import (
     norm_stats_json,
     plain_name,
 )
+from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics
 from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
@@ -133,11 +131,11 @@ class Pi0Prefix:
         return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
 
 
-class Pi0Policy(FlowMatchingPolicy):
+class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
-    _is_cast = False
+    network: Pi0Network
 
     def __init__(
         self,
@@ -199,19 +197,18 @@ class Pi0Policy(FlowMatchingPolicy):
         sizes = self.config.sizes
         return sizes.vlm.width if placement == "vlm" else sizes.expert.width
 
-    def cast(self) -> None:
-        """Puts the weights into the precision asked for, once it is known which are trained."""
-        self.compute.cast(self.network, stays_float32)
-        self._is_cast = True
+    def stays_float32(self, name: str) -> bool:
+        """As openpi keeps them."""
+        return stays_float32(name)
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        with self._computing():
+        with self.computing():
             return super().sample(obs, noise, mode)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         """Log-probability and entropy of stored chains."""
-        with self._computing():
+        with self.computing():
             return super().evaluate(obs, trace)
 
     def bc_loss(
@@ -222,7 +219,7 @@ class Pi0Policy(FlowMatchingPolicy):
         generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Conditional flow matching over the whole predicted chunk."""
-        with self._computing():
+        with self.computing():
             return super().bc_loss(obs, action_chunk, valid, generator)
 
     def encode(self, obs: Observation) -> Pi0Prefix:
@@ -279,34 +276,21 @@ class Pi0Policy(FlowMatchingPolicy):
         action[..., -1] = action[..., -1] * factor + offset
         return action
 
-    def keep_adapters_apart(self) -> None:
-        """Saves adapters beside the weights; UserError if these came with adapters themselves."""
-        if self.origin is None:
-            raise UserError(
-                "this checkpoint holds adapters of another one: use --policy.lora.saved merged"
-            )
-        self.adapters_apart = True
+    @property
+    def prefix(self) -> str:
+        """LeRobot's names have one."""
+        return LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
 
-    def load_weights(self, path: Path) -> None:
-        """Reads the weights of a folder that ``save_pretrained`` wrote."""
-        if self.adapters_apart:
-            return  # the weights are those of the checkpoint it began with
+    def fill(self, path: Path) -> None:
+        """Reads the weights of a folder into the network."""
         load_network(self.network, TensorFolder.open(path).renamed(plain_name))
 
-    def save_pretrained(self, path: Path) -> None:
-        """Writes the folder in the layout that it was read from."""
-        path = Path(path)
-        path.mkdir(parents=True, exist_ok=True)
-        write_small_files(self.files, path)
-        write_ours(self.config, path)
-        if self.adapters_apart and self.origin is not None:
-            save_adapters(self.network, path, base=self.origin)
-            return
+    def save_weights(self, path: Path) -> None:
+        """Writes one file, and statistics where no file has them."""
         if self.config.layout == "openpi" and not list(path.rglob("norm_stats.json")):
             (path / "norm_stats.json").write_bytes(norm_stats_json(self.statistics))
-        prefix = LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
         weights = {
-            prefix + name.removeprefix(NETWORK): tensor
+            self.prefix + name.removeprefix(NETWORK): tensor
             for name, tensor in policy_weights(self).items()
             if name.removeprefix(NETWORK) not in self.omitted
         }
@@ -315,14 +299,6 @@ class Pi0Policy(FlowMatchingPolicy):
     def _scaling(self, name: str, size: int) -> Scaling:
         kind, layout = self.config.scaling[name], self.config.layout
         return make_scaling(kind, self.statistics, name, size, layout=layout)
-
-    @contextlib.contextmanager
-    def _computing(self) -> Iterator[None]:
-        """In the precision asked for, also where nobody has called ``cast``."""
-        if not self._is_cast:
-            self.cast()
-        with self.compute.context(self.device):
-            yield
 
     @property
     def _sees_state(self) -> bool:

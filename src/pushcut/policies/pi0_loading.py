@@ -52,19 +52,19 @@ def load_pi0(
     """
     facts = read_facts(path, description, options.statistics)
     files = small_files(path)
+    base = base_of(path)
+    tensors = TensorFolder.open(base).renamed(plain_name)
+    sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
+    ours = read_json(path / OURS) if (path / OURS).exists() else None
+    config = (
+        stored_config(path, ours, options) if ours else first_config(path, facts, sizes, options)
+    )
     if data is not None:
-        facts = with_data(facts, data, options)
+        facts = with_data(facts, data, config)
+        config = replace(config, state_size=data["state"].size, action_size=data["action"].size)
     if data is not None or options.statistics is not None:
         place = None if options.statistics is None else _inside(path, Path(options.statistics))
         files = with_statistics(files, facts, place)
-    base = base_of(path)
-    tensors = TensorFolder.open(base).renamed(plain_name)
-    ours = read_json(path / OURS) if (path / OURS).exists() else None
-    if ours is None or data is not None:
-        sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
-        config = first_config(path, facts, sizes, options)
-    else:
-        config = stored_config(path, ours)
     with bare():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
@@ -90,14 +90,14 @@ def _inside(path: Path, file: Path) -> str | None:
     return str(file.relative_to(path)) if file.is_relative_to(path) else None
 
 
-def with_data(facts: Pi0Facts, data: DataStatistics, options: ReleasedConfig) -> Pi0Facts:
+def with_data(facts: Pi0Facts, data: DataStatistics, config: Pi0Config) -> Pi0Facts:
     """With other statistics, in the checkpoint's own conventions."""
-    if options.delta:
+    if config.delta:
         raise UserError(
-            "statistics of the data are of actions, this checkpoint predicts differences "
-            "(delta): keep its own statistics"
+            "statistics of the data are of actions, this checkpoint predicts differences: keep its "
+            "own statistics, or teach it actions (--released.delta False)"
         )
-    action = in_convention(data["action"], options.gripper or GRIPPER)
+    action = in_convention(data["action"], config.gripper)
     return replace(facts, statistics={"state": data["state"], "action": action})
 
 
@@ -112,8 +112,11 @@ def first_config(
             f"{path} does not name its cameras: give the environment's in its order, for instance "
             "--policy.released.cameras agentview wrist"
         )
-    state_size, action_size = _size(state, sizes.state_dim), _size(action, sizes.action_dim)
-    if options.delta and min(state_size, action_size) < POSE:
+    state_size = options.state_size or _size(state, sizes.state_dim)
+    action_size = options.action_size or _size(action, sizes.action_dim)
+    # Only openpi's models predict differences, and only its pi0.5 may do without the state.
+    delta = bool(options.delta) and facts.layout == "openpi"
+    if delta and min(state_size, action_size) < POSE:
         raise UserError(
             f"{path}: differences from the hand's pose (delta) need its {POSE} numbers first in "
             f"state and actions; the statistics are of {state_size} and {action_size} numbers"
@@ -134,7 +137,7 @@ def first_config(
             num_steps=facts.num_steps,
             max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),
             state_digits=_digits(facts, sizes, options.state_in_prompt),
-            delta=bool(options.delta),
+            delta=delta,
             gripper=options.gripper or GRIPPER,
             resize="torch" if facts.layout == "lerobot" else "pil",
             layout=facts.layout,
@@ -149,13 +152,15 @@ def _size(statistics: VectorStatistics | None, padded: int) -> int:
 
 
 def _digits(facts: Pi0Facts, sizes: Pi0Sizes, wanted: bool | None) -> StateDigits:
-    if not sizes.pi05 or wanted is False:
+    if not sizes.pi05:
         return "none"
-    return "padded" if facts.layout == "lerobot" else "own"
+    if facts.layout == "lerobot":
+        return "padded"
+    return "none" if wanted is False else "own"
 
 
-def stored_config(path: Path, ours: Mapping[str, Any]) -> Pi0Config:
-    """What pushcut wrote of a policy that it saved."""
+def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> Pi0Config:
+    """What pushcut wrote of a policy that it saved; the steps that are executed may change."""
     try:
         sizes = dict(ours["sizes"])
         parts = {
@@ -163,7 +168,11 @@ def stored_config(path: Path, ours: Mapping[str, Any]) -> Pi0Config:
             "vlm": GemmaSizes(**sizes["vlm"]),
             "expert": GemmaSizes(**sizes["expert"]),
         }
-        restored = {"sizes": Pi0Sizes(**(sizes | parts)), "cameras": tuple(ours["cameras"])}
+        restored: dict[str, Any] = {
+            "sizes": Pi0Sizes(**(sizes | parts)),
+            "cameras": tuple(ours["cameras"]),
+            "chunk": options.chunk or ours["chunk"],
+        }
         return Pi0Config(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None

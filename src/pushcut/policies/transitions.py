@@ -15,6 +15,7 @@ from pushcut.policies.flow_head import (
     ode_step,
     sde_moments,
 )
+from pushcut.policies.networks.precision import full_precision
 
 Noise = Literal["flow-sde", "flow-noise", "flow-cps"]
 
@@ -167,6 +168,7 @@ class NoiseNetwork(nn.Module):
         self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
     ) -> Moments:
         """The ODE's next point and the learned standard deviation."""
-        squashed = (torch.tanh(self.mlp(velocity.features).float()) + 1) / 2
+        with full_precision(x):
+            squashed = (torch.tanh(self.mlp(velocity.features.float())) + 1) / 2
         std = torch.exp(0.5 * (self.low + self.span * squashed))
         return ode_step(x, velocity.value, self.delta), std

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pushcut.policies.networks.precision import full_precision
+
 CriticPlacement = Literal["vlm", "expert"]
 """Where a critic looks."""
 
@@ -54,7 +56,8 @@ class ValueHead(nn.Module):
     def forward(self, features: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Value of each row, in float32."""
         features = features.detach() if self.detach else features
-        return self.mlp(features).squeeze(-1).float()
+        with full_precision(features):
+            return self.mlp(features.float()).squeeze(-1)
 
 
 def make_value_head(width: int, config: CriticConfig, *, seed: int) -> ValueHead:

@@ -191,6 +191,8 @@ def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
         chunk=column.chunk,
         horizon=column.horizon,
         gripper="plus_closes",
+        state_size=8,
+        action_size=7,
         delta=True if model == "pi0" else None,
         state_in_prompt=False if model == "pi05" else None,
         precision="bfloat16",
@@ -213,13 +215,20 @@ def pi_metaworld(model: Model, noise: Noise) -> Preset:
     released = ReleasedConfig(
         cameras=("corner2",),
         image_size=224,
+        state_size=4,
+        action_size=4,
         chunk=column.chunk,
         horizon=column.horizon,
         gripper="plus_closes",
+        state_in_prompt=False if model == "pi05" else None,
         precision="bfloat16",
     )
     env = MetaWorldConfig(
-        tasks=("mt50",), image_size=224, max_steps=column.max_steps, action_repeat=1
+        tasks=("mt50",),
+        image_size=224,
+        max_steps=column.max_steps,
+        action_repeat=1,
+        render="stock",
     )
     return flow(
         f"{model} on MetaWorld MT50: {noise}, PPO (pi_RL, table 13)",

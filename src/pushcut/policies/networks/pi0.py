@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import KeyValue, rotation
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
+from pushcut.policies.networks.precision import full_precision
 from pushcut.policies.networks.recompute import Recompute
 from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
 from pushcut.policies.networks.times import time_embedding
@@ -274,13 +274,6 @@ class Pi0Network(nn.Module):
         b, q = len(visible), m * s
         seen = visible[:, None, :].expand(b, q, -1)
         return torch.cat((seen, own.expand(b, q, q)), dim=2).unsqueeze(1)
-
-
-def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Where actions are projected, no autocast: their log-probabilities want float32."""
-    if x.device.type == "meta":  # has no autocast
-        return contextlib.nullcontext()
-    return torch.autocast(x.device.type, enabled=False)
 
 
 KEPT_FLOAT32 = (

@@ -9,16 +9,19 @@ from typing import Any
 
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from pushcut.errors import UserError
+from pushcut.policies.lora import BASE
 from pushcut.policies.pretrained import read_tensors
 from pushcut.policies.released.files import read_json
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
-START = "base_model.model."
-"""What peft puts in front of the names of the model."""
+START, LEROBOT = "base_model.model.", "model."
+"""What peft puts in front of the names of a model, and LeRobot in front of those of a network."""
+
+DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
 
 def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -28,9 +31,18 @@ def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
             yield name, layer
 
 
-def save_adapters(network: nn.Module, path: Path, *, base: Path) -> None:
-    """Writes the adapters and where the weights are that they belong to."""
-    layers = dict(adapted_layers(network))
+def trained_besides(network: nn.Module) -> dict[str, nn.Parameter]:
+    """What is trained and no adapter: an action expert, the projections of actions."""
+    return {
+        name: parameter
+        for name, parameter in network.named_parameters()
+        if parameter.requires_grad and "lora_" not in name and BASE not in name
+    }
+
+
+def save_adapters(network: nn.Module, path: Path, *, base: Path, prefix: str = "") -> None:
+    """Writes all that is trained, and where the weights are that it belongs to."""
+    layers = {f"{prefix}{name}": layer for name, layer in adapted_layers(network)}
     ranks = {name: int(layer.r["default"]) for name, layer in layers.items()}
     alphas = {name: int(layer.lora_alpha["default"]) for name, layer in layers.items()}
     config = {
@@ -45,17 +57,21 @@ def save_adapters(network: nn.Module, path: Path, *, base: Path) -> None:
         "inference_mode": True,
     }
     (path / CONFIG).write_text(json.dumps(config, indent=2) + "\n")
-    tensors = {
-        f"{START}{name}.{kind}.weight": getattr(layer, kind)["default"].weight.detach().cpu()
-        for name, layer in layers.items()
-        for kind in ("lora_A", "lora_B")
-    }
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path / WEIGHTS)
+    tensors: dict[str, Tensor] = {}
+    for name, layer in layers.items():
+        tensors[f"{START}{name}{DOWN}"] = layer.lora_A["default"].weight
+        tensors[f"{START}{name}{UP}"] = layer.lora_B["default"].weight
+    for name, parameter in trained_besides(network).items():
+        tensors[f"{START}{prefix}{name}"] = parameter
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        path / WEIGHTS,
+    )
 
 
 def base_of(path: Path) -> Path:
     """The folder with the weights: ``path``, or the base of the adapters that it holds."""
-    if not (path / CONFIG).exists():
+    if not _holds_adapters(path):
         return path
     base = Path(str(read_json(path / CONFIG).get("base_model_name_or_path")))
     if not (base / "config.json").exists():
@@ -67,19 +83,54 @@ def base_of(path: Path) -> Path:
 
 
 def merge_adapters(network: nn.Module, path: Path) -> None:
-    """Adds the adapters in a folder, where it holds any, to the weights of a network."""
-    if not (path / CONFIG).exists():
+    """Adds the adapters in a folder, where it holds any, to the weights of a network.
+
+    The sums are float32: bfloat16 would round most of a small adapter away.
+    """
+    if not _holds_adapters(path):
         return
-    config, tensors = read_json(path / CONFIG), read_tensors(path / WEIGHTS)
+    config = read_json(path / CONFIG)
+    if config.get("use_dora") or config.get("use_rslora"):
+        raise UserError(f"{path / CONFIG}: adapters of another kind (DoRA, rsLoRA) are unknown")
+    tensors = _own_names(read_tensors(path / WEIGHTS))
+    alphas = {_own(name): value for name, value in (config.get("alpha_pattern") or {}).items()}
     try:
-        for name, rank in config["rank_pattern"].items():
-            down = tensors[f"{START}{name}.lora_A.weight"].float()
-            up = tensors[f"{START}{name}.lora_B.weight"].float()
-            layer = network.get_submodule(name)
-            assert isinstance(layer, nn.Linear)
-            with torch.no_grad():
-                weight = layer.weight
-                merged = weight.float() + up @ down * (config["alpha_pattern"][name] / rank)
-                weight.copy_(merged)
-    except (KeyError, AttributeError, AssertionError, RuntimeError) as error:
+        for name in [name for name in tensors if name.endswith(DOWN)]:
+            layer = name.removesuffix(DOWN)
+            down, up = tensors.pop(name).float(), tensors.pop(f"{layer}{UP}").float()
+            scale = float(alphas.get(layer, config["lora_alpha"])) / len(down)
+            parameter = network.get_parameter(f"{layer}.weight")
+            parameter.data = parameter.data.float() + up @ down * scale
+        _copy(network, tensors)
+    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
         raise UserError(f"the adapters in {path} do not fit their base: {error!r}") from None
+
+
+def read_trained(network: nn.Module, path: Path) -> None:
+    """Reads what ``save_adapters`` wrote besides adapters, which belong to the training parts."""
+    tensors = _own_names(read_tensors(path / WEIGHTS))
+    rest = {name: x for name, x in tensors.items() if not name.endswith((DOWN, UP))}
+    try:
+        _copy(network, rest)
+    except (AttributeError, RuntimeError) as error:
+        raise UserError(f"{path / WEIGHTS} does not fit: {error!r}") from None
+
+
+def _copy(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            network.get_parameter(name).copy_(tensor)
+
+
+def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {_own(name.removeprefix(START)): tensor for name, tensor in tensors.items()}
+
+
+def _own(name: str) -> str:
+    """A name in our network, whose names never begin as LeRobot's do."""
+    return name.removeprefix(LEROBOT)
+
+
+def _holds_adapters(path: Path) -> bool:
+    """A merged folder may keep the configuration of adapters that it once had."""
+    return (path / CONFIG).exists() and not list(path.glob("model*.safetensors*"))

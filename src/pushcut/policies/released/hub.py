@@ -7,7 +7,8 @@ from pathlib import Path
 from pushcut.errors import UserError
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "proprio_projector--*", "action_head--*")
-"""What of a repository is needed: no code, no pickled weights, no optimiser."""
+"""What of a repository is needed: no code, no optimiser, no weights as pickles but the state's
+projector, which is read as tensors; an action head is fetched to be refused."""
 
 
 def local_folder(path: Path, *, download: bool) -> Path:
@@ -18,8 +19,8 @@ def local_folder(path: Path, *, download: bool) -> Path:
     name = path.as_posix()
     if not download:
         raise UserError(
-            f"no policy at {path}; if {name} is a model of the Hugging Face hub, allow fetching it "
-            "with --policy.released.download"
+            f"no policy at {path}, as `pushcut sft` writes it under policy/; if {name} is a model "
+            "of the Hugging Face hub, allow fetching it with --policy.released.download"
         )
     try:
         from huggingface_hub import snapshot_download

@@ -25,6 +25,10 @@ class ReleasedConfig:
     horizon: int | None = None
     """Steps that are predicted. OpenVLA-OFT's folder does not say it (LIBERO 8); that of pi0 does,
     and `pushcut plan` wants it."""
+    state_size: int | None = None
+    """Length of the state, where statistics of pi0 are padded and do not tell."""
+    action_size: int | None = None
+    """Length of an action, where statistics of pi0 are padded and do not tell."""
     statistics: str | None = None
     """Which statistics un-normalise actions: a key of norm_stats (OpenVLA-OFT), or a
     norm_stats.json (openpi)."""
@@ -33,9 +37,10 @@ class ReleasedConfig:
     gripper: Gripper | None = None
     """What its gripper command means."""
     delta: bool | None = None
-    """pi0 of openpi for LIBERO: predicted are actions minus the hand's pose."""
+    """openpi's pi0 for LIBERO: predicted are actions minus the hand's pose. LeRobot's never do."""
     state_in_prompt: bool | None = None
-    """pi0.5: whether the state is written into the prompt (openpi's pi05_libero does not)."""
+    """openpi's pi0.5: whether the state is written into the prompt (pi05_libero does not).
+    LeRobot's always do."""
     download: bool = False
     """Whether the path may name a model of the Hugging Face hub (owner/name), which is fetched."""
     precision: Precision = "float32"
@@ -51,7 +56,7 @@ class ReleasedConfig:
         return Compute(self.precision, self.master_weights)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "chunk", "horizon"):
+        for name in ("image_size", "chunk", "horizon", "state_size", "action_size"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")

@@ -293,7 +293,8 @@ def make_scaling(
     if name not in statistics:
         raise UserError(
             f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
-            "--policy.released.statistics, or fine-tune it first (`pushcut sft --init`)"
+            "--policy.released.statistics, or fine-tune it with those of your demonstrations first "
+            "(`pushcut sft PRESET --init … --statistics data`)"
         )
     found = statistics[name]
     if found.size < size:

@@ -1,0 +1,84 @@
+"""What policies of released checkpoints have in common: precision, saving, adapters apart."""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pushcut.errors import UserError
+from pushcut.policies.base import Policy
+from pushcut.policies.precision import Compute
+from pushcut.policies.released.adapters import read_trained, save_adapters
+from pushcut.policies.released.files import write_ours, write_small_files
+
+
+class ReleasedPolicy(Policy):
+    """A policy that is read from a folder of others and saved as such a folder."""
+
+    config: Any
+    """A dataclass of JSON values, saved beside the released files."""
+    network: Any
+    """Under the released parameter names."""
+    files: dict[str, bytes]
+    """The folder's files that are no weights."""
+    compute: Compute
+    origin: Path | None
+    """The folder that it was read from; None where that held adapters of another."""
+    prefix = ""
+    """What stands before the released names in its files."""
+
+    _is_cast = False
+
+    @abstractmethod
+    def fill(self, path: Path) -> None:
+        """Reads the weights of a folder into the network."""
+
+    @abstractmethod
+    def save_weights(self, path: Path) -> None:
+        """Writes the weights into a folder, as they were when they were read."""
+
+    def stays_float32(self, name: str) -> bool:
+        """Whether a parameter of the network is float32 in any precision."""
+        return False
+
+    def cast(self) -> None:
+        """Puts the weights into the precision asked for, once it is known which are trained."""
+        self.compute.cast(self.network, self.stays_float32)
+        self._is_cast = True
+
+    @contextlib.contextmanager
+    def computing(self) -> Iterator[None]:
+        """In the precision asked for, also where nobody has called ``cast``."""
+        if not self._is_cast:
+            self.cast()
+        with self.compute.context(self.device):
+            yield
+
+    def keep_adapters_apart(self) -> None:
+        """Saves adapters, and what else is trained, beside the weights from now on."""
+        if self.origin is None:
+            raise UserError(
+                "this checkpoint holds adapters of another one: use --policy.lora.saved merged"
+            )
+        self.adapters_apart = True
+
+    def load_weights(self, path: Path) -> None:
+        """Reads the weights of a folder that ``save_pretrained`` wrote."""
+        if self.adapters_apart:
+            read_trained(self.network, path)
+        else:
+            self.fill(path)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes the folder in the layout that it was read from."""
+        path = Path(path)
+        path.mkdir(parents=True, exist_ok=True)
+        write_small_files(self.files, path)
+        write_ours(self.config, path)
+        if self.adapters_apart and self.origin is not None:
+            save_adapters(self.network, path, base=self.origin, prefix=self.prefix)
+        else:
+            self.save_weights(path)
