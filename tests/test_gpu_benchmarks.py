@@ -36,7 +36,7 @@ def largest_error(record: dict) -> float:
     ("model", "dtype", "bound"),
     [
         pytest.param("pi0", "bfloat16", 0.05, marks=pytest.mark.slow),
-        ("pi05", "float32", 1e-5),
+        pytest.param("pi05", "float32", 1e-5, marks=pytest.mark.slow),
     ],
 )
 def test_all_variants_of_pi0_sample_and_learn_the_same(model, dtype, bound):

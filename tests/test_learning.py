@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.collect import run_collect
@@ -58,6 +60,7 @@ def test_grpo_lifts_a_policy_from_under_10_percent_to_over_70(tmp_path):
     assert after.value > 0.7
 
 
+@pytest.mark.slow
 def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
     """One core, a minute; measured: 54 to 81 %, by the ODE."""
     policy = fine_tuned(FLOW, tmp_path, demonstrations=20, steps=600)

@@ -173,6 +173,7 @@ def test_checkpointing_leaves_the_inputs_of_blocks(training):
     assert got == pytest.approx(alive, rel=0.04)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("checkpointing", [False, True])
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
 def test_the_peak_of_the_backward_pass_is_within_a_third(training, checkpointing):
@@ -194,6 +195,7 @@ def test_the_peak_of_the_backward_pass_is_within_a_third(training, checkpointing
     assert 0.88 < got / found < 1.35
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("training", TRAININGS, ids=str)
 def test_inference_takes_what_the_plan_says(training):
     network, trained, changes = training

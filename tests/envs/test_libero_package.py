@@ -42,6 +42,7 @@ np.savez(
 """
 
 
+@pytest.mark.slow
 def test_a_start_and_its_stock_picture_are_those_of_liberos_own_environment(tmp_path: Path):
     from pushcut.envs.libero_package import init_states_file, problem_file
 

@@ -185,7 +185,12 @@ def test_actions_lie_within_the_demonstrated_quantiles(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "steps"), [("tiny", 150), ("tiny-without-state", 150), ("flow-hybrid", 800)]
+    ("name", "steps"),
+    [
+        ("tiny", 150),
+        ("tiny-without-state", 150),
+        pytest.param("flow-hybrid", 800, marks=pytest.mark.slow),
+    ],
 )
 def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(name, steps):
     policy, obs = POLICIES[name](), observation(8)
