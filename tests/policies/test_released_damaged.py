@@ -148,7 +148,12 @@ def test_a_checkpoint_larger_than_the_free_memory_is_refused_before_it_is_read(
 def test_weights_for_a_network_that_is_there_need_no_memory(tmp_path, monkeypatch):
     policy = load(write_openpi(tmp_path / "a"), READING)
     monkeypatch.setattr(tensors, "memory_bytes", lambda: (1, 1))
+    before = {name: tensor.clone() for name, tensor in policy.state_dict().items()}
+    with torch.no_grad():
+        for parameter in policy.parameters():
+            parameter.zero_()
     policy.load_weights(tmp_path / "a")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in policy.state_dict().items())
 
 
 @pytest.mark.parametrize("write", WRITERS)
