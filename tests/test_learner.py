@@ -7,7 +7,7 @@ import torch
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
-from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+from pushcut.batch import Credit, Evaluation, Experience, Minibatch, Rollout
 from pushcut.errors import UserError
 from pushcut.learner import Learner, LearnerConfig, learning_rate_share, split
 from pushcut.policies.base import Policy
@@ -28,8 +28,9 @@ def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
     valid[last, 2:] = False
     success = torch.arange(len(lengths)) % 2 == 0
     return Rollout(
-        observation=obs,
-        trace=sample.trace,
+        experience=Experience(obs, sample.trace),
+        rank=torch.zeros(n, dtype=torch.long),
+        row=torch.arange(n),
         logprob=sample.logprob,
         valid=valid,
         reward=torch.zeros(n).index_put((last,), success.float()),
@@ -83,9 +84,8 @@ def test_packed_training_has_the_gradient_of_padded_training_with_masks():
     # |a_i| tokens per episode, N = 4: mean within the episode, then over episodes.
     per_episode = valid.reshape(4, -1).sum(1).repeat_interleave(3).view(-1, 1, 1, 1)
     weight = valid / per_episode / 4
-    evaluation: Evaluation = padded.evaluate(
-        rollout.observation.select(rows), {k: v[rows] for k, v in rollout.trace.items()}
-    )
+    seen = rollout.seen(torch.tensor(rows))
+    evaluation: Evaluation = padded.evaluate(seen.observation, seen.trace)
     batch = Minibatch(
         logprob_old=rollout.logprob[rows],
         valid=valid,
@@ -102,10 +102,11 @@ def test_packed_training_has_the_gradient_of_padded_training_with_masks():
 def test_steps_that_did_not_happen_teach_nothing():
     policy, same = tiny(), tiny()
     rollout = rollout_of(policy, [2, 2])
-    changed = rollout.trace["bins"].clone()
+    seen = rollout.seen(torch.arange(len(rollout)))
+    changed = seen.trace["bins"].clone()
     changed[~rollout.valid] = 0
     step(policy, rollout)
-    step(same, replace(rollout, trace={"bins": changed}))
+    step(same, replace(rollout, experience=replace(seen, trace={"bins": changed})))
     for a, b in zip(gradients(policy), gradients(same), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
 
@@ -121,7 +122,8 @@ def test_an_update_makes_tokens_of_successes_more_likely():
     policy = tiny()
     rollout = rollout_of(policy, [3, 3])
     step(policy, rollout, warmup_iterations=0, lr=1e-5)
-    new = policy.evaluate(rollout.observation, rollout.trace).logprob.detach()
+    seen = rollout.seen(torch.arange(len(rollout)))
+    new = policy.evaluate(seen.observation, seen.trace).logprob.detach()
     change = ((new - rollout.logprob) * rollout.valid[:, None, :, None]).sum((1, 2, 3))
     good = rollout.success[rollout.episode_id]
     assert change[good].mean() > 0 > change[~good].mean()

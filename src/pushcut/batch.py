@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -41,15 +43,47 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
+class Experience:
+    """What the policy saw and drew at some decisions: most of a rollout's memory."""
+
+    observation: Observation
+    trace: dict[str, Tensor]
+
+    def __len__(self) -> int:
+        return len(self.observation)
+
+    def select(self, rows: Int[Tensor, " m"]) -> Experience:
+        """Copies the given rows, in the given order."""
+        return Experience(
+            self.observation.select(rows.numpy()),
+            {name: tensor[rows] for name, tensor in self.trace.items()},
+        )
+
+    @staticmethod
+    def concatenate(parts: Sequence[Experience]) -> Experience:
+        """Joins them along the batch."""
+        if len(parts) == 1:
+            return parts[0]
+        return Experience(
+            Observation.concatenate([part.observation for part in parts]),
+            {name: torch.cat([p.trace[name] for p in parts]) for name in parts[0].trace},
+        )
+
+
+@dataclass(frozen=True)
 class Rollout:
     """Packed episodes: only decisions that happened, no padding.
 
-    The decisions of an episode are consecutive and in order.
+    The decisions of an episode are consecutive and in order. Where several ranks played them,
+    each has the whole rollout, but of the experience only what it played itself.
     """
 
-    observation: Observation
-    """What the policy saw at each decision, b = n."""
-    trace: dict[str, Tensor]
+    experience: Experience | None
+    """Of the decisions that this rank played; None where it played none."""
+    rank: Int[Tensor, " n"]
+    """Which rank played each decision."""
+    row: Int[Tensor, " n"]
+    """Where it stands in that rank's experience."""
     logprob: Float[Tensor, "n k h a"]
     """Log-probabilities under the policy that acted."""
     valid: Bool[Tensor, "n h"]
@@ -116,8 +150,8 @@ class Rollout:
         number = episodes.long().cumsum(0) - 1
         return replace(
             self,
-            observation=self.observation.select(rows.numpy()),
-            trace={name: tensor[rows] for name, tensor in self.trace.items()},
+            rank=self.rank[rows],
+            row=self.row[rows],
             logprob=self.logprob[rows],
             valid=self.valid[rows],
             reward=self.reward[rows],
@@ -135,6 +169,11 @@ class Rollout:
                 init for init, kept in zip(self.inits, episodes.tolist(), strict=True) if kept
             ),
         )
+
+    def seen(self, rows: Int[Tensor, " m"]) -> Experience:
+        """The experience of some decisions that this rank played."""
+        assert self.experience is not None
+        return self.experience.select(self.row[rows])
 
     @property
     def mixed_groups(self) -> int:
@@ -155,6 +194,43 @@ class Rollout:
             "decisions": len(self),
             "episode_length": float(self.length[self.finished].float().mean()),
         }
+
+
+PER_DECISION = (
+    "rank", "row", "logprob", "valid", "reward", "terminated", "truncated", "cut", "value",
+    "next_value",
+)  # fmt: skip
+PER_EPISODE = ("group_id", "success", "length", "sim_steps")
+
+
+def merge(parts: Sequence[Rollout]) -> Rollout:
+    """The rollouts of several ranks as one, in the order of the groups; without experience.
+
+    A group is played by one rank.
+    """
+    joined: dict[str, Any] = {
+        name: torch.cat([getattr(part, name) for part in parts])
+        for name in PER_DECISION + PER_EPISODE
+        if getattr(parts[0], name) is not None
+    }
+    before = np.cumsum([0] + [part.episodes for part in parts])
+    episode_id = torch.cat(
+        [part.episode_id + first for part, first in zip(parts, before.tolist(), strict=False)]
+    )
+    inits = [init for part in parts for init in part.inits]
+    order = joined["group_id"].argsort(stable=True)  # of episodes
+    place = order.argsort()
+    rows = place[episode_id].argsort(stable=True)  # of decisions
+    sorted_fields = {
+        name: tensor[rows if name in PER_DECISION else order] for name, tensor in joined.items()
+    }
+    return replace(
+        parts[0],
+        experience=None,
+        episode_id=place[episode_id][rows],
+        inits=tuple(inits[i] for i in order.tolist()),
+        **sorted_fields,
+    )
 
 
 @dataclass(frozen=True)

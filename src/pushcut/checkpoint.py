@@ -5,18 +5,27 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from pushcut.errors import DivergedError, UserError
 from pushcut.learner import Learner
+from pushcut.policies.base import Policy
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
     load_training_parts,
     save_training_parts,
 )
+from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
+
+SHARDS = "shards"
+"""Folder of a checkpoint whose weights are in parts."""
 
 
 @dataclass(frozen=True)
@@ -37,63 +46,168 @@ class Progress:
     """Iterations in a row without a group to train on."""
 
 
-def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Path:
+def save(
+    folder: Path, learner: Learner, progress: Progress, *, keep: int, ranks: Ranks | None = None
+) -> None:
     """Writes checkpoint ``progress.iteration`` and removes old ones but the best.
 
-    UserError where the disk is full or the weights are no numbers; what was there before stays.
+    Where all ranks hold all weights the first of them writes; where each holds a part, each writes
+    its own, in the background. UserError where the disk is full or the weights are no numbers; what
+    was there before stays.
     """
-    if not all(bool(parameter.isfinite().all()) for parameter in learner.policy.parameters()):
-        raise DivergedError(
-            f"training has diverged: weights of iteration {progress.iteration} are not finite "
-            f"numbers; start anew from an earlier checkpoint in {folder} (--policy.path) with a "
-            "lower --learner.lr"
-        )
+    ranks = ranks or Alone()
     path = folder / f"{progress.iteration:06d}"
-    for leftover in folder.glob(".*"):  # of a process that was killed while it wrote
-        shutil.rmtree(leftover)
-    aside, old = folder / f".{path.name}.new", folder / f".{path.name}.old"
-    try:
-        aside.mkdir(parents=True)
-        learner.policy.save_pretrained(aside / "policy")
-        save_training_parts(learner.policy, aside / TRAINING_PARTS_FILE)
-        torch.save(learner.optimizer.state_dict(), aside / "optimizer.pt")
-        (aside / "progress.json").write_text(json.dumps(vars(progress)) + "\n")
-        _sync(aside)
-    # torch and safetensors wrap a full disk in errors of their own.
-    except Exception as error:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise UserError(
-            f"could not write checkpoint {path}: {error}; earlier checkpoints are untouched: "
-            "free some space and continue with --resume"
-        ) from error
-    if path.exists():
-        path.rename(old)
-    aside.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
-    _prune(folder, keep=keep, best=progress.best_iteration)
-    return path
+    check_finite(learner.policy, path)
+    if not (ranks.first or ranks.sharded):
+        return
+    writing = Writing(path, progress, keep)
+    with writing.told():
+        if not ranks.sharded:
+            writing.begin()
+            write_whole(learner, writing.aside)
+            writing.finish()
+            return
+        ranks.settle()
+        if ranks.first:
+            writing.begin()
+        ranks.gather(None)  # the folder is there
+        tensors = training_tensors(learner)
+        ranks.write_shards(tensors, writing.aside / SHARDS, writing.finish)
 
 
-def latest(folder: Path) -> Path:
-    """The newest checkpoint of a run."""
+def check_finite(policy: Policy, path: Path) -> None:
+    """DivergedError where weights are no numbers."""
+    if not all(bool(local_part(weight).isfinite().all()) for weight in policy.parameters()):
+        raise DivergedError(
+            f"training has diverged: weights of iteration {int(path.name)} are not finite "
+            f"numbers; start anew from an earlier checkpoint in {path.parent} (--policy.path) with "
+            "a lower --learner.lr"
+        )
+
+
+@dataclass(frozen=True)
+class Writing:
+    """A checkpoint on its way: in a hidden folder, renamed once it is whole."""
+
+    path: Path
+    progress: Progress
+    keep: int
+
+    @property
+    def aside(self) -> Path:
+        """Where it is written."""
+        return self.path.with_name(f".{self.path.name}.new")
+
+    def begin(self) -> None:
+        """Clears away what a killed process left."""
+        for leftover in self.path.parent.glob(".*"):
+            shutil.rmtree(leftover)
+        self.aside.mkdir(parents=True)
+
+    def finish(self) -> None:
+        """Puts it into its place."""
+        (self.aside / "progress.json").write_text(json.dumps(vars(self.progress)) + "\n")
+        _sync(self.aside)
+        old = self.path.with_name(f".{self.path.name}.old")
+        if self.path.exists():
+            self.path.rename(old)
+        self.aside.rename(self.path)
+        shutil.rmtree(old, ignore_errors=True)
+        _prune(self.path.parent, keep=self.keep, best=self.progress.best_iteration)
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """One line for whatever goes wrong, and nothing half-written left."""
+        try:
+            yield
+        # torch and safetensors wrap a full disk in errors of their own.
+        except Exception as error:
+            shutil.rmtree(self.aside, ignore_errors=True)
+            raise UserError(
+                f"could not write checkpoint {self.path}: {error}; earlier checkpoints are "
+                "untouched: free some space and continue with --resume"
+            ) from error
+
+
+def write_whole(learner: Learner, folder: Path) -> None:
+    """The policy's folder, what it lacks, and the optimiser."""
+    learner.policy.save_pretrained(folder / "policy")
+    save_training_parts(learner.policy, folder / TRAINING_PARTS_FILE)
+    torch.save(learner.optimizer.state_dict(), folder / "optimizer.pt")
+
+
+def training_tensors(learner: Learner) -> dict[str, Tensor]:
+    """Weights and optimiser state under names that do not depend on who holds them."""
+    tensors = {f"policy.{name}": x for name, x in learner.policy.state_dict().items()}
+    for name, parameter in learner.policy.named_parameters():
+        for key, value in learner.optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{key}"] = value
+    return tensors
+
+
+def latest(folder: Path) -> Path | None:
+    """The newest checkpoint of a run, where it has one."""
     found = _all(folder)
-    if not found:
-        raise UserError(f"nothing to resume: no checkpoint in {folder}")
-    return found[-1]
+    return found[-1] if found else None
+
+
+def resume(folder: Path, learner: Learner) -> Progress:
+    """Restores the newest checkpoint of a run; one that has none yet begins at iteration 0."""
+    newest = latest(folder)
+    return Progress(iteration=0) if newest is None else load(newest, learner)
 
 
 def load(path: Path, learner: Learner) -> Progress:
-    """Restores weights and optimiser; UserError where a file is damaged."""
-    learner.policy.load_weights(path / "policy")
-    load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
+    """Restores weights and optimiser; UserError where a file is damaged.
+
+    Whole and sharded checkpoints, into weights that are whole or sharded over any number of ranks.
+    """
+    sharded = (path / SHARDS).exists()
+    if not sharded:
+        learner.policy.load_weights(path / "policy")
+        load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
     try:
-        state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-        learner.optimizer.load_state_dict(state)
+        if sharded:
+            load_sharded(path / SHARDS, learner)
+        else:
+            load_optimizer(path / "optimizer.pt", learner)
         return Progress(**json.loads((path / "progress.json").read_text()))
     # torch.load raises many kinds of errors on damaged files.
     except Exception as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"checkpoint {path} is damaged: {reason}; delete it to resume") from error
+
+
+def load_optimizer(file: Path, learner: Learner) -> None:
+    """Restores what ``torch.save`` wrote."""
+    state = torch.load(file, map_location="cpu", weights_only=True)
+    learner.optimizer.load_state_dict(state)
+    for parameter, values in learner.optimizer.state.items():
+        learner.optimizer.state[parameter] = {
+            key: sharded_like(value, parameter) for key, value in values.items()
+        }
+
+
+def load_sharded(folder: Path, learner: Learner) -> None:
+    """Restores a sharded checkpoint."""
+    for name, parameter in learner.policy.named_parameters():
+        start = f"optimizer.{name}."
+        learner.optimizer.state[parameter] = {
+            key.removeprefix(start): torch.zeros_like(parameter)
+            if shape == parameter.shape
+            else torch.zeros(shape)
+            for key, shape in shard_shapes(folder).items()
+            if key.startswith(start)
+        }
+    tensors = training_tensors(learner)
+    read_shards(tensors, folder)
+    learner.policy.load_state_dict(
+        {
+            name.removeprefix("policy."): tensor
+            for name, tensor in tensors.items()
+            if name.startswith("policy.")
+        }
+    )
 
 
 def _all(folder: Path) -> list[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,6 +20,7 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
+from pushcut.ranks.config import RanksConfig
 from pushcut.run import Tracker
 from pushcut.sft import FitConfig
 
@@ -29,8 +31,8 @@ Device = Literal["auto", "cpu", "cuda"]
 
 
 def default_workers() -> int:
-    """One simulator process per core that we may use."""
-    return max(1, int(usable_cores()))
+    """One simulator process per core that we may use, shared with the ranks of this machine."""
+    return max(1, int(usable_cores()) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 @dataclass(frozen=True)
@@ -38,9 +40,9 @@ class RolloutConfig:
     """How episodes are played; none of it changes a result, only the speed."""
 
     slots: int = 16
-    """Episodes under way at the same time."""
+    """Episodes under way at the same time, on each rank."""
     workers: int = 0
-    """Simulator processes; 0 means one per core (at most one per slot)."""
+    """Simulator processes of each rank; 0 means one per core (at most one per slot)."""
     inference_batch: int = 8
     """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
     timeout_s: float = 60.0
@@ -138,6 +140,7 @@ class TrainConfig:
     learner: LearnerConfig = LearnerConfig()
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    ranks: RanksConfig = RanksConfig()
     train_init: Literal["sampled", "benchmark"] = "sampled"
     """Where training starts its episodes: on placements that the simulator samples, or on the
     benchmark's own initial states, which `pushcut eval` plays too: the overlap of the papers,

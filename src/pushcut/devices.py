@@ -7,13 +7,20 @@ import torch
 from pushcut.errors import UserError
 
 
-def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is a GPU, else the CPU."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name == "cuda" and not torch.cuda.is_available():
+def choose_device(name: str, number: int = 0) -> torch.device:
+    """``auto`` is CUDA where there is a GPU, else the CPU; ``number`` chooses the GPU."""
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cuda" and not gpus:
         raise UserError("--device cuda: torch sees no GPU here; use --device cpu")
-    return torch.device(name)
+    if name == "cpu" or not gpus:
+        return torch.device("cpu")
+    if number >= gpus:
+        raise UserError(
+            f"this is rank {number} of this machine and it has {gpus} GPUs: start one rank for "
+            "each (torchrun --nproc-per-node), or use --device cpu"
+        )
+    torch.cuda.set_device(number)
+    return torch.device("cuda", number)
 
 
 def limit_threads(threads: int) -> None:

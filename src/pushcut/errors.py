@@ -7,6 +7,10 @@ class UserError(Exception):
     """Something the user can fix; the command line prints its one line and exits with 1."""
 
 
+class RankLostError(UserError):
+    """Another process of the run is gone or hangs: nothing can be done together any more."""
+
+
 class DivergedError(UserError):
     """The weights at hand are worthless: they must not become a checkpoint."""
 
@@ -17,3 +21,6 @@ class Interrupted(Exception):  # noqa: N818 - an event, not an error
     def __init__(self, exit_code: int) -> None:
         super().__init__(f"interrupted (exit code {exit_code})")
         self.exit_code = exit_code
+
+    def __reduce__(self) -> tuple[type[Interrupted], tuple[int]]:
+        return Interrupted, (self.exit_code,)  # it travels between ranks

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from pushcut.policies.base import Mode, Policy
+from pushcut.ranks.base import Alone, Ranks
 from pushcut.results import EvalResult, LedgerLine
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
@@ -16,7 +17,7 @@ EVALUATION_STREAM = 2**32 - 1
 
 
 class Evaluator:
-    """Plays a manifest; the same result, to the bit, for any number of slots."""
+    """Plays a manifest; the same result, to the bit, for any number of slots and ranks."""
 
     def __init__(
         self,
@@ -25,9 +26,11 @@ class Evaluator:
         *,
         repeats: int = 1,
         on_episode: Callable[[PlayedEpisode], None] = lambda episode: None,
+        ranks: Ranks | None = None,
     ) -> None:
         self._player, self._manifest = player, tuple(manifest)
         self._repeats, self._on_episode = repeats, on_episode
+        self._ranks = ranks or Alone()
 
     def evaluate(self, policy: Policy, mode: Mode = "greedy") -> EvalResult:
         """Plays each initial state of the manifest exactly ``repeats`` times."""
@@ -46,8 +49,15 @@ class Evaluator:
             )
             self._on_episode(episode)
 
-        schedule = ListSchedule(self._manifest, repeats=self._repeats)
-        self._player.play(policy, schedule, iteration=EVALUATION_STREAM, mode=mode, on_episode=note)
+        episodes = len(self._manifest) * self._repeats
+        quota = self._ranks.quota(episodes, episodes)
+        schedule = ListSchedule(self._manifest, repeats=self._repeats, quota=quota)
+        with self._ranks.together(), self._ranks.acting(policy):
+            self._player.play(
+                policy, schedule, iteration=EVALUATION_STREAM, mode=mode, on_episode=note
+            )
+        for theirs in self._ranks.gather(lines):
+            lines |= theirs
         groups = range(len(self._manifest))
         ledger = tuple(lines[repeat, group] for repeat in range(self._repeats) for group in groups)
         seconds = time.perf_counter() - start

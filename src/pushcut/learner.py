@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
-from pushcut.batch import Credit, Minibatch, Rollout, ValueBatch
+from pushcut.batch import Credit, Rollout
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
+from pushcut.ranks.base import Alone, Ranks
+from pushcut.step import Share, Step, executed, micro_batches
 
 
 @dataclass(frozen=True)
@@ -77,13 +79,20 @@ class Learner:
         *,
         seed: int,
         critic: CriticConfig | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
-        """``critic`` says how a critic that the policy has is trained."""
-        self.policy = policy
+        """``critic`` says how a critic that the policy has is trained.
+
+        The ranks then hold the policy's weights, in parts or in full.
+        """
+        self.policy, self._ranks = policy, ranks or Alone()
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
         self._reference = frozen_copy(policy) if algorithm.needs_reference else None
+        for module in (policy, self._reference):
+            if module is not None:
+                self._ranks.place(module)
         self.optimizer = torch.optim.AdamW(
             parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
         )
@@ -127,16 +136,14 @@ class Learner:
     @torch.no_grad()
     def _recomputed(self, rollout: Rollout) -> tuple[Rollout, float]:
         """The rollout with log-probabilities evaluated anew, and how far they were apart."""
-        rows = torch.arange(len(rollout)).split(self._config.micro_batch)
-        parts = [
-            self.policy.evaluate(
-                rollout.observation.select(part.numpy()),
-                {name: tensor[part] for name, tensor in rollout.trace.items()},
-            ).logprob.cpu()
-            for part in rows
-        ]
-        anew = replace(rollout, logprob=torch.cat(parts))
-        valid = executed(rollout, torch.arange(len(rollout)))
+        logprob = torch.empty_like(rollout.logprob)
+        everything = torch.arange(len(rollout))
+        for share in micro_batches(rollout, everything, self._config.micro_batch, self._ranks):
+            evaluated = self.policy.evaluate(share.experience.observation, share.experience.trace)
+            for theirs, values in self._ranks.gather((share.rows, evaluated.logprob.cpu())):
+                logprob[theirs] = values
+        anew = replace(rollout, logprob=logprob)
+        valid = executed(rollout)
         return anew, float((anew.logprob - rollout.logprob)[valid].abs().mean())
 
     def _set_rates(self, iteration: int) -> float:
@@ -170,25 +177,25 @@ class Learner:
     def _step(
         self, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], iteration: int
     ) -> dict[str, float]:
-        """One optimiser step; gradients of micro-batches add up."""
-        valid = executed(rollout, rows)
-        weight = self._algorithm.weights(valid, rollout.episode_id[rows])
-        share = (weight > 0) / (weight > 0).sum()
+        """One optimiser step; gradients of micro-batches and ranks add up.
+
+        Weights are those of the whole step, whichever rank learns from which decisions.
+        """
+        step = Step.of(self._algorithm, rollout, credit, rows)
         totals: dict[str, float] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for micro in torch.arange(len(rows)).split(self._config.micro_batch):
-            metrics = self._backward(
-                rollout, credit, rows[micro], weight[micro], share[micro], len(rows), valid.sum()
-            )
-            for name, value in metrics.items():
+        for share in micro_batches(rollout, rows, self._config.micro_batch, self._ranks):
+            for name, value in self._backward(step, share).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._ranks.sum_gradients(parameters)
         if iteration < self._critic_only:
             self._forget_policy_gradients()
-        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip))
-        if np.isfinite(norm):
+        clipped = torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip)
+        if np.isfinite(norm := self._ranks.norm(clipped)):
             self.optimizer.step()
-        return totals | {"grad_norm": norm}
+        sums = self._ranks.sum(list(totals.values()))
+        return dict(zip(totals, sums, strict=True)) | {"grad_norm": norm}
 
     def _forget_policy_gradients(self) -> None:
         """Leaves the critic alone to learn; AdamW does not touch what has no gradient."""
@@ -197,54 +204,21 @@ class Learner:
                 for parameter in group["params"]:
                     parameter.grad = None
 
-    def _backward(
-        self,
-        rollout: Rollout,
-        credit: Credit,
-        rows: Int[Tensor, " m"],
-        weight: Float[Tensor, "m k hu au"],
-        share: Float[Tensor, "m k hu au"],
-        decisions: int,
-        valid_elements: Int[Tensor, ""],
-    ) -> dict[str, Tensor]:
-        device = self.policy.device
-        observation = rollout.observation.select(rows.numpy())
-        trace = {name: tensor[rows].to(device) for name, tensor in rollout.trace.items()}
+    def _backward(self, step: Step, share: Share) -> dict[str, Tensor]:
+        """Adds the gradients of some decisions; metrics as parts of the step's."""
+        device, experience = self.policy.device, share.experience
+        trace = {name: tensor.to(device) for name, tensor in experience.trace.items()}
         reference = None
         if self._reference is not None:
             with torch.no_grad():
-                reference = self._reference.evaluate(observation, trace).logprob
-        logprob_old = rollout.logprob[rows].to(device)
-        batch = Minibatch(
-            logprob_old=logprob_old,
-            valid=executed(rollout, rows).to(device),
-            advantage=credit.advantage[rows].view(-1, 1, 1, 1).to(device),
-            weight=weight.to(device),
-            share=share.to(device),
-            value=value_batch(rollout, credit, rows, 1 / decisions, device),
-            logprob_reference=reference,
-        )
-        evaluation = self.policy.evaluate(observation, trace)
+                reference = self._reference.evaluate(experience.observation, trace).logprob
+        batch = step.minibatch(share, device, reference)
+        evaluation = self.policy.evaluate(experience.observation, trace)
         loss, metrics = self._algorithm.loss(evaluation, batch)
-        loss.backward()
-        apart = (evaluation.logprob.detach() - logprob_old).abs() * batch.valid
-        elements = valid_elements.to(device)
-        return metrics | {"logprob_mismatch": apart.sum() / elements}
-
-
-def executed(rollout: Rollout, rows: Int[Tensor, " m"]) -> Bool[Tensor, "m k h a"]:
-    """Which elements of some decisions were executed, in the shape of their log-probabilities."""
-    return rollout.valid[rows][:, None, :, None].expand_as(rollout.logprob[rows])
-
-
-def value_batch(
-    rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], weight: float, device: torch.device
-) -> ValueBatch | None:
-    """The critic's part of some decisions, where the algorithm has targets for it."""
-    if rollout.value is None or credit.value_target is None:
-        return None
-    old = rollout.value[rows].to(device)
-    return ValueBatch(old, credit.value_target[rows].to(device), torch.full_like(old, weight))
+        (loss * self._ranks.loss_scale()).backward()
+        apart = (evaluation.logprob.detach() - batch.logprob_old).abs() * batch.valid
+        counted = share.counted.to(device).view(-1, 1, 1, 1)
+        return metrics | {"logprob_mismatch": (apart * counted).sum() / step.valid.sum().to(device)}
 
 
 def parameter_groups(policy: Policy) -> list[dict[str, Any]]:

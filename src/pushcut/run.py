@@ -25,12 +25,20 @@ class Run:
     per iteration; ``checkpoints/``, ``eval/`` and TensorBoard events.
     """
 
-    def __init__(self, path: Path, trackers: tuple[Tracker, ...] = (), first: int = 0) -> None:
+    def __init__(
+        self,
+        path: Path,
+        trackers: tuple[Tracker, ...] = (),
+        first: int = 0,
+        *,
+        writes: bool = True,
+    ) -> None:
         """Opens an existing folder whose metrics go on at iteration ``first``."""
-        self.path = path
+        self.path, self._writes = path, writes
         self._trackers = [_TRACKERS[name](path, first) for name in trackers]
         self._metrics = path / "metrics.jsonl"
-        _truncate_metrics(self._metrics, first)
+        if writes:
+            _truncate_metrics(self._metrics, first)
 
     @staticmethod
     def create(path: Path | None, config: Any, trackers: tuple[Tracker, ...] = ()) -> Run:
@@ -60,6 +68,11 @@ class Run:
         check_same_config(stored, to_json(config), may_change=may_change)
         return Run(path, trackers, first)
 
+    @staticmethod
+    def watched(path: Path | None) -> Run:
+        """A folder that another process writes: nothing is logged from here."""
+        return Run(_named(path), writes=False)
+
     @property
     def checkpoints(self) -> Path:
         """Folder of checkpoints."""
@@ -71,6 +84,8 @@ class Run:
 
     def log(self, iteration: int, metrics: Mapping[str, float | None]) -> None:
         """Appends one object to metrics.jsonl and tells the trackers; None is unknown."""
+        if not self._writes:
+            return
         line = {"iteration": iteration, **metrics}
         with self._metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")

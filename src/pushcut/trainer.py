@@ -13,11 +13,13 @@ from pushcut.checkpoint import Progress
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.pool import EnvPool
-from pushcut.errors import DivergedError, Interrupted, UserError
+from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say
+from pushcut.ranks.base import Ranks
+from pushcut.ranks.start import joined, restarted
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run
@@ -25,7 +27,7 @@ from pushcut.signals import SafeExit
 
 MAY_CHANGE_ON_RESUME = (
     "iterations", "patience", "save_every", "keep", "trackers", "device", "threads", "out",
-    "resume", "slots", "workers", "timeout_s",
+    "resume", "slots", "workers", "timeout_s", "ranks",
 )  # fmt: skip
 
 UPDATE_METRICS = (
@@ -43,6 +45,7 @@ class Trainer:
     evaluator: Evaluator
     run: Run
     progress: Progress
+    ranks: Ranks
     seconds: dict[str, float] = field(default_factory=dict)
 
     def loop(self, progress_bar: Bar) -> None:
@@ -67,6 +70,7 @@ class Trainer:
         if config.evaluation.every:
             self.run.log(config.iterations, self.evaluate(config.iterations))
         self.save()
+        self.settle()
 
     def line(
         self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
@@ -80,7 +84,8 @@ class Trainer:
         """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
         mode = self.config.evaluation.mode
         result = self.evaluator.evaluate(self.learner.policy, mode)
-        result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
+        if self.ranks.first:
+            result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
         say(f"iteration {iteration}: {mode} success {result.total}")
         if result.total.value > self.progress.best:
             self.progress = replace(
@@ -91,7 +96,19 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint of the finished iterations."""
-        checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=self.config.keep)
+        with self.ranks.together():
+            checkpoint.save(
+                self.run.checkpoints,
+                self.learner,
+                self.progress,
+                keep=self.config.keep,
+                ranks=self.ranks,
+            )
+
+    def settle(self) -> None:
+        """Waits for checkpoints that are written in the background."""
+        with self.ranks.together():
+            self.ranks.settle()
 
     def give_up_if_idle(self, rollout: Rollout) -> None:
         """UserError when no rollout taught anything for ``patience`` iterations."""
@@ -123,15 +140,30 @@ class Trainer:
 
 
 def train(config: TrainConfig) -> Run:
-    """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
+    """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise.
+
+    Where torchrun or Ray started several of us, each is a rank of one run.
+    """
+    with joined(config.ranks) as ranks:
+        return train_on(ranks, config)
+
+
+def train_on(ranks: Ranks, config: TrainConfig) -> Run:
+    """This rank's part in the training of a policy."""
     limit_threads(config.threads)
-    policy = config.policy.load(seed=config.seed).to(choose_device(config.device))
+    with ranks.together():
+        policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
     learner = Learner(
-        policy, config.algorithm, config.learner, seed=config.seed, critic=config.critic
+        policy,
+        config.algorithm,
+        config.learner,
+        seed=config.seed,
+        critic=config.critic,
+        ranks=ranks,
     )
-    run, progress = open_run(config, learner)
+    run, progress = open_run(config, learner, ranks)
     with (
         SafeExit() as stop,
         EnvPool(
@@ -163,13 +195,17 @@ def train(config: TrainConfig) -> Run:
                 stream_decisions=config.algorithm.stream_decisions,
                 final_values=config.algorithm.needs_final_values,
                 benchmark_inits=pool.spec.fixed_inits if config.train_init == "benchmark" else 0,
+                ranks=ranks,
             ),
             learner=learner,
             evaluator=Evaluator(
-                player, validation_inits(tasks, config.evaluation.episodes_per_task)
+                player,
+                validation_inits(tasks, config.evaluation.episodes_per_task),
+                ranks=ranks,
             ),
             run=run,
             progress=progress,
+            ranks=ranks,
         )
         progress_bar.set(progress.iteration)
         with saved_on_stop(trainer):
@@ -177,21 +213,36 @@ def train(config: TrainConfig) -> Run:
     return run
 
 
-def open_run(config: TrainConfig, learner: Learner) -> tuple[Run, Progress]:
-    """A new run folder, or with ``resume`` the old one and its newest checkpoint."""
-    if not config.resume:
-        return Run.create(config.out, config, config.trackers), Progress(iteration=0)
-    if config.out is None or not (config.out / "config.json").exists():
-        raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
-    progress = checkpoint.load(checkpoint.latest(config.out / "checkpoints"), learner)
-    run = Run.resume(
+def open_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> tuple[Run, Progress]:
+    """A new run folder, or with ``resume`` the old one and its newest checkpoint.
+
+    Ranks that a launcher starts again resume by themselves.
+    """
+    begun = config.out is not None and (config.out / "config.json").exists()
+    begun = ranks.gather(begun)[0]  # as the first rank finds it, before it writes
+    resume = config.resume or (begun and restarted())
+    progress = Progress(iteration=0)
+    with ranks.together():
+        if resume:
+            if config.out is None or not begun:
+                raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
+            progress = checkpoint.resume(config.out / "checkpoints", learner)
+        return open_folder(config, ranks, progress if resume else None), progress
+
+
+def open_folder(config: TrainConfig, ranks: Ranks, progress: Progress | None) -> Run:
+    """The run's folder; the first rank writes it. ``progress`` where a run goes on."""
+    if not ranks.first:
+        return Run.watched(config.out)
+    if progress is None:
+        return Run.create(config.out, config, config.trackers)
+    return Run.resume(
         config.out,
         config,
         config.trackers,
         first=progress.iteration,
         may_change=MAY_CHANGE_ON_RESUME,
     )
-    return run, progress
 
 
 @contextlib.contextmanager
@@ -199,12 +250,13 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
     """Saves finished iterations when a signal or a user's problem ends the loop."""
     try:
         yield
-    except DivergedError:
+    except (DivergedError, RankLostError):
         raise  # the last checkpoint is better than the weights at hand
     except (Interrupted, UserError):
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError):
             trainer.save()
+            trainer.settle()
             say(f"saved iteration {trainer.progress.iteration}; continue with --resume")
         raise
 

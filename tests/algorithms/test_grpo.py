@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pushcut.algorithms.grpo import GRPO
-from pushcut.batch import Evaluation, Minibatch, Rollout
+from pushcut.batch import Evaluation, Experience, Minibatch, Rollout
 from pushcut.types import InitState, Observation
 
 
@@ -16,8 +16,11 @@ def rollout_of(groups: list[list[int]]) -> Rollout:
     n = len(outcome)
     group_id = [index for index, group in enumerate(groups) for _ in group]
     return Rollout(
-        observation=Observation({}, np.zeros((n, 1), np.float32), ["go"] * n),
-        trace={"bins": torch.arange(n)},
+        experience=Experience(
+            Observation({}, np.zeros((n, 1), np.float32), ["go"] * n), {"bins": torch.arange(n)}
+        ),
+        rank=torch.zeros(n, dtype=torch.long),
+        row=torch.arange(n),
         logprob=torch.zeros(n, 1, 2, 1),
         valid=torch.ones(n, 2, dtype=torch.bool),
         reward=torch.tensor(outcome).float(),
@@ -39,7 +42,7 @@ def test_dynamic_sampling_keeps_mixed_groups_only():
     rollout = rollout_of([[1, 1], [0, 1], [0, 0], [1, 0]])
     kept = GRPO(group_size=2).select(rollout)
     assert kept.group_id.tolist() == [1, 1, 3, 3]
-    assert kept.trace["bins"].tolist() == [2, 3, 6, 7]
+    assert kept.seen(torch.arange(4)).trace["bins"].tolist() == [2, 3, 6, 7]
     assert kept.episode_id.tolist() == [0, 1, 2, 3]
     assert kept.inits[0] == InitState("go", 1)
 

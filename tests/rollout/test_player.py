@@ -115,7 +115,8 @@ def test_the_packed_rollout_masks_steps_that_were_not_executed(policy):
 def test_the_packed_rollout_repeats_its_log_probabilities_when_evaluated(policy):
     """The log-ratio before the first update, over whole episodes."""
     rollout = pack(play(policy, inits(8)))
-    fresh = policy.evaluate(rollout.observation, rollout.trace).logprob
+    seen = rollout.seen(torch.arange(len(rollout)))
+    fresh = policy.evaluate(seen.observation, seen.trace).logprob
     torch.testing.assert_close(fresh, rollout.logprob, atol=2e-6, rtol=0)
 
 
@@ -134,7 +135,7 @@ def test_members_of_a_group_share_the_start_and_differ_in_noise(policy):
     assert rollout.group_id.tolist() == [0, 0, 0, 1, 1, 1]
     assert rollout.inits[0] == rollout.inits[1] == rollout.inits[2] != rollout.inits[3]
     first = [int((rollout.episode_id == episode).nonzero()[0]) for episode in range(3)]
-    images = rollout.observation.images["top"][first]
+    images = rollout.seen(torch.tensor(first)).observation.images["top"]
     assert np.array_equal(images[0], images[1])
     assert len({tuple(rollout.logprob[row].flatten().tolist()) for row in first}) == 3
 

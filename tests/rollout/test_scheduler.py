@@ -13,6 +13,7 @@ from pushcut.manifests import (
     train_init,
     validation_inits,
 )
+from pushcut.ranks.quota import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
 
@@ -22,9 +23,8 @@ def groups_schedule(mixed: list[bool], *, groups: int, max_groups: int) -> Group
     return GroupSchedule(
         lambda group: InitState("task", group),
         group_size=2,
-        groups=groups,
-        max_groups=max_groups,
         accepts=lambda successes: successes == 1,
+        quota=LocalQuota(groups, max_groups),
     )
 
 
@@ -68,15 +68,18 @@ def test_sampling_stops_at_the_limit():
     mixed = [False] * 5
     schedule = groups_schedule(mixed, groups=2, max_groups=5)
     assert play(schedule, mixed, slots=4, seed=0) == [0, 1, 2, 3, 4]
-    assert schedule.rejected == 5
+    assert schedule.done and schedule.next() is None
 
 
 def test_a_list_hands_out_each_initial_state_once():
     inits = [InitState("a", 0), InitState("b", 0), InitState("a", 1)]
     schedule = ListSchedule(inits)
-    got = [schedule.next() for _ in range(3)]
-    assert [task.init for task in got if task] == inits
-    assert [task.group for task in got if task] == [0, 1, 2]
+    got = [task for task in (schedule.next() for _ in range(4)) if task]
+    assert [task.init for task in got] == inits
+    assert [task.group for task in got] == [0, 1, 2]
+    for task in got:
+        assert not schedule.done
+        schedule.finished(task, success=False, decisions=1)
     assert schedule.done
     assert schedule.next() is None
 
@@ -105,7 +108,6 @@ def test_a_list_plays_each_initial_state_once_per_repeat_as_another_member():
     assert [(t.init.task, t.group, t.member) for t in got] == [
         (task, group, repeat) for repeat in range(3) for group, task in enumerate("ab")
     ]
-    assert schedule.done
 
 
 def test_a_benchmarks_own_states_are_evaluated_and_none_is_invented():

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pushcut.batch import Rollout, stack_traces
+from pushcut.batch import Experience, Rollout, merge, stack_traces
 from pushcut.errors import UserError
 from pushcut.manifests import train_init
 from pushcut.policies.base import Policy
+from pushcut.ranks.base import Alone, Ranks
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
 from pushcut.types import InitState, Observation
@@ -34,7 +36,7 @@ class Collector:
         stream_decisions: int = 0,
         final_values: bool = False,
         benchmark_inits: int = 0,
-        on_episode: Callable[[PlayedEpisode, Schedule], None] = lambda episode, schedule: None,
+        ranks: Ranks | None = None,
     ) -> None:
         """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes.
 
@@ -47,27 +49,23 @@ class Collector:
         self._accepts, self._stream_decisions = accepts, stream_decisions
         self._final_values = final_values
         self._benchmark_inits = benchmark_inits
-        self._on_episode = on_episode
+        self._ranks = ranks or Alone()
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
-        """The rollout of an iteration; the same for any number of slots and processes."""
+        """The rollout of an iteration; the same for any number of slots, processes and ranks."""
         self._check_streams(policy)
         schedule = self._schedule(iteration)
         episodes: list[PlayedEpisode] = []
-
-        def keep(episode: PlayedEpisode) -> None:
-            episodes.append(episode)
-            self._on_episode(episode, schedule)
-
-        self._player.play(
-            policy,
-            schedule,
-            iteration=iteration,
-            mode="sampled",
-            on_episode=keep,
-            final_values=self._final_values,
-        )
-        return pack(episodes)
+        with self._ranks.together(), self._ranks.acting(policy):
+            self._player.play(
+                policy,
+                schedule,
+                iteration=iteration,
+                mode="sampled",
+                on_episode=episodes.append,
+                final_values=self._final_values,
+            )
+        return gathered(pack(episodes) if episodes else None, self._ranks)
 
     def _check_streams(self, policy: Policy) -> None:
         """UserError where not even one episode fits into a stream."""
@@ -89,17 +87,30 @@ class Collector:
                 benchmark_inits=self._benchmark_inits,
             )
 
+        quota = self._ranks.quota(self._groups, self._max_groups)
         if self._stream_decisions:
             return StreamSchedule(
-                init_of_group, streams=self._groups, decisions=self._stream_decisions
+                init_of_group,
+                streams=self._groups,
+                decisions=self._stream_decisions,
+                quota=quota,
             )
         return GroupSchedule(
-            init_of_group,
-            group_size=self._group_size,
-            groups=self._groups,
-            max_groups=self._max_groups,
-            accepts=self._accepts,
+            init_of_group, group_size=self._group_size, accepts=self._accepts, quota=quota
         )
+
+
+def gathered(played: Rollout | None, ranks: Ranks) -> Rollout:
+    """The rollout of all ranks; of the experience each keeps what it played itself."""
+    if ranks.count == 1:
+        assert played is not None
+        return played
+    light = None
+    if played is not None:
+        here = torch.full_like(played.rank, ranks.index)
+        light = replace(played, experience=None, rank=here)
+    parts = [part for part in ranks.gather(light) if part is not None]
+    return replace(merge(parts), experience=None if played is None else played.experience)
 
 
 def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
@@ -120,9 +131,11 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
     steps = torch.tensor([result.steps for result in results])
     lengths = torch.tensor([len(episode.decisions) for episode in episodes])
     values = [decision.value for decision in decisions if decision.value is not None]
+    trace = stack_traces([decision.trace for decision in decisions])
     return Rollout(
-        observation=observation,
-        trace=stack_traces([decision.trace for decision in decisions]),
+        experience=Experience(observation, trace),
+        rank=torch.zeros(len(decisions), dtype=torch.long),
+        row=torch.arange(len(decisions)),
         logprob=torch.stack([decision.logprob for decision in decisions]),
         valid=torch.arange(chunk) < steps.unsqueeze(1),
         reward=torch.tensor([float(result.reward.sum()) for result in results]),

@@ -20,6 +20,11 @@ from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
+BUSY_S = 0.5
+"""Longest wait for a reply, so that signals are noticed."""
+IDLE_S = 0.02
+"""Pause before asking again whether other ranks left something to do."""
+
 
 @dataclass(frozen=True)
 class Decision:
@@ -146,15 +151,25 @@ class Player:
 
         while True:
             self._start_idle_slots(schedule)
-            if not self._episodes and schedule.done:
-                return
+            if not self._episodes:
+                if schedule.done:
+                    return
+                # Other ranks play the rest; one of their groups may yet call for another.
+                self._look_around(IDLE_S, finish, final_values)
+                continue
             while len(self._ready) >= self._batch_threshold():
                 self._decide(policy, iteration, mode, finish)
             if not self._episodes:
                 continue  # the last ended while deciding: there is no reply to wait for
-            for reply in self._pool.wait(timeout_s=0.5):
-                self._handle(reply, finish, final_values)
-            self._check()
+            self._look_around(BUSY_S, finish, final_values)
+
+    def _look_around(
+        self, timeout_s: float, finish: Callable[[int], None], final_values: bool
+    ) -> None:
+        """Takes in replies, of which there may be none within the time, and signals."""
+        for reply in self._pool.wait(timeout_s=timeout_s):
+            self._handle(reply, finish, final_values)
+        self._check()
 
     def _start_idle_slots(self, schedule: Schedule) -> None:
         for slot in range(self._pool.slots):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
+from pushcut.ranks.quota import LocalQuota, Quota
 from pushcut.types import InitState
 
 
@@ -42,34 +43,38 @@ class Schedule(Protocol):
 class ListSchedule:
     """Every initial state of a manifest exactly ``repeats`` times, each as its own group."""
 
-    def __init__(self, inits: Sequence[InitState], *, repeats: int = 1) -> None:
-        # A repeat is a member: it draws from a random stream of its own.
-        self._waiting = deque(
-            EpisodeTask(init, group, repeat)
-            for repeat in range(repeats)
-            for group, init in enumerate(inits)
-        )
+    def __init__(
+        self, inits: Sequence[InitState], *, repeats: int = 1, quota: Quota | None = None
+    ) -> None:
+        """``quota``: as many groups as episodes; shared, where ranks play one list together."""
+        self._inits = tuple(inits)
+        total = len(self._inits) * repeats
+        self._quota = quota or LocalQuota(total, total)
 
     @property
     def done(self) -> bool:
-        """Whether all were handed out."""
-        return not self._waiting
+        """Whether all have been played."""
+        return self._quota.done
 
     def next(self) -> EpisodeTask | None:
         """The next of the list."""
-        return self._waiting.popleft() if self._waiting else None
+        number = self._quota.claim()
+        if number is None:
+            return None
+        # A repeat is a member: it draws from a random stream of its own.
+        repeat, group = divmod(number, len(self._inits))
+        return EpisodeTask(self._inits[group], group, repeat)
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
-        """A list does not care how its episodes end."""
+        """A list takes any end."""
+        self._quota.judge(accepted=True)
 
 
 class GroupSchedule:
     """Groups of episodes until ``groups`` of them are accepted (dynamic sampling).
 
-    A further group starts only when one that has finished was rejected: as if all
-    unfinished groups were going to be accepted. So exactly the shortest prefix of groups
-    0, 1, 2, … that holds ``groups`` accepted ones is played. Nothing is sampled in vain,
-    and which groups make up the batch does not depend on timing.
+    A further group starts only when one that has finished was rejected (``ranks.quota``), so
+    nothing is sampled in vain, and which groups make up the batch does not depend on timing.
     """
 
     def __init__(
@@ -77,34 +82,26 @@ class GroupSchedule:
         init_of_group: Callable[[int], InitState],
         *,
         group_size: int,
-        groups: int,
-        max_groups: int,
         accepts: Callable[[int], bool],
+        quota: Quota,
     ) -> None:
-        self._init_of_group = init_of_group
-        self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
-        self._accepts = accepts
+        self._init_of_group, self._group_size = init_of_group, group_size
+        self._accepts, self._quota = accepts, quota
         self._waiting: deque[EpisodeTask] = deque()
         self._outcomes: dict[int, list[bool]] = {}
-        self.started = 0
-        """Groups handed out so far."""
-        self.rejected = 0
-        """Groups that finished and were not accepted."""
 
     @property
     def done(self) -> bool:
         """Whether enough groups were accepted or the limit is reached."""
-        unfinished = bool(self._outcomes)
-        return not self._waiting and not unfinished and not self._may_start()
+        return not self._waiting and not self._outcomes and self._quota.done
 
     def next(self) -> EpisodeTask | None:
         """The next member, of a new group where one may start."""
-        if not self._waiting and self._may_start():
-            init = self._init_of_group(self.started)
+        if not self._waiting and (group := self._quota.claim()) is not None:
+            init = self._init_of_group(group)
             members = range(self._group_size)
-            self._waiting.extend(EpisodeTask(init, self.started, member) for member in members)
-            self._outcomes[self.started] = []
-            self.started += 1
+            self._waiting.extend(EpisodeTask(init, group, member) for member in members)
+            self._outcomes[group] = []
         return self._waiting.popleft() if self._waiting else None
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
@@ -113,10 +110,7 @@ class GroupSchedule:
         outcomes.append(success)
         if len(outcomes) == self._group_size:
             del self._outcomes[task.group]
-            self.rejected += not self._accepts(sum(outcomes))
-
-    def _may_start(self) -> bool:
-        return self.started < self._max_groups and self.started - self.rejected < self._groups
+            self._quota.judge(self._accepts(sum(outcomes)))
 
 
 class StreamSchedule:
@@ -127,19 +121,28 @@ class StreamSchedule:
     """
 
     def __init__(
-        self, init_of_group: Callable[[int], InitState], *, streams: int, decisions: int
+        self,
+        init_of_group: Callable[[int], InitState],
+        *,
+        streams: int,
+        decisions: int,
+        quota: Quota | None = None,
     ) -> None:
-        self._init_of_group, self._streams = init_of_group, streams
-        self._waiting = deque(self._episode(stream, 0, decisions) for stream in range(streams))
-        self._open = streams
+        """``quota``: as many groups as streams; shared, where ranks play them together."""
+        self._init_of_group = init_of_group
+        self._streams, self._decisions = streams, decisions
+        self._quota = quota or LocalQuota(streams, streams)
+        self._waiting: deque[EpisodeTask] = deque()
 
     @property
     def done(self) -> bool:
         """Whether every stream has had its decisions."""
-        return self._open == 0
+        return not self._waiting and self._quota.done
 
     def next(self) -> EpisodeTask | None:
-        """The next episode of a stream whose last one has ended."""
+        """The first episode of another stream, or the next of one whose last episode has ended."""
+        if (stream := self._quota.claim()) is not None:
+            return self._episode(stream, 0, self._decisions)
         return self._waiting.popleft() if self._waiting else None
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
@@ -149,7 +152,7 @@ class StreamSchedule:
         if left:
             self._waiting.append(self._episode(task.group, task.member + 1, left))
         else:
-            self._open -= 1
+            self._quota.judge(accepted=True)
 
     def _episode(self, stream: int, number: int, decisions: int) -> EpisodeTask:
         init = self._init_of_group(stream + number * self._streams)

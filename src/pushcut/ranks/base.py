@@ -1,0 +1,148 @@
+"""What the program sees of its ranks, and the single process that is all of them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from torch import Tensor, nn
+
+from pushcut.ranks.quota import LocalQuota, Quota
+
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Ranks(Protocol):
+    """Processes that run the same program on parts of the same work.
+
+    All ranks must call the methods in the same order. What they return is the same on every
+    rank, unless said otherwise.
+    """
+
+    index: int
+    """Which of them this is, from 0."""
+    count: int
+    """How many there are."""
+    local: int
+    """Which of those on this machine this is: the number of its GPU."""
+    sharded: bool
+    """Whether each rank holds a part of the weights; else all hold all of them."""
+
+    @property
+    def first(self) -> bool:
+        """Whether this is rank 0, which writes the files and talks to the user."""
+        ...
+
+    def quota(self, wanted: int, limit: int) -> Quota:
+        """A count of groups that the ranks share."""
+        ...
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over the ranks, one for each position."""
+        ...
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value, in their order. Values are pickled."""
+        ...
+
+    def exchange(self, outgoing: Sequence[T]) -> list[T]:
+        """Sends ``outgoing[r]`` to rank r; what the ranks sent here, in their order."""
+        ...
+
+    def together(self) -> AbstractContextManager[None]:
+        """Work that may fail on one rank: what one raises is raised by all, at the end of it."""
+        ...
+
+    def place(self, module: nn.Module) -> None:
+        """Makes the weights equal on all ranks, or leaves each with its part of them."""
+        ...
+
+    def acting(self, module: nn.Module) -> AbstractContextManager[None]:
+        """While open, the module may be called on any rank at any time, without gradients."""
+        ...
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Adds up the gradients of all ranks, after the last backward pass of a step."""
+        ...
+
+    def loss_scale(self) -> float:
+        """What a loss is multiplied by, so that gradients are sums over the ranks."""
+        ...
+
+    def norm(self, norm: Tensor) -> float:
+        """A norm over parameters that the ranks may hold in parts."""
+        ...
+
+    def write_shards(
+        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+    ) -> None:
+        """Begins to write sharded tensors; ``finish`` is called on one rank, once all have."""
+        ...
+
+    def settle(self) -> None:
+        """Waits until what was begun is written."""
+        ...
+
+    def close(self) -> None:
+        """Leaves the group."""
+        ...
+
+
+class Alone:
+    """One process; needs no engine."""
+
+    index, count, local, sharded, first = 0, 1, 0, False, True
+
+    def quota(self, wanted: int, limit: int) -> Quota:
+        """A count of its own."""
+        return LocalQuota(wanted, limit)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """The values."""
+        return list(values)
+
+    def gather(self, value: T) -> list[T]:
+        """The value."""
+        return [value]
+
+    def exchange(self, outgoing: Sequence[T]) -> list[T]:
+        """What it sends to itself."""
+        return list(outgoing)
+
+    def together(self) -> AbstractContextManager[None]:
+        """Nobody else to tell."""
+        return contextlib.nullcontext()
+
+    def place(self, module: nn.Module) -> None:
+        """All weights are here."""
+
+    def acting(self, module: nn.Module) -> AbstractContextManager[None]:
+        """All weights are here."""
+        return contextlib.nullcontext()
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """All gradients are here."""
+
+    def loss_scale(self) -> float:
+        """One."""
+        return 1.0
+
+    def norm(self, norm: Tensor) -> float:
+        """The norm."""
+        return float(norm)
+
+    def write_shards(
+        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+    ) -> None:
+        """Nothing is sharded."""
+        raise NotImplementedError
+
+    def settle(self) -> None:
+        """Nothing is written in the background."""
+
+    def close(self) -> None:
+        """Nothing to leave."""

@@ -1,0 +1,25 @@
+"""How the ranks of a run share weights and work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class RanksConfig:
+    """Several processes with one run (torchrun, Ray); one process needs none of it."""
+
+    weights: Literal["replicated", "sharded"] = "replicated"
+    """Each rank holds all weights and optimiser state, or a part of them (FSDP2): for policies
+    that do not fit a GPU."""
+    rollouts: Literal["gathered", "in-step"] = "gathered"
+    """With sharded weights, how ranks act: each gathers all weights while episodes are played, or
+    they are gathered layer by layer and all ranks decide at the same time. The second needs less
+    memory and is slower."""
+    timeout_s: float = 1800.0
+    """A rank that keeps the others waiting longer (seconds) is taken for lost."""
+
+    def __post_init__(self) -> None:
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")

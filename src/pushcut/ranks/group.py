@@ -1,0 +1,287 @@
+"""Ranks on torch.distributed, started by torchrun or Ray."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import astuple
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from pushcut.errors import RankLostError, UserError
+from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.quota import Quota, Tally
+from pushcut.ranks.shard_files import ShardWriter
+from pushcut.ranks.sharding import Shards
+
+T = TypeVar("T")
+
+
+class ProcessGroup:
+    """The ranks of torch.distributed; see ``Ranks`` for what the methods promise."""
+
+    def __init__(self, config: RanksConfig) -> None:
+        """Meets the other ranks at the address that the launcher put into the environment."""
+        timeout = timedelta(seconds=config.timeout_s)
+        with _lost_ranks("meet the other ranks"):
+            # Where torchrun starts ranks again, it gives the new ones a store of their own.
+            self._store, self.index, self.count = next(dist.rendezvous("env://", timeout=timeout))
+            self._store.set_timeout(timeout)
+            dist.init_process_group(
+                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                store=dist.PrefixStore("group", self._store),
+                rank=self.index,
+                world_size=self.count,
+                timeout=timeout,
+            )
+        self.local = int(os.environ.get("LOCAL_RANK", self.index))
+        self.sharded = config.weights == "sharded"
+        self._shards = Shards(self.count) if self.sharded else None
+        self._writer = ShardWriter() if self.sharded else None
+        self._timeout_s = config.timeout_s
+        self._quotas = 0
+
+    @property
+    def first(self) -> bool:
+        """Rank 0 writes the files and talks to the user."""
+        return self.index == 0
+
+    def quota(self, wanted: int, limit: int) -> Quota:
+        """A count in the store that the ranks met at."""
+        self._quotas += 1
+        return SharedQuota(
+            self._store,
+            self._quota_key,
+            wanted,
+            limit,
+            rank=self.index,
+            ranks=self.count,
+            timeout_s=self._timeout_s,
+        )
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over the ranks."""
+        total = torch.tensor(values, dtype=torch.float64)
+        with _lost_ranks("add up numbers"):
+            dist.all_reduce(total)
+        return total.tolist()
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value."""
+        values: list[Any] = [None] * self.count
+        with _lost_ranks("exchange results"):
+            dist.all_gather_object(values, value)
+        return values
+
+    def exchange(self, outgoing: Sequence[T]) -> list[T]:
+        """All to all, as bytes."""
+        parts = [torch.frombuffer(bytearray(pickle.dumps(x)), dtype=torch.uint8) for x in outgoing]
+        sent = [len(part) for part in parts]
+        received = [sizes[self.index] for sizes in self.gather(sent)]
+        buffer = torch.empty(sum(received), dtype=torch.uint8)
+        with _lost_ranks("exchange decisions"):
+            dist.all_to_all_single(buffer, torch.cat(parts), received, sent)
+        return [pickle.loads(part.numpy().tobytes()) for part in buffer.split(received)]
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What one rank raises is raised by all, once all are done."""
+        problem: Exception | None = None
+        try:
+            yield
+        except RankLostError:
+            raise  # the others cannot be told
+        except Exception as error:
+            problem = error
+            if self._quotas:  # the others need not wait for what will not be played here
+                self._store.set(self._quota_key, CLOSED)
+        problems = self.gather(None if problem is None else _picklable(problem))
+        if problem is not None:
+            raise problem
+        for rank, theirs in enumerate(problems):
+            if isinstance(theirs, UserError):
+                raise type(theirs)(f"rank {rank}: {theirs}")
+            if theirs is not None:
+                raise theirs
+
+    def place(self, module: nn.Module) -> None:
+        """Shards the weights; replicas start from those of rank 0."""
+        if self._shards is not None:
+            self._shards.shard(module)
+            return
+        with _lost_ranks("share the weights"):
+            for tensor in [*module.parameters(), *module.buffers()]:
+                dist.broadcast(tensor.data, src=0)
+
+    def acting(self, module: nn.Module) -> AbstractContextManager[None]:
+        """Gathers sharded weights."""
+        return contextlib.nullcontext() if self._shards is None else self._shards.gathered(module)
+
+    def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
+        """Adds up the gradients of replicas; those of shards were added in the backward pass."""
+        if self.sharded:
+            return
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        with _lost_ranks("add up gradients"):
+            for group in _buckets(gradients):
+                flat = torch.cat([gradient.flatten() for gradient in group])
+                dist.all_reduce(flat)
+                sizes = [gradient.numel() for gradient in group]
+                for gradient, total in zip(group, flat.split(sizes), strict=True):
+                    gradient.copy_(total.view_as(gradient))
+
+    def loss_scale(self) -> float:
+        """FSDP takes the mean over the ranks."""
+        return float(self.count) if self.sharded else 1.0
+
+    def norm(self, norm: Tensor) -> float:
+        """Over all parts."""
+        return float(norm) if self._shards is None else self._shards.full(norm)
+
+    @property
+    def _quota_key(self) -> str:
+        return f"quota/{self._quotas}"
+
+    def write_shards(
+        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+    ) -> None:
+        """Every rank writes its part; the first finishes."""
+        assert self._writer is not None
+        self._writer.write(tensors, folder, finish if self.first else None)
+
+    def settle(self) -> None:
+        """Waits for the last checkpoint."""
+        if self._writer is not None:
+            self._writer.settle()
+
+    def close(self) -> None:
+        """Leaves the group."""
+        if dist.is_initialized():
+            dist.destroy_process_group()
+
+
+CLOSED = "closed"
+"""Stands in place of a tally once a rank has given up: nothing starts any more."""
+
+
+class SharedQuota:
+    """A tally in a store, changed by compare-and-set.
+
+    A rank holds at most its share of the groups that are wanted, so that a quick start does not
+    take the work of others; who has finished a group may take another.
+    """
+
+    def __init__(
+        self,
+        store: dist.Store,
+        key: str,
+        wanted: int,
+        limit: int,
+        *,
+        rank: int,
+        ranks: int,
+        timeout_s: float,
+    ) -> None:
+        self._store, self._key, self._rank = store, key, rank
+        self._wanted, self._limit = wanted, limit
+        self._share, self._held, self._writes = -(-wanted // ranks), 0, 0
+        self._stored = b""
+        self._timeout_s, self._changed = timeout_s, time.monotonic()
+
+    def claim(self) -> int | None:
+        """The next number, where one may start and this rank does not hold its share."""
+        if self._held == self._share:
+            return None
+        tally = self._read()
+        while tally is not None and tally.may_start(self._wanted, self._limit):
+            if self._swap(tally.after_start()):
+                self._held += 1
+                return tally.started
+            tally = self._parsed()
+        return None
+
+    def judge(self, accepted: bool) -> None:
+        """Counts the end of a group."""
+        self._held -= 1
+        tally = self._read()
+        while tally is not None and not self._swap(tally.after_end(accepted)):
+            tally = self._parsed()
+
+    @property
+    def done(self) -> bool:
+        """Whether all that started have ended and none may start.
+
+        RankLostError where nothing has happened for the longest time that ranks may wait.
+        """
+        before, tally = self._stored, self._read()
+        if tally is None:
+            return True
+        if self._stored != before:
+            self._changed = time.monotonic()
+        elif time.monotonic() - self._changed > self._timeout_s:
+            raise RankLostError(
+                f"no rank finished a group for {self._timeout_s:g} s: one of them hangs "
+                "(--ranks.timeout-s)"
+            )
+        return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)
+
+    def _read(self) -> Tally | None:
+        self._stored = self._store.compare_set(self._key, "", "0 0 0")
+        return self._parsed()
+
+    def _swap(self, tally: Tally) -> bool:
+        """Writes a tally where nobody has changed the one that was read last."""
+        self._writes += 1
+        # Two ranks may want to write the same numbers: the tail tells whose they are.
+        counts = " ".join(map(str, astuple(tally)))
+        mine = f"{counts} {self._rank}.{self._writes}"
+        self._stored = self._store.compare_set(self._key, self._stored.decode(), mine)
+        return self._stored.decode() == mine
+
+    def _parsed(self) -> Tally | None:
+        if self._stored.decode() == CLOSED:
+            return None
+        started, finished, rejected, *_ = self._stored.split()
+        return Tally(int(started), int(finished), int(rejected))
+
+
+def _picklable(error: Exception) -> Exception:
+    """The error, or what it says where it cannot travel."""
+    try:
+        return pickle.loads(pickle.dumps(error))
+    except Exception:
+        return RankLostError(f"another rank failed: {type(error).__name__}: {error}")
+
+
+def _buckets(tensors: Sequence[Tensor], size: int = 2**24) -> Iterator[list[Tensor]]:
+    """Tensors of one precision and device, about ``size`` elements at a time."""
+    bucket: list[Tensor] = []
+    for tensor in tensors:
+        alike = bucket and (tensor.dtype, tensor.device) == (bucket[0].dtype, bucket[0].device)
+        if bucket and (not alike or sum(x.numel() for x in bucket) + tensor.numel() > size):
+            yield bucket
+            bucket = []
+        bucket.append(tensor)
+    if bucket:
+        yield bucket
+
+
+@contextlib.contextmanager
+def _lost_ranks(what: str) -> Iterator[None]:
+    """Turns what torch.distributed raises when a rank is gone into one line."""
+    try:
+        yield
+    except (RuntimeError, ValueError) as error:
+        reason = str(error).splitlines()[0][:200]
+        raise RankLostError(
+            f"could not {what}: another rank is gone or hangs ({reason})"
+        ) from error

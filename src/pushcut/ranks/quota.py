@@ -1,0 +1,77 @@
+"""How many groups may still start: the rule, and the count of one process.
+
+A group may start while ``started - rejected < wanted``: as if all unfinished groups were going
+to be accepted. So exactly the shortest prefix of groups 0, 1, 2, … that holds ``wanted`` accepted
+ones is played, whoever plays them and in whatever order they end (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Protocol, runtime_checkable
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Groups so far."""
+
+    started: int = 0
+    finished: int = 0
+    rejected: int = 0
+
+    def may_start(self, wanted: int, limit: int) -> bool:
+        """Whether another group is sure to be needed."""
+        return self.started < limit and self.started - self.rejected < wanted
+
+    def after_start(self) -> Tally:
+        """One more has been started."""
+        return replace(self, started=self.started + 1)
+
+    def after_end(self, accepted: bool) -> Tally:
+        """One more has ended."""
+        rejected = self.rejected + (not accepted)
+        return replace(self, finished=self.finished + 1, rejected=rejected)
+
+
+@runtime_checkable
+class Quota(Protocol):
+    """Hands out the numbers 0, 1, 2, … of groups until enough have been accepted."""
+
+    def claim(self) -> int | None:
+        """The number of a group to be played here, or None while none may start."""
+        ...
+
+    def judge(self, accepted: bool) -> None:
+        """Tells how a group that was claimed here ended."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Whether no group is under way anywhere and none will ever start."""
+        ...
+
+
+class LocalQuota:
+    """The quota of a process that plays all groups itself."""
+
+    def __init__(self, wanted: int, limit: int) -> None:
+        self._wanted, self._limit = wanted, limit
+        self._tally = Tally()
+
+    def claim(self) -> int | None:
+        """The next number, where one may start."""
+        if not self._tally.may_start(self._wanted, self._limit):
+            return None
+        number = self._tally.started
+        self._tally = self._tally.after_start()
+        return number
+
+    def judge(self, accepted: bool) -> None:
+        """Counts the end of a group."""
+        self._tally = self._tally.after_end(accepted)
+
+    @property
+    def done(self) -> bool:
+        """Whether all that started have ended and none may start."""
+        tally = self._tally
+        return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)

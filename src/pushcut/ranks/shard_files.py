@@ -1,0 +1,84 @@
+"""Sharded checkpoints: every rank writes its part in the background, in safetensors files.
+
+On torch.distributed.checkpoint, with its safetensors storage: its default one keeps a pickle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+
+class ShardWriter:
+    """Writes one checkpoint at a time; training goes on meanwhile."""
+
+    def __init__(self) -> None:
+        # Of its own: the ranks' other messages pass at the same time.
+        self._group = dist.new_group(backend="gloo")
+        self._under_way: Future[None] | None = None
+
+    def write(
+        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None] | None
+    ) -> None:
+        """Copies the tensors and begins to write them; ``finish`` is called once all ranks have.
+
+        Waits for the checkpoint before; raises what went wrong with it.
+        """
+        self.settle()
+        writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        written: Future[None] = Future()
+        self._under_way = written
+        saving = dcp.async_save(tensors, storage_writer=writer, process_group=self._group)
+
+        def then(saved: Future[object]) -> None:
+            try:
+                saved.result()
+                if finish is not None:
+                    finish()
+            except BaseException as error:
+                written.set_exception(error)
+            else:
+                written.set_result(None)
+
+        assert isinstance(saving, Future)
+        saving.add_done_callback(then)
+
+    def settle(self) -> None:
+        """Waits until the last checkpoint is written; raises what went wrong."""
+        under_way, self._under_way = self._under_way, None
+        if under_way is not None:
+            under_way.result()
+
+
+def read_shards(tensors: dict[str, Tensor], folder: Path) -> None:
+    """Fills tensors, whole or sharded over any number of ranks, by their names."""
+    reader = dcp.HuggingFaceStorageReader(str(folder))
+    dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+
+
+def shard_shapes(folder: Path) -> dict[str, torch.Size]:
+    """Names and shapes of the tensors in a sharded checkpoint."""
+    stored = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    return {name: entry.size for name, entry in stored.items() if hasattr(entry, "size")}
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """What of a tensor is on this rank."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def sharded_like(tensor: Tensor, model: Tensor) -> Tensor:
+    """A whole tensor, which every rank has, as the model is: whole or in parts."""
+    if not isinstance(model, DTensor) or isinstance(tensor, DTensor):
+        return tensor
+    if tensor.shape != model.shape:
+        return tensor  # AdamW's step count
+    whole = tensor.to(model.device)
+    return distribute_tensor(whole, model.device_mesh, model.placements, src_data_rank=None)
