@@ -54,7 +54,12 @@ class Evaluator:
         schedule = ListSchedule(self._manifest, repeats=self._repeats, quota=quota)
         with self._ranks.together(), self._ranks.acting(policy):
             self._player.play(
-                policy, schedule, iteration=EVALUATION_STREAM, mode=mode, on_episode=note
+                policy,
+                schedule,
+                iteration=EVALUATION_STREAM,
+                mode=mode,
+                on_episode=note,
+                pace=self._ranks.pace(),
             )
         for theirs in self._ranks.gather(lines):
             lines |= theirs

@@ -43,7 +43,7 @@ class Bar:
         self._total = self._total if total is None else total
         self._rich.update(self._task, completed=done, total=self._total, note=self._note)
         now = time.monotonic()
-        if not console.is_terminal and now - self._printed >= PLAIN_SECONDS:
+        if not console.is_terminal and not console.quiet and now - self._printed >= PLAIN_SECONDS:
             self._printed = now
             left = (now - self._start) / max(done, 1) * (self._total - done)
             print(
@@ -67,6 +67,11 @@ def bar(label: str, total: int) -> Iterator[Bar]:
         disable=not console.is_terminal,
     ) as rich:
         yield Bar(rich, label, total)
+
+
+def silence() -> None:
+    """Prints nothing any more, neither lines nor bars: another rank talks to the user."""
+    console.quiet = True
 
 
 def say(text: str) -> None:

@@ -17,7 +17,7 @@ from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.manifests import validation_inits
-from pushcut.progress import Bar, bar, say
+from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.start import joined, restarted
 from pushcut.rollout.collector import Collector
@@ -151,6 +151,8 @@ def train(config: TrainConfig) -> Run:
 def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     """This rank's part in the training of a policy."""
     limit_threads(config.threads)
+    if not ranks.first:
+        silence()
     with ranks.together():
         policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
     if config.algorithm.needs_critic:

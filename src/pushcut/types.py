@@ -83,6 +83,18 @@ class Observation:
         )
 
     @staticmethod
+    def blank(spec: EnvSpec, rows: int) -> Observation:
+        """Black pictures and zero states of an environment."""
+        return Observation(
+            images={
+                name: np.zeros((rows, height, width, 3), np.uint8)
+                for name, (height, width) in spec.cameras.items()
+            },
+            state=np.zeros((rows, spec.state_size), np.float32),
+            instruction=[next(iter(spec.tasks.values()))] * rows,
+        )
+
+    @staticmethod
     def concatenate(parts: Sequence[Observation]) -> Observation:
         """Joins batches of the same cameras and state size along the batch."""
         return Observation(

@@ -46,7 +46,8 @@ class TokenPolicy(Policy):
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` takes the most likely bins."""
-        with torch.inference_mode():
+        # Not inference mode: sharded weights that are gathered in it cannot be trained.
+        with torch.no_grad():
             uniform = None
             if mode == "sampled":
                 drawn = noise.uniform(self.chunk, self.action_size)

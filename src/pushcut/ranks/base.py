@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
+from pushcut.ranks.pace import Free, Pace
 from pushcut.ranks.quota import LocalQuota, Quota
 
 T = TypeVar("T")
@@ -39,6 +40,10 @@ class Ranks(Protocol):
 
     def quota(self, wanted: int, limit: int) -> Quota:
         """A count of groups that the ranks share."""
+        ...
+
+    def pace(self) -> Pace:
+        """Whether ranks that play must run the policy at the same time."""
         ...
 
     def sum(self, values: Sequence[float]) -> list[float]:
@@ -100,6 +105,10 @@ class Alone:
     def quota(self, wanted: int, limit: int) -> Quota:
         """A count of its own."""
         return LocalQuota(wanted, limit)
+
+    def pace(self) -> Pace:
+        """As it likes."""
+        return Free()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The values."""

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
 from pushcut.ranks.quota import Quota, Tally
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
@@ -47,6 +48,7 @@ class ProcessGroup:
         self.sharded = config.weights == "sharded"
         self._shards = Shards(self.count) if self.sharded else None
         self._writer = ShardWriter() if self.sharded else None
+        self._in_step = self.sharded and config.rollouts == "in-step"
         self._timeout_s = config.timeout_s
         self._quotas = 0
 
@@ -67,6 +69,10 @@ class ProcessGroup:
             ranks=self.count,
             timeout_s=self._timeout_s,
         )
+
+    def pace(self) -> Pace:
+        """In step, where weights are gathered as they are used."""
+        return InStep(self.sum) if self._in_step else Free()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums over the ranks."""
@@ -98,6 +104,8 @@ class ProcessGroup:
         problem: Exception | None = None
         try:
             yield
+        except OtherRankFailedError:
+            pass  # it says why below
         except RankLostError:
             raise  # the others cannot be told
         except Exception as error:
@@ -123,8 +131,10 @@ class ProcessGroup:
                 dist.broadcast(tensor.data, src=0)
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
-        """Gathers sharded weights."""
-        return contextlib.nullcontext() if self._shards is None else self._shards.gathered(module)
+        """Gathers sharded weights, unless the ranks act in step."""
+        if self._shards is None or self._in_step:
+            return contextlib.nullcontext()
+        return self._shards.gathered(module)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of replicas; those of shards were added in the backward pass."""

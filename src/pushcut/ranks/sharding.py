@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Iterator
 from inspect import isfunction
 from typing import Any
@@ -37,6 +38,8 @@ class Shards:
         The elements of module lists (a transformer's blocks) are gathered one after another
         when they are computed, all else for the whole of a call.
         """
+        # Which of our methods return views was looked at: nobody changes them in place.
+        warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         # Log-probabilities and chains must not be rounded on their way in.
         exact = MixedPrecisionPolicy(cast_forward_inputs=False)
         for block in blocks(policy):

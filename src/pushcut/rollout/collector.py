@@ -64,6 +64,7 @@ class Collector:
                 mode="sampled",
                 on_episode=episodes.append,
                 final_values=self._final_values,
+                pace=self._ranks.pace(),
             )
         return gathered(pack(episodes) if episodes else None, self._ranks)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 from pushcut.envs.pool import EnvPool, Reply
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
+from pushcut.ranks.pace import Free, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import ChunkResult, EnvSpec, Observation
@@ -132,6 +133,7 @@ class Player:
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
+        pace: Pace | None = None,
     ) -> None:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
@@ -149,19 +151,23 @@ class Player:
             )
             on_episode(episode)
 
-        while True:
-            self._start_idle_slots(schedule)
-            if not self._episodes:
-                if schedule.done:
-                    return
-                # Other ranks play the rest; one of their groups may yet call for another.
-                self._look_around(IDLE_S, finish, final_values)
-                continue
-            while len(self._ready) >= self._batch_threshold():
-                self._decide(policy, iteration, mode, finish)
-            if not self._episodes:
-                continue  # the last ended while deciding: there is no reply to wait for
-            self._look_around(BUSY_S, finish, final_values)
+        pace = pace or Free()
+        try:
+            while not (turn := self._next_turn(schedule, pace)).over:
+                if turn.act:
+                    self._decide(policy, iteration, mode, finish)
+                    continue
+                # Without episodes here: others play the rest, one of theirs may call for another.
+                pause_s = BUSY_S if self._episodes else IDLE_S
+                self._look_around(pace.pause_s or pause_s, finish, final_values)
+        except (Exception, KeyboardInterrupt):
+            pace.leave()
+            raise
+
+    def _next_turn(self, schedule: Schedule, pace: Pace) -> Turn:
+        self._start_idle_slots(schedule)
+        wants = len(self._ready) >= self._batch_threshold()
+        return pace.turn(wants=wants, busy=bool(self._episodes) or not schedule.done)
 
     def _look_around(
         self, timeout_s: float, finish: Callable[[int], None], final_values: bool
@@ -193,6 +199,11 @@ class Player:
         self, policy: Policy, iteration: int, mode: Mode, finish: Callable[[int], None]
     ) -> None:
         slots = self._ready[: self._inference_batch]
+        if not slots:  # the others cannot act without this rank
+            blank = Observation.blank(self._pool.spec, self._inference_batch)
+            keys = [DecisionKey(self._seed, 0, 0, 0, 0)] * self._inference_batch
+            policy.sample(blank, DecisionNoise(keys), mode)
+            return
         del self._ready[: len(slots)]
         padding = [slots[0]] * (self._inference_batch - len(slots))
         observation = self._pool.observation(slots + padding)
