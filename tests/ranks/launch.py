@@ -14,11 +14,15 @@ import torch
 Work = Callable[..., Any]
 
 
-def on_ranks(count: int, work: Work, *arguments: Any, timeout_s: float = 200) -> list[Any]:
-    """What ``work(*arguments)`` returns on each of ``count`` ranks that have been launched."""
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+        return free.getsockname()[1]
+
+
+def on_ranks(count: int, work: Work, *arguments: Any, timeout_s: float = 200) -> list[Any]:
+    """What ``work(*arguments)`` returns on each of ``count`` ranks that have been launched."""
+    port = free_port()
     context = multiprocessing.get_context("spawn")
     ends = [context.Pipe(duplex=False) for _ in range(count)]
     processes = [

@@ -5,6 +5,7 @@ On torch.distributed.checkpoint, with its safetensors storage: its default one k
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -60,7 +61,10 @@ class ShardWriter:
 def read_shards(tensors: dict[str, Tensor], folder: Path) -> None:
     """Fills tensors, whole or sharded over any number of ranks, by their names."""
     reader = dcp.HuggingFaceStorageReader(str(folder))
-    dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+    with warnings.catch_warnings():
+        # That a single process reads is what we mean.
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")
+        dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
 
 
 def shard_shapes(folder: Path) -> dict[str, torch.Size]:
