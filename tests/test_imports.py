@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
     "errors types streams statistics machine progress charts gripper",
-    "manifests signals devices video run report batch verdict lineage plots",
+    "manifests signals devices video run stored_config report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout doctor results memory",
     "learner",

@@ -138,11 +138,17 @@ def write_whole(learner: Learner, folder: Path) -> None:
 
 def training_tensors(learner: Learner) -> dict[str, Tensor]:
     """Weights and optimiser state under names that do not depend on who holds them."""
-    tensors = {f"policy.{name}": x for name, x in learner.policy.state_dict().items()}
-    for name, parameter in learner.policy.named_parameters():
-        for key, value in learner.optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{name}.{key}"] = value
-    return tensors
+    weights = {f"policy.{name}": x for name, x in learner.policy.state_dict().items()}
+    return weights | optimizer_tensors(learner)
+
+
+def optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
+    """The state of the optimiser, by the names of the weights."""
+    return {
+        f"optimizer.{name}.{key}": value
+        for name, parameter in learner.policy.named_parameters()
+        for key, value in learner.optimizer.state.get(parameter, {}).items()
+    }
 
 
 def latest(folder: Path) -> Path | None:
@@ -199,15 +205,16 @@ def load_sharded(folder: Path, learner: Learner) -> None:
             for key, shape in shard_shapes(folder).items()
             if key.startswith(start)
         }
-    tensors = training_tensors(learner)
+    tensors = optimizer_tensors(learner)
     read_shards(tensors, folder)
-    learner.policy.load_state_dict(
-        {
-            name.removeprefix("policy."): tensor
-            for name, tensor in tensors.items()
-            if name.startswith("policy.")
-        }
-    )
+    load_policy(folder, learner.policy)
+
+
+def load_policy(folder: Path, policy: Policy) -> None:
+    """Restores the weights of a sharded checkpoint, and the training parts that a policy has."""
+    state = policy.state_dict()
+    read_shards({f"policy.{name}": tensor for name, tensor in state.items()}, folder)
+    policy.load_state_dict(state)
 
 
 def _all(folder: Path) -> list[Path]:

@@ -32,6 +32,7 @@ the papers' protocols, each one folder with its table or plot:
 
 around it:
   report RUN                            write RUN/report.html
+  export RUN --out DIR                  its newest checkpoint as one policy folder
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
   presets                               list the presets
   plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
@@ -191,6 +192,18 @@ def _report(rest: Arguments) -> None:
     print(run_report(Path(rest[0])))
 
 
+def _export(rest: Arguments) -> None:
+    import argparse
+
+    from pushcut.commands.export import ExportConfig, run_export
+
+    parser = argparse.ArgumentParser("pushcut export", description=run_export.__doc__)
+    parser.add_argument("path", type=Path, metavar="RUN", help=ExportConfig.__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the policy")
+    options = parser.parse_args(rest)
+    print(f"policy: {run_export(ExportConfig(options.path, options.out))}")
+
+
 def _table(rest: Arguments) -> None:
     import argparse
 
@@ -235,6 +248,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "generalisation": _generalisation,
     "data-scarcity": _data_scarcity,
     "report": _report,
+    "export": _export,
     "table": _table,
     "plan": _plan,
     "presets": _presets,

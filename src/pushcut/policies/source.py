@@ -163,4 +163,9 @@ def policy_folder(path: Path) -> Path:
     for folder in (path / "policy", *(checkpoint / "policy" for checkpoint in checkpoints[-1:])):
         if (folder / "config.json").exists():
             return folder
+    if checkpoints or (path / "progress.json").exists():
+        raise UserError(
+            f"the weights of {path} are in parts, one for each rank: `pushcut export {path} "
+            "--out DIR` makes a policy of them"
+        )
     return path

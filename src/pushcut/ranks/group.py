@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.meeting import meet
 from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
 from pushcut.ranks.quota import Quota, Tally
 from pushcut.ranks.shard_files import ShardWriter
@@ -34,9 +35,10 @@ class ProcessGroup:
         """Meets the other ranks at the address that the launcher put into the environment."""
         timeout = timedelta(seconds=config.timeout_s)
         with _lost_ranks("meet the other ranks"):
-            # Where torchrun starts ranks again, it gives the new ones a store of their own.
-            self._store, self.index, self.count = next(dist.rendezvous("env://", timeout=timeout))
-            self._store.set_timeout(timeout)
+            store, self.index, self.count = next(dist.rendezvous("env://", timeout=timeout))
+            store.set_timeout(timeout)
+            name = meet(store, self.index, self.count, config.timeout_s)
+            self._store = dist.PrefixStore(name, store)
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
                 store=dist.PrefixStore("group", self._store),
@@ -290,7 +292,7 @@ def _lost_ranks(what: str) -> Iterator[None]:
     """Turns what torch.distributed raises when a rank is gone into one line."""
     try:
         yield
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, TimeoutError) as error:
         reason = str(error).splitlines()[0][:200]
         raise RankLostError(
             f"could not {what}: another rank is gone or hangs ({reason})"
