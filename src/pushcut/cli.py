@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushcut import __version__
-from pushcut.errors import Interrupted, UserError
+from pushcut.errors import TOLD, Interrupted, UserError
 
 if TYPE_CHECKING:
     from pushcut.presets import Preset
@@ -72,7 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (UserError, ValueError, KeyError, OSError, ImportError) as error:
         if debug:
             raise
-        print(f"error: {_one_line(error)}", file=sys.stderr)
+        if TOLD not in getattr(error, "__notes__", ()):
+            print(f"error: {_one_line(error)}", file=sys.stderr)
         return 1
 
 

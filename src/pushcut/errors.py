@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+TOLD = "another process tells the user"
+"""Note on an error that several processes raise and one of them prints."""
+
 
 class UserError(Exception):
     """Something the user can fix; the command line prints its one line and exits with 1."""

@@ -19,7 +19,7 @@ from pushcut.learner import Learner
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.start import joined, restarted
+from pushcut.ranks.start import announce, joined, restarted
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run
@@ -153,6 +153,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     limit_threads(config.threads)
     if not ranks.first:
         silence()
+    announce(ranks, config.ranks, config.algorithm.groups)
     with ranks.together():
         policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
     if config.algorithm.needs_critic:

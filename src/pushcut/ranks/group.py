@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from pushcut.errors import RankLostError, UserError
+from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.meeting import meet
 from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
@@ -115,13 +115,16 @@ class ProcessGroup:
             if self._quotas:  # the others need not wait for what will not be played here
                 self._store.set(self._quota_key, CLOSED)
         problems = self.gather(None if problem is None else _picklable(problem))
-        if problem is not None:
-            raise problem
-        for rank, theirs in enumerate(problems):
-            if isinstance(theirs, UserError):
-                raise type(theirs)(f"rank {rank}: {theirs}")
-            if theirs is not None:
-                raise theirs
+        theirs = next(((r, error) for r, error in enumerate(problems) if error is not None), None)
+        if theirs is None:
+            return
+        rank, error = theirs
+        if problem is None and isinstance(error, UserError):
+            problem = type(error)(f"rank {rank}: {error}")
+        problem = problem or error
+        if not self.first:
+            problem.add_note(TOLD)
+        raise problem
 
     def place(self, module: nn.Module) -> None:
         """Shards the weights; replicas start from those of rank 0."""

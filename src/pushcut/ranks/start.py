@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from pushcut.progress import say
 from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.config import RanksConfig
 
@@ -21,6 +22,23 @@ def launched() -> bool:
 def restarted() -> bool:
     """Whether the launcher started the ranks again, after it had lost one."""
     return int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+
+
+def announce(ranks: Ranks, config: RanksConfig, groups: int) -> None:
+    """Says how the ranks share the work of an iteration's groups; nothing where there is one."""
+    if ranks.count == 1:
+        if config.weights == "sharded":
+            say("one rank: its part of the weights is all of them (torchrun starts more)")
+        return
+    say(
+        f"{ranks.count} ranks, {config.weights} weights: each takes a group of episodes as it gets "
+        "free, and learns from an equal part of every optimiser step, up to one decision"
+    )
+    if ranks.count > groups:
+        say(
+            f"{groups} groups an iteration for {ranks.count} ranks: {ranks.count - groups} of them "
+            "play nothing; raise --algorithm.groups (GRPO) or --algorithm.episodes (PPO)"
+        )
 
 
 @contextmanager
