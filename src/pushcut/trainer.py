@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -16,16 +15,18 @@ from pushcut.envs.pool import EnvPool
 from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
+from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run
 from pushcut.signals import SafeExit
+from pushcut.timings import Stopwatch, describe, to_line
 
 MAY_CHANGE_ON_RESUME = (
-    "iterations", "patience", "save_every", "keep", "trackers", "device", "threads", "out",
-    "resume", "slots", "workers", "timeout_s",
+    "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",
+    "threads", "out", "resume", "slots", "workers", "timeout_s",
 )  # fmt: skip
 
 UPDATE_METRICS = (
@@ -43,21 +44,21 @@ class Trainer:
     evaluator: Evaluator
     run: Run
     progress: Progress
-    seconds: dict[str, float] = field(default_factory=dict)
+    stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
 
     def loop(self, progress_bar: Bar) -> None:
         """Trains from ``progress.iteration`` to ``config.iterations``."""
         config, algorithm, policy = self.config, self.config.algorithm, self.learner.policy
         for iteration in range(self.progress.iteration, config.iterations):
             evaluated = self.evaluate(iteration) if due(iteration, config.evaluation.every) else {}
-            with self.timed("rollout"):
+            with self.stopwatch.timed("rollout"):
                 rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
             batch = algorithm.select(rollout)  # 2. keep groups that teach
             credit = algorithm.advantages(batch)  # 3. credit
-            with self.timed("update"):
+            with self.stopwatch.timed("update"):
                 updated = self.learner.update(batch, credit, iteration)  # 4. learn
             line = self.line(rollout, batch, credit.metrics | updated)
-            self.run.log(iteration, evaluated | line)
+            self.run.log(iteration, evaluated | line | self.timings(iteration, rollout))
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
             if due(iteration + 1, config.save_every):
@@ -65,21 +66,32 @@ class Trainer:
             progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
         if config.evaluation.every:
-            self.run.log(config.iterations, self.evaluate(config.iterations))
+            evaluated = self.evaluate(config.iterations)
+            self.run.log(config.iterations, evaluated | to_line(self.stopwatch.take()))
         self.save()
 
     def line(
         self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
     ) -> dict[str, float | None]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
-        seconds = {f"seconds_{name}": value for name, value in self.seconds.items()}
         counts = rollout.summary() | {"groups_kept": batch.groups}
-        return counts | dict.fromkeys(UPDATE_METRICS) | updated | seconds
+        return counts | dict.fromkeys(UPDATE_METRICS) | updated
+
+    def timings(self, iteration: int, rollout: Rollout) -> dict[str, float]:
+        """Where the time since the last line went; says so and names the bottleneck."""
+        seconds = self.stopwatch.take() | self.collector.seconds
+        parts = self.config.rollout
+        where = describe(
+            seconds, workers=parts.processes, slots=parts.slots, cores=int(usable_cores())
+        )
+        say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
+        return to_line(seconds)
 
     def evaluate(self, iteration: int) -> dict[str, float]:
         """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
         mode = self.config.evaluation.mode
-        result = self.evaluator.evaluate(self.learner.policy, mode)
+        with self.stopwatch.timed("evaluate"):
+            result = self.evaluator.evaluate(self.learner.policy, mode)
         result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
         say(f"iteration {iteration}: {mode} success {result.total}")
         if result.total.value > self.progress.best:
@@ -91,7 +103,10 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint of the finished iterations."""
-        checkpoint.save(self.run.checkpoints, self.learner, self.progress, keep=self.config.keep)
+        with self.stopwatch.timed("save"):
+            checkpoint.save(
+                self.run.checkpoints, self.learner, self.progress, keep=self.config.keep
+            )
 
     def give_up_if_idle(self, rollout: Rollout) -> None:
         """UserError when no rollout taught anything for ``patience`` iterations."""
@@ -114,13 +129,6 @@ class Trainer:
             f"gave up: no {lack} for {idle} iterations (sampled success {rate:.1%}); {reason}"
         )
 
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Notes how many seconds the body took."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
-
 
 def train(config: TrainConfig) -> Run:
     """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
@@ -133,6 +141,7 @@ def train(config: TrainConfig) -> Run:
     )
     run, progress = open_run(config, learner)
     with (
+        run,
         SafeExit() as stop,
         EnvPool(
             config.env,
@@ -180,7 +189,10 @@ def train(config: TrainConfig) -> Run:
 def open_run(config: TrainConfig, learner: Learner) -> tuple[Run, Progress]:
     """A new run folder, or with ``resume`` the old one and its newest checkpoint."""
     if not config.resume:
-        return Run.create(config.out, config, config.trackers), Progress(iteration=0)
+        run = Run.create(
+            config.out, config, config.trackers, prometheus_port=config.prometheus_port
+        )
+        return run, Progress(iteration=0)
     if config.out is None or not (config.out / "config.json").exists():
         raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
     progress = checkpoint.load(checkpoint.latest(config.out / "checkpoints"), learner)
@@ -190,6 +202,7 @@ def open_run(config: TrainConfig, learner: Learner) -> tuple[Run, Progress]:
         config.trackers,
         first=progress.iteration,
         may_change=MAY_CHANGE_ON_RESUME,
+        prometheus_port=config.prometheus_port,
     )
     return run, progress
 

@@ -22,7 +22,8 @@ PHASES = "phases.json"
 """File that says which phases are done, how long they took and at which commits they ran."""
 
 MAY_CHANGE_ON_RESUME = (
-    "out", "resume", "device", "threads", "trackers", "slots", "workers", "timeout_s",
+    "out", "resume", "device", "threads", "trackers", "prometheus_port", "slots", "workers",
+    "timeout_s",
 )  # fmt: skip
 """Fields that change no result: phases that are done stand for all others."""
 

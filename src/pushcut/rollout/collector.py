@@ -15,6 +15,7 @@ from pushcut.manifests import train_init
 from pushcut.policies.base import Policy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.timings import Seconds
 from pushcut.types import InitState, Observation
 
 
@@ -48,6 +49,8 @@ class Collector:
         self._final_values = final_values
         self._benchmark_inits = benchmark_inits
         self._on_episode = on_episode
+        self.seconds: Seconds = {}
+        """Where the time of the last rollout went."""
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
         """The rollout of an iteration; the same for any number of slots and processes."""
@@ -59,7 +62,7 @@ class Collector:
             episodes.append(episode)
             self._on_episode(episode, schedule)
 
-        self._player.play(
+        self.seconds = self._player.play(
             policy,
             schedule,
             iteration=iteration,

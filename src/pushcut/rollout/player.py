@@ -18,6 +18,7 @@ from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.timings import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
 
@@ -110,6 +111,7 @@ class Player:
         self._episodes: dict[int, PlayedEpisode] = {}
         self._acts: dict[int, _Act] = {}
         self._ready: list[int] = []
+        self._stopwatch = Stopwatch()
         self.lost = 0
         """Episodes that were started again because their simulator was lost."""
 
@@ -127,8 +129,11 @@ class Player:
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
-    ) -> None:
+    ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
+
+        Returns where the time went: ``infer`` and ``wait`` here, ``simulate`` and ``render`` in a
+        worker on average.
 
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
         must observe there) or cut off, for what its critic says.
@@ -136,6 +141,8 @@ class Player:
         """
         check_fits(policy, self._pool.spec)
         policy.eval()
+        self._stopwatch.take()
+        before = dict(self._pool.seconds)
 
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
@@ -147,14 +154,18 @@ class Player:
         while True:
             self._start_idle_slots(schedule)
             if not self._episodes and schedule.done:
-                return
+                break
             while len(self._ready) >= self._batch_threshold():
                 self._decide(policy, iteration, mode, finish)
             if not self._episodes:
                 continue  # the last ended while deciding: there is no reply to wait for
-            for reply in self._pool.wait(timeout_s=0.5):
+            with self._stopwatch.timed("wait"):
+                replies = self._pool.wait(timeout_s=0.5)
+            for reply in replies:
                 self._handle(reply, finish, final_values)
             self._check()
+        workers = {name: spent - before[name] for name, spent in self._pool.seconds.items()}
+        return {"infer": 0.0, "wait": 0.0} | self._stopwatch.take() | workers
 
     def _start_idle_slots(self, schedule: Schedule) -> None:
         for slot in range(self._pool.slots):
@@ -182,8 +193,9 @@ class Player:
         padding = [slots[0]] * (self._inference_batch - len(slots))
         observation = self._pool.observation(slots + padding)
         keys = [self._key(slot, iteration) for slot in slots + padding]
-        sample = policy.sample(observation, DecisionNoise(keys), mode)
-        actions = sample.actions.cpu().numpy()
+        with self._stopwatch.timed("infer"):
+            sample = policy.sample(observation, DecisionNoise(keys), mode)
+            actions = sample.actions.cpu().numpy()  # waits for the device
         if not np.isfinite(actions).all():
             raise DivergedError(
                 "the policy's actions are not finite numbers: its weights are damaged or training "
