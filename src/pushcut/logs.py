@@ -31,6 +31,7 @@ def log_to(path: Path) -> Iterator[None]:
     try:
         _note(file, logging.INFO, f"command: {shlex.join(sys.argv)}")
         yield
+        _note(file, logging.INFO, "done")
     except BaseException as error:
         expected = isinstance(error, (UserError, Interrupted, KeyboardInterrupt))
         text = f"ended by {type(error).__name__}: {error}"

@@ -6,10 +6,12 @@ defined in docs/observability.md.
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 Seconds = dict[str, float]
 """Phase -> seconds."""
@@ -75,10 +77,50 @@ def of_line(line: Mapping[str, object]) -> Seconds:
 
 def loop_parts(seconds: Mapping[str, float]) -> Seconds:
     """Phases of the training loop that add up to its wall time, the rollout's parts apart."""
-    infer, wait = seconds.get("infer", 0.0), seconds.get("wait", 0.0)
-    parts = {name: seconds.get(name, 0.0) for name in LOOP if name != "rollout"}
-    prepare = max(0.0, seconds.get("rollout", 0.0) - infer - wait)
-    return {"infer": infer, "wait": wait, "prepare": prepare} | parts
+    has = {name: seconds.get(name, 0.0) for name in (*LOOP, "infer", "wait")}
+    prepare = max(0.0, has["rollout"] - has["infer"] - has["wait"])
+    order = ("save", "evaluate", "infer", "wait", "prepare", "update", "other")
+    return {name: has.get(name, prepare) for name in order}
+
+
+def lanes(lines: Sequence[Mapping[str, object]]) -> dict[str, list[Seconds]]:
+    """What the loop and the simulators did in each line that has timings.
+
+    A line may have ``ranks``, a list with the timings of each rank: then each has its lanes.
+    """
+    timed = [line for line in lines if PREFIX + "other" in line]
+    found: dict[str, list[Seconds]] = {}
+    ranks = {len(ranks_of(line)) for line in timed}
+    for rank in range(min(ranks, default=0)):
+        name = f"rank {rank}" if max(ranks) > 1 else "loop"
+        rows = [of_line(ranks_of(line)[rank]) for line in timed]
+        found[name] = [loop_parts(row) for row in rows]
+        simulators = f"{name}: simulators" if max(ranks) > 1 else "simulators"
+        found[simulators] = [
+            {"": row.get("save", 0.0) + row.get("evaluate", 0.0)} | simulator_parts(row)
+            for row in rows
+        ]
+    return found
+
+
+def ranks_of(line: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
+    """The timings of each rank; a line without is that of the only one."""
+    return line.get("ranks") or [line]
+
+
+def merged(rows: Sequence[Mapping[str, float]], most: int) -> list[Seconds]:
+    """At most so many rows: neighbours are added up."""
+    size = max(1, math.ceil(len(rows) / most))
+    return [added(rows[at : at + size]) for at in range(0, len(rows), size)]
+
+
+def added(rows: Iterable[Mapping[str, float]]) -> Seconds:
+    """The sum of each phase."""
+    total: Seconds = {}
+    for row in rows:
+        for name, seconds in row.items():
+            total[name] = total.get(name, 0.0) + seconds
+    return total
 
 
 def simulator_parts(seconds: Mapping[str, float]) -> Seconds:
@@ -107,7 +149,9 @@ def bottleneck(seconds: Mapping[str, float], *, workers: int, slots: int, cores:
     parts = loop_parts(seconds)
     largest = max(("infer", "wait", "prepare"), key=lambda name: parts[name])
     if largest != "wait":
-        return Bottleneck(f"{largest} ({parts[largest] / rollout:.0%} of it)", _ADVICE[largest])
+        return Bottleneck(
+            f"{largest} ({parts[largest] / rollout:.0%} of the rollout)", _ADVICE[largest]
+        )
     simulate, render = seconds.get("simulate", 0.0), seconds.get("render", 0.0)
     busy = f"workers busy {(simulate + render) / rollout:.0%}"
     if simulate + render < BUSY * rollout:
@@ -140,7 +184,7 @@ def _advice_when_idle(workers: int, slots: int) -> str:
 def describe(seconds: Mapping[str, float], *, workers: int, slots: int, cores: int) -> str:
     """One line: an iteration's time, its phases and its bottleneck."""
     total = sum(seconds.get(name, 0.0) for name in LOOP)
-    digits = 1 if total >= 1 else 2
+    digits = 1 if total >= 10 else 2
     inner = ", ".join(
         f"{name} {seconds[name]:.{digits}f}"
         for name in ("simulate", "render", "infer", "wait")
