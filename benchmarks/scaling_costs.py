@@ -148,6 +148,20 @@ class Case:
     workload: Workload = field(default_factory=Workload)
 
 
+def networks(case: Case) -> Iterator[tuple[str, Case]]:
+    """Worse ways to the simulators' hosts."""
+    for name, changed in {
+        "1 Gbit/s per host and GPU": replace(case.cluster, link_gb_s=1 / 8),
+        "the same, pictures ten times larger": replace(
+            case.cluster, link_gb_s=1 / 8, observation_mb=10 * case.cluster.observation_mb
+        ),
+        "20 ms one way": replace(case.cluster, latency=20e-3),
+    }.items():
+        yield name, replace(case, cluster=changed)
+    costs = replace(case.costs, message=10e-3)
+    yield "10 ms of Python per message", replace(case, costs=costs)
+
+
 def assumptions(case: Case) -> Iterator[tuple[str, Case]]:
     """The case with one thing changed at a time."""
     costs, cluster, workload = case.costs, case.cluster, case.workload
@@ -165,7 +179,8 @@ def assumptions(case: Case) -> Iterator[tuple[str, Case]]:
     }.items():
         yield name, replace(case, costs=changed)
     for name, changed in {
-        "inference batch 8": replace(cluster, inference_batch=8),
+        "inference batch 32": replace(cluster, inference_batch=32),
+        "inference batch 4": replace(cluster, inference_batch=4),
         "half as many simulators": replace(
             cluster, workers=cluster.workers // 2, slots=cluster.slots // 2
         ),
@@ -173,5 +188,7 @@ def assumptions(case: Case) -> Iterator[tuple[str, Case]]:
     }.items():
         yield name, replace(case, cluster=changed)
     yield "every group accepted", replace(case, workload=replace(workload, least=0, most=8))
+    if not cluster.remote:
+        yield "4 cores per GPU", replace(case, cluster=replace(cluster, cores=4))
     eight = replace(workload, groups=8 * cluster.gpus, max_groups=24 * cluster.gpus)
     yield "8 groups per GPU", replace(case, workload=eight)

@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 
 from pushcut.run import provenance
-from scaling_costs import Case, Cluster, Costs, Workload, assumptions
+from scaling_costs import Case, Cluster, Costs, Workload, assumptions, networks
 from scaling_sim import simulate
 
 GPUS = (1, 2, 4, 8, 16, 32, 64)
@@ -94,7 +94,7 @@ def over_simulators(base: Cluster, iterations: int) -> list[Row]:
 def sensitivity(base: Cluster, iterations: int) -> list[Row]:
     """64 GPUs with one assumption changed at a time."""
     case = Case(replace(base, gpus=64))
-    changed = [("as above", case), *assumptions(case)]
+    changed = [("as above", case), *(networks(case) if base.remote else assumptions(case))]
     return [Row.of(name, each, iterations) for name, each in changed]
 
 
@@ -130,6 +130,9 @@ def tables(iterations: int) -> dict[str, list[Row]]:
         ),
         "64 GPUs, colocated, batch 8, one thing changed": sensitivity(
             replace(COLOCATED, **small), iterations
+        ),
+        "64 GPUs, disaggregated, batch 8, one thing changed": sensitivity(
+            replace(REMOTE, **small), iterations
         ),
     }
 

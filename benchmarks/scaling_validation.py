@@ -59,6 +59,12 @@ class Played:
     def decisions(self) -> int:
         return sum(length for group in self.episodes.values() for _, length in group)
 
+    @property
+    def looks(self) -> int:
+        """One before each decision, but members of a group share the first."""
+        members = sum(len(group) for group in self.episodes.values())
+        return self.decisions - members + len(self.episodes)
+
 
 @dataclass(frozen=True)
 class Recorded(Workload):
@@ -131,7 +137,7 @@ def costs_of(played: list[Played]) -> Costs:
     return replace(
         Costs(),
         simulate=total["simulate"] / decisions,
-        render=total["render"] / decisions,
+        render=total["render"] / sum(each.looks for each in played),
         reset=0.0,
         start=0.0,
         prepare=0.0,
