@@ -194,15 +194,19 @@ def compare(config: TrainConfig, iterations: int) -> dict[str, Any]:
             }
             for side, found in lines.items()
         }
+        # The update is taken over from the costs: the rollout is what is predicted.
+        rollout = {side: line["rollout"] for side, line in table.items()}
         total = {side: line["rollout"] + line["update"] for side, line in table.items()}
-        difference = total["predicted"] / total["measured"] - 1
-        result[name] = {**table, "difference": round(difference, 3)}
+        differences = {
+            what: round(found["predicted"] / found["measured"] - 1, 3)
+            for what, found in (("rollout", rollout), ("iteration", total))
+        }
+        result[name] = {**table, "differences": differences}
         print(
-            f"{name}: {total['measured']:.2f} s measured, {total['predicted']:.2f} s predicted",
-            end="",
+            f"{name}: rollout {rollout['measured']:.2f} s measured, {rollout['predicted']:.2f} s "
+            f"predicted ({differences['rollout']:+.0%}); iteration {total['measured']:.2f} and "
+            f"{total['predicted']:.2f} s ({differences['iteration']:+.0%})"
         )
-        print(f" ({difference:+.0%}); rollout {table['measured']['rollout']:.2f} and", end=" ")
-        print(f"{table['predicted']['rollout']:.2f} s")
     return result
 
 
