@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
-    "errors types streams statistics machine progress charts gripper",
+    "errors types streams statistics machine progress charts gripper timings",
+    "logs trackers",
     "manifests signals devices video run stored_config report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout doctor results memory",
@@ -37,7 +38,9 @@ ONLY_IN = {
     "pyarrow": "demos",
     "h5py": "demos",
     "tyro": "cli",
-    "wandb": "run",
+    "wandb": "trackers",
+    "prometheus_client": "trackers",
+    "simpy": "",
     "ray": "",
     "torch.distributed": "ranks",
     "transformers": "policies",
@@ -49,7 +52,8 @@ ONLY_IN = {
 """Foreign package -> the one part that may import it."""
 
 WITHOUT_TORCH = (
-    "errors types streams statistics machine progress charts gripper manifests envs demos"
+    "errors types streams statistics machine progress charts gripper timings logs manifests envs "
+    "demos"
 )
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 

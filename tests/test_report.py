@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushcut.charts import Bar, Panel, bar_chart, line_chart, points
+from pushcut.charts import Bar, Panel, bar_chart, line_chart, points, timeline
 from pushcut.report import write_report
 from pushcut.statistics import wilson
 from pushcut.video import write_mp4
@@ -268,3 +268,31 @@ def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest
         write(path)
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_timeline_shows_every_phase_once_in_its_legend_and_the_shares_beside(tmp_path: Path):
+    line = {
+        "seconds_rollout": 6.0, "seconds_infer": 1.0, "seconds_wait": 4.0, "seconds_update": 3.0,
+        "seconds_other": 1.0, "seconds_simulate": 3.0, "seconds_render": 2.0,
+    }  # fmt: skip
+    page = write(tmp_path / "r.html", metrics=[{"iteration": i, **line} for i in range(200)])
+    words = page.text.partition("Where the time")[2].split()
+    for phase in ("infer", "wait", "prepare", "update", "simulate", "render", "idle"):
+        assert words.count(phase) == 2  # in the legend and in the table
+    # 200 iterations of 6 + 3 + 1 = 10 s are 33 minutes; 200 · 4 of the 2000 s were spent waiting.
+    assert "minutes of training" in page.text
+    assert "wait 13 min 20 s 40.0 %" in " ".join(words)
+
+
+def test_a_timeline_draws_a_strip_per_phase_and_none_for_a_gap():
+    lanes = {"loop": [{"infer": 1.0, "update": 2.0}], "simulators": [{"": 1.0, "idle": 2.0}]}
+    svg = timeline(lanes, waiting=("idle",))
+    assert "var(--pale)" in svg
+    assert svg.count("seconds of training") == 1
+    assert [name for name in ("infer", "update", "idle") if f">{name}</text>" in svg] == [
+        "infer",
+        "update",
+        "idle",
+    ]
+    assert timeline({}) == ""
+    assert timeline({"loop": [{"infer": 0.0}]}) == ""

@@ -6,7 +6,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Matplotlib knows no CSS variables: these stand for them until the SVG is written.
 _INK, _MUTED, _GRID = "#010203", "#010204", "#010205"
 _BEFORE, _AFTER, _THIRD = "#010206", "#010207", "#010208"
+_FOURTH, _FIFTH, _SIXTH, _PALE = "#010209", "#01020a", "#01020b", "#01020c"
 _VARIABLES = {
     _INK: "var(--ink)",
     _MUTED: "var(--muted)",
@@ -25,8 +26,13 @@ _VARIABLES = {
     _BEFORE: "var(--before)",
     _AFTER: "var(--after)",
     _THIRD: "var(--third)",
+    _FOURTH: "var(--fourth)",
+    _FIFTH: "var(--fifth)",
+    _SIXTH: "var(--sixth)",
+    _PALE: "var(--pale)",
 }
 _LINE_COLOURS = (_AFTER, _THIRD, _BEFORE)
+_PHASE_COLOURS = (_MUTED, _SIXTH, _THIRD, _BEFORE, _AFTER, _INK, _FOURTH, _FIFTH)
 
 _RC: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, searchable, in the page's font
@@ -137,6 +143,65 @@ def bar_chart(bars: Mapping[str, Mapping[str, Bar]]) -> str:
         axes.spines[["left", "bottom"]].set_visible(False)
         axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, handlelength=1)
         return _svg(figure, "success rate per task")
+
+
+def timeline(
+    lanes: Mapping[str, Sequence[Mapping[str, float]]], *, waiting: Collection[str] = ()
+) -> str:
+    """What each lane did over the wall time, as strips in the order of its phases, as SVG.
+
+    Args:
+        lanes: Name -> per iteration, phase -> seconds; all lanes have the same iterations, and an
+            iteration takes as long as the longest lane does. Empty gives an empty string. The
+            phase "" is a gap.
+        waiting: Phases in which nothing is done, to be drawn pale.
+    """
+    spans = [max(map(_total, column)) for column in zip(*lanes.values(), strict=True)]
+    if not sum(spans):
+        return ""
+    unit, name = (60.0, "minutes") if sum(spans) > 300 else (1.0, "seconds")
+    phases = list(dict.fromkeys(phase for rows in lanes.values() for row in rows for phase in row))
+    colours = dict.fromkeys(waiting, _PALE)
+    active = (phase for phase in phases if phase and phase not in colours)
+    colours |= dict(zip(active, itertools.cycle(_PHASE_COLOURS)))
+    with _drawing(10.4, 0.9 + 0.45 * len(lanes)) as (figure, axes):
+        for y, rows in enumerate(lanes.values()):
+            for phase, strips in _strips(rows, spans).items():
+                scaled = [(start / unit, length / unit) for start, length in strips]
+                axes.broken_barh(scaled, (y - 0.36, 0.72), color=colours[phase], linewidth=0)
+        for phase in filter(None, phases):  # once each, whichever lane has it
+            axes.barh(0, 0, color=colours[phase], label=phase)
+        axes.set_yticks(range(len(lanes)), list(lanes), color=_INK, fontsize=10)
+        axes.set_ylim(len(lanes) - 0.5, -0.5)
+        axes.set_xlim(0, sum(spans) / unit)
+        axes.set_xlabel(f"{name} of training", fontsize=8)
+        axes.grid(axis="y", visible=False)
+        axes.tick_params(length=0)
+        axes.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=len(phases), handlelength=1,
+            columnspacing=1.2,
+        )  # fmt: skip
+        return _svg(figure, "what took the time, over the training")
+
+
+def _strips(
+    rows: Sequence[Mapping[str, float]], spans: Sequence[float]
+) -> dict[str, list[tuple[float, float]]]:
+    """Phase -> (start, length) of its strips; each row begins where its iteration does."""
+    strips: dict[str, list[tuple[float, float]]] = {}
+    begin = 0.0
+    for row, span in zip(rows, spans, strict=True):
+        at = begin
+        for phase, seconds in row.items():
+            if phase:
+                strips.setdefault(phase, []).append((at, seconds))
+            at += seconds
+        begin += span
+    return strips
+
+
+def _total(row: Mapping[str, float]) -> float:
+    return sum(row.values())
 
 
 def points(rows: Iterable[Mapping[str, Any]], x: str, key: str) -> list[tuple[float, float]]:

@@ -21,8 +21,8 @@ from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
-from pushcut.run import Tracker
 from pushcut.sft import FitConfig
+from pushcut.trackers import Tracker
 
 AnyAlgorithm = GRPO | PPO
 """Every method that the command line knows."""
@@ -155,7 +155,10 @@ class TrainConfig:
     keep: int = 3
     """Newest checkpoints that are kept, besides the best."""
     trackers: tuple[Tracker, ...] = ("tensorboard",)
-    """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb])."""
+    """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb]),
+    prometheus (needs pushcut[prometheus])."""
+    prometheus_port: int = 9108
+    """Port on 127.0.0.1 where Prometheus finds the metrics; 0 takes any that is free."""
     device: Device = "auto"
     threads: int = 0
     """Torch's CPU threads; 0 leaves torch's own choice."""
@@ -170,6 +173,8 @@ class TrainConfig:
         for name in ("iterations", "patience", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        if not 0 <= self.prometheus_port <= 65535:
+            raise ValueError(f"prometheus_port must be 0 to 65535, got {self.prometheus_port}")
         if self.train_init == "benchmark" and not self.env.spec.fixed_inits:
             raise ValueError(
                 "train_init benchmark: this environment has no initial states of its own; "

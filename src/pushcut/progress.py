@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,11 @@ from rich.progress import (
 from rich.progress import Progress as RichProgress
 
 console = Console(highlight=False)
+
+logger = logging.getLogger("pushcut")
+if logging.lastResort is not None:
+    # Warnings still reach the terminal when a run's log listens too.
+    logger.addHandler(logging.lastResort)
 
 PLAIN_SECONDS = 10.0
 """Without a terminal, a bar prints a line this often."""
@@ -75,5 +81,7 @@ def silence() -> None:
 
 
 def say(text: str) -> None:
-    """Prints a line, above any bar."""
+    """Prints a line, above any bar, and tells the run's log."""
     console.print(text, markup=False, soft_wrap=True)
+    if text := text.strip():
+        logger.info("%s", text)

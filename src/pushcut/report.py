@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushcut.charts import Bar, Panel, bar_chart, line_chart
+from pushcut.charts import Bar, Panel, bar_chart, line_chart, timeline
 from pushcut.statistics import wilson
+from pushcut.timings import Seconds, added, lanes, merged
 
 STAGES = ("before", "after")
 MODES = ("greedy", "sampled")
@@ -38,6 +39,9 @@ RL_PANELS = (
     Panel("Learning rate", {"lr": "lr"}),
     Panel("Seconds per iteration", {"seconds_rollout": "rollout", "seconds_update": "update"}),
 )
+
+MOST_STRIPS = 150
+"""Of longer runs, neighbouring iterations are drawn as one."""
 
 SFT_PANELS = (
     Panel("Loss", {"loss": "training", "validation_loss": "validation"}),
@@ -68,6 +72,16 @@ class Headline:
         return self.stages["after"].rate - self.stages["before"].rate
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a phase took."""
+
+    phase: str
+    seconds: float
+    of_longest: float
+    of_all: float
+
+
 def write_report(
     path: Path,
     *,
@@ -93,6 +107,7 @@ def write_report(
     rates = [_headline(evaluations, mode) for mode in MODES]
     headlines = [headline for headline in rates if headline.stages]
     phases, plain_facts = _split_phases(facts)
+    timed = lanes(metrics)
     page = _template().render(
         title=title,
         headlines=headlines,
@@ -105,6 +120,11 @@ def write_report(
         overlap=any(x.get("trained_on_evaluation_states") for x in evaluations.values()),
         repeats=max((x.get("repeats", 1) for x in evaluations.values()), default=1),
         evaluations={name: (_bar(result), result) for name, result in evaluations.items()},
+        timeline=timeline(
+            {lane: merged(rows, MOST_STRIPS) for lane, rows in timed.items()},
+            waiting=("wait", "idle"),
+        ),
+        lane_shares={lane: _shares(added(rows)) for lane, rows in timed.items()},
         phases=phases,
         facts=plain_facts,
     )
@@ -172,8 +192,8 @@ def _embed(clips: Mapping[str, Path]) -> dict[str, str]:
     }
 
 
-def _split_phases(facts: Mapping[str, str]) -> tuple[list[tuple[str, float, float]], dict]:
-    """(phase, seconds, share of the longest), and the facts that are no phase."""
+def _split_phases(facts: Mapping[str, str]) -> tuple[list[Share], dict]:
+    """The phases, and the facts that are none."""
     seconds: dict[str, float] = {}
     plain: dict[str, str] = {}
     for name, value in facts.items():
@@ -185,11 +205,16 @@ def _split_phases(facts: Mapping[str, str]) -> tuple[list[tuple[str, float, floa
         except ValueError:
             plain[name] = value
     parts = {phase: value for phase, value in seconds.items() if phase != "total"}
-    longest = max(parts.values(), default=0.0) or 1.0
-    phases = [(phase, value, value / longest) for phase, value in parts.items()]
     if seconds:
         plain = {"time in all": _duration(seconds.get("total", sum(parts.values())))} | plain
-    return phases, plain
+    return _shares(parts), plain
+
+
+def _shares(seconds: Seconds) -> list[Share]:
+    """What each phase took; gaps are left out."""
+    parts = {phase: value for phase, value in seconds.items() if phase}
+    longest, total = max(parts.values(), default=0.0) or 1.0, sum(parts.values()) or 1.0
+    return [Share(name, x, x / longest, x / total) for name, x in parts.items()]
 
 
 def _duration(seconds: float) -> str:

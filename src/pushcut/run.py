@@ -3,26 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import json
 import platform
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pushcut import __version__
 from pushcut.errors import UserError
-
-Tracker = Literal["tensorboard", "wandb"]
+from pushcut.logs import LOG, log_to
+from pushcut.trackers import Tracker, Where, open_tracker
 
 
 class Run:
     """A folder that holds everything about one training run.
 
     ``config.json`` the resolved config, command and commit; ``metrics.jsonl`` one object
-    per iteration; ``checkpoints/``, ``eval/`` and TensorBoard events.
+    per iteration; ``checkpoints/``, ``eval/`` and TensorBoard events. Within ``with run:``
+    there is ``log.txt`` too, and at its end the trackers are closed.
     """
 
     def __init__(
@@ -31,17 +33,40 @@ class Run:
         trackers: tuple[Tracker, ...] = (),
         first: int = 0,
         *,
+        prometheus_port: int = 0,
         writes: bool = True,
     ) -> None:
-        """Opens an existing folder whose metrics go on at iteration ``first``."""
+        """Opens an existing folder whose metrics go on at iteration ``first``.
+
+        Without ``writes`` another process does: nothing is logged from here.
+        """
         self.path, self._writes = path, writes
-        self._trackers = [_TRACKERS[name](path, first) for name in trackers]
         self._metrics = path / "metrics.jsonl"
-        if writes:
-            _truncate_metrics(self._metrics, first)
+        where = Where(path, first, prometheus_port)
+        with ExitStack() as opened:
+            self._trackers = [open_tracker(name, where) for name in trackers]
+            for tracker in self._trackers:
+                opened.callback(tracker.close)
+            if writes:
+                _truncate_metrics(self._metrics, first)
+            self._opened = opened.pop_all()
+
+    def __enter__(self) -> Run:
+        if self._writes:
+            self._opened.enter_context(log_to(self.path / LOG))
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self._opened.__exit__(*exception)
 
     @staticmethod
-    def create(path: Path | None, config: Any, trackers: tuple[Tracker, ...] = ()) -> Run:
+    def create(
+        path: Path | None,
+        config: Any,
+        trackers: tuple[Tracker, ...] = (),
+        *,
+        prometheus_port: int = 0,
+    ) -> Run:
         """Makes a new run folder; UserError where there is one already."""
         path = _named(path)
         if path.exists() and any(path.iterdir()):
@@ -51,7 +76,11 @@ class Run:
         path.mkdir(parents=True, exist_ok=True)
         content = {"config": to_json(config), **provenance()}
         (path / "config.json").write_text(json.dumps(content, indent=2) + "\n")
-        return Run(path, trackers)
+        try:
+            return Run(path, trackers, prometheus_port=prometheus_port)
+        except UserError:
+            shutil.rmtree(path)  # nothing is in it yet: the same command may be given again
+            raise
 
     @staticmethod
     def resume(
@@ -61,12 +90,13 @@ class Run:
         *,
         first: int,
         may_change: tuple[str, ...],
+        prometheus_port: int = 0,
     ) -> Run:
         """Opens a run folder again; UserError where the config is not the one it has."""
         path = _named(path)
         stored = json.loads((path / "config.json").read_text())["config"]
         check_same_config(stored, to_json(config), may_change=may_change)
-        return Run(path, trackers, first)
+        return Run(path, trackers, first, prometheus_port=prometheus_port)
 
     @staticmethod
     def watched(path: Path | None) -> Run:
@@ -90,7 +120,7 @@ class Run:
         with self._metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
         for tracker in self._trackers:
-            tracker(iteration, {name: x for name, x in metrics.items() if x is not None})
+            tracker.log(iteration, {name: x for name, x in metrics.items() if x is not None})
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
@@ -165,33 +195,3 @@ def _truncate_metrics(path: Path, first: int) -> None:
     aside = path.with_suffix(".aside")
     aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
     aside.replace(path)
-
-
-def _tensorboard(path: Path, first: int) -> Callable[[int, Mapping[str, float]], None]:
-    from torch.utils.tensorboard import SummaryWriter
-
-    writer = SummaryWriter(str(path / "tensorboard"), purge_step=first or None)
-
-    def log(iteration: int, metrics: Mapping[str, float]) -> None:
-        for name, value in metrics.items():
-            writer.add_scalar(name, value, iteration)
-        writer.flush()
-
-    return log
-
-
-def _wandb(path: Path, first: int) -> Callable[[int, Mapping[str, float]], None]:
-    try:
-        import wandb  # type: ignore[import-not-found]
-    except ImportError:
-        raise UserError('the wandb tracker needs `pip install "pushcut[wandb]"`') from None
-    # The folder is the run's identity, so that --resume continues the same run.
-    identity = hashlib.sha256(str(path.absolute()).encode()).hexdigest()[:16]
-    run = wandb.init(project="pushcut", name=path.name, dir=str(path), id=identity, resume="allow")
-    return lambda iteration, metrics: run.log(dict(metrics), step=iteration)
-
-
-_TRACKERS: dict[str, Callable[[Path, int], Callable[[int, Mapping[str, float]], None]]] = {
-    "tensorboard": _tensorboard,
-    "wandb": _wandb,
-}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
@@ -16,6 +15,7 @@ from pushcut.envs.pool import EnvPool
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
+from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
@@ -24,10 +24,11 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run
 from pushcut.signals import SafeExit
+from pushcut.timings import Stopwatch, describe, to_line
 
 MAY_CHANGE_ON_RESUME = (
-    "iterations", "patience", "save_every", "keep", "trackers", "device", "threads", "out",
-    "resume", "slots", "workers", "timeout_s", "ranks",
+    "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",
+    "threads", "out", "resume", "slots", "workers", "timeout_s", "ranks",
 )  # fmt: skip
 
 UPDATE_METRICS = (
@@ -46,21 +47,21 @@ class Trainer:
     run: Run
     progress: Progress
     ranks: Ranks
-    seconds: dict[str, float] = field(default_factory=dict)
+    stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
 
     def loop(self, progress_bar: Bar) -> None:
         """Trains from ``progress.iteration`` to ``config.iterations``."""
         config, algorithm, policy = self.config, self.config.algorithm, self.learner.policy
         for iteration in range(self.progress.iteration, config.iterations):
             evaluated = self.evaluate(iteration) if due(iteration, config.evaluation.every) else {}
-            with self.timed("rollout"):
+            with self.stopwatch.timed("rollout"):
                 rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
             batch = algorithm.select(rollout)  # 2. keep groups that teach
             credit = algorithm.advantages(batch)  # 3. credit
-            with self.timed("update"):
+            with self.stopwatch.timed("update"):
                 updated = self.learner.update(batch, credit, iteration)  # 4. learn
             line = self.line(rollout, batch, credit.metrics | updated)
-            self.run.log(iteration, evaluated | line)
+            self.run.log(iteration, evaluated | line | self.timings(iteration, rollout))
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
             if due(iteration + 1, config.save_every):
@@ -68,7 +69,8 @@ class Trainer:
             progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
         if config.evaluation.every:
-            self.run.log(config.iterations, self.evaluate(config.iterations))
+            evaluated = self.evaluate(config.iterations)
+            self.run.log(config.iterations, evaluated | to_line(self.stopwatch.take()))
         self.save()
         self.settle()
 
@@ -76,14 +78,24 @@ class Trainer:
         self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
     ) -> dict[str, float | None]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
-        seconds = {f"seconds_{name}": value for name, value in self.seconds.items()}
         counts = rollout.summary() | {"groups_kept": batch.groups}
-        return counts | dict.fromkeys(UPDATE_METRICS) | updated | seconds
+        return counts | dict.fromkeys(UPDATE_METRICS) | updated
+
+    def timings(self, iteration: int, rollout: Rollout) -> dict[str, float]:
+        """Where the time since the last line went; says so and names the bottleneck."""
+        seconds = self.stopwatch.take() | self.collector.seconds
+        parts = self.config.rollout
+        where = describe(
+            seconds, workers=parts.processes, slots=parts.slots, cores=int(usable_cores())
+        )
+        say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
+        return to_line(seconds)
 
     def evaluate(self, iteration: int) -> dict[str, float]:
         """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
         mode = self.config.evaluation.mode
-        result = self.evaluator.evaluate(self.learner.policy, mode)
+        with self.stopwatch.timed("evaluate"):
+            result = self.evaluator.evaluate(self.learner.policy, mode)
         if self.ranks.first:
             result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
         say(f"iteration {iteration}: {mode} success {result.total}")
@@ -96,7 +108,7 @@ class Trainer:
 
     def save(self) -> None:
         """Writes the checkpoint of the finished iterations."""
-        with self.ranks.together():
+        with self.stopwatch.timed("save"), self.ranks.together():
             checkpoint.save(
                 self.run.checkpoints,
                 self.learner,
@@ -107,7 +119,7 @@ class Trainer:
 
     def settle(self) -> None:
         """Waits for checkpoints that are written in the background."""
-        with self.ranks.together():
+        with self.stopwatch.timed("save"), self.ranks.together():
             self.ranks.settle()
 
     def give_up_if_idle(self, rollout: Rollout) -> None:
@@ -130,13 +142,6 @@ class Trainer:
         raise UserError(
             f"gave up: no {lack} for {idle} iterations (sampled success {rate:.1%}); {reason}"
         )
-
-    @contextlib.contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Notes how many seconds the body took."""
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start
 
 
 def train(config: TrainConfig) -> Run:
@@ -168,6 +173,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     )
     run, progress = open_run(config, learner, ranks)
     with (
+        run,
         SafeExit() as stop,
         EnvPool(
             config.env,
@@ -238,13 +244,16 @@ def open_folder(config: TrainConfig, ranks: Ranks, progress: Progress | None) ->
     if not ranks.first:
         return Run.watched(config.out)
     if progress is None:
-        return Run.create(config.out, config, config.trackers)
+        return Run.create(
+            config.out, config, config.trackers, prometheus_port=config.prometheus_port
+        )
     return Run.resume(
         config.out,
         config,
         config.trackers,
         first=progress.iteration,
         may_change=MAY_CHANGE_ON_RESUME,
+        prometheus_port=config.prometheus_port,
     )
 
 

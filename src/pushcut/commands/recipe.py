@@ -14,6 +14,7 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
+from pushcut.logs import LOG, log_to
 from pushcut.progress import say
 from pushcut.run import Run, provenance
 from pushcut.trainer import train
@@ -22,7 +23,8 @@ PHASES = "phases.json"
 """File that says which phases are done, how long they took and at which commits they ran."""
 
 MAY_CHANGE_ON_RESUME = (
-    "out", "resume", "device", "threads", "trackers", "slots", "workers", "timeout_s",
+    "out", "resume", "device", "threads", "trackers", "prometheus_port", "slots", "workers",
+    "timeout_s",
 )  # fmt: skip
 """Fields that change no result: phases that are done stand for all others."""
 
@@ -60,12 +62,13 @@ class Recipe:
         if name in self.done and result.exists():
             say(f"{title}: done before")
             return
-        say(f"\n=== {title}")
         commit = provenance()["commit"]
         self.commits += [] if commit in self.commits else [commit]
         start = time.perf_counter() - self.seconds.get(name, 0.0)
         try:
-            action()
+            with log_to(self.out / LOG):
+                say(f"\n=== {title}")
+                action()
             self.done.append(name)
         finally:
             self.seconds[name] = round(time.perf_counter() - start, 1)

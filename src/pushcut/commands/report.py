@@ -59,7 +59,8 @@ def _quickstart_report(folder: Path, summary: dict[str, Any]) -> Path:
 
 
 def _is_rl(line: dict[str, Any]) -> bool:
-    return "success_rate_sampled" in line
+    # The last line may be an evaluation alone.
+    return any(name.startswith(("success_rate_sampled", "eval_")) for name in line)
 
 
 def _by_step(line: dict[str, Any]) -> dict[str, Any]:

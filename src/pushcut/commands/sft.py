@@ -34,13 +34,14 @@ def run_sft(config: SFTConfig) -> Path:
     policy = first_policy(config, training).to(choose_device(config.device))
     run = Run.create(config.out, config)
     folder = run.path / "policy"
-    try:
-        _fit_with_bar(policy, training, validation, config, run)
-    except Interrupted:
+    with run:
+        try:
+            _fit_with_bar(policy, training, validation, config, run)
+        except Interrupted:
+            policy.save_pretrained(folder)
+            say(f"saved the unfinished policy to {folder}")
+            raise
         policy.save_pretrained(folder)
-        say(f"saved the unfinished policy to {folder}")
-        raise
-    policy.save_pretrained(folder)
     return folder
 
 

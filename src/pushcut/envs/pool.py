@@ -24,6 +24,7 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.worker_process import Request, WorkerProcess
 from pushcut.errors import UserError
+from pushcut.timings import Seconds
 from pushcut.types import ChunkResult, Demonstration, EnvSpec, InitState, Observation
 
 logger = logging.getLogger("pushcut.pool")
@@ -100,6 +101,9 @@ class EnvPool:
         self.slots = slots
         self.restarts = 0
         """Workers that had to be replaced."""
+        self.seconds: Seconds = {"simulate": 0.0, "render": 0.0}
+        """What a worker has done so far, in seconds, the mean over the workers. The last request
+        of one that was lost is missing."""
         self._name = type(config).__name__
         self._timeout_s = timeout_s
         self._max_failures = max_failures
@@ -240,7 +244,7 @@ class EnvPool:
     def _receive(self, index: int, replies: dict[int, Reply]) -> None:
         worker = self._workers[index]
         try:
-            kind, slot, payload = worker.receive()
+            kind, slot, payload, *seconds = worker.receive()
         except (EOFError, OSError):
             self._replace(index, worker.ended(), replies)
             return
@@ -253,6 +257,8 @@ class EnvPool:
             self._replace(index, f"raised {payload}", replies)
             return
         worker.answered()
+        for name, spent in seconds[0].items() if seconds else ():
+            self.seconds[name] += spent / len(self._workers)
         if slot >= 0:
             replies[slot] = self._accept(kind, slot, payload)
 

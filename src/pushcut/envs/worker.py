@@ -6,9 +6,10 @@ imports torch. Messages are pickled tuples:
 - first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
   ``("refused", -1, message)`` when the environment cannot be built;
 - then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)`` or
-  ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload)``, or
+  ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload, seconds)``, or
   ``("error", slot, message)`` and ``("refused", slot, message)`` before it exits: an error
-  may be bad luck, a refusal would be the same next time;
+  may be bad luck, a refusal would be the same next time; ``seconds`` says how long it took to
+  ``simulate`` and to ``render``;
 - ``None`` or the end of the channel: exit.
 """
 
@@ -31,6 +32,7 @@ from pushcut.envs.base import Env
 from pushcut.envs.expert import run_expert
 from pushcut.envs.shared_rows import SharedRows
 from pushcut.errors import UserError
+from pushcut.timings import Stopwatch
 from pushcut.types import ChunkResult, Demonstration, InitState, Observation
 
 STARTS_KEPT = 16
@@ -45,6 +47,7 @@ class Worker:
     """
 
     def __init__(self, env: Env, rows: SharedRows, *, final_observation: bool) -> None:
+        self.stopwatch = Stopwatch()
         self._env = env
         self._rows = rows
         self._final_observation = final_observation
@@ -59,7 +62,7 @@ class Worker:
         self._park()
         if init not in self._starts:
             self._env.reset(init)
-            self._starts[init] = (self._env.snapshot(), self._env.observe())
+            self._starts[init] = (self._env.snapshot(), self._observe())
             if len(self._starts) > STARTS_KEPT:
                 self._starts.popitem(last=False)
         self._starts.move_to_end(init)
@@ -83,7 +86,7 @@ class Worker:
             result = self._env.step_chunk(actions)
         self._unplayed.discard(slot)
         if not result.done or (result.truncated and self._final_observation):
-            self._rows.write(slot, self._env.observe())
+            self._rows.write(slot, self._observe())
         if result.done:
             self._forget(slot)
         return result, frames
@@ -93,6 +96,10 @@ class Worker:
         self._forget(slot)
         self._park()
         return run_expert(self._env, init, noise=noise, rng=np.random.default_rng(seed))
+
+    def _observe(self) -> Observation:
+        with self.stopwatch.timed("render"):
+            return self._env.observe()
 
     def _park(self) -> None:
         """Puts the episode that is in the simulator aside."""
@@ -139,7 +146,8 @@ def serve(channel: Connection, worker: Worker) -> None:
     while (request := channel.recv()) is not None:
         kind, slot, *arguments = request
         try:
-            payload = actions[kind](slot, *arguments)
+            with worker.stopwatch.timed("simulate"):
+                payload = actions[kind](slot, *arguments)
         except (UserError, NotImplementedError) as error:
             channel.send(("refused", slot, one_line(error)))
             return
@@ -147,7 +155,7 @@ def serve(channel: Connection, worker: Worker) -> None:
             traceback.print_exc()
             channel.send(("error", slot, one_line(error)))
             return
-        channel.send((kind, slot, payload))
+        channel.send((kind, slot, payload, worker.stopwatch.take()))
 
 
 def run(channel: Connection, rows_fd: int) -> None:

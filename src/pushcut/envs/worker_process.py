@@ -77,8 +77,8 @@ class WorkerProcess:
             self.deadline = time.monotonic() + request.timeout_s
         self._send_ahead()
 
-    def receive(self) -> tuple[Any, int, Any]:
-        """Reads one reply (kind, slot, payload); raises EOFError or OSError when it is gone."""
+    def receive(self) -> tuple[Any, ...]:
+        """Reads one reply (see ``worker``); raises EOFError or OSError when it is gone."""
         return pickle.loads(self._channel.recv_bytes())
 
     def answered(self) -> None:

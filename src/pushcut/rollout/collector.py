@@ -17,6 +17,7 @@ from pushcut.policies.base import Policy
 from pushcut.ranks.base import Alone, Ranks
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.timings import Seconds
 from pushcut.types import InitState, Observation
 
 
@@ -50,6 +51,8 @@ class Collector:
         self._final_values = final_values
         self._benchmark_inits = benchmark_inits
         self._ranks = ranks or Alone()
+        self.seconds: Seconds = {}
+        """Where the time of the last rollout went, on this rank."""
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
         """The rollout of an iteration; the same for any number of slots, processes and ranks."""
@@ -57,7 +60,7 @@ class Collector:
         schedule = self._schedule(iteration)
         episodes: list[PlayedEpisode] = []
         with self._ranks.together(), self._ranks.acting(policy):
-            self._player.play(
+            self.seconds = self._player.play(
                 policy,
                 schedule,
                 iteration=iteration,

@@ -19,6 +19,7 @@ from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.pace import Free, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.timings import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
 BUSY_S = 0.5
@@ -116,6 +117,7 @@ class Player:
         self._episodes: dict[int, PlayedEpisode] = {}
         self._acts: dict[int, _Act] = {}
         self._ready: list[int] = []
+        self._stopwatch = Stopwatch()
         self.lost = 0
         """Episodes that were started again because their simulator was lost."""
 
@@ -134,8 +136,11 @@ class Player:
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
         pace: Pace | None = None,
-    ) -> None:
+    ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
+
+        Returns where the time went: ``infer`` and ``wait`` here, ``simulate`` and ``render`` in a
+        worker on average.
 
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
         must observe there) or cut off, for what its critic says.
@@ -143,6 +148,8 @@ class Player:
         """
         check_fits(policy, self._pool.spec)
         policy.eval()
+        self._stopwatch.take()
+        before = dict(self._pool.seconds)
 
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
@@ -163,6 +170,8 @@ class Player:
         except (Exception, KeyboardInterrupt):
             pace.leave()
             raise
+        workers = {name: spent - before[name] for name, spent in self._pool.seconds.items()}
+        return {"infer": 0.0, "wait": 0.0} | self._stopwatch.take() | workers
 
     def _next_turn(self, schedule: Schedule, pace: Pace) -> Turn:
         self._start_idle_slots(schedule)
@@ -173,7 +182,9 @@ class Player:
         self, timeout_s: float, finish: Callable[[int], None], final_values: bool
     ) -> None:
         """Takes in replies, of which there may be none within the time, and signals."""
-        for reply in self._pool.wait(timeout_s=timeout_s):
+        with self._stopwatch.timed("wait"):
+            replies = self._pool.wait(timeout_s=timeout_s)
+        for reply in replies:
             self._handle(reply, finish, final_values)
         self._check()
 
@@ -208,8 +219,9 @@ class Player:
         padding = [slots[0]] * (self._inference_batch - len(slots))
         observation = self._pool.observation(slots + padding)
         keys = [self._key(slot, iteration) for slot in slots + padding]
-        sample = policy.sample(observation, DecisionNoise(keys), mode)
-        actions = sample.actions.cpu().numpy()
+        with self._stopwatch.timed("infer"):
+            sample = policy.sample(observation, DecisionNoise(keys), mode)
+            actions = sample.actions.cpu().numpy()  # waits for the device
         if not np.isfinite(actions).all():
             raise DivergedError(
                 "the policy's actions are not finite numbers: its weights are damaged or training "
