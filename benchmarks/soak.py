@@ -21,12 +21,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import t as student_t
+
 from processes import (
     Process,
     descendants,
@@ -38,11 +40,9 @@ from processes import (
     start_pushcut,
     wait_until,
 )
-from scipy.stats import t as student_t
-from trials import fine_tuned
-
 from pushcut.presets import PRESETS
 from pushcut.run import provenance, read_metrics
+from trials import fine_tuned
 
 PRESET = {"point-mass": "smoke", "metaworld": "quickstart"}
 WARM_UP = 0.2

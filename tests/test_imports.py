@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
     "errors types streams statistics machine progress charts gripper",
+    "recoveries lock",
     "manifests signals devices video run report batch verdict lineage plots",
     "envs policies algorithms",
     "demos rollout learner doctor results memory",
@@ -48,7 +49,8 @@ ONLY_IN = {
 """Foreign package -> the one part that may import it."""
 
 WITHOUT_TORCH = (
-    "errors types streams statistics machine progress charts gripper manifests envs demos"
+    "errors types streams statistics machine progress charts gripper recoveries "
+    "manifests envs demos"
 )
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut import checkpoint, trainer
+from pushcut import checkpoint, recoveries, trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.report import run_report
@@ -27,6 +27,7 @@ from pushcut.run import read_metrics
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
 TIMES = {"seconds_rollout", "seconds_update", "eval_greedy_seconds"}
+MAY_DIFFER = TIMES | set(recoveries.METRICS)
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
 
 def metrics(run: Path) -> list[dict]:
     lines = read_metrics(run / "metrics.jsonl")
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+    return [{k: v for k, v in line.items() if k not in MAY_DIFFER} for line in lines]
 
 
 def check_same_run(a: Path, b: Path) -> None:
@@ -179,6 +180,11 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
     shot = replace(config, out=tmp_path / "shot")
     trainer.train(shot)
     assert killed
+    line = read_metrics(shot.out / "metrics.jsonl")[1]
+    assert (line["worker_restarts"], line["episodes_requeued"]) == (1, 8)
+    (recovery,) = line["recoveries"]
+    assert (recovery["kind"], recovery["worker"]) == ("died", 0)
+    assert "SIGKILL" in recovery["reason"]
     check_same_run(config.out, shot.out)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -69,6 +70,8 @@ class Rollout:
     """Row of the episode, 0 … e-1."""
     group_id: Int[Tensor, " e"]
     """Group of each episode; members of a group share their initial state."""
+    member: Int[Tensor, " e"]
+    """Number of each episode in its group, or in its stream."""
     success: Bool[Tensor, " e"]
     length: Int[Tensor, " e"]
     """Control steps of each episode."""
@@ -128,6 +131,7 @@ class Rollout:
             next_value=None if self.next_value is None else self.next_value[rows],
             episode_id=number[self.episode_id[rows]],
             group_id=self.group_id[episodes],
+            member=self.member[episodes],
             success=self.success[episodes],
             length=self.length[episodes],
             sim_steps=self.sim_steps[episodes],
@@ -135,6 +139,16 @@ class Rollout:
                 init for init, kept in zip(self.inits, episodes.tolist(), strict=True) if kept
             ),
         )
+
+    def ledger(self) -> list[list[Any]]:
+        """A row per episode: group, member, task, seed, success, control steps."""
+        columns = (self.group_id, self.member, self.success, self.length)
+        return [
+            [group, member, init.task, init.seed, success, length]
+            for group, member, success, length, init in zip(
+                *(column.tolist() for column in columns), self.inits, strict=True
+            )
+        ]
 
     @property
     def mixed_groups(self) -> int:

@@ -49,8 +49,7 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
             "lower --learner.lr"
         )
     path = folder / f"{progress.iteration:06d}"
-    for leftover in folder.glob(".*"):  # of a process that was killed while it wrote
-        shutil.rmtree(leftover)
+    tidy(folder)
     aside, old = folder / f".{path.name}.new", folder / f".{path.name}.old"
     try:
         aside.mkdir(parents=True)
@@ -69,9 +68,25 @@ def save(folder: Path, learner: Learner, progress: Progress, *, keep: int) -> Pa
     if path.exists():
         path.rename(old)
     aside.rename(path)
+    _sync_names(folder)
     shutil.rmtree(old, ignore_errors=True)
     _prune(folder, keep=keep, best=progress.best_iteration)
     return path
+
+
+def tidy(folder: Path) -> None:
+    """Removes what a process left that was killed while it wrote.
+
+    Killed between the two renames that replace a checkpoint, it left the earlier one hidden:
+    that is put back.
+    """
+    for old in folder.glob(".*.old"):
+        place = folder / old.name.removeprefix(".").removesuffix(".old")
+        if not place.exists():
+            old.rename(place)
+    for ending in ("new", "old", "pruned"):
+        for leftover in folder.glob(f".*.{ending}"):
+            shutil.rmtree(leftover)
 
 
 def latest(folder: Path) -> Path:
@@ -80,6 +95,24 @@ def latest(folder: Path) -> Path:
     if not found:
         raise UserError(f"nothing to resume: no checkpoint in {folder}")
     return found[-1]
+
+
+def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[Path, str]]:
+    """Restores the newest checkpoint that can be read; also what is wrong with newer ones.
+
+    Without any checkpoint nothing is restored (None). UserError where all are damaged.
+    """
+    tidy(folder)
+    damaged: dict[Path, str] = {}
+    for path in reversed(_all(folder)):
+        try:
+            return load(path, learner), damaged
+        except UserError as error:
+            damaged[path] = str(error)
+    if damaged:
+        newest = next(iter(damaged.values()))
+        raise UserError(f"none of {len(damaged)} checkpoints can be read; the newest: {newest}")
+    return None, {}
 
 
 def load(path: Path, learner: Learner) -> Progress:
@@ -93,7 +126,7 @@ def load(path: Path, learner: Learner) -> Progress:
     # torch.load raises many kinds of errors on damaged files.
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {path} is damaged: {reason}; delete it to resume") from error
+        raise UserError(f"checkpoint {path} is damaged: {reason}") from error
 
 
 def _all(folder: Path) -> list[Path]:
@@ -103,7 +136,8 @@ def _all(folder: Path) -> list[Path]:
 def _prune(folder: Path, *, keep: int, best: int) -> None:
     for path in _all(folder)[:-keep]:
         if int(path.name) != best:
-            shutil.rmtree(path)
+            # Hidden first: a process killed in the midst leaves no half checkpoint.
+            shutil.rmtree(path.rename(folder / f".{path.name}.pruned"))
 
 
 def _sync(folder: Path) -> None:
@@ -111,3 +145,15 @@ def _sync(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        else:
+            _sync_names(path)
+    _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
+    """Makes the names in a folder last, as ``fsync`` does for the content of a file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -154,6 +154,9 @@ class TrainConfig:
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb])."""
     device: Device = "auto"
+    grace_s: float = 20.0
+    """After Ctrl-C or SIGTERM an update is finished if that takes at most so many seconds; else it
+    is dropped, and a resume goes on from the newest checkpoint."""
     threads: int = 0
     """Torch's CPU threads; 0 leaves torch's own choice."""
     seed: int = 0
@@ -161,7 +164,7 @@ class TrainConfig:
     out: Path | None = None
     """Run folder."""
     resume: bool = False
-    """Continue the run in OUT from its newest checkpoint."""
+    """Continue the run in OUT from its newest readable checkpoint; begin it where OUT is empty."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "patience", "save_every", "keep"):

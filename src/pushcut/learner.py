@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -80,6 +81,11 @@ class Learner:
     ) -> None:
         """``critic`` says how a critic that the policy has is trained."""
         self.policy = policy
+        self.steps = 0
+        """Optimiser steps so far; the weights change with them and only then."""
+        self.check: Callable[[float], None] = lambda left_s: None
+        """Called between micro-batches with the seconds that the update will still take; it may
+        raise to stop there."""
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
@@ -104,8 +110,10 @@ class Learner:
         if self._config.recompute_logprob:
             rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
-        for rows in self._minibatches(rollout, iteration):
-            step = self._step(rollout, credit, rows, iteration)
+        minibatches = list(self._minibatches(rollout, iteration))
+        pace = _Pace(sum(map(len, minibatches)), self.check)
+        for rows in minibatches:
+            step = self._step(rollout, credit, rows, iteration, pace)
             if not np.isfinite(step["grad_norm"]):
                 skipped += 1
                 continue
@@ -168,7 +176,12 @@ class Learner:
         return limit is not None and step["approx_kl"] > limit
 
     def _step(
-        self, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], iteration: int
+        self,
+        rollout: Rollout,
+        credit: Credit,
+        rows: Int[Tensor, " m"],
+        iteration: int,
+        pace: _Pace,
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches add up."""
         valid = executed(rollout, rows)
@@ -182,12 +195,14 @@ class Learner:
             )
             for name, value in metrics.items():
                 totals[name] = totals.get(name, 0.0) + float(value)
+            pace.done(len(micro))
         if iteration < self._critic_only:
             self._forget_policy_gradients()
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip))
         if np.isfinite(norm):
             self.optimizer.step()
+            self.steps += 1
         return totals | {"grad_norm": norm}
 
     def _forget_policy_gradients(self) -> None:
@@ -230,6 +245,20 @@ class Learner:
         apart = (evaluation.logprob.detach() - logprob_old).abs() * batch.valid
         elements = valid_elements.to(device)
         return metrics | {"logprob_mismatch": apart.sum() / elements}
+
+
+class _Pace:
+    """How long an update will still take, judged by what of it is done."""
+
+    def __init__(self, decisions: int, check: Callable[[float], None]) -> None:
+        self._decisions, self._check = decisions, check
+        self._done, self._start = 0, time.perf_counter()
+
+    def done(self, decisions: int) -> None:
+        """Notes that so many more were learned from."""
+        self._done += decisions
+        share_left = (self._decisions - self._done) / self._done
+        self._check((time.perf_counter() - self._start) * share_left)
 
 
 def executed(rollout: Rollout, rows: Int[Tensor, " m"]) -> Bool[Tensor, "m k h a"]:

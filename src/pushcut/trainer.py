@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pushcut import checkpoint
 from pushcut.batch import Rollout
@@ -16,16 +17,18 @@ from pushcut.envs.pool import EnvPool
 from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
+from pushcut.lock import alone_in_folder, is_empty
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say
+from pushcut.recoveries import Recovery
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import Run
+from pushcut.run import Run, check_stored_config
 from pushcut.signals import SafeExit
 
 MAY_CHANGE_ON_RESUME = (
     "iterations", "patience", "save_every", "keep", "trackers", "device", "threads", "out",
-    "resume", "slots", "workers", "timeout_s",
+    "resume", "slots", "workers", "timeout_s", "grace_s",
 )  # fmt: skip
 
 UPDATE_METRICS = (
@@ -43,6 +46,8 @@ class Trainer:
     evaluator: Evaluator
     run: Run
     progress: Progress
+    settled_steps: int = 0
+    """Optimiser steps that belong to finished iterations."""
     seconds: dict[str, float] = field(default_factory=dict)
 
     def loop(self, progress_bar: Bar) -> None:
@@ -57,24 +62,26 @@ class Trainer:
             with self.timed("update"):
                 updated = self.learner.update(batch, credit, iteration)  # 4. learn
             line = self.line(rollout, batch, credit.metrics | updated)
+            self.run.log_episodes(iteration, rollout.ledger())
             self.run.log(iteration, evaluated | line)
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
+            self.settled_steps = self.learner.steps
             if due(iteration + 1, config.save_every):
                 self.save()
             progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
         if config.evaluation.every:
-            self.run.log(config.iterations, self.evaluate(config.iterations))
+            evaluated = self.evaluate(config.iterations)
+            self.run.log(config.iterations, evaluated | self.run.recoveries.take())
         self.save()
 
-    def line(
-        self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
-    ) -> dict[str, float | None]:
+    def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
         seconds = {f"seconds_{name}": value for name, value in self.seconds.items()}
         counts = rollout.summary() | {"groups_kept": batch.groups}
-        return counts | dict.fromkeys(UPDATE_METRICS) | updated | seconds
+        known = counts | dict.fromkeys(UPDATE_METRICS) | updated | seconds
+        return known | self.run.recoveries.take()
 
     def evaluate(self, iteration: int) -> dict[str, float]:
         """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
@@ -122,6 +129,7 @@ class Trainer:
         self.seconds[name] = time.perf_counter() - start
 
 
+@alone_in_folder
 def train(config: TrainConfig) -> Run:
     """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise."""
     limit_threads(config.threads)
@@ -133,14 +141,16 @@ def train(config: TrainConfig) -> Run:
     )
     run, progress = open_run(config, learner)
     with (
-        SafeExit() as stop,
         EnvPool(
             config.env,
             slots=config.rollout.slots,
             workers=config.rollout.processes,
             timeout_s=config.rollout.timeout_s,
             final_observation=config.algorithm.needs_final_values,
+            on_recovery=run.recoveries.note,
         ) as pool,
+        # Nothing is lost by a signal that comes before.
+        SafeExit(config.grace_s) as stop,
         bar("training", config.iterations) as progress_bar,
     ):
         player = Player(
@@ -149,6 +159,7 @@ def train(config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
+        learner.check = stop.check_work
         tasks = list(config.tasks or pool.spec.tasks)
         trainer = Trainer(
             config=config,
@@ -178,32 +189,43 @@ def train(config: TrainConfig) -> Run:
 
 
 def open_run(config: TrainConfig, learner: Learner) -> tuple[Run, Progress]:
-    """A new run folder, or with ``resume`` the old one and its newest checkpoint."""
-    if not config.resume:
-        return Run.create(config.out, config, config.trackers), Progress(iteration=0)
-    if config.out is None or not (config.out / "config.json").exists():
-        raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
-    progress = checkpoint.load(checkpoint.latest(config.out / "checkpoints"), learner)
-    run = Run.resume(
-        config.out,
-        config,
-        config.trackers,
-        first=progress.iteration,
-        may_change=MAY_CHANGE_ON_RESUME,
-    )
+    """A new run folder, or with ``resume`` the one there is and its newest readable checkpoint."""
+    out = config.out
+    if not config.resume or out is None or not out.exists() or is_empty(out):
+        return Run.create(out, config, config.trackers), Progress(iteration=0)
+    if not (out / "config.json").exists():
+        raise UserError(f"--resume: no run at {out}; name its folder with --out")
+    check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
+    progress, damaged = checkpoint.load_newest(out / "checkpoints", learner)
+    progress = progress or Progress(iteration=0)
+    run = Run(out, config.trackers, progress.iteration)
+    for problem in damaged.values():
+        say(f"passed over: {problem}")
+        run.recoveries.note(Recovery("checkpoint", problem))
+    reason = f"went on from iteration {progress.iteration}"
+    run.recoveries.note(Recovery("resumed", reason, iterations=run.replayed))
     return run, progress
 
 
 @contextlib.contextmanager
 def saved_on_stop(trainer: Trainer) -> Iterator[None]:
-    """Saves finished iterations when a signal or a user's problem ends the loop."""
+    """Saves finished iterations when a signal or a user's problem ends the loop.
+
+    The weights of an iteration that is not finished are no checkpoint: it is played again.
+    """
     try:
         yield
     except DivergedError:
         raise  # the last checkpoint is better than the weights at hand
-    except (Interrupted, UserError):
+    except (Interrupted, UserError, OSError):
+        if trainer.settled_steps < trainer.learner.steps:
+            say(
+                f"stopped inside the update of iteration {trainer.progress.iteration}, which is "
+                "not saved; --resume goes on from the newest checkpoint"
+            )
+            raise
         # A full disk is the very error that is being raised: do not hide it by another.
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError, OSError):
             trainer.save()
             say(f"saved iteration {trainer.progress.iteration}; continue with --resume")
         raise

@@ -13,50 +13,21 @@ import pickle
 import selectors
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
-from pushcut.envs.worker_process import Request, WorkerProcess
+from pushcut.envs.slots import Reply, ReplyKind, Slot
+from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
-from pushcut.types import ChunkResult, Demonstration, EnvSpec, InitState, Observation
+from pushcut.recoveries import Recovery, RecoveryKind
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 logger = logging.getLogger("pushcut.pool")
-
-ReplyKind = Literal["reset", "step", "demonstrate", "lost"]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What became of one slot's request, or, when ``lost``, of its episode."""
-
-    slot: int
-    kind: ReplyKind
-    result: ChunkResult | None = None
-    """After ``step``."""
-    demonstration: Demonstration | None = None
-    """After ``demonstrate``."""
-    frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
-    """After a recorded ``step``: a picture after each control step, and one before the
-    episode's first, so that the frames of an episode's replies join to its video."""
-    reason: str = ""
-    """Why the episode was lost."""
-
-
-@dataclass
-class _Slot:
-    init: InitState
-    playing: bool = True
-    """An episode is under way."""
-    waiting: bool = False
-    """A request has no reply yet."""
-    observed: bool = False
-    """The slot's row shows what the last reply led to."""
 
 
 class EnvPool:
@@ -76,6 +47,7 @@ class EnvPool:
         max_failures: int = 3,
         final_observation: bool = False,
         start_timeout_s: float = 120.0,
+        on_recovery: Callable[[Recovery], None] = lambda recovery: None,
     ) -> None:
         """Starts the workers and waits until each has built its environment.
 
@@ -88,6 +60,7 @@ class EnvPool:
                 often without an episode of it ending in between.
             final_observation: Observe after truncation too (for bootstrapping a value).
             start_timeout_s: Longest time for starting a worker.
+            on_recovery: Told of each worker that is replaced.
         """
         if slots < 1 or workers < 1 or max_failures < 1:
             raise ValueError(
@@ -100,13 +73,14 @@ class EnvPool:
         self.slots = slots
         self.restarts = 0
         """Workers that had to be replaced."""
+        self._on_recovery = on_recovery
         self._name = type(config).__name__
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
         self._start = Request(-1, pickle.dumps((config, slots, final_observation)), start_timeout_s)
         self._failures: Counter[InitState | None] = Counter()
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._rows_file = rows_file(rows_size(self.spec, slots))
         self._rows = SharedRows(self.spec, slots, self._rows_file.fileno())
         self._selector = selectors.DefaultSelector()
@@ -157,6 +131,7 @@ class EnvPool:
             )
         if not np.isfinite(actions).all():
             raise ValueError(f"actions for slot {slot} are not finite: {actions.tolist()}")
+        self._slots[slot].chunk = len(actions)
         self._submit(slot, ("step", slot, actions, record_size))
 
     def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
@@ -207,7 +182,7 @@ class EnvPool:
         self._require_no_request(slot)
         if init.task not in self.spec.tasks:
             raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        self._slots[slot] = _Slot(init)
+        self._slots[slot] = Slot(init)
 
     def _require_no_request(self, slot: int) -> None:
         if slot in self._slots and self._slots[slot].waiting:
@@ -235,14 +210,17 @@ class EnvPool:
         for index, worker in enumerate(self._workers):
             if worker.deadline <= time.monotonic():
                 limit = worker.pending[0].timeout_s
-                self._replace(index, f"gave no answer for {limit:g} s", replies)
+                self._replace(index, "hung", f"gave no answer for {limit:g} s", replies)
 
     def _receive(self, index: int, replies: dict[int, Reply]) -> None:
         worker = self._workers[index]
         try:
             kind, slot, payload = worker.receive()
         except (EOFError, OSError):
-            self._replace(index, worker.ended(), replies)
+            self._replace(index, "died", worker.ended(), replies)
+            return
+        except UnreadableReplyError as error:
+            self._replace(index, "corrupt", str(error), replies)
             return
         if kind == "refused":
             self._selector.unregister(worker)
@@ -250,11 +228,33 @@ class EnvPool:
             what = f"cannot start {self._name}" if slot < 0 else self._describe(slot)
             raise UserError(f"{what}: {payload}")
         if kind == "error":
-            self._replace(index, f"raised {payload}", replies)
+            self._replace(index, "raised", f"raised {payload}", replies)
+            return
+        problem = payload if kind == "corrupt" else self._problem(kind, slot, payload)
+        if problem:
+            self._replace(index, "corrupt", f"reported {problem}", replies)
             return
         worker.answered()
         if slot >= 0:
             replies[slot] = self._accept(kind, slot, payload)
+
+    def _problem(self, kind: str, slot: int, payload: Any) -> str:
+        """What is impossible in a reply; the worker looked too, but memory is shared."""
+        if slot < 0:
+            return ""
+        if kind == "demonstrate":
+            return problem_of_demonstration(payload, self.spec)
+        if kind == "step":
+            result = payload[0]
+            if problem := problem_of_result(result, self._slots[slot].chunk):
+                return problem
+            if not self._shows(result):
+                return ""
+        return problem_of_state(self._rows.state[slot])
+
+    def _shows(self, result: ChunkResult) -> bool:
+        """Whether there is an observation after a chunk."""
+        return not result.done or (self._final_observation and result.truncated)
 
     def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:
         state = self._slots[slot]
@@ -269,15 +269,18 @@ class EnvPool:
             return Reply(slot, kind, demonstration=payload)
         result, frames = payload
         state.playing = not result.done
-        state.observed = state.playing or (self._final_observation and result.truncated)
+        state.observed = self._shows(result)
         if result.done:
             del self._failures[state.init]
         return Reply(slot, kind, result=result, frames=frames)
 
-    def _replace(self, index: int, reason: str, replies: dict[int, Reply]) -> None:
+    def _replace(
+        self, index: int, kind: RecoveryKind, reason: str, replies: dict[int, Reply]
+    ) -> None:
         """Ends a worker that failed, reports its episodes as lost, and starts another."""
         worker = self._workers[index]
         culprit = worker.pending[0].slot if worker.pending else None
+        init = self._slots[culprit].init if culprit is not None and culprit >= 0 else None
         self._selector.unregister(worker)
         worker.kill()
         if tail := worker.output_tail():
@@ -304,6 +307,16 @@ class EnvPool:
             reason,
             where,
             len(lost),
+        )
+        self._on_recovery(
+            Recovery(
+                kind,
+                reason,
+                worker=index,
+                task=init.task if init else None,
+                seed=init.seed if init else None,
+                episodes=len(lost),
+            )
         )
         self._workers[index] = self._start_worker(index)
 

@@ -7,8 +7,9 @@ imports torch. Messages are pickled tuples:
   ``("refused", -1, message)`` when the environment cannot be built;
 - then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)`` or
   ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload)``, or
-  ``("error", slot, message)`` and ``("refused", slot, message)`` before it exits: an error
-  may be bad luck, a refusal would be the same next time;
+  ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
+  before it exits: an error or an impossible report may be bad luck, a refusal would be the same
+  next time;
 - ``None`` or the end of the channel: exit.
 """
 
@@ -28,6 +29,13 @@ from typing import Any
 import numpy as np
 
 from pushcut.envs.base import Env
+from pushcut.envs.checks import (
+    CorruptedError,
+    problem_of_demonstration,
+    problem_of_observation,
+    problem_of_result,
+    trusted,
+)
 from pushcut.envs.expert import run_expert
 from pushcut.envs.shared_rows import SharedRows
 from pushcut.errors import UserError
@@ -59,7 +67,7 @@ class Worker:
         self._park()
         if init not in self._starts:
             self._env.reset(init)
-            self._starts[init] = (self._env.snapshot(), self._env.observe())
+            self._starts[init] = (self._env.snapshot(), self._observe())
             if len(self._starts) > STARTS_KEPT:
                 self._starts.popitem(last=False)
         self._starts.move_to_end(init)
@@ -81,9 +89,10 @@ class Worker:
             result, frames = _step_recorded(self._env, actions, record_size, first=first)
         else:
             result = self._env.step_chunk(actions)
+        trusted(problem_of_result(result, len(actions)))
         self._unplayed.discard(slot)
         if not result.done or (result.truncated and self._final_observation):
-            self._rows.write(slot, self._env.observe())
+            self._rows.write(slot, self._observe())
         if result.done:
             self._forget(slot)
         return result, frames
@@ -92,7 +101,16 @@ class Worker:
         """Plays the expert; the slot has no episode afterwards."""
         self._forget(slot)
         self._park()
-        return run_expert(self._env, init, noise=noise, rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        demonstration = run_expert(self._env, init, noise=noise, rng=rng)
+        trusted(problem_of_demonstration(demonstration, self._env.spec))
+        return demonstration
+
+    def _observe(self) -> Observation:
+        """Looks; CorruptedError where what is seen cannot be."""
+        observation = self._env.observe()
+        trusted(problem_of_observation(observation, self._env.spec))
+        return observation
 
     def _park(self) -> None:
         """Puts the episode that is in the simulator aside."""
@@ -142,6 +160,9 @@ def serve(channel: Connection, worker: Worker) -> None:
             payload = actions[kind](slot, *arguments)
         except (UserError, NotImplementedError) as error:
             channel.send(("refused", slot, one_line(error)))
+            return
+        except CorruptedError as error:
+            channel.send(("corrupt", slot, str(error)))
             return
         except Exception as error:
             traceback.print_exc()
