@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -60,6 +60,14 @@ def descendants(pid: int) -> list[Process]:
     return found
 
 
+def command_of(pid: int) -> str:
+    """The command line of a process; empty once it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ")
+    except OSError:
+        return ""
+
+
 def memory(pid: int) -> Memory | None:
     """Memory of a process; None once it is gone."""
     try:
@@ -100,24 +108,23 @@ def wait_until(condition: Callable[[], bool], timeout_s: float, interval_s: floa
     return True
 
 
-def start_pushcut(
-    arguments: list[str], log: Path, *, program: list[str] | None = None, **options: str
-) -> subprocess.Popen[bytes]:
-    """Starts ``pushcut ARGUMENTS`` with our import path; what it prints is appended to a file."""
-    environment: Mapping[str, str] = {
-        **os.environ,
-        "PYTHONPATH": os.pathsep.join(os.path.abspath(path) for path in sys.path),
-        **options,
-    }
+def start_program(command: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts a program with our import path; what it prints is appended to a file."""
+    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
     with log.open("ab") as output:
         return subprocess.Popen(
-            [sys.executable, *(program or ["-m", "pushcut"]), *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            env=environment,
+            env={**os.environ, "PYTHONPATH": path},
             start_new_session=True,
         )
+
+
+def start_pushcut(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
+    """Starts ``pushcut ARGUMENTS``."""
+    return start_program([sys.executable, "-m", "pushcut", *arguments], log)
 
 
 def end(process: subprocess.Popen[bytes], number: int = signal.SIGTERM) -> tuple[int, float]:
