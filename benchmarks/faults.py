@@ -122,12 +122,12 @@ class Campaign:
         while left and training.ended is None:
             kind = left[0]
             phase = training.random_moment(self.rng, kind.phases)
-            scene = Scene(training, self.rng, self.disk, self.seconds_to_end, [])
+            scene = Scene(training, self.rng, self.disk, phase, self.seconds_to_end, [])
             start = time.monotonic()
             outcome = kind.inject(scene)
             self.leaked += len(scene.leaked)
             tally = self.tallies.setdefault(kind.name, Tally())
-            tally.add(outcome, time.monotonic() - start, phase)
+            tally.add(outcome, time.monotonic() - start, scene.phase)
             tries += 1
             if outcome != "missed" or tries > 10 * (len(left) + 5):
                 left.pop(0)
@@ -151,7 +151,7 @@ class Campaign:
         self.untold += training.recoveries() - training.told()
 
 
-def mounted(folder: Path, size: int) -> SmallDisk | FileSizeLimit:
+def small_disk(folder: Path, size: int) -> SmallDisk | FileSizeLimit:
     """A small file system where that is allowed, else a limit on the size of files."""
     folder.mkdir(parents=True, exist_ok=True)
     options = ["-t", "tmpfs", "-o", f"size={size}", "pushcut-faults", str(folder)]
@@ -227,6 +227,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, default=24)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--timeout-s", type=float, default=2.0, help="when a simulator is hung")
+    parser.add_argument("--no-mount", action="store_true", help="a full disk without a small one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--policy", type=Path, help="fine-tuned policy; made where none is given")
     parser.add_argument("--out", type=Path, default=Path("runs/faults"))
@@ -249,8 +250,8 @@ def main() -> int:
     chosen = [KINDS[name] for name in options.kinds]
     rng = np.random.default_rng(options.seed)
     disk: SmallDisk | FileSizeLimit = FileSizeLimit()
-    if KINDS["full-disk"] in chosen:
-        disk = mounted(out / "disk", 3 * size_of([undisturbed]))
+    if KINDS["full-disk"] in chosen and not options.no_mount:
+        disk = small_disk(out / "disk", 3 * size_of([undisturbed]))
     campaign = Campaign(out, settings, rng, disk, undisturbed)
     try:
         if options.short:

@@ -48,6 +48,8 @@ class Scene:
     training: Training
     rng: np.random.Generator
     disk: Disk
+    phase: str
+    """What the program was doing."""
     seconds_to_end: list[float]
     """From SIGTERM to the end of the program."""
     leaked: list[Process]
@@ -149,6 +151,7 @@ def kill_in_checkpoint(scene: Scene) -> Outcome:
         return "missed"
     end_trainer(scene, signal.SIGKILL)
     in_the_midst = training.unfinished_checkpoint()
+    scene.phase = "checkpoint"
     outcome = started_again(scene)
     return outcome if in_the_midst or outcome == "not recovered" else "missed"
 
