@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -113,8 +113,7 @@ class Campaign:
 
     def training(self, name: str, run: Path) -> Training:
         folder = self.out / f"{name}-faults"
-        values = vars(self.settings) | {"run": str(run), "faults": str(folder)}
-        return Training(Settings(**values), folder)
+        return Training(replace(self.settings, run=str(run), faults=str(folder)), folder)
 
     def disturb(self, training: Training, left: list[Kind]) -> None:
         """Injects faults until none is left or the run is over."""
@@ -166,8 +165,7 @@ def small_disk(folder: Path, size: int) -> SmallDisk | FileSizeLimit:
 def undisturbed_run(out: Path, settings: Settings) -> tuple[Path, float]:
     """The run that all others are compared with, and its seconds."""
     run, folder = out / "undisturbed", out / "undisturbed-faults"
-    values = vars(settings) | {"run": str(run), "faults": str(folder)}
-    training = Training(Settings(**values), folder)
+    training = Training(replace(settings, run=str(run), faults=str(folder)), folder)
     start = time.monotonic()
     training.start()
     assert training.process is not None

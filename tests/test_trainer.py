@@ -31,19 +31,8 @@ MAY_DIFFER = TIMES | set(recoveries.METRICS)
 
 
 @pytest.fixture
-def config(smoke, finetuned, tmp_path) -> TrainConfig:
-    """Two small groups per iteration, for speed."""
-    return replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4),
-        rollout=replace(smoke.train.rollout, slots=8, workers=1),
-        iterations=4,
-        patience=10,
-        save_every=1,
-        trackers=(),
-        out=tmp_path / "run",
-    )
+def config(small_training) -> TrainConfig:
+    return small_training
 
 
 def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
@@ -55,9 +44,9 @@ def metrics(run: Path) -> list[dict]:
     return [{k: v for k, v in line.items() if k not in MAY_DIFFER} for line in lines]
 
 
-def check_same_run(a: Path, b: Path) -> None:
+def check_same_run(a: Path, b: Path, iteration: int = 4) -> None:
     assert metrics(a) == metrics(b)
-    left, right = weights(a), weights(b)
+    left, right = weights(a, iteration), weights(b, iteration)
     assert left.keys() == right.keys()
     assert all(torch.equal(left[name], right[name]) for name in left)
 

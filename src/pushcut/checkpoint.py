@@ -120,6 +120,8 @@ def load(path: Path, learner: Learner) -> Progress:
     learner.policy.load_weights(path / "policy")
     load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
     try:
+        for file in path.rglob("*.json"):
+            json.loads(file.read_text())
         state = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
         learner.optimizer.load_state_dict(state)
         return Progress(**json.loads((path / "progress.json").read_text()))

@@ -14,6 +14,7 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,9 @@ from pushcut.recoveries import Recovery, RecoveryKind
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 logger = logging.getLogger("pushcut.pool")
+
+STARTING = -1
+"""Stands for the slot in a worker's first request and reply."""
 
 
 class EnvPool:
@@ -78,18 +82,24 @@ class EnvPool:
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
-        self._start = Request(-1, pickle.dumps((config, slots, final_observation)), start_timeout_s)
-        self._failures: Counter[InitState | None] = Counter()
+        self._start = Request(
+            STARTING, pickle.dumps((config, slots, final_observation)), start_timeout_s
+        )
+        self._start_s = 0.0
+        """Longest time that a worker took to start, once all have."""
+        self._failures: Counter[InitState | int | None] = Counter()
         self._slots: dict[int, Slot] = {}
         self._rows_file = rows_file(rows_size(self.spec, slots))
         self._rows = SharedRows(self.spec, slots, self._rows_file.fileno())
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
+        begin = time.monotonic()
         try:
             for index in range(min(workers, slots)):
                 self._workers.append(self._start_worker(index))
             while any(worker.pending for worker in self._workers):
                 self._collect({}, math.inf)
+            self._start_s = time.monotonic() - begin
         except BaseException:
             self.close()
             raise
@@ -195,7 +205,10 @@ class EnvPool:
         self._workers[slot % len(self._workers)].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
-        worker = WorkerProcess(self._start, self._rows_file.fileno())
+        limit = self._start.timeout_s
+        if self._start_s:  # a replacement: it is known how long a start takes
+            limit = min(limit, max(self._timeout_s, 10 * self._start_s))
+        worker = WorkerProcess(replace(self._start, timeout_s=limit), self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 
@@ -230,12 +243,16 @@ class EnvPool:
         if kind == "error":
             self._replace(index, "raised", f"raised {payload}", replies)
             return
-        problem = payload if kind == "corrupt" else self._problem(kind, slot, payload)
-        if problem:
+        if kind == "corrupt":
+            self._replace(index, "corrupt", f"reported {payload}", replies)
+            return
+        if problem := self._problem(kind, slot, payload):
             self._replace(index, "corrupt", f"reported {problem}", replies)
             return
         worker.answered()
-        if slot >= 0:
+        if slot < 0:
+            del self._failures[STARTING]
+        else:
             replies[slot] = self._accept(kind, slot, payload)
 
     def _problem(self, kind: str, slot: int, payload: Any) -> str:
@@ -280,16 +297,16 @@ class EnvPool:
         """Ends a worker that failed, reports its episodes as lost, and starts another."""
         worker = self._workers[index]
         culprit = worker.pending[0].slot if worker.pending else None
-        init = self._slots[culprit].init if culprit is not None and culprit >= 0 else None
+        init = None if culprit in (None, STARTING) else self._slots[culprit].init
         self._selector.unregister(worker)
         worker.kill()
         if tail := worker.output_tail():
             reason = f"{reason} (its last output: {tail})"
         worker.close()
-        if culprit == -1:
+        if culprit == STARTING and not self._start_s:
             raise UserError(f"cannot start {self._name}: its process {reason}")
         where = "while idle" if culprit is None else f"in {self._describe(culprit)}"
-        self._count_failure(culprit, reason)
+        self._count_failure(culprit, init, reason)
         lost = [
             slot
             for slot, state in self._slots.items()
@@ -308,28 +325,22 @@ class EnvPool:
             where,
             len(lost),
         )
-        self._on_recovery(
-            Recovery(
-                kind,
-                reason,
-                worker=index,
-                task=init.task if init else None,
-                seed=init.seed if init else None,
-                episodes=len(lost),
-            )
-        )
+        task, seed = (init.task, init.seed) if init else (None, None)
+        self._on_recovery(Recovery(kind, reason, index, task, seed, episodes=len(lost)))
         self._workers[index] = self._start_worker(index)
 
-    def _count_failure(self, culprit: int | None, reason: str) -> None:
-        """Counts against the initial state that was being played; None counts idle deaths."""
-        init = None if culprit is None else self._slots[culprit].init
-        self._failures[init] += 1
-        if self._failures[init] >= self._max_failures:
+    def _count_failure(self, culprit: int | None, init: InitState | None, reason: str) -> None:
+        """Counts against what the worker was doing: an initial state, starting or nothing."""
+        key = culprit if init is None else init
+        self._failures[key] += 1
+        if self._failures[key] >= self._max_failures:
             what = "an idle worker" if culprit is None else self._describe(culprit)
             raise UserError(
-                f"{what} failed {self._failures[init]} times; the last time its process {reason}"
+                f"{what} failed {self._failures[key]} times; the last time its process {reason}"
             )
 
     def _describe(self, slot: int) -> str:
+        if slot == STARTING:
+            return f"the start of {self._name}"
         init = self._slots[slot].init
         return f"task {init.task!r}, seed {init.seed}"
