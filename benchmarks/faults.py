@@ -218,7 +218,8 @@ def record_of(campaign: Campaign, options: argparse.Namespace, seconds: float) -
 def options_of() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--per-kind", type=int, default=20)
-    parser.add_argument("--short", action="store_true", help="two of each kind, mixed")
+    parser.add_argument("--short", action="store_true", help="a few of each kind, mixed")
+    parser.add_argument("--each", type=int, default=2, help="of each kind in the short form")
     parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
     parser.add_argument("--launcher", choices=LAUNCHERS, default="local")
     parser.add_argument("--env", choices=list(PRESET), default="point-mass")
@@ -253,7 +254,7 @@ def main() -> int:
     campaign = Campaign(out, settings, rng, disk, undisturbed)
     try:
         if options.short:
-            mixed = [kind for kind in chosen for _ in range(2)]
+            mixed = [kind for kind in chosen for _ in range(options.each)]
             campaign.play([mixed[i] for i in rng.permutation(len(mixed))])
         else:
             for kind in chosen:

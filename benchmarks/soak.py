@@ -96,7 +96,9 @@ def take_sample(pid: int, run: Path, start: float) -> Sample | None:
 def watch(
     program: subprocess.Popen[bytes], run: Path, seconds: float, interval: float, file: Path
 ) -> list[Sample]:
-    """Takes samples until the time is over and writes each to a CSV file at once."""
+    """Takes samples from the first iteration on and writes each to a CSV file at once."""
+    metrics = run / "metrics.jsonl"
+    wait_until(lambda: bool(read_metrics(metrics)) or program.poll() is not None, 300, 0.1)
     start = time.monotonic()
     samples: list[Sample] = []
     with file.open("w", newline="") as output:
@@ -107,8 +109,8 @@ def watch(
             if program.poll() is not None:
                 raise SystemExit(f"training ended by itself, exit code {program.returncode}")
             sample = take_sample(program.pid, run, start)
-            if sample is None or sample.iteration == 0:
-                continue  # starting
+            if sample is None:
+                continue  # a process ended while we looked
             samples.append(sample)
             writer.writerow({k: round(v, 2) for k, v in asdict(sample).items()})
             output.flush()
@@ -236,7 +238,7 @@ def main() -> None:
     try:
         samples = watch(program, run, 60 * options.minutes, interval, options.out / "soak.csv")
         if not samples:
-            raise SystemExit(f"no iteration ended in {options.minutes} minutes, see {log}")
+            raise SystemExit(f"no sample in {options.minutes} minutes, see {log}")
         ends = check_ends(program, arguments, run, log)
     finally:
         program.kill()
