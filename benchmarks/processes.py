@@ -36,6 +36,8 @@ class Memory:
     rss: float
     pss: float
     """Pages shared with n processes count one n-th."""
+    own: float
+    """What the process has allocated. Pages of libraries come and go as others need memory."""
     shared: float
     """Part of ``pss`` that lies in /dev/shm or another memory file."""
 
@@ -80,7 +82,7 @@ def memory(pid: int) -> Memory | None:
     }
     if "Rss" not in kilobytes:
         return None
-    names = ("Rss", "Pss", "Pss_Shmem")
+    names = ("Rss", "Pss", "Anonymous", "Pss_Shmem")
     return Memory(*(kilobytes.get(name, 0) / 1024 for name in names))
 
 

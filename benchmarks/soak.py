@@ -48,7 +48,7 @@ PRESET = {"point-mass": "smoke", "metaworld": "quickstart"}
 WARM_UP = 0.2
 """Share of the run that is left out of the slope: simulators are made, caches fill."""
 BLOCKS = 16
-"""Means of so many stretches make the slope: neighbouring samples are not independent."""
+"""Medians of so many stretches make the slope: neighbouring samples are not independent."""
 LEAST_MINUTES = 10.0
 """Less says nothing about growth per hour."""
 
@@ -61,8 +61,10 @@ class Sample:
     iteration: int
     trainer_rss: float
     trainer_pss: float
+    trainer_own: float
     workers_rss: float
     workers_pss: float
+    workers_own: float
     shared: float
     """Shared memory of the program."""
     processes: int
@@ -84,8 +86,10 @@ def take_sample(pid: int, run: Path, start: float) -> Sample | None:
         iteration=len(read_metrics(run / "metrics.jsonl")),
         trainer_rss=own.rss,
         trainer_pss=own.pss,
+        trainer_own=own.own,
         workers_rss=sum(each.rss for each in found),
         workers_pss=sum(each.pss for each in found),
+        workers_own=sum(each.own for each in found),
         shared=own.shared + sum(each.shared for each in found),
         processes=1 + len(workers),
         open_files=open_files(pid) + sum(open_files(worker.pid) for worker in workers),
@@ -118,13 +122,13 @@ def watch(
 
 
 def growth_per_hour(seconds: Sequence[float], values: Sequence[float]) -> dict[str, Any] | None:
-    """Slope after the warm-up with its 95 % interval, from means of equal stretches."""
+    """Slope after the warm-up with its 95 % interval, from medians of equal stretches."""
     time_h, value = np.asarray(seconds) / 3600, np.asarray(values)
     kept = time_h >= time_h[0] + WARM_UP * (time_h[-1] - time_h[0])
     if kept.sum() < 2 * BLOCKS:
         return None
-    x = np.array([block.mean() for block in np.array_split(time_h[kept], BLOCKS)])
-    y = np.array([block.mean() for block in np.array_split(value[kept], BLOCKS)])
+    x = np.array([np.median(block) for block in np.array_split(time_h[kept], BLOCKS)])
+    y = np.array([np.median(block) for block in np.array_split(value[kept], BLOCKS)])
     centred = x - x.mean()
     slope = float(centred @ y / (centred @ centred))
     residual = y - y.mean() - slope * centred
@@ -181,27 +185,30 @@ def left_behind(family: Sequence[Process]) -> dict[str, Any]:
 
 
 def plot(samples: Sequence[Sample], path: Path, note: str) -> None:
-    """Memory over time."""
+    """Memory over time, pages of libraries left out."""
     from pushcut.plots import plot_lines
 
     minutes = [sample.seconds / 60 for sample in samples]
     curves = {
-        "trainer, resident": [sample.trainer_rss for sample in samples],
-        "workers, resident": [sample.workers_rss for sample in samples],
-        "shared by both": [sample.shared for sample in samples],
+        "trainer": [sample.trainer_own for sample in samples],
+        "workers": [sample.workers_own for sample in samples],
+        "shared memory": [sample.shared for sample in samples],
     }
-    plot_lines(path, minutes, curves, x_label="minutes", y_label="MB", note=note)
+    plot_lines(path, minutes, curves, x_label="minutes", y_label="MB allocated", note=note)
 
 
 def verdict(samples: Sequence[Sample], limit: float) -> dict[str, Any]:
     """Growth of each curve, and whether memory is flat; None where the run was too short."""
     seconds = [sample.seconds for sample in samples]
-    names = ("trainer_rss", "workers_rss", "trainer_pss", "workers_pss", "shared", "open_files")
+    names = (
+        "trainer_own", "workers_own", "trainer_rss", "workers_rss", "trainer_pss", "workers_pss",
+        "shared", "open_files",
+    )  # fmt: skip
     growth = {
         name: growth_per_hour(seconds, [getattr(each, name) for each in samples]) for name in names
     }
     long_enough = seconds[-1] - seconds[0] >= 60 * LEAST_MINUTES
-    ends = [growth[name] for name in ("trainer_rss", "workers_rss")]
+    ends = [growth[name] for name in ("trainer_own", "workers_own")]
     flat = None
     if long_enough and all(ends):
         flat = all(each["interval"][1] <= limit for each in ends if each is not None)
