@@ -60,8 +60,7 @@ class EnvPool:
             slots: Episodes at a time.
             workers: Processes; more than ``slots`` would have nothing to do and are not started.
             timeout_s: Longest time for one request once a worker works on it.
-            max_failures: A ``UserError`` is raised when an initial state has failed this
-                often without an episode of it ending in between.
+            max_failures: UserError when an initial state fails this often in a row.
             final_observation: Observe after truncation too (for bootstrapping a value).
             start_timeout_s: Longest time for starting a worker.
             on_recovery: Told of each worker that is replaced.
@@ -77,8 +76,7 @@ class EnvPool:
         self.slots = slots
         self.restarts = 0
         """Workers that had to be replaced."""
-        self._on_recovery = on_recovery
-        self._name = type(config).__name__
+        self._on_recovery, self._name = on_recovery, type(config).__name__
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
