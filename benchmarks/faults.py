@@ -260,6 +260,7 @@ def main() -> int:
             for kind in chosen:
                 campaign.play([kind] * options.per_kind)
                 print_table({kind.name: campaign.tallies[kind.name]})
+                print(f"harm so far: {campaign.damage}", flush=True)
     finally:
         if isinstance(disk, SmallDisk):
             subprocess.run(["umount", str(disk.folder)], check=False)

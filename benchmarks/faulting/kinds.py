@@ -166,7 +166,7 @@ def damage_checkpoint(scene: Scene) -> Outcome:
     found = training.checkpoints()
     if len(found) < 2:
         return "missed" if started_again(scene) != "not recovered" else "not recovered"
-    files = sorted(path for path in found[-1].rglob("*") if path.is_file())
+    files = sorted(path for path in found[-1].rglob("*") if path.is_file() and path.stat().st_size)
     spoil(files[scene.rng.integers(len(files))], scene.rng)
     return started_again(scene)
 
