@@ -8,7 +8,9 @@ import torch
 
 from pushcut.commands.collect import run_collect
 from pushcut.commands.sft import run_sft
+from pushcut.config import TrainConfig
 from pushcut.policies.flow import FlowConfig
+from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS, Preset
 
 
@@ -49,3 +51,19 @@ def finetuned_flow(tmp_path_factory, smoke, demonstrations) -> Path:
         cameras=("top",), image_size=32, width=48, depth=2, heads=4, expert_width=32, chunk=4
     )
     return run_sft(replace(smoke.sft, policy=policy, dataset=demonstrations, out=out))
+
+
+@pytest.fixture
+def small_training(smoke, finetuned, tmp_path) -> TrainConfig:
+    """Four iterations of two small groups, for speed."""
+    return replace(
+        smoke.train,
+        policy=TokenPolicySource(path=finetuned),
+        algorithm=replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4),
+        rollout=replace(smoke.train.rollout, slots=8, workers=1),
+        iterations=4,
+        patience=10,
+        save_every=1,
+        trackers=(),
+        out=tmp_path / "run",
+    )

@@ -12,13 +12,14 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
     "errors types streams statistics machine progress charts gripper timings",
-    "logs trackers",
+    "logs trackers recoveries lock",
     "manifests signals devices video run stored_config report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout doctor results memory",
     "learner",
     "sft evaluator checkpoint tables",
     "config",
+    "resume",
     "presets trainer",
     "commands",
     "cli",
@@ -52,8 +53,8 @@ ONLY_IN = {
 """Foreign package -> the one part that may import it."""
 
 WITHOUT_TORCH = (
-    "errors types streams statistics machine progress charts gripper timings logs manifests envs "
-    "demos"
+    "errors types streams statistics machine progress charts gripper timings logs recoveries "
+    "manifests envs demos"
 )
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 

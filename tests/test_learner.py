@@ -40,6 +40,7 @@ def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
         next_value=None if sample.value is None else sample.value * 0.5,
         episode_id=episode_id,
         group_id=torch.arange(len(lengths)) // 2,
+        member=torch.arange(len(lengths)) % 2,
         success=success,
         length=torch.tensor(lengths),
         sim_steps=torch.tensor(lengths),

@@ -103,6 +103,8 @@ class Rollout:
     """Row of the episode, 0 … e-1."""
     group_id: Int[Tensor, " e"]
     """Group of each episode; members of a group share their initial state."""
+    member: Int[Tensor, " e"]
+    """Number of each episode in its group, or in its stream."""
     success: Bool[Tensor, " e"]
     length: Int[Tensor, " e"]
     """Control steps of each episode."""
@@ -162,6 +164,7 @@ class Rollout:
             next_value=None if self.next_value is None else self.next_value[rows],
             episode_id=number[self.episode_id[rows]],
             group_id=self.group_id[episodes],
+            member=self.member[episodes],
             success=self.success[episodes],
             length=self.length[episodes],
             sim_steps=self.sim_steps[episodes],
@@ -174,6 +177,16 @@ class Rollout:
         """The experience of some decisions that this rank played."""
         assert self.experience is not None
         return self.experience.select(self.row[rows])
+
+    def ledger(self) -> list[list[Any]]:
+        """A row per episode: group, member, task, seed, success, control steps."""
+        columns = (self.group_id, self.member, self.success, self.length)
+        return [
+            [group, member, init.task, init.seed, success, length]
+            for group, member, success, length, init in zip(
+                *(column.tolist() for column in columns), self.inits, strict=True
+            )
+        ]
 
     @property
     def mixed_groups(self) -> int:
@@ -200,7 +213,7 @@ PER_DECISION = (
     "rank", "row", "logprob", "valid", "reward", "terminated", "truncated", "cut", "value",
     "next_value",
 )  # fmt: skip
-PER_EPISODE = ("group_id", "success", "length", "sim_steps")
+PER_EPISODE = ("group_id", "member", "success", "length", "sim_steps")
 
 
 def merge(parts: Sequence[Rollout]) -> Rollout:

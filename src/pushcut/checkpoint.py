@@ -100,8 +100,7 @@ class Writing:
 
     def begin(self) -> None:
         """Clears away what a killed process left."""
-        for leftover in self.path.parent.glob(".*"):
-            shutil.rmtree(leftover)
+        tidy(self.path.parent)
         self.aside.mkdir(parents=True)
 
     def finish(self) -> None:
@@ -112,6 +111,7 @@ class Writing:
         if self.path.exists():
             self.path.rename(old)
         self.aside.rename(self.path)
+        _sync_names(self.path.parent)
         shutil.rmtree(old, ignore_errors=True)
         _prune(self.path.parent, keep=self.keep, best=self.progress.best_iteration)
 
@@ -151,16 +151,42 @@ def optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
     }
 
 
+def tidy(folder: Path) -> None:
+    """Removes what a process left that was killed while it wrote.
+
+    Killed between the two renames that replace a checkpoint, it left the earlier one hidden:
+    that is put back.
+    """
+    for old in folder.glob(".*.old"):
+        place = folder / old.name.removeprefix(".").removesuffix(".old")
+        if not place.exists():
+            old.rename(place)
+    for ending in ("new", "old", "pruned"):
+        for leftover in folder.glob(f".*.{ending}"):
+            shutil.rmtree(leftover)
+
+
 def latest(folder: Path) -> Path | None:
     """The newest checkpoint of a run, where it has one."""
     found = _all(folder)
     return found[-1] if found else None
 
 
-def resume(folder: Path, learner: Learner) -> Progress:
-    """Restores the newest checkpoint of a run; one that has none yet begins at iteration 0."""
-    newest = latest(folder)
-    return Progress(iteration=0) if newest is None else load(newest, learner)
+def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[Path, str]]:
+    """Restores the newest checkpoint that can be read; also what is wrong with newer ones.
+
+    Without any checkpoint nothing is restored (None). UserError where all are damaged.
+    """
+    damaged: dict[Path, str] = {}
+    for path in reversed(_all(folder)):
+        try:
+            return load(path, learner), damaged
+        except UserError as error:
+            damaged[path] = str(error)
+    if damaged:
+        newest = next(iter(damaged.values()))
+        raise UserError(f"none of {len(damaged)} checkpoints can be read; the newest: {newest}")
+    return None, {}
 
 
 def load(path: Path, learner: Learner) -> Progress:
@@ -173,6 +199,8 @@ def load(path: Path, learner: Learner) -> Progress:
         learner.policy.load_weights(path / "policy")
         load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
     try:
+        for file in path.rglob("*.json"):
+            json.loads(file.read_text())
         if sharded:
             load_sharded(path / SHARDS, learner)
         else:
@@ -181,7 +209,7 @@ def load(path: Path, learner: Learner) -> Progress:
     # torch.load raises many kinds of errors on damaged files.
     except Exception as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"checkpoint {path} is damaged: {reason}; delete it to resume") from error
+        raise UserError(f"checkpoint {path} is damaged: {reason}") from error
 
 
 def load_optimizer(file: Path, learner: Learner) -> None:
@@ -224,7 +252,8 @@ def _all(folder: Path) -> list[Path]:
 def _prune(folder: Path, *, keep: int, best: int) -> None:
     for path in _all(folder)[:-keep]:
         if int(path.name) != best:
-            shutil.rmtree(path)
+            # Hidden first: a process killed in the midst leaves no half checkpoint.
+            shutil.rmtree(path.rename(folder / f".{path.name}.pruned"))
 
 
 def _sync(folder: Path) -> None:
@@ -232,3 +261,15 @@ def _sync(folder: Path) -> None:
         if path.is_file():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
+        else:
+            _sync_names(path)
+    _sync_names(folder)
+
+
+def _sync_names(folder: Path) -> None:
+    """Makes the names in a folder last, as ``fsync`` does for the content of a file."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

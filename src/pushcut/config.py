@@ -160,6 +160,9 @@ class TrainConfig:
     prometheus_port: int = 9108
     """Port on 127.0.0.1 where Prometheus finds the metrics; 0 takes any that is free."""
     device: Device = "auto"
+    grace_s: float = 20.0
+    """After Ctrl-C or SIGTERM an update is finished if that takes at most so many seconds; else it
+    is dropped, and a resume goes on from the newest checkpoint."""
     threads: int = 0
     """Torch's CPU threads; 0 leaves torch's own choice."""
     seed: int = 0
@@ -167,7 +170,7 @@ class TrainConfig:
     out: Path | None = None
     """Run folder."""
     resume: bool = False
-    """Continue the run in OUT from its newest checkpoint."""
+    """Continue the run in OUT from its newest readable checkpoint; begin it where OUT is empty."""
 
     def __post_init__(self) -> None:
         for name in ("iterations", "patience", "save_every", "keep"):

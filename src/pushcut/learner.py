@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -86,6 +87,11 @@ class Learner:
         The ranks then hold the policy's weights, in parts or in full.
         """
         self.policy, self._ranks = policy, ranks or Alone()
+        self.steps = 0
+        """Optimiser steps so far; the weights change with them and only then."""
+        self.check: Callable[[float], None] = lambda left_s: None
+        """Called between micro-batches with the seconds that the update will still take; it may
+        raise to stop there, where there is one rank."""
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
@@ -113,8 +119,10 @@ class Learner:
         if self._config.recompute_logprob:
             rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
-        for rows in self._minibatches(rollout, iteration):
-            step = self._step(rollout, credit, rows, iteration)
+        minibatches = list(self._minibatches(rollout, iteration))
+        pace = _Pace(sum(map(len, minibatches)) // self._ranks.count, self.check)
+        for rows in minibatches:
+            step = self._step(rollout, credit, rows, iteration, pace)
             if not np.isfinite(step["grad_norm"]):
                 skipped += 1
                 continue
@@ -175,7 +183,12 @@ class Learner:
         return limit is not None and step["approx_kl"] > limit
 
     def _step(
-        self, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"], iteration: int
+        self,
+        rollout: Rollout,
+        credit: Credit,
+        rows: Int[Tensor, " m"],
+        iteration: int,
+        pace: _Pace,
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches and ranks add up.
 
@@ -187,6 +200,7 @@ class Learner:
         for share in micro_batches(rollout, rows, self._config.micro_batch, self._ranks):
             for name, value in self._backward(step, share).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
+            pace.done(len(share.place))
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._ranks.sum_gradients(parameters)
         if iteration < self._critic_only:
@@ -194,6 +208,7 @@ class Learner:
         clipped = torch.nn.utils.clip_grad_norm_(parameters, self._config.grad_clip)
         if np.isfinite(norm := self._ranks.norm(clipped)):
             self.optimizer.step()
+            self.steps += 1
         sums = self._ranks.sum(list(totals.values()))
         return dict(zip(totals, sums, strict=True)) | {"grad_norm": norm}
 
@@ -219,6 +234,20 @@ class Learner:
         apart = (evaluation.logprob.detach() - batch.logprob_old).abs() * batch.valid
         counted = share.counted.to(device).view(-1, 1, 1, 1)
         return metrics | {"logprob_mismatch": (apart * counted).sum() / step.valid.sum().to(device)}
+
+
+class _Pace:
+    """How long an update will still take, judged by what of it is done."""
+
+    def __init__(self, decisions: int, check: Callable[[float], None]) -> None:
+        self._decisions, self._check = decisions, check
+        self._done, self._start = 0, time.perf_counter()
+
+    def done(self, decisions: int) -> None:
+        """Notes that so many more were learned from."""
+        self._done += decisions
+        share_left = (self._decisions - self._done) / self._done
+        self._check((time.perf_counter() - self._start) * share_left)
 
 
 def parameter_groups(policy: Policy) -> list[dict[str, Any]]:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import dataclasses
 import json
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from pushcut import __version__
 from pushcut.errors import UserError
+from pushcut.lock import is_empty
 from pushcut.logs import LOG, log_to
+from pushcut.recoveries import RecoveryLog, append_line, read_lines, rewrite_lines
 from pushcut.trackers import Tracker, Where, open_tracker
 
 
@@ -23,8 +24,9 @@ class Run:
     """A folder that holds everything about one training run.
 
     ``config.json`` the resolved config, command and commit; ``metrics.jsonl`` one object
-    per iteration; ``checkpoints/``, ``eval/`` and TensorBoard events. Within ``with run:``
-    there is ``log.txt`` too, and at its end the trackers are closed.
+    per iteration; ``episodes.jsonl`` the episodes that each was trained on; ``recoveries.jsonl``
+    faults and what they cost; ``checkpoints/``, ``eval/`` and TensorBoard events. Within
+    ``with run:`` there is ``log.txt`` too, and at its end the trackers are closed.
     """
 
     def __init__(
@@ -34,26 +36,24 @@ class Run:
         first: int = 0,
         *,
         prometheus_port: int = 0,
-        writes: bool = True,
     ) -> None:
-        """Opens an existing folder whose metrics go on at iteration ``first``.
-
-        Without ``writes`` another process does: nothing is logged from here.
-        """
-        self.path, self._writes = path, writes
-        self._metrics = path / "metrics.jsonl"
+        """Opens an existing folder whose metrics go on at iteration ``first``."""
+        self.path = path
+        self._metrics, self._episodes = path / "metrics.jsonl", path / "episodes.jsonl"
         where = Where(path, first, prometheus_port)
         with ExitStack() as opened:
             self._trackers = [open_tracker(name, where) for name in trackers]
             for tracker in self._trackers:
                 opened.callback(tracker.close)
-            if writes:
-                _truncate_metrics(self._metrics, first)
+            self.replayed = _keep_before(self._metrics, first)
+            """Finished iterations that a resumed run plays again."""
+            _keep_before(self._episodes, first)
             self._opened = opened.pop_all()
+        told = sum(len(line.get("recoveries", ())) for line in read_metrics(self._metrics))
+        self.recoveries = RecoveryLog(path / "recoveries.jsonl", told)
 
     def __enter__(self) -> Run:
-        if self._writes:
-            self._opened.enter_context(log_to(self.path / LOG))
+        self._opened.enter_context(log_to(self.path / LOG))
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -69,17 +69,21 @@ class Run:
     ) -> Run:
         """Makes a new run folder; UserError where there is one already."""
         path = _named(path)
-        if path.exists() and any(path.iterdir()):
+        if path.exists() and not is_empty(path):
             raise UserError(
                 f"{path} exists; continue it with --resume or choose another folder with --out"
             )
         path.mkdir(parents=True, exist_ok=True)
         content = {"config": to_json(config), **provenance()}
-        (path / "config.json").write_text(json.dumps(content, indent=2) + "\n")
+        # Hidden until it is complete: a folder with a config is a run that can be resumed.
+        aside = path / ".config.json"
+        aside.write_text(json.dumps(content, indent=2) + "\n")
+        aside.replace(path / "config.json")
         try:
             return Run(path, trackers, prometheus_port=prometheus_port)
         except UserError:
-            shutil.rmtree(path)  # nothing is in it yet: the same command may be given again
+            # Nothing is in it yet: the same command may be given again.
+            (path / "config.json").unlink()
             raise
 
     @staticmethod
@@ -94,14 +98,13 @@ class Run:
     ) -> Run:
         """Opens a run folder again; UserError where the config is not the one it has."""
         path = _named(path)
-        stored = json.loads((path / "config.json").read_text())["config"]
-        check_same_config(stored, to_json(config), may_change=may_change)
+        check_stored_config(path, config, may_change=may_change)
         return Run(path, trackers, first, prometheus_port=prometheus_port)
 
     @staticmethod
     def watched(path: Path | None) -> Run:
-        """A folder that another process writes: nothing is logged from here."""
-        return Run(_named(path), writes=False)
+        """A folder that another rank writes."""
+        return WatchedRun(_named(path))
 
     @property
     def checkpoints(self) -> Path:
@@ -112,26 +115,47 @@ class Run:
         """File for the evaluation called ``name``."""
         return self.path / "eval" / f"{name}.json"
 
-    def log(self, iteration: int, metrics: Mapping[str, float | None]) -> None:
-        """Appends one object to metrics.jsonl and tells the trackers; None is unknown."""
-        if not self._writes:
-            return
-        line = {"iteration": iteration, **metrics}
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def log(self, iteration: int, metrics: Mapping[str, Any]) -> None:
+        """Appends one object to metrics.jsonl and tells the trackers numbers; None is unknown."""
+        append_line(self._metrics, {"iteration": iteration, **metrics})
+        numbers = {name: x for name, x in metrics.items() if isinstance(x, (int, float))}
         for tracker in self._trackers:
-            tracker.log(iteration, {name: x for name, x in metrics.items() if x is not None})
+            tracker.log(iteration, numbers)
+
+    def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
+        """Appends the ledger of an iteration: a row per episode."""
+        append_line(self._episodes, {"iteration": iteration, "episodes": episodes})
+
+
+class WatchedRun(Run):
+    """A run folder that another rank writes: nothing is written from here."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.replayed = path, 0
+        self.recoveries = RecoveryLog(None)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        """Nothing was opened."""
+
+    def log(self, iteration: int, metrics: Mapping[str, Any]) -> None:
+        """The first rank does."""
+
+    def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
+        """The first rank does."""
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.jsonl; an empty list where there is none.
+    """The objects of a metrics.jsonl; an empty list where there is none."""
+    return read_lines(path)
 
-    A last line without its end, as a killed process leaves it, does not count.
-    """
-    if not path.exists():
-        return []
-    *lines, _torn = path.read_text().split("\n")
-    return [json.loads(line) for line in lines if line]
+
+def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
+    """UserError where a run folder has another config than the one given."""
+    stored = json.loads((path / "config.json").read_text())["config"]
+    check_same_config(stored, to_json(config), may_change=may_change)
 
 
 def to_json(value: Any) -> Any:
@@ -187,11 +211,9 @@ def _named(path: Path | None) -> Path:
     return path
 
 
-def _truncate_metrics(path: Path, first: int) -> None:
-    """Drops lines that a resumed run will write again."""
-    if not path.exists():
-        return
-    kept = [line for line in read_metrics(path) if line["iteration"] < first]
-    aside = path.with_suffix(".aside")
-    aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-    aside.replace(path)
+def _keep_before(path: Path, first: int) -> int:
+    """Drops lines that a resumed run will write again; returns how many iterations they are."""
+    lines = read_lines(path)
+    rewrite_lines(path, [line for line in lines if line["iteration"] < first])
+    # What is logged after the last iteration is an evaluation only.
+    return sum(line["iteration"] >= first and "episodes" in line for line in lines)

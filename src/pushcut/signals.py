@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 from types import FrameType
 
 from pushcut.errors import Interrupted
@@ -14,7 +15,10 @@ class SafeExit:
     A second signal interrupts at once, as usual.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, grace_s: float = 0.0) -> None:
+        """``grace_s``: longest time after a signal that work is still finished."""
+        self._grace_s = grace_s
+        self._noted = 0.0
         self._signal: int | None = None
         self._before: dict[int, object] = {}
 
@@ -32,8 +36,15 @@ class SafeExit:
         if self._signal is not None:
             raise Interrupted(128 + self._signal)
 
+    def check_work(self, left_s: float) -> None:
+        """Raises ``Interrupted`` once a signal has come and finishing would take too long."""
+        if self._signal is None:
+            return
+        if time.monotonic() - self._noted + left_s > self._grace_s:
+            raise Interrupted(128 + self._signal)
+
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:
             raise KeyboardInterrupt
-        self._signal = number
+        self._signal, self._noted = number, time.monotonic()
         print("\nstopping at the next safe point; once more to stop at once", flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from pushcut import checkpoint
 from pushcut.batch import Rollout
@@ -19,17 +20,13 @@ from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.start import announce, joined, restarted
+from pushcut.ranks.start import announce, joined
+from pushcut.resume import alone_in_run, open_run
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run
 from pushcut.signals import SafeExit
 from pushcut.timings import Stopwatch, describe, to_line
-
-MAY_CHANGE_ON_RESUME = (
-    "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",
-    "threads", "out", "resume", "slots", "workers", "timeout_s", "ranks",
-)  # fmt: skip
 
 UPDATE_METRICS = (
     "loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr", "logprob_mismatch",
@@ -47,6 +44,8 @@ class Trainer:
     run: Run
     progress: Progress
     ranks: Ranks
+    settled_steps: int = 0
+    """Optimiser steps that belong to finished iterations."""
     stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
 
     def loop(self, progress_bar: Bar) -> None:
@@ -61,25 +60,36 @@ class Trainer:
             with self.stopwatch.timed("update"):
                 updated = self.learner.update(batch, credit, iteration)  # 4. learn
             line = self.line(rollout, batch, credit.metrics | updated)
-            self.run.log(iteration, evaluated | line | self.timings(iteration, rollout))
+            with self.ranks.together():
+                self.run.log_episodes(iteration, rollout.ledger())
+                self.run.log(iteration, evaluated | line | self.timings(iteration, rollout))
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
+            self.settled_steps = self.learner.steps
             if due(iteration + 1, config.save_every):
                 self.save()
             progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
         if config.evaluation.every:
             evaluated = self.evaluate(config.iterations)
-            self.run.log(config.iterations, evaluated | to_line(self.stopwatch.take()))
+            rest = to_line(self.stopwatch.take()) | self.recovered()
+            with self.ranks.together():
+                self.run.log(config.iterations, evaluated | rest)
         self.save()
         self.settle()
 
-    def line(
-        self, rollout: Rollout, batch: Rollout, updated: dict[str, float]
-    ) -> dict[str, float | None]:
+    def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
         counts = rollout.summary() | {"groups_kept": batch.groups}
-        return counts | dict.fromkeys(UPDATE_METRICS) | updated
+        return counts | dict.fromkeys(UPDATE_METRICS) | updated | self.recovered()
+
+    def recovered(self) -> dict[str, Any]:
+        """What the next line of the metrics says of the recoveries of all ranks."""
+        log = self.run.recoveries
+        for rank, theirs in enumerate(self.ranks.gather([] if self.ranks.first else log.drain())):
+            for recovery in theirs:
+                log.note_line(recovery | {"rank": rank})
+        return log.take()
 
     def timings(self, iteration: int, rollout: Rollout) -> dict[str, float]:
         """Where the time since the last line went; says so and names the bottleneck."""
@@ -96,8 +106,9 @@ class Trainer:
         mode = self.config.evaluation.mode
         with self.stopwatch.timed("evaluate"):
             result = self.evaluator.evaluate(self.learner.policy, mode)
-        if self.ranks.first:
-            result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
+        with self.ranks.together():
+            if self.ranks.first:
+                result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
         say(f"iteration {iteration}: {mode} success {result.total}")
         if result.total.value > self.progress.best:
             self.progress = replace(
@@ -149,7 +160,7 @@ def train(config: TrainConfig) -> Run:
 
     Where torchrun or Ray started several of us, each is a rank of one run.
     """
-    with joined(config.ranks) as ranks:
+    with joined(config.ranks) as ranks, alone_in_run(config, ranks):
         return train_on(ranks, config)
 
 
@@ -174,14 +185,16 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     run, progress = open_run(config, learner, ranks)
     with (
         run,
-        SafeExit() as stop,
         EnvPool(
             config.env,
             slots=config.rollout.slots,
             workers=config.rollout.processes,
             timeout_s=config.rollout.timeout_s,
             final_observation=config.algorithm.needs_final_values,
+            on_recovery=run.recoveries.note,
         ) as pool,
+        # Nothing is lost by a signal that comes before.
+        SafeExit(config.grace_s) as stop,
         bar("training", config.iterations) as progress_bar,
     ):
         player = Player(
@@ -190,6 +203,8 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
+        if ranks.count == 1:  # several finish the update together
+            learner.check = stop.check_work
         tasks = list(config.tasks or pool.spec.tasks)
         trainer = Trainer(
             config=config,
@@ -222,51 +237,25 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     return run
 
 
-def open_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> tuple[Run, Progress]:
-    """A new run folder, or with ``resume`` the old one and its newest checkpoint.
-
-    Ranks that a launcher starts again resume by themselves.
-    """
-    begun = config.out is not None and (config.out / "config.json").exists()
-    begun = ranks.gather(begun)[0]  # as the first rank finds it, before it writes
-    resume = config.resume or (begun and restarted())
-    progress = Progress(iteration=0)
-    with ranks.together():
-        if resume:
-            if config.out is None or not begun:
-                raise UserError(f"--resume: no run at {config.out}; name its folder with --out")
-            progress = checkpoint.resume(config.out / "checkpoints", learner)
-        return open_folder(config, ranks, progress if resume else None), progress
-
-
-def open_folder(config: TrainConfig, ranks: Ranks, progress: Progress | None) -> Run:
-    """The run's folder; the first rank writes it. ``progress`` where a run goes on."""
-    if not ranks.first:
-        return Run.watched(config.out)
-    if progress is None:
-        return Run.create(
-            config.out, config, config.trackers, prometheus_port=config.prometheus_port
-        )
-    return Run.resume(
-        config.out,
-        config,
-        config.trackers,
-        first=progress.iteration,
-        may_change=MAY_CHANGE_ON_RESUME,
-        prometheus_port=config.prometheus_port,
-    )
-
-
 @contextlib.contextmanager
 def saved_on_stop(trainer: Trainer) -> Iterator[None]:
-    """Saves finished iterations when a signal or a user's problem ends the loop."""
+    """Saves finished iterations when a signal or a user's problem ends the loop.
+
+    The weights of an iteration that is not finished are no checkpoint: it is played again.
+    """
     try:
         yield
     except (DivergedError, RankLostError):
         raise  # the last checkpoint is better than the weights at hand
-    except (Interrupted, UserError):
+    except (Interrupted, UserError, OSError):
+        if trainer.settled_steps < trainer.learner.steps:
+            say(
+                f"stopped inside the update of iteration {trainer.progress.iteration}, which is "
+                "not saved; --resume goes on from the newest checkpoint"
+            )
+            raise
         # A full disk is the very error that is being raised: do not hide it by another.
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(UserError, OSError):
             trainer.save()
             trainer.settle()
             say(f"saved iteration {trainer.progress.iteration}; continue with --resume")

@@ -31,6 +31,7 @@ def rollout_of(groups: list[list[int]]) -> Rollout:
         next_value=None,
         episode_id=torch.arange(n),
         group_id=torch.tensor(group_id),
+        member=torch.tensor([member for group in groups for member in range(len(group))]),
         success=torch.tensor(outcome),
         length=torch.full((n,), 2),
         sim_steps=torch.full((n,), 2),

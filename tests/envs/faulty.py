@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import struct
 import sys
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,10 @@ import numpy as np
 from pushcut.envs.point_mass import PointMassConfig, PointMassEnv
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
-Fault = Literal["", "raise", "hang", "kill", "exit", "no expert"]
+Fault = Literal[
+    "", "raise", "hang", "kill", "exit", "no expert",
+    "nan state", "float image", "nan reward", "nonsense", "half a reply",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,8 @@ class FaultyEnv(PointMassEnv):
         self._faulty = config
         self._seed = 0
         self._chunks = 0
+        self._blind = False
+        """The next observation is spoiled."""
 
     def reset(self, init: InitState) -> None:
         super().reset(init)
@@ -66,13 +72,23 @@ class FaultyEnv(PointMassEnv):
         observation = super().observe()
         if self._faulty.torch_in_state:
             observation.state[0, 0] = np.float32("torch" in sys.modules)
+        if self._blind and self._faulty.fault == "nan state":
+            observation.state[0, 1] = np.nan
+        if self._blind and self._faulty.fault == "float image":
+            images = {name: image / 255.0 for name, image in observation.images.items()}
+            return replace(observation, images=images)
         return observation
 
     def step_chunk(self, actions: np.ndarray) -> ChunkResult:
         self._chunks += 1
-        if self._seed == self._faulty.seed and self._chunks == 2 and self._may_fail():
+        fails = self._seed == self._faulty.seed and self._chunks == 2 and self._may_fail()
+        if fails:
             self._fail()
-        return super().step_chunk(actions)
+        result = super().step_chunk(actions)
+        if fails and self._faulty.fault == "nan reward":
+            return replace(result, reward=result.reward * np.float32("nan"))
+        self._blind = fails
+        return result
 
     def expert_action(self) -> np.ndarray:
         if self._faulty.fault == "no expert":
@@ -105,3 +121,9 @@ class FaultyEnv(PointMassEnv):
         if self._faulty.fault == "exit":
             print("the driver gave up", file=sys.stderr, flush=True)
             os._exit(3)
+        # A reply is its length and a pickle, written to the file that the first argument names.
+        if self._faulty.fault == "nonsense":
+            os.write(int(sys.argv[1]), struct.pack("!i", 3) + b"abc")
+        if self._faulty.fault == "half a reply":
+            os.write(int(sys.argv[1]), struct.pack("!i", 3) + b"a")
+            threading.Event().wait()

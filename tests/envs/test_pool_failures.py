@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from pushcut.envs import worker_process
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool import EnvPool, Reply
 from pushcut.errors import UserError
+from pushcut.recoveries import Recovery
 from pushcut.types import InitState
 from tests.envs.faulty import FaultyConfig
 from tests.envs.pool_play import RED, WAIT_S, chunk_of, inits_of, play_all, start, wait
@@ -63,19 +66,33 @@ def test_every_episode_of_a_dead_worker_is_lost_once_and_no_other():
         ("hang", "gave no answer for 3 s"),
         ("kill", "killed by SIGKILL"),
         ("exit", "exited with code 3 (its last output: the driver gave up)"),
+        ("nan state", "reported a state that is not finite"),
+        ("float image", "reported an image of float64 [1, 32, 32, 3] from camera 'top'"),
+        ("nan reward", "reported rewards [nan"),
+        ("nonsense", "sent a reply that cannot be read"),
+        ("half a reply", "stopped in the middle of a reply"),
     ],
 )
-def test_a_failure_that_happens_once_costs_only_time(fault, reason, caplog, tmp_path: Path):
+def test_a_failure_that_happens_once_costs_only_time(
+    fault, reason, caplog, monkeypatch, tmp_path: Path
+):
+    monkeypatch.setattr(worker_process, "RECEIVE_TIMEOUT_S", 1.0)
     inits = inits_of(6)
     with EnvPool(PointMassConfig(), slots=4, workers=2) as pool:
         wanted = play_all(pool, inits)
     config = FaultyConfig(fault, seed=13, once=str(tmp_path / "happened"))
+    noted: list[Recovery] = []
     with (
         caplog.at_level(logging.WARNING, logger="pushcut.pool"),
-        EnvPool(config, slots=4, workers=2, timeout_s=3.0) as pool,
+        EnvPool(config, slots=4, workers=2, timeout_s=3.0, on_recovery=noted.append) as pool,
     ):
         assert play_all(pool, inits) == wanted
         assert pool.restarts == 1
+    (recovery,) = noted
+    kinds = {"raise": "raised", "hang": "hung", "kill": "died", "exit": "died"}
+    assert recovery.kind == kinds.get(fault, "corrupt")
+    assert (recovery.task, recovery.seed) == ("reach-blue", 13)
+    assert recovery.episodes in (1, 2)
     assert reason in caplog.text
     assert "task 'reach-blue', seed 13" in caplog.text
 
@@ -144,6 +161,33 @@ def test_a_replacement_that_cannot_start_is_an_error(tmp_path: Path):
             wait(pool)
 
 
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_replacement_that_dies_or_hangs_while_it_starts_is_replaced_too(number):
+    with EnvPool(PointMassConfig(), slots=1, workers=1, timeout_s=2.0) as pool:
+        os.kill(pool.worker_pids()[0], signal.SIGKILL)
+        while not pool._workers[0].pending:  # the replacement is starting
+            pool.wait(0.1)
+        os.kill(pool.worker_pids()[0], number)
+        pool.reset(0, InitState(RED, 0))
+        assert wait(pool)[0].kind == "lost" or pool.restarts == 2
+        assert play_all(pool, inits_of(2))
+        assert pool.restarts == 2
+
+
+def test_replacements_that_keep_dying_while_they_start_are_an_error():
+    with (
+        EnvPool(PointMassConfig(), slots=1, workers=1) as pool,
+        pytest.raises(UserError, match="the start of PointMassConfig failed 3 times"),
+    ):
+        pids: set[int] = set()
+        while True:
+            (pid,) = pool.worker_pids()
+            if pid not in pids:
+                pids.add(pid)
+                os.kill(pid, signal.SIGKILL)
+            pool.wait(0.1)
+
+
 def test_failures_are_forgotten_when_the_episode_ends(tmp_path: Path):
     happened = tmp_path / "happened"
     config = FaultyConfig("raise", seed=13, once=str(happened))
@@ -152,6 +196,19 @@ def test_failures_are_forgotten_when_the_episode_ends(tmp_path: Path):
             play_all(pool, inits_of(4))
             assert pool.restarts == round_ + 1
             happened.unlink()
+
+
+def test_a_row_that_is_spoilt_after_the_worker_looked_is_noticed_too():
+    noted: list[Recovery] = []
+    with EnvPool(PointMassConfig(), slots=1, workers=1, on_recovery=noted.append) as pool:
+        start(pool, [InitState(RED, 0)])
+        write = pool._rows.state
+        pool.step(0, chunk_of(InitState(RED, 0), 0))
+        assert select.select([pool._workers[0]], [], [], WAIT_S)[0]  # the reply is there
+        write[0] = np.nan
+        (reply,) = wait(pool)
+    assert reply.kind == "lost"
+    assert noted[0].kind == "corrupt"
 
 
 def gone(pid: int) -> bool:

@@ -30,6 +30,7 @@ from pushcut.commands.recipe import Recipe, write_json
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.lineage import OVERLAP
+from pushcut.lock import alone_in_folder
 from pushcut.presets import Preset
 from pushcut.progress import say
 from pushcut.results import EvalResult, pair
@@ -58,6 +59,7 @@ class DataScarcityConfig(ProtocolConfig):
         return DataScarcityConfig(**parts, few_fit=fit)
 
 
+@alone_in_folder
 def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
     """Runs both columns, writes result.json and result.md, returns the result."""
     config = with_suite(config)

@@ -34,6 +34,7 @@ from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.lineage import OVERLAP
+from pushcut.lock import alone_in_folder
 from pushcut.plots import Point, plot_generalisation
 from pushcut.presets import Preset
 from pushcut.progress import say
@@ -74,6 +75,7 @@ class GeneralisationConfig(ProtocolConfig):
         return GeneralisationConfig(**parts_of(preset), further_fit=longer(preset.sft.fit))
 
 
+@alone_in_folder
 def run_generalisation(config: GeneralisationConfig) -> dict[str, Any]:
     """Runs all splits, writes result.json and result.png, returns the result."""
     config = with_suite(config)

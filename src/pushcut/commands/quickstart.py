@@ -12,10 +12,12 @@ from pushcut.commands.evaluate import record_videos
 from pushcut.commands.recipe import Recipe, read_json, write_json
 from pushcut.commands.report import run_report
 from pushcut.config import QuickstartConfig
+from pushcut.lock import alone_in_folder
 from pushcut.progress import say
 from pushcut.run import provenance
 
 
+@alone_in_folder
 def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     """Runs the recipe, writes summary.json and report.html, returns the summary."""
     recipe = Recipe.open(config)

@@ -14,6 +14,7 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
+from pushcut.lock import is_empty
 from pushcut.logs import LOG, log_to
 from pushcut.progress import say
 from pushcut.run import Run, provenance
@@ -45,7 +46,7 @@ class Recipe:
     def open(config: RecipeConfig) -> Recipe:
         """A new recipe, or with ``resume`` what its folder holds."""
         out = config.out
-        if not (config.resume and out.exists() and any(out.iterdir())):
+        if not (config.resume and out.exists() and not is_empty(out)):
             Run.create(out, config)
             return Recipe(config)
         Run.resume(out, config, (), first=0, may_change=MAY_CHANGE_ON_RESUME)
@@ -101,10 +102,7 @@ class Recipe:
         config = replace(config, policy=source, seed=self.config.seed, out=out)
 
         def action() -> None:
-            checkpointed = any((out / "checkpoints").glob("[0-9]*"))
-            if not checkpointed:
-                shutil.rmtree(out, ignore_errors=True)
-            train(replace(config, resume=checkpointed))
+            train(replace(config, resume=True))
 
         method = type(config.algorithm).__name__
         self.phase(name, f"{method} from outcome reward{where}", out, action)

@@ -10,6 +10,7 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
+from pushcut.lock import alone_in_folder
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
@@ -20,6 +21,7 @@ from pushcut.sft import fit, statistics_of, vector_statistics_of
 from pushcut.signals import SafeExit
 
 
+@alone_in_folder
 def run_sft(config: SFTConfig) -> Path:
     """Fits a policy and returns its folder, OUT/policy; Ctrl-C saves what there is."""
     if config.init is None and config.released != ReleasedConfig():

@@ -13,51 +13,26 @@ import pickle
 import selectors
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
-from jaxtyping import UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
-from pushcut.envs.worker_process import Request, WorkerProcess
+from pushcut.envs.slots import Reply, ReplyKind, Slot
+from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
+from pushcut.recoveries import Recovery, RecoveryKind
 from pushcut.timings import Seconds
-from pushcut.types import ChunkResult, Demonstration, EnvSpec, InitState, Observation
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 logger = logging.getLogger("pushcut.pool")
 
-ReplyKind = Literal["reset", "step", "demonstrate", "lost"]
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What became of one slot's request, or, when ``lost``, of its episode."""
-
-    slot: int
-    kind: ReplyKind
-    result: ChunkResult | None = None
-    """After ``step``."""
-    demonstration: Demonstration | None = None
-    """After ``demonstrate``."""
-    frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
-    """After a recorded ``step``: a picture after each control step, and one before the
-    episode's first, so that the frames of an episode's replies join to its video."""
-    reason: str = ""
-    """Why the episode was lost."""
-
-
-@dataclass
-class _Slot:
-    init: InitState
-    playing: bool = True
-    """An episode is under way."""
-    waiting: bool = False
-    """A request has no reply yet."""
-    observed: bool = False
-    """The slot's row shows what the last reply led to."""
+STARTING = -1
+"""Stands for the slot in a worker's first request and reply."""
 
 
 class EnvPool:
@@ -77,6 +52,7 @@ class EnvPool:
         max_failures: int = 3,
         final_observation: bool = False,
         start_timeout_s: float = 120.0,
+        on_recovery: Callable[[Recovery], None] = lambda recovery: None,
     ) -> None:
         """Starts the workers and waits until each has built its environment.
 
@@ -85,10 +61,10 @@ class EnvPool:
             slots: Episodes at a time.
             workers: Processes; more than ``slots`` would have nothing to do and are not started.
             timeout_s: Longest time for one request once a worker works on it.
-            max_failures: A ``UserError`` is raised when an initial state has failed this
-                often without an episode of it ending in between.
+            max_failures: UserError when an initial state fails this often in a row.
             final_observation: Observe after truncation too (for bootstrapping a value).
             start_timeout_s: Longest time for starting a worker.
+            on_recovery: Told of each worker that is replaced.
         """
         if slots < 1 or workers < 1 or max_failures < 1:
             raise ValueError(
@@ -104,22 +80,28 @@ class EnvPool:
         self.seconds: Seconds = {"simulate": 0.0, "render": 0.0}
         """What a worker has done so far, in seconds, the mean over the workers. The last request
         of one that was lost is missing."""
-        self._name = type(config).__name__
+        self._on_recovery, self._name = on_recovery, type(config).__name__
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
-        self._start = Request(-1, pickle.dumps((config, slots, final_observation)), start_timeout_s)
-        self._failures: Counter[InitState | None] = Counter()
-        self._slots: dict[int, _Slot] = {}
+        self._start = Request(
+            STARTING, pickle.dumps((config, slots, final_observation)), start_timeout_s
+        )
+        self._start_s = 0.0
+        """Longest time that a worker took to start, once all have."""
+        self._failures: Counter[InitState | int | None] = Counter()
+        self._slots: dict[int, Slot] = {}
         self._rows_file = rows_file(rows_size(self.spec, slots))
         self._rows = SharedRows(self.spec, slots, self._rows_file.fileno())
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
+        begin = time.monotonic()
         try:
             for index in range(min(workers, slots)):
                 self._workers.append(self._start_worker(index))
             while any(worker.pending for worker in self._workers):
                 self._collect({}, math.inf)
+            self._start_s = time.monotonic() - begin
         except BaseException:
             self.close()
             raise
@@ -161,6 +143,7 @@ class EnvPool:
             )
         if not np.isfinite(actions).all():
             raise ValueError(f"actions for slot {slot} are not finite: {actions.tolist()}")
+        self._slots[slot].chunk = len(actions)
         self._submit(slot, ("step", slot, actions, record_size))
 
     def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
@@ -211,7 +194,7 @@ class EnvPool:
         self._require_no_request(slot)
         if init.task not in self.spec.tasks:
             raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        self._slots[slot] = _Slot(init)
+        self._slots[slot] = Slot(init)
 
     def _require_no_request(self, slot: int) -> None:
         if slot in self._slots and self._slots[slot].waiting:
@@ -224,7 +207,10 @@ class EnvPool:
         self._workers[slot % len(self._workers)].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
-        worker = WorkerProcess(self._start, self._rows_file.fileno())
+        limit = self._start.timeout_s
+        if self._start_s:  # a replacement: it is known how long a start takes
+            limit = min(limit, max(self._timeout_s, 10 * self._start_s))
+        worker = WorkerProcess(replace(self._start, timeout_s=limit), self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 
@@ -239,14 +225,17 @@ class EnvPool:
         for index, worker in enumerate(self._workers):
             if worker.deadline <= time.monotonic():
                 limit = worker.pending[0].timeout_s
-                self._replace(index, f"gave no answer for {limit:g} s", replies)
+                self._replace(index, "hung", f"gave no answer for {limit:g} s", replies)
 
     def _receive(self, index: int, replies: dict[int, Reply]) -> None:
         worker = self._workers[index]
         try:
-            kind, slot, payload, *seconds = worker.receive()
+            kind, slot, payload, seconds = worker.receive()
         except (EOFError, OSError):
-            self._replace(index, worker.ended(), replies)
+            self._replace(index, "died", worker.ended(), replies)
+            return
+        except UnreadableReplyError as error:
+            self._replace(index, "corrupt", str(error), replies)
             return
         if kind == "refused":
             self._selector.unregister(worker)
@@ -254,13 +243,39 @@ class EnvPool:
             what = f"cannot start {self._name}" if slot < 0 else self._describe(slot)
             raise UserError(f"{what}: {payload}")
         if kind == "error":
-            self._replace(index, f"raised {payload}", replies)
+            self._replace(index, "raised", f"raised {payload}", replies)
+            return
+        if kind == "corrupt":
+            self._replace(index, "corrupt", f"reported {payload}", replies)
+            return
+        if problem := self._problem(kind, slot, payload):
+            self._replace(index, "corrupt", f"reported {problem}", replies)
             return
         worker.answered()
-        for name, spent in seconds[0].items() if seconds else ():
+        for name, spent in seconds.items():
             self.seconds[name] += spent / len(self._workers)
-        if slot >= 0:
+        if slot < 0:
+            del self._failures[STARTING]
+        else:
             replies[slot] = self._accept(kind, slot, payload)
+
+    def _problem(self, kind: str, slot: int, payload: Any) -> str:
+        """What is impossible in a reply; the worker looked too, but memory is shared."""
+        if slot < 0:
+            return ""
+        if kind == "demonstrate":
+            return problem_of_demonstration(payload, self.spec)
+        if kind == "step":
+            result = payload[0]
+            if problem := problem_of_result(result, self._slots[slot].chunk):
+                return problem
+            if not self._shows(result):
+                return ""
+        return problem_of_state(self._rows.state[slot])
+
+    def _shows(self, result: ChunkResult) -> bool:
+        """Whether there is an observation after a chunk."""
+        return not result.done or (self._final_observation and result.truncated)
 
     def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:
         state = self._slots[slot]
@@ -275,24 +290,27 @@ class EnvPool:
             return Reply(slot, kind, demonstration=payload)
         result, frames = payload
         state.playing = not result.done
-        state.observed = state.playing or (self._final_observation and result.truncated)
+        state.observed = self._shows(result)
         if result.done:
             del self._failures[state.init]
         return Reply(slot, kind, result=result, frames=frames)
 
-    def _replace(self, index: int, reason: str, replies: dict[int, Reply]) -> None:
+    def _replace(
+        self, index: int, kind: RecoveryKind, reason: str, replies: dict[int, Reply]
+    ) -> None:
         """Ends a worker that failed, reports its episodes as lost, and starts another."""
         worker = self._workers[index]
         culprit = worker.pending[0].slot if worker.pending else None
+        init = None if culprit in (None, STARTING) else self._slots[culprit].init
         self._selector.unregister(worker)
         worker.kill()
         if tail := worker.output_tail():
             reason = f"{reason} (its last output: {tail})"
         worker.close()
-        if culprit == -1:
+        if culprit == STARTING and not self._start_s:
             raise UserError(f"cannot start {self._name}: its process {reason}")
         where = "while idle" if culprit is None else f"in {self._describe(culprit)}"
-        self._count_failure(culprit, reason)
+        self._count_failure(culprit, init, reason)
         lost = [
             slot
             for slot, state in self._slots.items()
@@ -311,18 +329,22 @@ class EnvPool:
             where,
             len(lost),
         )
+        task, seed = (init.task, init.seed) if init else (None, None)
+        self._on_recovery(Recovery(kind, reason, index, task, seed, episodes=len(lost)))
         self._workers[index] = self._start_worker(index)
 
-    def _count_failure(self, culprit: int | None, reason: str) -> None:
-        """Counts against the initial state that was being played; None counts idle deaths."""
-        init = None if culprit is None else self._slots[culprit].init
-        self._failures[init] += 1
-        if self._failures[init] >= self._max_failures:
+    def _count_failure(self, culprit: int | None, init: InitState | None, reason: str) -> None:
+        """Counts against what the worker was doing: an initial state, starting or nothing."""
+        key = culprit if init is None else init
+        self._failures[key] += 1
+        if self._failures[key] >= self._max_failures:
             what = "an idle worker" if culprit is None else self._describe(culprit)
             raise UserError(
-                f"{what} failed {self._failures[init]} times; the last time its process {reason}"
+                f"{what} failed {self._failures[key]} times; the last time its process {reason}"
             )
 
     def _describe(self, slot: int) -> str:
+        if slot == STARTING:
+            return f"the start of {self._name}"
         init = self._slots[slot].init
         return f"task {init.task!r}, seed {init.seed}"

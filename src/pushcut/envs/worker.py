@@ -7,9 +7,9 @@ imports torch. Messages are pickled tuples:
   ``("refused", -1, message)`` when the environment cannot be built;
 - then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)`` or
   ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload, seconds)``, or
-  ``("error", slot, message)`` and ``("refused", slot, message)`` before it exits: an error
-  may be bad luck, a refusal would be the same next time; ``seconds`` says how long it took to
-  ``simulate`` and to ``render``;
+  ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
+  before it exits: an error or an impossible report may be bad luck, a refusal would be the same
+  next time; ``seconds`` says how long it took to ``simulate`` and to ``render``;
 - ``None`` or the end of the channel: exit.
 """
 
@@ -29,6 +29,13 @@ from typing import Any
 import numpy as np
 
 from pushcut.envs.base import Env
+from pushcut.envs.checks import (
+    CorruptedError,
+    problem_of_demonstration,
+    problem_of_observation,
+    problem_of_result,
+    trusted,
+)
 from pushcut.envs.expert import run_expert
 from pushcut.envs.shared_rows import SharedRows
 from pushcut.errors import UserError
@@ -84,6 +91,7 @@ class Worker:
             result, frames = _step_recorded(self._env, actions, record_size, first=first)
         else:
             result = self._env.step_chunk(actions)
+        trusted(problem_of_result(result, len(actions)))
         self._unplayed.discard(slot)
         if not result.done or (result.truncated and self._final_observation):
             self._rows.write(slot, self._observe())
@@ -95,11 +103,17 @@ class Worker:
         """Plays the expert; the slot has no episode afterwards."""
         self._forget(slot)
         self._park()
-        return run_expert(self._env, init, noise=noise, rng=np.random.default_rng(seed))
+        rng = np.random.default_rng(seed)
+        demonstration = run_expert(self._env, init, noise=noise, rng=rng)
+        trusted(problem_of_demonstration(demonstration, self._env.spec))
+        return demonstration
 
     def _observe(self) -> Observation:
+        """Looks; CorruptedError where what is seen cannot be."""
         with self.stopwatch.timed("render"):
-            return self._env.observe()
+            observation = self._env.observe()
+        trusted(problem_of_observation(observation, self._env.spec))
+        return observation
 
     def _park(self) -> None:
         """Puts the episode that is in the simulator aside."""
@@ -150,6 +164,9 @@ def serve(channel: Connection, worker: Worker) -> None:
                 payload = actions[kind](slot, *arguments)
         except (UserError, NotImplementedError) as error:
             channel.send(("refused", slot, one_line(error)))
+            return
+        except CorruptedError as error:
+            channel.send(("corrupt", slot, str(error)))
             return
         except Exception as error:
             traceback.print_exc()

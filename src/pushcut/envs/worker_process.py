@@ -7,6 +7,7 @@ import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,12 @@ MESSAGE_OVERHEAD_BYTES = 1024
 STDERR_LINES = 5
 STDERR_LINE_LENGTH = 200
 CLOSE_TIMEOUT_S = 5.0
+RECEIVE_TIMEOUT_S = 10.0
+"""Longest pause inside a reply that has begun: a process stopped there must not stop us too."""
+
+
+class UnreadableReplyError(Exception):
+    """What a worker sent is no reply."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,8 @@ class WorkerProcess:
         # What the simulator prints goes to an unlinked file: read when the worker dies.
         self._output = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         ours, theirs = socket.socketpair()
+        pause = struct.pack("ll", int(RECEIVE_TIMEOUT_S), 0)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pause)
         with theirs, _signals_held_back():
             self._process = subprocess.Popen(
                 # -P: the current folder must not shadow modules; PYTHONPATH has our own path.
@@ -77,9 +86,21 @@ class WorkerProcess:
             self.deadline = time.monotonic() + request.timeout_s
         self._send_ahead()
 
-    def receive(self) -> tuple[Any, ...]:
-        """Reads one reply (see ``worker``); raises EOFError or OSError when it is gone."""
-        return pickle.loads(self._channel.recv_bytes())
+    def receive(self) -> tuple[Any, int, Any, dict[str, float]]:
+        """Reads one reply (kind, slot, payload, seconds of phases).
+
+        Raises EOFError or OSError when the process is gone, UnreadableReplyError for nonsense.
+        """
+        try:
+            message = self._channel.recv_bytes()
+        except BlockingIOError:
+            raise UnreadableReplyError("stopped in the middle of a reply") from None
+        try:
+            kind, slot, payload, *seconds = pickle.loads(message)
+            return kind, slot, payload, dict(seconds[0]) if seconds else {}
+        # Damaged bytes can raise anything.
+        except Exception as error:
+            raise UnreadableReplyError("sent a reply that cannot be read") from error
 
     def answered(self) -> None:
         """Takes the oldest request off the list; the next one's time starts now."""

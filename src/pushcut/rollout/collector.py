@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -119,6 +120,9 @@ def gathered(played: Rollout | None, ranks: Ranks) -> Rollout:
 
 def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
     """Packs finished episodes into a rollout, in the order of (group, member)."""
+    keys = Counter((episode.task.group, episode.task.member) for episode in episodes)
+    if twice := [key for key, count in keys.items() if count > 1]:
+        raise RuntimeError(f"bug: episodes (group, member) {twice} were played more than once")
     episodes = sorted(episodes, key=lambda episode: (episode.task.group, episode.task.member))
     decisions = [decision for episode in episodes for decision in episode.decisions]
     results = [decision.result for decision in decisions]
@@ -156,6 +160,7 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         next_value=torch.stack(following_values(episodes)) if values else None,
         episode_id=torch.arange(len(episodes)).repeat_interleave(lengths),
         group_id=torch.tensor([episode.task.group for episode in episodes]),
+        member=torch.tensor([episode.task.member for episode in episodes]),
         success=torch.tensor([episode.success for episode in episodes]),
         length=torch.tensor([episode.length for episode in episodes]),
         sim_steps=torch.tensor([episode.sim_steps for episode in episodes]),

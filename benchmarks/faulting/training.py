@@ -1,0 +1,107 @@
+"""A training program under the campaign's eyes: start it, see where it is, start it again."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from faulting.program import PHASES, Settings
+from processes import Process, command_of, descendants, start_program, wait_until
+from pushcut.recoveries import read_lines
+
+MOMENT_S = {
+    "start": 3.0, "rollout": 0.3, "update": 0.2, "checkpoint": 0.03, "evaluation": 0.1, "any": 1.0,
+}  # fmt: skip
+"""Longest time after the beginning of a phase that a fault waits, about the phase's length."""
+WORKER = "pushcut.envs.worker"
+
+
+@dataclass
+class Training:
+    """One run folder and the program that works in it."""
+
+    settings: Settings
+    folder: Path
+    """Where faults are asked for, and the log."""
+    process: subprocess.Popen[bytes] | None = None
+    starts: int = 0
+
+    @property
+    def run(self) -> Path:
+        return Path(self.settings.run)
+
+    @property
+    def pid(self) -> int:
+        assert self.process is not None
+        return self.process.pid
+
+    @property
+    def ended(self) -> int | None:
+        """Exit code, once there is one."""
+        assert self.process is not None
+        return self.process.poll()
+
+    @property
+    def phase(self) -> str:
+        """What the program is doing."""
+        try:
+            return (self.folder / "phase").read_text().strip()
+        except OSError:
+            return "start"
+
+    def start(self) -> None:
+        """Starts the program, again where it ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "phase").write_text("start")
+        self.settings.write(self.folder / "settings.json")
+        program = ["-m", "faulting.program", str(self.folder / "settings.json")]
+        self.process = start_program([sys.executable, *program], self.folder / "log")
+        self.starts += 1
+
+    def running(self) -> bool:
+        """Waits until the loop goes (on); whether it did, or was over."""
+        wait_until(lambda: self.phase in PHASES or self.ended is not None, timeout_s=120)
+        return self.ended in (None, 0)
+
+    def workers(self) -> list[Process]:
+        """Simulator processes."""
+        return [each for each in descendants(self.pid) if WORKER in command_of(each.pid)]
+
+    def recoveries(self) -> int:
+        """Recoveries noted so far."""
+        return len(read_lines(self.run / "recoveries.jsonl"))
+
+    def checkpoints(self) -> list[Path]:
+        """Complete ones, the newest last."""
+        return sorted((self.run / "checkpoints").glob("[0-9]*"))
+
+    def unfinished_checkpoint(self) -> bool:
+        """Whether there is something of one that is being written or removed."""
+        endings = ("new", "old", "pruned")
+        return any(any((self.run / "checkpoints").glob(f".*.{ending}")) for ending in endings)
+
+    def random_moment(self, rng: np.random.Generator, phases: tuple[str, ...]) -> str:
+        """Waits for a moment drawn at random in a phase drawn at random; returns the phase."""
+        wanted = str(rng.choice([*phases, "any"]))
+        if wanted != "any":
+            wait_until(lambda: self.phase == wanted or self.ended is not None, 20.0, 0.001)
+        time.sleep(rng.uniform(0, MOMENT_S[wanted]))
+        return self.phase
+
+    def end_of_log(self) -> str:
+        return " | ".join((self.folder / "log").read_text(errors="replace").splitlines()[-6:])
+
+    def told(self) -> int:
+        """Recoveries that the metrics tell of."""
+        lines = read_lines(self.run / "metrics.jsonl")
+        return sum(len(line.get("recoveries", ())) for line in lines)
+
+
+def settings_from(path: Path) -> Settings:
+    return Settings(**json.loads(path.read_text()))

@@ -1,0 +1,45 @@
+"""What a pool knows of its slots, and what it tells of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import UInt8
+
+from pushcut.types import ChunkResult, Demonstration, InitState
+
+ReplyKind = Literal["reset", "step", "demonstrate", "lost"]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What became of one slot's request, or, when ``lost``, of its episode."""
+
+    slot: int
+    kind: ReplyKind
+    result: ChunkResult | None = None
+    """After ``step``."""
+    demonstration: Demonstration | None = None
+    """After ``demonstrate``."""
+    frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
+    """After a recorded ``step``: a picture after each control step, and one before the
+    episode's first, so that the frames of an episode's replies join to its video."""
+    reason: str = ""
+    """Why the episode was lost."""
+
+
+@dataclass
+class Slot:
+    """One episode of a pool."""
+
+    init: InitState
+    playing: bool = True
+    """An episode is under way."""
+    waiting: bool = False
+    """A request has no reply yet."""
+    observed: bool = False
+    """The slot's row shows what the last reply led to."""
+    chunk: int = 0
+    """Actions in the last request."""
