@@ -166,10 +166,12 @@ def tidy(folder: Path) -> None:
             shutil.rmtree(leftover)
 
 
-def latest(folder: Path) -> Path | None:
-    """The newest checkpoint of a run, where it has one."""
+def latest(folder: Path) -> Path:
+    """The newest checkpoint of a run; UserError where it has none."""
     found = _all(folder)
-    return found[-1] if found else None
+    if not found:
+        raise UserError(f"no checkpoint in {folder}: give a run's folder or one of its checkpoints")
+    return found[-1]
 
 
 def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[Path, str]]:

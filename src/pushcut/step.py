@@ -100,15 +100,14 @@ class Step:
         valid = executed(rollout)[rows]
         weight = algorithm.weights(valid, rollout.episode_id[rows])
         target = credit.value_target
-        critic = rollout.value is not None and target is not None
         return Step(
             logprob_old=rollout.logprob[rows],
             valid=valid,
             advantage=credit.advantage[rows],
             weight=weight,
             share=(weight > 0) / (weight > 0).sum(),
-            value=rollout.value[rows] if critic else None,
-            value_target=target[rows] if critic else None,
+            value=None if rollout.value is None else rollout.value[rows],
+            value_target=None if target is None else target[rows],
         )
 
     def minibatch(

@@ -24,6 +24,7 @@ def two_episodes() -> Rollout:
         next_value=torch.tensor([0.5, 0.0, 0.6]),
         episode_id=torch.tensor([0, 0, 1]),
         group_id=torch.tensor([0, 1]),
+        member=torch.tensor([0, 0]),
         success=torch.tensor([True, False]),
         length=torch.tensor([2, 1]),
         sim_steps=torch.tensor([2, 1]),

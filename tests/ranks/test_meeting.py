@@ -1,18 +1,19 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-import torch.distributed as dist
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.distributed_c10d import Store
 
 from pushcut.ranks.meeting import meet
 
 
-def all_meet(store: dist.Store, ranks: int) -> set[str]:
+def all_meet(store: Store, ranks: int) -> set[str]:
     with ThreadPoolExecutor(ranks) as threads:
         return set(threads.map(lambda rank: meet(store, rank, ranks, 10.0), range(ranks)))
 
 
 def test_ranks_that_are_started_again_meet_under_a_name_of_their_own():
-    store = dist.HashStore()
+    store = HashStore()
     names = [all_meet(store, 3) for _ in range(3)]
     assert [len(name) for name in names] == [1, 1, 1]
     assert len(set.union(*names)) == 3
@@ -20,7 +21,7 @@ def test_ranks_that_are_started_again_meet_under_a_name_of_their_own():
 
 @pytest.mark.parametrize("left", [[0], [1], [0, 2]])
 def test_what_ranks_left_that_died_before_all_had_come_misleads_nobody(left):
-    store = dist.HashStore()
+    store = HashStore()
     with ThreadPoolExecutor(len(left)) as threads:
         for early in [threads.submit(meet, store, rank, 3, 0.1) for rank in left]:
             with pytest.raises(TimeoutError):

@@ -2,14 +2,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch.distributed as dist
+from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed.distributed_c10d import Store
 
 from pushcut.errors import RankLostError
 from pushcut.ranks.group import CLOSED, SharedQuota
 from pushcut.ranks.quota import LocalQuota
 
 
-def shared(store: dist.Store, wanted: int, limit: int, ranks: int) -> list[SharedQuota]:
+def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedQuota]:
     return [
         SharedQuota(store, "quota", wanted, limit, rank=rank, ranks=ranks, timeout_s=10.0)
         for rank in range(ranks)
@@ -36,14 +37,14 @@ def test_ranks_that_claim_at_the_same_time_play_each_group_of_the_shortest_prefi
         while (number := alone.claim()) is not None:
             want.append(number)
             alone.judge(accepted[number])
-        quotas = shared(dist.HashStore(), 5, 60, ranks=4)
+        quotas = shared(HashStore(), 5, 60, ranks=4)
         with ThreadPoolExecutor(4) as threads:
             played = list(threads.map(play_all, quotas, [accepted] * 4))
         assert sorted(number for numbers in played for number in numbers) == want
 
 
 def test_a_rank_holds_at_most_its_share_until_it_has_finished_one():
-    first, second = shared(dist.HashStore(), 5, 10, ranks=2)
+    first, second = shared(HashStore(), 5, 10, ranks=2)
     assert [first.claim() for _ in range(4)] == [0, 1, 2, None]  # ceil(5 / 2)
     first.judge(accepted=True)
     assert first.claim() == 3
@@ -53,15 +54,15 @@ def test_a_rank_holds_at_most_its_share_until_it_has_finished_one():
 
 
 def test_two_ranks_that_write_the_same_numbers_do_not_both_get_the_group():
-    store = dist.HashStore()
+    store = HashStore()
     first, second = shared(store, 5, 10, ranks=2)
     second._read()  # before the first has claimed
     assert first.claim() == 0
-    assert not second._swap(LocalQuota(5, 10)._tally.after_start())
+    assert not second._swap(LocalQuota(5, 10).tally.after_start())
 
 
 def test_nothing_starts_once_a_rank_has_given_up():
-    store = dist.HashStore()
+    store = HashStore()
     quota, _ = shared(store, 5, 10, ranks=2)
     assert quota.claim() == 0
     store.set("quota", CLOSED)
@@ -71,7 +72,7 @@ def test_nothing_starts_once_a_rank_has_given_up():
 
 
 def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait():
-    store = dist.HashStore()
+    store = HashStore()
     idle = SharedQuota(store, "quota", 2, 2, rank=0, ranks=2, timeout_s=1e-6)
     other = SharedQuota(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=10.0)
     assert other.claim() == 0

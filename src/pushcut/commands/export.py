@@ -41,10 +41,7 @@ def checkpoint_of(path: Path) -> Path:
     """The checkpoint at a path, or the newest of a run."""
     if (path / "progress.json").exists():
         return path.absolute()
-    newest = checkpoint.latest(path / "checkpoints")
-    if newest is None:
-        raise UserError(f"no checkpoint at {path}: give a run's folder or one of its checkpoints")
-    return newest.absolute()
+    return checkpoint.latest(path / "checkpoints").absolute()
 
 
 def stored_policy(run: Path) -> AnyPolicySource:

@@ -16,6 +16,8 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
@@ -35,13 +37,13 @@ class ProcessGroup:
         """Meets the other ranks at the address that the launcher put into the environment."""
         timeout = timedelta(seconds=config.timeout_s)
         with _lost_ranks("meet the other ranks"):
-            store, self.index, self.count = next(dist.rendezvous("env://", timeout=timeout))
+            store, self.index, self.count = next(rendezvous("env://", timeout=timeout))
             store.set_timeout(timeout)
             name = meet(store, self.index, self.count, config.timeout_s)
-            self._store = dist.PrefixStore(name, store)
+            self._store = PrefixStore(name, store)
             dist.init_process_group(
                 "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
-                store=dist.PrefixStore("group", self._store),
+                store=PrefixStore("group", self._store),
                 rank=self.index,
                 world_size=self.count,
                 timeout=timeout,
@@ -197,7 +199,7 @@ class SharedQuota:
 
     def __init__(
         self,
-        store: dist.Store,
+        store: Store,
         key: str,
         wanted: int,
         limit: int,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 
-from torch.distributed import Store
+from torch.distributed.distributed_c10d import Store
 
 PAUSE_S = 0.02
 

@@ -23,8 +23,10 @@ class Turn:
 class Pace(Protocol):
     """Asked once in every round of a player's loop."""
 
-    pause_s: float | None
-    """Longest that a round may wait for simulators; None where nobody waits for this rank."""
+    @property
+    def pause_s(self) -> float | None:
+        """Longest that a round may wait for simulators; None where nobody waits for this rank."""
+        ...
 
     def turn(self, *, wants: bool, busy: bool) -> Turn:
         """``wants``: decisions are due here. ``busy``: there is or may be something to play."""
@@ -38,7 +40,7 @@ class Pace(Protocol):
 class Free:
     """Every rank for itself."""
 
-    pause_s = None
+    pause_s: float | None = None
 
     def turn(self, *, wants: bool, busy: bool) -> Turn:
         """As this rank wants."""
@@ -48,10 +50,13 @@ class Free:
         """Nobody waits."""
 
 
+FREE = Free()
+
+
 class InStep:
     """All ranks run the policy whenever one wants to: its weights are gathered as it runs."""
 
-    pause_s = 0.005
+    pause_s: float | None = 0.005
 
     def __init__(self, sum_over_ranks: Callable[[Sequence[float]], list[float]]) -> None:
         self._sum = sum_over_ranks

@@ -56,22 +56,23 @@ class LocalQuota:
 
     def __init__(self, wanted: int, limit: int) -> None:
         self._wanted, self._limit = wanted, limit
-        self._tally = Tally()
+        self.tally = Tally()
+        """Groups so far."""
 
     def claim(self) -> int | None:
         """The next number, where one may start."""
-        if not self._tally.may_start(self._wanted, self._limit):
+        if not self.tally.may_start(self._wanted, self._limit):
             return None
-        number = self._tally.started
-        self._tally = self._tally.after_start()
+        number = self.tally.started
+        self.tally = self.tally.after_start()
         return number
 
     def judge(self, accepted: bool) -> None:
         """Counts the end of a group."""
-        self._tally = self._tally.after_end(accepted)
+        self.tally = self.tally.after_end(accepted)
 
     @property
     def done(self) -> bool:
         """Whether all that started have ended and none may start."""
-        tally = self._tally
+        tally = self.tally
         return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)

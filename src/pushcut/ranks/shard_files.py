@@ -12,8 +12,14 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import Tensor
+from torch.distributed.checkpoint.hf_storage import (
+    HuggingFaceStorageReader,
+    HuggingFaceStorageWriter,
+)
+from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import async_save
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
@@ -22,7 +28,9 @@ class ShardWriter:
 
     def __init__(self) -> None:
         # Of its own: the ranks' other messages pass at the same time.
-        self._group = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo")
+        assert isinstance(group, dist.ProcessGroup)
+        self._group = group
         self._under_way: Future[None] | None = None
 
     def write(
@@ -33,10 +41,10 @@ class ShardWriter:
         Waits for the checkpoint before; raises what went wrong with it.
         """
         self.settle()
-        writer = dcp.HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         written: Future[None] = Future()
         self._under_way = written
-        saving = dcp.async_save(tensors, storage_writer=writer, process_group=self._group)
+        saving = async_save(tensors, storage_writer=writer, process_group=self._group)
 
         def then(saved: Future[object]) -> None:
             try:
@@ -60,17 +68,21 @@ class ShardWriter:
 
 def read_shards(tensors: dict[str, Tensor], folder: Path) -> None:
     """Fills tensors, whole or sharded over any number of ranks, by their names."""
-    reader = dcp.HuggingFaceStorageReader(str(folder))
+    reader = HuggingFaceStorageReader(str(folder))
     with warnings.catch_warnings():
         # That a single process reads is what we mean.
         warnings.filterwarnings("ignore", "torch.distributed is disabled")
-        dcp.load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
+        load(tensors, storage_reader=reader, no_dist=not dist.is_initialized())
 
 
 def shard_shapes(folder: Path) -> dict[str, torch.Size]:
     """Names and shapes of the tensors in a sharded checkpoint."""
-    stored = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
-    return {name: entry.size for name, entry in stored.items() if hasattr(entry, "size")}
+    stored = HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    return {
+        name: entry.size
+        for name, entry in stored.items()
+        if isinstance(entry, TensorStorageMetadata)
+    }
 
 
 def local_part(tensor: Tensor) -> Tensor:

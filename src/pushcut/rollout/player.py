@@ -16,7 +16,7 @@ from torch import Tensor
 from pushcut.envs.pool import EnvPool, Reply
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
-from pushcut.ranks.pace import Free, Pace, Turn
+from pushcut.ranks.pace import FREE, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.timings import Seconds, Stopwatch
@@ -135,7 +135,7 @@ class Player:
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
-        pace: Pace | None = None,
+        pace: Pace = FREE,
     ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
@@ -158,7 +158,6 @@ class Player:
             )
             on_episode(episode)
 
-        pace = pace or Free()
         try:
             while not (turn := self._next_turn(schedule, pace)).over:
                 if turn.act:
