@@ -127,7 +127,7 @@ class Cluster:
     remote: bool = False
     """Simulators on other hosts, with a core each."""
     host_workers: int = 64
-    """Simulators of a host."""
+    """Simulators of a host, at most; a host serves one rank."""
     link_gb_s: float = 25 / 8
     """Network of a host, and of a GPU (assumed: 25 Gbit/s Ethernet)."""
     latency: float = 0.2e-3

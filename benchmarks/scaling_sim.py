@@ -14,6 +14,7 @@ from typing import Any
 
 import simpy
 
+from pushcut.ranks.quota import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule
 from pushcut.timings import LOOP, Bottleneck, bottleneck
 from pushcut.types import InitState
@@ -49,12 +50,12 @@ class Board:
     def __init__(self, env: simpy.Environment, case: Case, iteration: int) -> None:
         work = case.workload
         self._env, self._iteration, self._work = env, iteration, work
+        self._quota = LocalQuota(work.groups, work.max_groups)
         self._schedule = GroupSchedule(
             lambda group: InitState("any", group),
             group_size=work.group_size,
-            groups=work.groups,
-            max_groups=work.max_groups,
             accepts=work.accepts,
+            quota=self._quota,
         )
         self._members = work.group_size if case.cluster.whole_groups else 1
         self._episodes: dict[int, list[tuple[bool, int]]] = {}
@@ -70,7 +71,7 @@ class Board:
 
     @property
     def groups(self) -> int:
-        return self._schedule.started
+        return self._quota.tally.started
 
     def claim(self) -> list[EpisodeTask]:
         """The next episodes, if any may start."""
