@@ -21,6 +21,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.isolated import launch_of
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.worker_process import Request, WorkerProcess
 from pushcut.errors import UserError
@@ -104,6 +105,7 @@ class EnvPool:
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
+        self._launch = launch_of(config)
         self._start = Request(-1, pickle.dumps((config, slots, final_observation)), start_timeout_s)
         self._failures: Counter[InitState | None] = Counter()
         self._slots: dict[int, _Slot] = {}
@@ -220,7 +222,7 @@ class EnvPool:
         self._workers[slot % len(self._workers)].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
-        worker = WorkerProcess(self._start, self._rows_file.fileno())
+        worker = WorkerProcess(self._launch, self._start, self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 
