@@ -78,14 +78,14 @@ class ManiSkillConfig:
             tasks={task: INSTRUCTIONS[task] for task in self.tasks},
             cameras={name: (self.image_size, self.image_size) for name in self.cameras},
             state_size=len(STATE_NAMES),
-            action_size=4,
-            action_low=(-1.0,) * 4,
-            action_high=(1.0,) * 4,
+            action_size=7,
+            action_low=(-1.0,) * 7,
+            action_high=(1.0,) * 7,
             max_steps=self.max_steps,
             sim_steps_per_control=PHYSICS_STEPS,
             control_hz=CONTROL_HZ,
             state_names=STATE_NAMES,
-            action_names=("dx", "dy", "dz", "gripper"),
+            action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
         )
 
     def build(self) -> ManiSkillEnv:
@@ -109,9 +109,10 @@ class Snapshot:
 class ManiSkillEnv:
     """A Panda arm over a table with a red cube (half edges 2 cm).
 
-    Action (clipped to [-1, 1], held for 50 ms; the controller is ManiSkill's pd_ee_delta_pos):
-    0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's goal from where the hand is, in the
-    base's frame, 1 is 0.1 m; 3 ``gripper``: +1 opens, -1 closes. The hand keeps its orientation.
+    Action (clipped to [-1, 1], held for 50 ms; the controller is ManiSkill's pd_ee_delta_pose):
+    0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's goal from where the hand is, 1 is
+    0.1 m; 3 ``rx``, 4 ``ry``, 5 ``rz``: its turn, axis times angle, 1 is 0.1 rad, together no
+    more than that; both along the axes of the base. 6 ``gripper``: +1 opens, -1 closes.
     State: 0-2 ``x y z``, 3-6 ``qw qx qy qz``: pose of the point between the fingers; 7
     ``gripper``: opening, 0 to 1; 8-14: pose of the red cube; 15-21: pose of the target, which is
     the goal's position in PickCube and the green cube in StackCube. Metres, in the world's
@@ -159,7 +160,7 @@ class ManiSkillEnv:
             instruction=[self.spec.tasks[init.task]],
         )
 
-    def step_chunk(self, actions: Float32[np.ndarray, "h 4"]) -> ChunkResult:
+    def step_chunk(self, actions: Float32[np.ndarray, "h 7"]) -> ChunkResult:
         """Executes the actions until they are used up, success or the time limit."""
         simulator = self._simulator(self._episode().task)
         if self._done:
@@ -187,7 +188,7 @@ class ManiSkillEnv:
             truncated=truncated,
         )
 
-    def expert_action(self) -> Float32[np.ndarray, " 4"]:
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """Towards a waypoint of a motion that mplib plans from the current state."""
         return self._simulator(self._episode().task).expert_action()
 

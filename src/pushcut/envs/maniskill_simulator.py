@@ -9,6 +9,9 @@ from its seed. So a snapshot is the seed and all actions so far, and it is resto
 the scene in which exactly that was played, or by playing it again in a new one.
 """
 
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 import gc
@@ -24,6 +27,15 @@ from pushcut.errors import UserError
 
 PICTURE_SIZE = 256
 """Height and width of pictures for people before they are brought to the size asked for."""
+
+LARGEST_MOVE = 0.1
+"""Displacement of the hand for which an action is 1, metres."""
+LARGEST_TURN = 0.1
+"""Turn of the hand for which an action is 1, radians."""
+
+TO_NATIVE = np.array([1, 1, 1, -1, -1, -1, 1], dtype=np.float32)
+"""ManiSkill scales turns by the lower bound of their range, which is negative: it turns the
+other way round. We turn by the right hand about the axes of the base."""
 
 OWN_SEEDS = 1 << 31
 """Seeds below are ManiSkill's; it takes no more than 32 bits, so larger ones become one of the
@@ -45,7 +57,7 @@ class SimulatorState:
 
     seed: int
     actions: tuple[bytes, ...]
-    """Float32 [4] each."""
+    """Float32 [7] each."""
 
 
 @dataclass
@@ -72,15 +84,15 @@ class _Scene:
         self.seed = seed
         self.actions.clear()
 
-    def step(self, action: Float32[np.ndarray, " 4"]) -> bool:
+    def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
         """One control step; whether the task is solved."""
-        info = self.env.step(action)[4]
+        info = self.env.step(action * TO_NATIVE)[4]
         self.actions.append(action.tobytes())
         return bool(info["success"])
 
 
 class TaskSimulator:
-    """One task. Actions here are ours, which are ManiSkill's: +1 opens the gripper."""
+    """One task. Actions here are ours."""
 
     def __init__(
         self, task: str, *, cameras: tuple[str, ...], image_size: int, scenes: int
@@ -95,7 +107,7 @@ class TaskSimulator:
         """Places everything as ``seed`` says."""
         self._spare().start(seed)
 
-    def step(self, action: Float32[np.ndarray, " 4"]) -> bool:
+    def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
         """One control step; whether the task is solved."""
         return self._scenes[-1].step(action)
 
@@ -124,17 +136,19 @@ class TaskSimulator:
         hand = pose_of(env.agent.tcp)
         return np.array([*hand, opening, *pose_of(cube), *pose_of(target)], dtype=np.float32)
 
-    def expert_action(self) -> Float32[np.ndarray, " 4"]:
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, planned from the current state."""
         if self._expert is None:
-            self._expert = Expert(self._env)
+            self._expert = Expert(
+                self._env, largest_move=LARGEST_MOVE, largest_turn=LARGEST_TURN
+            )
         cube, target = self._objects()
         return self._expert.action(
             self._task,
             qpos=self._env.agent.robot.get_qpos()[0].numpy(),
-            hand=pose_of(self._env.agent.tcp),
-            cube=pose_of(cube),
-            target=pose_of(target),
+            hand=np.array(pose_of(self._env.agent.tcp)),
+            cube=np.array(pose_of(cube)),
+            target=np.array(pose_of(target)),
             held=bool(self._env.agent.is_grasping(cube)[0]),
         )
 
@@ -189,7 +203,7 @@ class TaskSimulator:
                 self._task,
                 obs_mode="none",  # nothing is drawn unless we ask
                 reward_mode="none",
-                control_mode="pd_ee_delta_pos",
+                control_mode="pd_ee_delta_pose",
                 robot_uids="panda",
                 sim_backend="physx_cpu",
                 render_backend="cpu" if self._cameras else "none",
