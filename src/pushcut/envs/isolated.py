@@ -70,7 +70,7 @@ SIMULATORS: dict[str, Simulator] = {
                 "jaxtyping>=0.3.3,<0.4",
             ),
             pythons=((3, 11), (3, 12)),
-            disk_gb=4,
+            disk_gb=4.0,
             here="",
         ),
         Simulator(
@@ -78,7 +78,7 @@ SIMULATORS: dict[str, Simulator] = {
             "metaworld",
             ("metaworld==3.1.1", "mujoco>=3.3", "packaging", "scipy>=1.13", *_NUMPY_2),
             pythons=((3, 11), (3, 13)),
-            disk_gb=1,
+            disk_gb=1.0,
             here="pip install metaworld==3.1.1 packaging",
         ),
         Simulator(
@@ -94,7 +94,7 @@ SIMULATORS: dict[str, Simulator] = {
                 *_NUMPY_2,
             ),
             pythons=((3, 11), (3, 13)),
-            disk_gb=3,
+            disk_gb=3.0,
             here='pip install "pushcut[libero]"',
         ),
     )

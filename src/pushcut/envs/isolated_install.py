@@ -42,7 +42,10 @@ CAUSES = (
         r"requires a different Python|Requires-Python",
         "a package has no release for this Python: choose another with --python",
     ),
-    (r"ensurepip|python3?-venv", "this Python cannot make one; Debian: apt-get install python3-venv"),
+    (
+        r"ensurepip|python3?-venv",
+        "this Python cannot make one; Debian: apt-get install python3-venv",
+    ),
 )
 """What pip and venv print -> what it means."""
 

@@ -12,7 +12,7 @@ from pushcut.errors import UserError
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.maniskill_simulator import SimulatorState, TaskSimulator
+    from pushcut.envs.maniskill_simulator import TaskSimulator
 
 INSTRUCTIONS = {
     "PickCube-v1": "pick up the red cube and hold it at the goal",
@@ -94,6 +94,15 @@ class ManiSkillConfig:
         Raises UserError where cameras are asked for and Vulkan has no device.
         """
         return ManiSkillEnv(self)
+
+
+@dataclass(frozen=True)
+class SimulatorState:
+    """What a scene became what it is by."""
+
+    seed: int
+    actions: tuple[bytes, ...]
+    """Float32 [7] each."""
 
 
 @dataclass(frozen=True)

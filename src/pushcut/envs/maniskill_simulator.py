@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.maniskill import SimulatorState
 from pushcut.envs.maniskill_experts import Expert
 from pushcut.errors import UserError
 
@@ -49,15 +50,6 @@ NO_VULKAN = (
     "12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers); states need none: "
     "leave --env.cameras empty"
 )
-
-
-@dataclass(frozen=True)
-class SimulatorState:
-    """What a scene became what it is by."""
-
-    seed: int
-    actions: tuple[bytes, ...]
-    """Float32 [7] each."""
 
 
 @dataclass
@@ -139,9 +131,7 @@ class TaskSimulator:
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, planned from the current state."""
         if self._expert is None:
-            self._expert = Expert(
-                self._env, largest_move=LARGEST_MOVE, largest_turn=LARGEST_TURN
-            )
+            self._expert = Expert(self._env, largest_move=LARGEST_MOVE, largest_turn=LARGEST_TURN)
         cube, target = self._objects()
         return self._expert.action(
             self._task,
