@@ -146,8 +146,17 @@ class TaskSimulator:
         """What the cameras see, as ManiSkill shows it to policies."""
         if not self._cameras:
             return {}
-        seen = self._env.get_sensor_images()
-        return {name: seen[name]["rgb"][0].cpu().numpy().copy() for name in self._cameras}
+        env = self._env
+        for thing in env._hidden_objects:
+            thing.hide_visual()
+        env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        images = {}
+        for name in self._cameras:
+            sensor = env.scene.sensors[name]
+            sensor.capture()
+            seen = sensor.get_obs(rgb=True, depth=False, position=False, segmentation=False)
+            images[name] = seen["rgb"][0].cpu().numpy().copy()
+        return images
 
     def picture(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What the camera for people sees."""
