@@ -1,9 +1,7 @@
 """What tests of isolated simulators share: which are installed, and environments in them."""
 
-import os
 import socket
 import subprocess
-from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -90,11 +88,6 @@ class RemoteConfig:
         found = installed(simulator_of(self.config))
         assert found is not None
         return RemoteEnv(self.config, found.python)
-
-
-def environment_with(folder: Path) -> Mapping[str, str]:
-    """Our environment with isolated simulators in ``folder``."""
-    return {**os.environ, "PUSHCUT_SIMS": str(folder)}
 
 
 def require_vulkan() -> None:

@@ -5,29 +5,17 @@ from __future__ import annotations
 import sys
 
 from pushcut.envs import isolated, isolated_install
-from pushcut.envs.isolated import SIMULATORS, Installed, Simulator
+from pushcut.envs.isolated import SIMULATORS, Simulator, state_of
 from pushcut.errors import UserError
 from pushcut.progress import say
-
-MB = 1 << 20
 
 
 def list_simulators() -> None:
     """Prints every simulator and where it is."""
     width = max(map(len, SIMULATORS))
     for name, simulator in SIMULATORS.items():
-        print(f"  {name:{width}}  {state(simulator)}")
+        print(f"  {name:{width}}  {state_of(simulator)}")
     print(f"\ntheir folder: {isolated.home()} (export PUSHCUT_SIMS=/path chooses another)")
-
-
-def state(simulator: Simulator) -> str:
-    """Where a simulator is, in one line."""
-    found = isolated.installed(simulator.name)
-    if found is not None:
-        return _of_its_own(simulator, found)
-    if isolated.is_here(simulator):
-        return "installed beside pushcut"
-    return f"not installed: pushcut sims install {simulator.name}"
 
 
 def install(name: str, *, python: str | None, force: bool) -> None:
@@ -38,9 +26,9 @@ def install(name: str, *, python: str | None, force: bool) -> None:
         simulator, python=python or sys.executable, force=force, say=say
     )
     if before is not None and not force:
-        say(f"{name} is there: {_of_its_own(simulator, found)}; --force makes it anew")
+        say(f"{name} is there: {found.describe(simulator)}; --force makes it anew")
         return
-    say(f"{name}: {_of_its_own(simulator, found)}, in {found.seconds:.0f} s")
+    say(f"{name}: {found.describe(simulator)}, in {found.seconds:.0f} s")
     if isolated.is_here(simulator):
         say(f"workers go on using the {simulator.module} that is installed beside pushcut")
 
@@ -50,16 +38,6 @@ def remove(name: str) -> None:
     _simulator(name)
     gone = isolated_install.remove(name)
     say(f"removed {isolated.home() / name}" if gone else f"{name} is not installed: nothing to do")
-
-
-def _of_its_own(simulator: Simulator, found: Installed) -> str:
-    text = f"{found.folder} (Python {found.python_version}, {found.size_bytes / MB:.0f} MB)"
-    if found.pins != simulator.pins:
-        text += (
-            "; made with other pins than this pushcut's: "
-            f"pushcut sims install {simulator.name} --force"
-        )
-    return text
 
 
 def _simulator(name: str) -> Simulator:

@@ -24,6 +24,8 @@ STAMP = "pushcut.json"
 
 WORKER = "pushcut.envs.worker"
 
+MB = 1 << 20
+
 THREADS = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
 """Libraries whose number of threads is asked for as NAME_NUM_THREADS."""
 
@@ -127,6 +129,14 @@ class Installed:
         """The interpreter."""
         return python_of(self.folder)
 
+    def describe(self, simulator: Simulator) -> str:
+        """Where it is and what it takes, in one line."""
+        text = f"{self.folder} (Python {self.python_version}, {self.size_bytes / MB:.0f} MB)"
+        if self.pins != simulator.pins:
+            again = f"pushcut sims install {simulator.name} --force"
+            text += f"; made with other pins than this pushcut's: {again}"
+        return text
+
 
 def home() -> Path:
     """Folder of all isolated simulators: $PUSHCUT_SIMS, or below the user's data folder."""
@@ -157,6 +167,15 @@ def installed(name: str) -> Installed | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return found if os.access(found.python, os.X_OK) else None
+
+
+def state_of(simulator: Simulator) -> str:
+    """Where a simulator is, in one line."""
+    if found := installed(simulator.name):
+        return found.describe(simulator)
+    if is_here(simulator):
+        return "installed beside pushcut"
+    return f"not installed: pushcut sims install {simulator.name}"
 
 
 def simulator_of(config: Any) -> str:

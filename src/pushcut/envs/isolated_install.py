@@ -73,7 +73,7 @@ def install(
     *,
     python: str = sys.executable,
     force: bool = False,
-    run: Execute = execute,
+    run: Execute | None = None,
     say: Callable[[str], object] = print,
 ) -> Installed:
     """Makes a simulator's own environment; one that is there and whole is left alone.
@@ -85,7 +85,7 @@ def install(
         simulator: What to install.
         python: The interpreter to make it with.
         force: Make it anew.
-        run: Runs the commands.
+        run: Runs the commands; ``execute``, if None.
         say: Told what takes long.
     """
     home = _made(isolated.home())
@@ -98,7 +98,7 @@ def install(
         _delete(folder)
         say(f"making {folder}: some minutes, about {simulator.disk_gb:g} GB at most")
         try:
-            _build(simulator, folder, python, run)
+            _build(simulator, folder, python, run or execute)
         except BaseException:
             _delete(folder)
             raise
