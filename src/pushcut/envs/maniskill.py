@@ -30,6 +30,9 @@ STATE_NAMES = (
     "gripper",
     *(f"cube_{name}" for name in _POSE),
     *(f"target_{name}" for name in _POSE),
+    *(f"hand_to_cube_{name}" for name in "xyz"),
+    *(f"cube_to_target_{name}" for name in "xyz"),
+    "held",
 )
 
 
@@ -124,8 +127,9 @@ class ManiSkillEnv:
     more than that; both along the axes of the base. 6 ``gripper``: +1 opens, -1 closes.
     State: 0-2 ``x y z``, 3-6 ``qw qx qy qz``: pose of the point between the fingers; 7
     ``gripper``: opening, 0 to 1; 8-14: pose of the red cube; 15-21: pose of the target, which is
-    the goal's position in PickCube and the green cube in StackCube. Metres, in the world's
-    frame; quaternions with qw >= 0.
+    the goal's position in PickCube and the green cube in StackCube; 22-24: from the hand to the
+    cube; 25-27: from the cube to the target; 28 ``held``: 1 if both fingers press the cube, else
+    0. Metres, in the world's frame; quaternions with qw >= 0. ManiSkill's own state has the same.
     Images: ``base_camera``, ManiSkill's own; as there, the goal of PickCube is not drawn.
     Initial state: drawn by the task's own reset from the seed alone, below 2**31 the same as
     ManiSkill's for that seed.

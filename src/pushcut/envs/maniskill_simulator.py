@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from pushcut.envs.maniskill import SimulatorState
 from pushcut.envs.maniskill_experts import Expert
@@ -119,27 +119,26 @@ class TaskSimulator:
         for action in state.actions:
             scene.step(np.frombuffer(action, np.float32))
 
-    def observed_state(self) -> Float32[np.ndarray, " 22"]:
-        """Hand, opening of the gripper, cube and target."""
-        env = self._env
-        cube, target = self._objects()
-        width = float(env.agent.robot.get_qpos()[0, -2:].sum())
-        opening = min(max(width / 0.08, 0.0), 1.0)  # both fingers at 4 cm: fully open
-        hand = pose_of(env.agent.tcp)
-        return np.array([*hand, opening, *pose_of(cube), *pose_of(target)], dtype=np.float32)
+    def observed_state(self) -> Float32[np.ndarray, " 29"]:
+        """Hand, opening of the gripper, cube, target, and how they lie to each other."""
+        fingers = self._env.agent.robot.get_qpos()[0, -2:]
+        opening = min(max(float(fingers.sum()) / 0.08, 0.0), 1.0)  # each at 4 cm: fully open
+        hand, cube, target = self._poses()
+        parts = (hand, [opening], cube, target, cube[:3] - hand[:3], target[:3] - cube[:3])
+        return np.concatenate([*parts, [self._held()]]).astype(np.float32)
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, planned from the current state."""
         if self._expert is None:
             self._expert = Expert(self._env, largest_move=LARGEST_MOVE, largest_turn=LARGEST_TURN)
-        cube, target = self._objects()
+        hand, cube, target = self._poses()
         return self._expert.action(
             self._task,
             qpos=self._env.agent.robot.get_qpos()[0].numpy(),
-            hand=np.array(pose_of(self._env.agent.tcp)),
-            cube=np.array(pose_of(cube)),
-            target=np.array(pose_of(target)),
-            held=bool(self._env.agent.is_grasping(cube)[0]),
+            hand=hand,
+            cube=cube,
+            target=target,
+            held=self._held(),
         )
 
     def images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
@@ -176,9 +175,16 @@ class TaskSimulator:
     def _env(self) -> Any:
         return self._scenes[-1].env
 
-    def _objects(self) -> tuple[Any, Any]:
-        cube, target = TARGETS[self._task]
-        return getattr(self._env, cube), getattr(self._env, target)
+    def _poses(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of hand, cube and target."""
+        things = (self._env.agent.tcp, *(getattr(self._env, n) for n in TARGETS[self._task]))
+        hand, cube, target = (pose_of(thing) for thing in things)
+        return hand, cube, target
+
+    def _held(self) -> bool:
+        """Whether both fingers press the cube."""
+        cube = getattr(self._env, TARGETS[self._task][0])
+        return bool(self._env.agent.is_grasping(cube)[0])
 
     def _use(self, scene: _Scene) -> None:
         self._scenes.remove(scene)
@@ -238,11 +244,12 @@ def prepare(*, pictures: bool) -> None:
         import mani_skill.envs  # noqa: F401 - registers the tasks
 
 
-def pose_of(thing: Any) -> tuple[float, ...]:
+def pose_of(thing: Any) -> Float64[np.ndarray, " 7"]:
     """Position and quaternion (w first, w >= 0) of an actor or link."""
-    pose = thing.pose.raw_pose[0].tolist()
-    sign = -1.0 if pose[3] < 0 else 1.0
-    return (*pose[:3], *(sign * part for part in pose[3:]))
+    pose = thing.pose.raw_pose[0].numpy().astype(np.float64)
+    if pose[3] < 0:
+        pose[3:] *= -1
+    return pose
 
 
 def native_seed(seed: int) -> int:

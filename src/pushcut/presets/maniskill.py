@@ -16,11 +16,11 @@ PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))
 MANISKILL_GRPO = preset(
     "ManiSkill's PickCube from states, in its own environment (pushcut sims install maniskill)",
     PICK_CUBE,
-    demonstrations=30,
-    noise=0.05,
+    demonstrations=100,
+    noise=0.03,
     sft=SFTConfig(
-        policy=TinyConfig(cameras=(), width=128, heads=4, bins=32),
-        fit=FitConfig(steps=1500),
+        policy=TinyConfig(cameras=(), width=128, heads=4, chunk=4, bins=65),
+        fit=FitConfig(steps=1000),
     ),
     train=TrainConfig(
         PICK_CUBE,
