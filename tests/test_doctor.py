@@ -8,6 +8,7 @@ from rich.console import Console
 from pushcut import doctor, machine
 from pushcut.doctor import run_doctor
 from pushcut.envs.gl import GlProbe
+from pushcut.envs.isolated import Installed
 from pushcut.statistics import Rate
 from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 
@@ -17,6 +18,7 @@ GB = 1 << 30
 @pytest.fixture(autouse=True)
 def a_machine_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PUSHCUT_SIMS", str(tmp_path / "sims"))
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.delenv("MUJOCO_GL", raising=False)
     monkeypatch.setattr(doctor, "backends_here", lambda: ("egl", "osmesa"))
@@ -49,6 +51,21 @@ def test_a_machine_in_order_has_no_problems():
     for part in ("metaworld", "3.1.1", "works: llvmpipe, 7.3 ms a frame", "12.0 GB available"):
         assert part in text
     assert "No problems" in text
+
+
+def test_simulators_and_what_draws_for_maniskill_are_named(monkeypatch: pytest.MonkeyPatch):
+    _, text = ask()
+    assert "not installed: pushcut sims install maniskill" in text
+    assert "Vulkan" not in text
+    found = Installed(Path("/sims/maniskill"), (), (), "3.11.7", 150.0, 2 << 30)
+    monkeypatch.setattr(doctor, "isolated", lambda name: found)
+    for works, part in ((True, "works: a box, 2.7 ms"), (False, "does not work: a box")):
+        probe = GlProbe("vulkan", works, 2.7, "a box")
+        monkeypatch.setattr(doctor, "probe_vulkan", lambda python, probe=probe: probe)
+        code, text = ask()
+        assert code == 0
+        assert part in text
+        assert ("it plays from states" in text) == (not works)
 
 
 def test_no_opengl_is_fatal_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch):

@@ -37,6 +37,7 @@ around it:
   presets                               list the presets
   plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
   doctor [--checkpoint DIR]             what is installed, what is wrong, what to do
+  sims list | install NAME | remove NAME           simulators in environments of their own
 
 `pushcut COMMAND PRESET --help` lists every field with its meaning and default.
 --debug shows the traceback of an error; --version prints the version.
@@ -240,6 +241,28 @@ def _doctor(rest: Arguments) -> int:
     return doctor(tyro.cli(DoctorConfig, args=rest, prog="pushcut doctor"))
 
 
+def _sims(rest: Arguments) -> None:
+    import argparse
+
+    from pushcut.commands import sims
+
+    parser = argparse.ArgumentParser("pushcut sims", description=sims.__doc__)
+    actions = parser.add_subparsers(dest="action", required=True)
+    actions.add_parser("list", help="what there is, and where")
+    install = actions.add_parser("install", help="make a simulator's own environment")
+    install.add_argument("name")
+    install.add_argument("--python", help="interpreter to make it with; by default our own")
+    install.add_argument("--force", action="store_true", help="make it anew")
+    actions.add_parser("remove", help="delete it").add_argument("name")
+    options = parser.parse_args(rest)
+    if options.action == "install":
+        sims.install(options.name, python=options.python, force=options.force)
+    elif options.action == "remove":
+        sims.remove(options.name)
+    else:
+        sims.list_simulators()
+
+
 COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "quickstart": _quickstart,
     "collect": _collect,
@@ -254,6 +277,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "plan": _plan,
     "presets": _presets,
     "doctor": _doctor,
+    "sims": _sims,
 }
 
 if __name__ == "__main__":

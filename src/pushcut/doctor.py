@@ -15,6 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from pushcut.envs.gl import APT_LINE, GlProbe, backends_here, probe_gl, remember_gl
+from pushcut.envs.isolated import SIMULATORS, state_of
+from pushcut.envs.isolated import installed as isolated
+from pushcut.envs.maniskill_vulkan import ADVICE as VULKAN_ADVICE
+from pushcut.envs.maniskill_vulkan import probe_vulkan
 from pushcut.machine import free_bytes, has_nvidia_gpu, memory_bytes, usable_cores
 from pushcut.verdict import Examination, checkpoint_verdict, exploration_table, gap_verdict
 
@@ -67,7 +71,7 @@ def run_doctor(
     """
     console = console or Console()
     with console.status("looking around, and rendering a few frames (some seconds)"):
-        sections = [installed(), compute(), opengl(), machine()]
+        sections = [installed(), compute(), opengl(), simulators(), machine()]
     table = Table("", "", show_header=False, box=None, pad_edge=False)
     for section in sections:
         table.add_row(f"[bold]{section.title}[/bold]")
@@ -160,6 +164,21 @@ def opengl() -> Section:
             "there is a GPU, but the CPU renders",
             "in a container: docker run --gpus all -e NVIDIA_DRIVER_CAPABILITIES=all",
         )
+    return section
+
+
+def simulators() -> Section:
+    """Where each simulator is, and whether ManiSkill can draw."""
+    section = Section("simulators")
+    for name, simulator in SIMULATORS.items():
+        section.rows.append((name, state_of(simulator)))
+    maniskill = isolated("maniskill")
+    if maniskill is None:
+        return section
+    vulkan = probe_vulkan(maniskill.python)
+    section.rows.append(("Vulkan for ManiSkill", _describe(vulkan)))
+    if not vulkan.works:
+        section.complain("ManiSkill cannot draw here; it plays from states", VULKAN_ADVICE)
     return section
 
 

@@ -37,10 +37,10 @@ STATISTICS = Statistics(
 )
 
 
-def tiny(use_state: bool = True) -> TinyPolicy:
+def tiny(*, use_state: bool = True, cameras: tuple[str, ...] = ("top",)) -> TinyPolicy:
     torch.manual_seed(0)
     config = TinyConfig(
-        cameras=("top",), image_size=32, width=32, depth=2, heads=2, bins=16, chunk=4,
+        cameras=cameras, image_size=32, width=32, depth=2, heads=2, bins=16, chunk=4,
         use_state=use_state,
     )  # fmt: skip
     policy = TinyPolicy.for_data(
@@ -51,10 +51,12 @@ def tiny(use_state: bool = True) -> TinyPolicy:
     return policy.eval()
 
 
-def flow(*, keeps_prefix: bool = False, **denoising: Any) -> FlowPolicy:
+def flow(
+    *, keeps_prefix: bool = False, cameras: tuple[str, ...] = ("top",), **denoising: Any
+) -> FlowPolicy:
     torch.manual_seed(0)
     config = FlowConfig(
-        cameras=("top",), image_size=32, width=32, depth=2, heads=2, expert_width=24, chunk=4
+        cameras=cameras, image_size=32, width=32, depth=2, heads=2, expert_width=24, chunk=4
     )
     policy = FlowPolicy.for_data(
         config, statistics=STATISTICS, instructions=["push the red block", "open the door"]
@@ -80,7 +82,9 @@ PI05 = replace(PI0, pi05=True)
 POLICIES: dict[str, Callable[[], Policy]] = {
     "tiny": tiny,
     "tiny-without-state": lambda: tiny(use_state=False),
+    "tiny-without-cameras": lambda: tiny(cameras=()),
     "flow-hybrid": flow,
+    "flow-without-cameras": lambda: flow(cameras=()),
     "flow-kept-prefix": lambda: flow(keeps_prefix=True),
     "flow-one-step": lambda: flow(num_steps=1),
     "flow-last-step-exact": lambda: flow(last_step_noise=False),

@@ -28,8 +28,9 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     after = latest(run / "checkpoints") / "policy"
     evaluate(recipe, "after", after)
     checkpoints = {"before": before, "after": after}
-    for stage, checkpoint in checkpoints.items():
-        record(recipe, stage, checkpoint)
+    if config.eval.env.spec.cameras:
+        for stage, checkpoint in checkpoints.items():
+            record(recipe, stage, checkpoint)
     summary = summarise(recipe, checkpoints)
     announce(summary, run_report(recipe.out))
     return summary

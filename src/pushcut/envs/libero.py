@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -42,6 +42,8 @@ STARTS_KEPT = 64
 @dataclass(frozen=True)
 class LiberoConfig:
     """Describes a ``LiberoEnv``."""
+
+    simulator: ClassVar[str] = "libero"
 
     tasks: tuple[str, ...] = ("libero_object",)
     """Suites (libero_spatial, libero_object, libero_goal, libero_10, libero_90), tasks, or

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -40,6 +40,8 @@ SIMULATOR_HZ = 80.0
 @dataclass(frozen=True)
 class MetaWorldConfig:
     """Describes a ``MetaWorldEnv``."""
+
+    simulator: ClassVar[str] = "metaworld"
 
     tasks: tuple[str, ...] = (
         "button-press-topdown-v3",

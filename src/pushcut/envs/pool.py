@@ -21,6 +21,7 @@ import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
+from pushcut.envs.isolated import launch_of
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.slots import Reply, ReplyKind, Slot
 from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerProcess
@@ -84,6 +85,7 @@ class EnvPool:
         self._timeout_s = timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
+        self._launch = launch_of(config)
         self._start = Request(
             STARTING, pickle.dumps((config, slots, final_observation)), start_timeout_s
         )
@@ -210,7 +212,8 @@ class EnvPool:
         limit = self._start.timeout_s
         if self._start_s:  # a replacement: it is known how long a start takes
             limit = min(limit, max(self._timeout_s, 10 * self._start_s))
-        worker = WorkerProcess(replace(self._start, timeout_s=limit), self._rows_file.fileno())
+        start = replace(self._start, timeout_s=limit)
+        worker = WorkerProcess(self._launch, start, self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 

@@ -9,7 +9,6 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import tempfile
 import time
 from collections import deque
@@ -18,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
+
+from pushcut.envs.isolated import Launch
 
 SEND_AHEAD_BYTES = 64 * 1024
 """Requests sent before they are answered; below a socket's buffer, so sending never blocks."""
@@ -48,7 +49,7 @@ class Request:
 class WorkerProcess:
     """A worker process, its channel and the requests it has not answered yet."""
 
-    def __init__(self, start: Request, rows_fd: int) -> None:
+    def __init__(self, launch: Launch, start: Request, rows_fd: int) -> None:
         self.pending: deque[Request] = deque()
         self.deadline = math.inf
         """Time (``time.monotonic``) by which the oldest request must be answered."""
@@ -62,14 +63,12 @@ class WorkerProcess:
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, pause)
         with theirs, _signals_held_back():
             self._process = subprocess.Popen(
-                # -P: the current folder must not shadow modules; PYTHONPATH has our own path.
-                [sys.executable, "-P", "-m", "pushcut.envs.worker"]
-                + [str(theirs.fileno()), str(rows_fd)],
+                [*launch.command, str(theirs.fileno()), str(rows_fd)],
                 pass_fds=(theirs.fileno(), rows_fd),
                 stdin=subprocess.DEVNULL,
                 stdout=self._output,
                 stderr=self._output,
-                env=_worker_environment(),
+                env=launch.environment,
             )
         self._channel = Connection(ours.detach())
         self.pid = self._process.pid
@@ -178,17 +177,6 @@ class WorkerProcess:
 
 def _cost(request: Request) -> int:
     return len(request.message) + MESSAGE_OVERHEAD_BYTES
-
-
-def _worker_environment() -> dict[str, str]:
-    """Our environment, our import path, and one thread per process."""
-    threads = ("OMP", "OPENBLAS", "MKL", "NUMEXPR")
-    path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)
-    return {
-        **os.environ,
-        **{f"{name}_NUM_THREADS": "1" for name in threads},
-        "PYTHONPATH": path,
-    }
 
 
 @contextmanager

@@ -22,7 +22,7 @@ class SmallConfig:
     """What the small policies have in common."""
 
     cameras: tuple[str, ...] = ("corner2",)
-    """Cameras it looks through."""
+    """Cameras it looks through; none for one that sees the state only."""
     image_size: int = 64
     """Height and width of its square images, in pixels."""
     width: int = 192
@@ -41,6 +41,8 @@ class SmallConfig:
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
+        if not self.cameras and not self.use_state:
+            raise ValueError("without cameras it needs the state: use_state")
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
 
@@ -107,7 +109,7 @@ class ObservationTokens(nn.Module):
         self.cameras, width = config.cameras, config.width
         self.max_words, self.statistics = shape.max_words, statistics
         patches = (config.image_size // 16) ** 2
-        self.stem = conv_stem(width)
+        self.stem = conv_stem(width) if self.cameras else nn.Identity()
         self.patch_position = nn.Parameter(torch.zeros(len(self.cameras), patches, width))
         self.word = nn.Embedding(2 + len(shape.vocabulary), width)
         self.word_position = nn.Parameter(torch.zeros(shape.max_words, width))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushcut.presets import libero, metaworld, vla
+from pushcut.presets import libero, maniskill, metaworld, vla
 from pushcut.presets.base import Preset
 from pushcut.presets.point_mass import SMOKE
 
@@ -15,6 +15,7 @@ PRESETS: dict[str, Preset] = {
     "metaworld-ppo": metaworld.METAWORLD_PPO,
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
+    "maniskill-grpo": maniskill.MANISKILL_GRPO,
     "libero-quickstart": libero.LIBERO_QUICKSTART,
     **libero.SIMPLEVLA_RL,
     **libero.PI_RL,

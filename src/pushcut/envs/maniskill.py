@@ -1,0 +1,246 @@
+"""ManiSkill 3: a Panda arm on a table, in SAPIEN (Tao et al. 2024, ``mani_skill`` 3.0.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from pushcut.errors import UserError
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+if TYPE_CHECKING:
+    from pushcut.envs.maniskill_simulator import TaskSimulator
+
+INSTRUCTIONS = {
+    "PickCube-v1": "pick up the red cube and hold it at the goal",
+    "StackCube-v1": "stack the red cube on the green cube",
+}
+CAMERAS = ("base_camera",)
+CONTROL_HZ = 20.0
+"""Control steps per second of simulated time."""
+PHYSICS_STEPS = 5
+"""Simulator steps per control step."""
+
+_POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
+STATE_NAMES = (
+    *_POSE,
+    "gripper",
+    *(f"cube_{name}" for name in _POSE),
+    *(f"target_{name}" for name in _POSE),
+    *(f"hand_to_cube_{name}" for name in "xyz"),
+    *(f"cube_to_target_{name}" for name in "xyz"),
+    "held",
+)
+
+
+@dataclass(frozen=True)
+class ManiSkillConfig:
+    """Describes a ``ManiSkillEnv``."""
+
+    simulator: ClassVar[str] = "maniskill"
+
+    tasks: tuple[str, ...] = ("PickCube-v1",)
+    """PickCube-v1, StackCube-v1."""
+    cameras: tuple[str, ...] = ()
+    """base_camera, or none: pictures need Vulkan (`pushcut doctor` tells), states do not."""
+    image_size: int = 64
+    """Height and width of the pictures, pixels."""
+    max_steps: int = 100
+    """Time limit, control steps."""
+    scenes: int = 16
+    """Episodes that stay in the simulator at a time (1 MB each without cameras). More under way
+    in one process than this is slower: an episode that was put aside is played again."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
+            raise ValueError("tasks and cameras are tuples of names, got one string")
+        for what, chosen, known in (
+            ("tasks", self.tasks, INSTRUCTIONS),
+            ("cameras", self.cameras, CAMERAS),
+        ):
+            if unknown := sorted(set(chosen) - set(known)):
+                raise ValueError(f"unknown {what} {unknown}; have {sorted(known)}")
+            if len(set(chosen)) < len(chosen):
+                raise ValueError(f"{what} must be different, got {chosen}")
+        if not self.tasks:
+            raise ValueError("tasks must name at least one task")
+        if not 16 <= self.image_size <= 2048:
+            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
+        if self.max_steps < 1 or self.scenes < 1:
+            raise ValueError(
+                f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"
+            )
+
+    @property
+    def spec(self) -> EnvSpec:
+        """What ``build()`` offers."""
+        return EnvSpec(
+            tasks={task: INSTRUCTIONS[task] for task in self.tasks},
+            cameras={name: (self.image_size, self.image_size) for name in self.cameras},
+            state_size=len(STATE_NAMES),
+            action_size=7,
+            action_low=(-1.0,) * 7,
+            action_high=(1.0,) * 7,
+            max_steps=self.max_steps,
+            sim_steps_per_control=PHYSICS_STEPS,
+            control_hz=CONTROL_HZ,
+            state_names=STATE_NAMES,
+            action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
+        )
+
+    def build(self) -> ManiSkillEnv:
+        """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
+
+        Raises UserError where cameras are asked for and Vulkan has no device.
+        """
+        return ManiSkillEnv(self)
+
+
+@dataclass(frozen=True)
+class SimulatorState:
+    """What a scene became what it is by."""
+
+    seed: int
+    actions: tuple[bytes, ...]
+    """Float32 [7] each."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An episode that is put aside."""
+
+    init: InitState
+    steps: int
+    done: bool
+    state: SimulatorState
+
+
+class ManiSkillEnv:
+    """A Panda arm over a table with a red cube (half edges 2 cm).
+
+    Action (clipped to [-1, 1], held for 50 ms; the controller is ManiSkill's pd_ee_delta_pose):
+    0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's goal from where the hand is, 1 is
+    0.1 m; 3 ``rx``, 4 ``ry``, 5 ``rz``: its turn, axis times angle, 1 is 0.1 rad, together no
+    more than that; both along the axes of the base. 6 ``gripper``: +1 opens, -1 closes.
+    State: 0-2 ``x y z``, 3-6 ``qw qx qy qz``: pose of the point between the fingers; 7
+    ``gripper``: opening, 0 to 1; 8-14: pose of the red cube; 15-21: pose of the target, which is
+    the goal's position in PickCube and the green cube in StackCube; 22-24: from the hand to the
+    cube; 25-27: from the cube to the target; 28 ``held``: 1 if both fingers press the cube, else
+    0. Metres, in the world's frame; quaternions with qw >= 0. ManiSkill's own state has the same.
+    Images: ``base_camera``, ManiSkill's own; as there, the goal of PickCube is not drawn.
+    Initial state: drawn by the task's own reset from the seed alone, below 2**31 the same as
+    ManiSkill's for that seed.
+    Reward: 1 in the control step in which ManiSkill reports success, else 0. PickCube: the cube
+    is within 2.5 cm of the goal and the arm at rest; StackCube: it lies on the green one, at
+    rest and released. Terminates at success, truncates at the time limit.
+
+    An episode's physics is the stock one, to the bit. SAPIEN cannot save all of its state, so
+    episodes that take turns keep scenes of their own (see ``maniskill_simulator``).
+    """
+
+    def __init__(self, config: ManiSkillConfig) -> None:
+        # The first import of the simulator in this process.
+        from pushcut.envs.maniskill_simulator import TaskSimulator, prepare
+
+        prepare(pictures=bool(config.cameras))
+        self._simulator_type = TaskSimulator
+        self.spec = config.spec
+        self._config = config
+        self._simulators: dict[str, TaskSimulator] = {}
+        self._init: InitState | None = None
+        self._steps = 0
+        self._done = True
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
+        if init.seed < 0:
+            raise ValueError(f"seed must be >= 0, got {init.seed}")
+        self._simulator(init.task).reset(init.seed)
+        self._init, self._steps, self._done = init, 0, False
+
+    def observe(self) -> Observation:
+        """Renders the cameras and reads the state: a batch of one."""
+        init = self._episode()
+        simulator = self._simulator(init.task)
+        return Observation(
+            images={name: image[None] for name, image in simulator.images().items()},
+            state=simulator.observed_state()[None],
+            instruction=[self.spec.tasks[init.task]],
+        )
+
+    def step_chunk(self, actions: Float32[np.ndarray, "h 7"]) -> ChunkResult:
+        """Executes the actions until they are used up, success or the time limit."""
+        simulator = self._simulator(self._episode().task)
+        if self._done:
+            raise RuntimeError("the episode is over; call reset first")
+        if not np.isfinite(actions).all():
+            raise ValueError("actions must be finite numbers")
+        reward = np.zeros(len(actions), dtype=np.float32)
+        steps, success = 0, False
+        for action in np.clip(actions, -1, 1).astype(np.float32):
+            success = simulator.step(action)
+            steps += 1
+            if success or self._steps + steps >= self._config.max_steps:
+                break
+        self._steps += steps
+        if success:
+            reward[steps - 1] = 1.0
+        truncated = not success and self._steps >= self._config.max_steps
+        self._done = success or truncated
+        return ChunkResult(
+            steps,
+            steps * PHYSICS_STEPS,
+            reward,
+            success,
+            terminated=success,
+            truncated=truncated,
+        )
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """Towards a waypoint of a motion that mplib plans from the current state."""
+        return self._simulator(self._episode().task).expert_action()
+
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """Draws what a camera for people sees, the goal included."""
+        if not self._config.cameras:
+            raise UserError(
+                "there are no pictures without cameras: --env.cameras base_camera "
+                "(it needs Vulkan: pushcut doctor)"
+            )
+        return self._simulator(self._episode().task).picture(size)
+
+    def snapshot(self) -> Snapshot:
+        """The whole episode; it can be pickled, and restored any number of times."""
+        init = self._episode()
+        return Snapshot(init, self._steps, self._done, self._simulator(init.task).state())
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Goes back to a snapshot, exactly."""
+        self._simulator(snapshot.init.task).set_state(snapshot.state)
+        self._init, self._steps, self._done = snapshot.init, snapshot.steps, snapshot.done
+
+    def close(self) -> None:
+        """Releases the simulators."""
+        for simulator in self._simulators.values():
+            simulator.close()
+        self._simulators.clear()
+        self._init = None
+
+    def _episode(self) -> InitState:
+        if self._init is None:
+            raise RuntimeError("no episode; call reset first")
+        return self._init
+
+    def _simulator(self, task: str) -> TaskSimulator:
+        if task not in self._simulators:
+            config = self._config
+            size = config.image_size
+            self._simulators[task] = self._simulator_type(
+                task, cameras=config.cameras, image_size=size, scenes=config.scenes
+            )
+        return self._simulators[task]

@@ -1,0 +1,184 @@
+"""Experts of ManiSkill's tasks: mplib plans a screw motion, the hand follows it.
+
+They have no memory. Each action looks at the state, decides which pose of the hand comes next,
+plans there from the current joints, and steers for a waypoint ahead on the plan. So they work
+from any state, also where noise or a policy has brought the robot.
+"""
+
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import mplib
+import numpy as np
+from jaxtyping import Float32
+from transforms3d.quaternions import mat2quat, qinverse, qmult, quat2axangle, quat2mat
+
+OPEN, CLOSED = 1.0, -1.0
+AHEAD = 8
+"""Waypoint of the plan that is steered for, control steps; the plan starts from rest."""
+HOVER = 0.08
+"""Height over a place from which the hand comes down, metres."""
+OVER = 0.008
+"""Horizontal distance at which one thing is over another, metres."""
+TOUCH = 0.006
+"""Distance at which the hand is there, metres."""
+ALIGNED = 0.07
+"""Angle at which the fingers are parallel to the cube's faces, radians."""
+EDGE = 0.04
+"""Of a cube, metres."""
+FINGER = 0.05
+"""From the middle of the open hand to the middle of a finger, metres."""
+FINGER_ROOM = 0.045
+"""From the middle of a cube to the middle of a finger beside its corner, metres."""
+
+Vector = np.ndarray
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Of the point between the fingers, or of a cube."""
+
+    p: Vector
+    """Metres."""
+    q: Vector
+    """Quaternion, w first."""
+
+    @property
+    def axes(self) -> Vector:
+        """The body's axes as columns."""
+        return quat2mat(self.q)
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the expert wants next."""
+
+    p: Vector
+    closing: Vector
+    """Direction from finger to finger, a horizontal unit vector."""
+    gripper: float
+
+
+class Expert:
+    """Plans for one robot; which scene it is in does not matter."""
+
+    def __init__(self, env: Any, *, largest_move: float, largest_turn: float) -> None:
+        """The hand's displacement (metres) and turn (radians) for which an action is 1."""
+        agent = env.agent
+        links = [link.get_name() for link in agent.robot.get_links()]
+        self._planner = mplib.Planner(
+            urdf=agent.urdf_path,
+            srdf=agent.urdf_path.replace(".urdf", ".srdf"),
+            user_link_names=links,
+            user_joint_names=[joint.get_name() for joint in agent.robot.get_active_joints()],
+            move_group="panda_hand_tcp",
+        )
+        base = agent.robot.pose.raw_pose[0].numpy().astype(float)
+        self._planner.set_base_pose(base)
+        self._base = base[:3]  # it is not turned
+        self._hand_link = links.index("panda_hand_tcp")
+        self._dt = env.control_timestep
+        self._scale = np.array([largest_move] * 3 + [largest_turn] * 3)
+
+    def action(
+        self, task: str, *, qpos: Vector, hand: Vector, cube: Vector, target: Vector, held: bool
+    ) -> Float32[np.ndarray, " 7"]:
+        """The expert's action; poses are position and quaternion."""
+        here, red, goal = (Pose(pose[:3], pose[3:]) for pose in (hand, cube, target))
+        wish = (stack if task == "StackCube-v1" else pick)(here, red, goal, held=held)
+        there = self._ahead(qpos, here, wish)
+        axis, angle = quat2axangle(qmult(there.q, qinverse(here.q)))
+        if angle > np.pi:
+            angle -= 2 * np.pi
+        move = np.concatenate([there.p - here.p, axis * angle]) / self._scale
+        turn = np.linalg.norm(move[3:])
+        move[3:] /= max(1.0, float(turn))  # a turn is limited as a whole
+        return np.array([*np.clip(move, -1, 1), wish.gripper], dtype=np.float32)
+
+    def _ahead(self, qpos: Vector, here: Pose, wish: Wish) -> Pose:
+        """Where the hand is ``AHEAD`` steps later on a planned motion."""
+        down = np.array([0.0, 0.0, -1.0])
+        axes = np.stack([np.cross(wish.closing, down), wish.closing, down], axis=1)
+        goal = Pose(wish.p, mat2quat(axes))
+        if np.linalg.norm(goal.p - here.p) < TOUCH / 2:
+            return goal
+        plan = self._planner.plan_screw(
+            np.concatenate([goal.p, goal.q]), qpos.astype(float), time_step=self._dt
+        )
+        if plan["status"] != "Success":
+            return goal  # beyond a joint's limit or in contact: try the straight line
+        joints = plan["position"]
+        full = np.concatenate([joints[min(AHEAD, len(joints) - 1)], qpos[len(joints[0]) :]])
+        model = self._planner.pinocchio_model
+        model.compute_forward_kinematics(full)
+        pose = np.array(model.get_link_pose(self._hand_link))
+        return Pose(pose[:3] + self._base, pose[3:])
+
+
+def pick(here: Pose, red: Pose, goal: Pose, *, held: bool) -> Wish:
+    """To the cube, and with it to the goal."""
+    if held:
+        return Wish(goal.p + (here.p - red.p), level(here.axes[:, 1]), CLOSED)
+    return grasp(here, red, ())
+
+
+def stack(here: Pose, red: Pose, green: Pose, *, held: bool) -> Wish:
+    """The red cube on the green one, then let go."""
+    closing = level(here.axes[:, 1])
+    on_top = green.p + np.array([0.0, 0.0, EDGE])
+    off = red.p - on_top
+    over = float(np.linalg.norm(off[:2]))
+    if over < OVER and abs(off[2]) < TOUCH:
+        return Wish(here.p, closing, OPEN)
+    if not held:
+        return grasp(here, red, (green.p,))
+    carry = here.p - red.p
+    if over < OVER:
+        return Wish(on_top + carry, closing, CLOSED)
+    above = on_top + np.array([0.0, 0.0, EDGE])
+    if red.p[2] < above[2] - OVER and over < 3 * EDGE:
+        # Straight up first: the cubes may stand side by side.
+        return Wish(np.array([*red.p[:2], above[2] + OVER]) + carry, closing, CLOSED)
+    return Wish(above + carry, closing, CLOSED)
+
+
+def grasp(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Wish:
+    """Over the cube, turned so that the fingers fit; down to it; and close."""
+    closing = grasp_direction(here, red, obstacles)
+    off = red.p - here.p
+    if np.linalg.norm(off) < TOUCH:
+        return Wish(red.p, closing, CLOSED)
+    turned = float(np.arccos(np.clip(closing @ level(here.axes[:, 1]), -1, 1))) < ALIGNED
+    if np.linalg.norm(off[:2]) < OVER and turned:
+        return Wish(red.p, closing, OPEN)
+    return Wish(red.p + np.array([0.0, 0.0, HOVER]), closing, OPEN)
+
+
+def grasp_direction(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Vector:
+    """Of the cube's four horizontal directions the nearest that leaves room for the fingers."""
+    face = level(red.axes[:, int(np.argmax(np.linalg.norm(red.axes[:2], axis=0)))])
+    other = np.array([-face[1], face[0], 0.0])
+    now = level(here.axes[:, 1])
+
+    def room(closing: Vector) -> float:
+        fingers = (red.p + FINGER * closing, red.p - FINGER * closing)
+        return min(
+            (float(np.linalg.norm((f - o)[:2])) for f in fingers for o in obstacles),
+            default=FINGER_ROOM,
+        )
+
+    return max(
+        (face, -face, other, -other),
+        key=lambda closing: (min(room(closing), FINGER_ROOM), closing @ now),
+    )
+
+
+def level(direction: Vector) -> Vector:
+    """The horizontal part, of length 1."""
+    flat = np.array([direction[0], direction[1], 0.0])
+    return flat / np.linalg.norm(flat)

@@ -1,0 +1,70 @@
+"""Whether Vulkan draws for ManiSkill here, found by drawing a box."""
+
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+from pushcut.envs.gl import GlProbe
+from pushcut.envs.isolated import isolated_launch
+
+ADVICE = (
+    "a GPU needs its Vulkan driver (in a container: NVIDIA_DRIVER_CAPABILITIES=all), a CPU Mesa "
+    "25 or later (Debian 12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers)"
+)
+"""What would make pictures possible."""
+
+
+def probe_vulkan(python: Path, *, timeout: float = 120.0) -> GlProbe:
+    """Draws with ManiSkill's interpreter, in a process of its own."""
+    launch = isolated_launch(python, __name__)
+    try:
+        done = subprocess.run(
+            launch.command,
+            env=launch.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return GlProbe("vulkan", False, 0.0, f"no frame within {timeout:g} s")
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return GlProbe("vulkan", False, 0.0, lines[-1].removeprefix("RuntimeError: "))
+    return GlProbe("vulkan", True, json.loads(done.stdout.splitlines()[-1]), "draws a box")
+
+
+def main() -> None:
+    """Draws a red box in 64 pixels and prints the milliseconds per frame."""
+    import time
+
+    import sapien
+
+    scene = sapien.Scene()
+    scene.set_ambient_light([1.0, 1.0, 1.0])
+    builder = scene.create_actor_builder()
+    builder.add_box_visual(half_size=[0.3] * 3, material=[1.0, 0.0, 0.0])
+    builder.build_static(name="box")
+    camera = scene.add_camera("camera", 64, 64, 1.0, 0.01, 10.0)
+    camera.set_entity_pose(sapien.Pose([-2.0, 0.0, 0.0]))
+    start = 0.0
+    picture = None
+    for frame in range(11):
+        if frame == 1:  # the first one compiles shaders
+            start = time.perf_counter()
+        scene.update_render()
+        camera.take_picture()
+        picture = camera.get_picture("Color")
+    if picture is None or not picture[32, 32, 0] > picture[32, 32, 1]:
+        raise RuntimeError("the picture does not show what was drawn")
+    print(json.dumps((time.perf_counter() - start) * 100))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""Presets for ManiSkill, which runs in an environment of its own (``pushcut sims install``)."""
+
+from __future__ import annotations
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
+from pushcut.envs.maniskill import ManiSkillConfig
+from pushcut.learner import LearnerConfig
+from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.tiny import TinyConfig
+from pushcut.presets.base import preset
+from pushcut.sft import FitConfig
+
+PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))
+
+MANISKILL_GRPO = preset(
+    "ManiSkill's PickCube from states, in its own environment (pushcut sims install maniskill)",
+    PICK_CUBE,
+    demonstrations=100,
+    noise=0.03,
+    sft=SFTConfig(
+        policy=TinyConfig(cameras=(), width=128, heads=4, chunk=4, bins=65),
+        fit=FitConfig(steps=1000),
+    ),
+    train=TrainConfig(
+        PICK_CUBE,
+        policy=TokenPolicySource(temperature=1.2),
+        algorithm=GRPO(groups=8, max_groups=24),
+        learner=LearnerConfig(lr=1e-4, warmup_iterations=3, epochs=2),
+        evaluation=EvaluationConfig(every=0),
+        iterations=20,
+    ),
+    episodes_per_task=50,
+)
