@@ -70,6 +70,7 @@ def signalled_worker(number: int) -> Callable[[Scene], Outcome]:
     """A signal to a random simulator process."""
 
     def inject(scene: Scene) -> Outcome:
+        scene.training.wait_for_calm()
         workers, before = scene.training.workers(), scene.training.recoveries()
         if not workers:
             return "missed"
@@ -87,6 +88,7 @@ def asked_for(*faults: str) -> Callable[[Scene], Outcome]:
     """A simulator does something wrong."""
 
     def inject(scene: Scene) -> Outcome:
+        scene.training.wait_for_calm()
         before = scene.training.recoveries()
         fault = str(scene.rng.choice(faults))
         file = request(scene.training.folder, fault)

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,8 @@ class Training:
     """Where faults are asked for, and the log."""
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
+    disturbed: Counter[int] = field(default_factory=Counter)
+    """Faults of simulator processes in each iteration."""
 
     @property
     def run(self) -> Path:
@@ -72,6 +75,14 @@ class Training:
     def workers(self) -> list[Process]:
         """Simulator processes."""
         return [each for each in descendants(self.pid) if WORKER in command_of(each.pid)]
+
+    def wait_for_calm(self) -> None:
+        """At most two in an iteration: three failed starts in a row are given up, by design."""
+        metrics = self.run / "metrics.jsonl"
+        now = len(read_lines(metrics))
+        if self.disturbed[now] == 2:
+            wait_until(lambda: len(read_lines(metrics)) > now or self.ended is not None, 60)
+        self.disturbed[len(read_lines(metrics))] += 1
 
     def recoveries(self) -> int:
         """Recoveries noted so far."""
