@@ -33,7 +33,7 @@ class PlanConfig:
     """GPUs that share the work."""
     sharding: Literal["replicated", "full-shard"] = "replicated"
     """Every GPU holds everything; or parameters, gradients and AdamW are divided among them, as
-    torch's FSDP does (pushcut itself runs on one GPU so far)."""
+    torch's FSDP does (--ranks.weights sharded)."""
     out: Path | None = None
     """File for the plan as JSON."""
 
