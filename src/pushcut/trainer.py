@@ -60,9 +60,10 @@ class Trainer:
             with self.stopwatch.timed("update"):
                 updated = self.learner.update(batch, credit, iteration)  # 4. learn
             line = self.line(rollout, batch, credit.metrics | updated)
+            line |= self.timings(iteration, rollout)
             with self.ranks.together():
                 self.run.log_episodes(iteration, rollout.ledger())
-                self.run.log(iteration, evaluated | line | self.timings(iteration, rollout))
+                self.run.log(iteration, evaluated | line)
             idle = 0 if updated else self.progress.idle + 1
             self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
             self.settled_steps = self.learner.steps
@@ -91,7 +92,7 @@ class Trainer:
                 log.note_line(recovery | {"rank": rank})
         return log.take()
 
-    def timings(self, iteration: int, rollout: Rollout) -> dict[str, float]:
+    def timings(self, iteration: int, rollout: Rollout) -> dict[str, Any]:
         """Where the time since the last line went; says so and names the bottleneck."""
         seconds = self.stopwatch.take() | self.collector.seconds
         parts = self.config.rollout
@@ -99,7 +100,8 @@ class Trainer:
             seconds, workers=parts.processes, slots=parts.slots, cores=int(usable_cores())
         )
         say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
-        return to_line(seconds)
+        here = to_line(seconds)
+        return here if self.ranks.count == 1 else here | {"ranks": self.ranks.gather(here)}
 
     def evaluate(self, iteration: int) -> dict[str, float]:
         """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
