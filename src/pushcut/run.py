@@ -8,6 +8,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -91,6 +92,15 @@ class Run:
             file.write(json.dumps(line) + "\n")
         for tracker in self._trackers:
             tracker(iteration, {name: x for name, x in metrics.items() if x is not None})
+
+
+def note_restart(path: Path | None, reason: str) -> None:
+    """Appends to recoveries.jsonl that the ranks of a run were started again."""
+    if path is None or not path.exists():
+        return  # it had not begun
+    line = {"time": round(time.time(), 3), "kind": "rank", "reason": reason}
+    with (path / "recoveries.jsonl").open("a") as file:
+        file.write(json.dumps(line) + "\n")
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

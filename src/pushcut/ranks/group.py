@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.launcher import gpu_number
 from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
 from pushcut.ranks.quota import Quota, Tally
 from pushcut.ranks.shard_files import ShardWriter
@@ -44,7 +44,7 @@ class ProcessGroup:
                 world_size=self.count,
                 timeout=timeout,
             )
-        self.local = int(os.environ.get("LOCAL_RANK", self.index))
+        self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
         self._shards = Shards(self.count) if self.sharded else None
         self._writer = ShardWriter() if self.sharded else None
