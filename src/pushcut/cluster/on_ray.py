@@ -6,13 +6,10 @@ import itertools
 import logging
 import os
 import signal
-import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -27,6 +24,8 @@ from pushcut import __version__
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
+from pushcut.cluster.rank_process import Place, RankProcess, Work, free_port, require_answer
+from pushcut.cluster.room import Machine, Room, divide, host_places
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, RankLostError, UserError
 from pushcut.machine import usable_cores
@@ -45,8 +44,6 @@ ROUND_S = 0.5
 """Pause between looks for signals."""
 LOG_S = 1.0
 """Time for the last lines that ranks printed to arrive."""
-
-Work = Callable[[ClusterConfig, Any], Any]
 
 
 def run_ranks(
@@ -101,7 +98,7 @@ def _connect(cluster: ClusterConfig) -> None:
         options["include_dashboard"] = False
         options["object_store_memory"] = cluster.object_store_mb * 2**20
     elif address != "auto":
-        _require_answer(address, cluster.timeout_s)
+        require_answer(address, cluster.timeout_s)
     try:
         ray.init(**options, logging_level=logging.ERROR, log_to_driver=True)
     except (RayError, RuntimeError, OSError, ValueError) as error:
@@ -110,90 +107,16 @@ def _connect(cluster: ClusterConfig) -> None:
         ) from error
 
 
-def _require_answer(address: str, timeout_s: float) -> None:
-    """UserError where nobody, or no Ray, answers: Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    what = f"no Ray cluster answers at {address} (--cluster.address)"
-    advice = "is it running, is this the address that `ray start --head` printed?"
-    try:
-        socket.create_connection((host, int(port)), timeout=timeout_s).close()
-    except (OSError, ValueError) as error:
-        raise UserError(f"{what}: {error}; {advice}") from error
-    command = [sys.executable, "-m", "ray.scripts.scripts", "health-check", "--address", address]
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=timeout_s, check=False)
-    except subprocess.TimeoutExpired:
-        raise UserError(f"{what} within {timeout_s:g} s (--cluster.timeout-s); {advice}") from None
-    if done.returncode:
-        raise UserError(f"{what}: something else does, or its version differs; {advice}")
-
-
-@dataclass(frozen=True)
-class Room:
-    """What ranks take of a cluster."""
-
-    cluster: ClusterConfig
-    """With its numbers filled in."""
-    gpus_per_rank: int
-
-    @property
-    def bundles(self) -> list[dict[str, float]]:
-        """What is reserved, on as many machines."""
-        ranks = self.cluster.ranks_per_node
-        bundle = {"CPU": float(ranks * self.cluster.cpus_per_rank)}
-        if self.gpus_per_rank:
-            bundle["GPU"] = float(ranks * self.gpus_per_rank)
-        return [bundle] * self.cluster.nodes
-
-
 def find_room(cluster: ClusterConfig, *, gpus: bool) -> Room:
-    """How ranks and hosts divide what the cluster has; UserError where it is too small."""
+    """How the run divides the cluster, once enough machines are up; UserError where none do."""
     give_up = time.monotonic() + cluster.timeout_s
-    while len(nodes := machines()) < cluster.nodes:
-        if time.monotonic() > give_up:
-            raise UserError(
-                f"the Ray cluster has {len(nodes)} machines, --nodes asks for {cluster.nodes}"
-            )
+    while len(machines()) < cluster.nodes and time.monotonic() < give_up:
         time.sleep(ROUND_S)
-    with_gpu = [node for node in nodes if node.gpus]
-    gpus = gpus and bool(with_gpu)
-    chosen = sorted(with_gpu if gpus else nodes, key=lambda node: (-node.gpus, -node.cpus))
-    if len(chosen) < cluster.nodes:
-        raise UserError(
-            f"{len(chosen)} machines of the Ray cluster have a GPU, --nodes asks for "
-            f"{cluster.nodes}; use fewer, or --device cpu"
-        )
-    chosen = chosen[: cluster.nodes]
-    ranks = cluster.ranks_per_node or (chosen[-1].gpus if gpus else 1)
-    hosted = cluster.simulators == "hosts"
-    share = 1 if hosted else max(1, min(node.cpus for node in chosen) // ranks)
-    cpus = cluster.cpus_per_rank or share
-    cluster = replace(cluster, ranks_per_node=ranks, cpus_per_rank=cpus)
-    if hosted and not cluster.cpus_per_host:
-        cluster = replace(cluster, cpus_per_host=_host_share(cluster, nodes))
-    return Room(cluster, gpus_per_rank=1 if gpus else 0)
-
-
-def _host_share(cluster: ClusterConfig, nodes: Sequence[Machine]) -> int:
-    """Cores of each simulator host, where they share what ranks leave."""
-    places = host_places(nodes)
-    taken = 0 if len(places) < len(nodes) else cluster.ranks_per_node * cluster.cpus_per_rank
-    hosts = cluster.nodes * cluster.ranks_per_node * cluster.hosts_per_rank
-    on_each = -(-hosts // len(places))
-    return max(1, (min(node.cpus for node in places) - taken) // on_each)
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A node of the cluster that can do something."""
-
-    node: str
-    cpus: int
-    gpus: int
+    return divide(cluster, machines(), gpus=gpus)
 
 
 def machines() -> list[Machine]:
-    """The nodes that are up."""
+    """The nodes that are up and can do something."""
     found = []
     for node in ray.nodes():
         has = node["Resources"]
@@ -203,50 +126,13 @@ def machines() -> list[Machine]:
     return sorted(found, key=lambda machine: machine.node)
 
 
-def host_places(nodes: Sequence[Machine]) -> list[Machine]:
-    """Where simulator hosts go: to machines without a GPU, where there are any."""
-    return [node for node in nodes if not node.gpus] or list(nodes)
+class RayRank(RankProcess):
+    """A rank that knows where Ray has put it."""
 
-
-class RankProcess:
-    """A rank; its methods run in the process's main thread, to which signals come."""
-
-    def __init__(self, number: int) -> None:
-        self._number = number
-
-    def __repr__(self) -> str:  # Ray writes it before each line that the rank prints
-        return f"rank {self._number}"
-
-    def meet(self, version: str, folder: str) -> tuple[str, int, str, int]:
-        """Where others may find this process: address, a free port, node and process id.
-
-        UserError where it is not what the driver is.
-        """
+    def place(self) -> Place:
+        """Address, a free port, node and process id."""
         address = ray.util.get_node_ip_address()
-        if version != __version__:
-            raise UserError(
-                f"machine {address} has pushcut {__version__}, this one {version}: install the same"
-            )
-        try:
-            os.chdir(folder)
-        except OSError as error:
-            raise UserError(
-                f"machine {address} cannot go to {folder} ({error.strerror}): start in a folder "
-                "that all machines share, as they must share the run's"
-            ) from error
-        with socket.socket() as free:
-            free.bind(("", 0))
-            port = free.getsockname()[1]
-        return address, port, ray.get_runtime_context().get_node_id(), os.getpid()
-
-    def prepare(self, environment: dict[str, str], arguments: list[str]) -> None:
-        """Sets what must be set before torch loads, which ``run`` does by its arguments."""
-        os.environ.update(environment)
-        sys.argv = arguments
-
-    def run(self, work: Work, cluster: ClusterConfig, argument: Any) -> Any:
-        """Does the rank's work."""
-        return work(cluster, argument)
+        return Place(address, free_port(), ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExit) -> list[Any]:
@@ -256,7 +142,7 @@ def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExi
     try:
         count = cluster.nodes * cluster.ranks_per_node
         for number in range(count):
-            actor: Any = ray.remote(RankProcess).options(
+            actor: Any = ray.remote(RayRank).options(
                 num_cpus=cluster.cpus_per_rank,
                 num_gpus=room.gpus_per_rank,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
@@ -264,23 +150,22 @@ def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExi
                 ),
             )
             ranks.append(actor.remote(number))
-        places = _all([rank.meet.remote(__version__, os.getcwd()) for rank in ranks], stop)
-        address, port, *_ = places[0]
+        places = _all([rank.place.remote() for rank in ranks], stop)
+        _all([rank.check.remote(__version__, os.getcwd()) for rank in ranks], stop)
         for number, rank in enumerate(ranks):
             environment = launch_environment(
                 rank=number,
                 ranks=count,
                 local=number % cluster.ranks_per_node,
                 local_ranks=cluster.ranks_per_node,
-                address=address,
-                port=port,
+                address=places[0].address,
+                port=places[0].port,
                 restarts=restarts,
             )
             environment |= {GPU_VARIABLE: "0", "OMP_WAIT_POLICY": "PASSIVE"}
             rank.prepare.remote(environment, sys.argv)
-        processes = [(node, pid) for *_, node, pid in places]
         results = [rank.run.remote(work, cluster, argument) for rank in ranks]
-        return _follow(results, processes, stop)
+        return _follow(results, places, stop)
     finally:
         for rank in ranks:
             ray.kill(rank)
@@ -314,9 +199,7 @@ def _all(references: list[Any], stop: SafeExit) -> list[Any]:
     raise RankLostError(f"the ranks did not start within {START_S:g} s")
 
 
-def _follow(
-    references: list[Any], processes: Sequence[tuple[str, int]], stop: SafeExit
-) -> list[Any]:
+def _follow(references: list[Any], places: Sequence[Place], stop: SafeExit) -> list[Any]:
     """What the ranks return; forwards the first signal, raises what stopped them."""
     stopped: Interrupted | None = None
     failures: list[Exception] = []
@@ -333,7 +216,7 @@ def _follow(
         except Interrupted as interrupted:
             if stopped is None:
                 stopped = interrupted
-                _forward(interrupted.exit_code - 128, processes)
+                _forward(interrupted.exit_code - 128, places)
     if stopped is not None and failures:
         raise stopped
     for failure in sorted(failures, key=lambda failure: isinstance(failure, RankLostError)):
@@ -356,12 +239,12 @@ def _meaning(error: RayError) -> Exception:
     return RankLostError(f"a rank was lost: {one_line(error)}")
 
 
-def _forward(number: int, processes: Sequence[tuple[str, int]]) -> None:
-    """Sends a signal to processes, each on its machine."""
+def _forward(number: int, places: Sequence[Place]) -> None:
+    """Sends a signal to the ranks, each on its machine."""
     send: Any = ray.remote(_send)
-    for node, pid in processes:
-        there = NodeAffinitySchedulingStrategy(node, soft=False)
-        send.options(num_cpus=0, scheduling_strategy=there).remote(pid, number)
+    for place in places:
+        there = NodeAffinitySchedulingStrategy(place.node, soft=False)
+        send.options(num_cpus=0, scheduling_strategy=there).remote(place.pid, number)
 
 
 def _send(pid: int, number: int) -> None:
