@@ -8,7 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -116,7 +116,7 @@ class HostedPool:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> HostedPool:
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, Self, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -40,6 +40,6 @@ class Simulators(Protocol):
         """Ends the simulators."""
         ...
 
-    def __enter__(self) -> Self: ...
+    def __enter__(self) -> Simulators: ...
 
     def __exit__(self, *exception: object) -> None: ...
