@@ -34,7 +34,7 @@ SETTINGS = {
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
-    """A head that does no work, and two nodes with a core each."""
+    """A head that does no work, and three nodes with a core each."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in [*SETTINGS.items(), MARK.split("=")]:
             patch.setenv(name, value)
@@ -42,16 +42,12 @@ def cluster() -> Iterator[Any]:
 
         store = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, **store})
-        for _ in range(2):
-            add_node(cluster)
+        for _ in range(3):
+            cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
         try:
             yield cluster
         finally:
             cluster.shutdown()
-
-
-def add_node(cluster: Any) -> None:
-    cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +110,17 @@ def processes_named(name: str) -> list[int]:
     return found
 
 
+def node_of(cluster: Any, process: int) -> Any:
+    """The node of the cluster whose raylet started a process."""
+    parent = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    (node,) = [
+        node
+        for node in cluster.list_all_nodes()
+        if node.all_processes["raylet"][0].process.pid == parent
+    ]
+    return node
+
+
 def test_training_survives_the_loss_of_a_node_and_equals_that_of_one_rank(cluster, config, alone):
     config = replace(
         config,
@@ -121,11 +128,11 @@ def test_training_survives_the_loss_of_a_node_and_equals_that_of_one_rank(cluste
         cluster=ClusterConfig("ray", nodes=2, address=cluster.address, timeout_s=100.0),
     )
 
-    def replace_node() -> None:
-        cluster.remove_node(cluster.list_all_nodes()[-1], allow_graceful=False)
-        add_node(cluster)
+    def lose_node() -> None:
+        rank, _ = processes_named("ray::RayRank")
+        cluster.remove_node(node_of(cluster, rank), allow_graceful=False)
 
-    thread = once_begun(config, replace_node)
+    thread = once_begun(config, lose_node)
     lines = lines_of(config)
     thread.join()
     assert len(lines) == len(alone) == 3

@@ -25,7 +25,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
 from pushcut.cluster.rank_process import Place, RankProcess, Work, free_port, require_answer
-from pushcut.cluster.room import Machine, Room, divide, host_places
+from pushcut.cluster.room import Machine, Room, divide
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, RankLostError, UserError
 from pushcut.machine import usable_cores
@@ -287,23 +287,17 @@ class RayHosts:
     ) -> None:
         self.count = min(cluster.hosts_per_rank, slots)
         self._cluster, self._env, self._slots, self._options = cluster, env, slots, options
-        self._first = int(os.environ.get("RANK", "0")) * self.count
         self._actors: dict[int, Any] = {}
         self._asked: dict[int, Any] = {}
 
     def start(self, host: int) -> None:
-        """Starts an actor, where it can: a machine that is gone is no obstacle."""
+        """Starts an actor where there is room; Ray leaves machines with GPUs to those who ask."""
         self._end(host)
-        places = host_places(machines())
-        place = places[(self._first + host) % len(places)]
         cpus = self._cluster.cpus_per_host
         slots = len(range(host, self._slots, self.count))
         options = {"slots": slots, "workers": cpus, **self._options}
         groups: Any = {"concurrency_groups": {"submit": 1, "collect": 1}}
-        actor: Any = ray.remote(**groups)(SimulatorHost).options(
-            num_cpus=cpus,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(place.node, soft=True),
-        )
+        actor: Any = ray.remote(**groups)(SimulatorHost).options(num_cpus=cpus)
         self._actors[host] = actor.remote(self._env, options)
 
     def submit(self, host: int, requests: Sequence[HostRequest]) -> None:

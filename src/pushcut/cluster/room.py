@@ -60,17 +60,13 @@ def divide(cluster: ClusterConfig, machines: Sequence[Machine], *, gpus: bool) -
     return Room(cluster, gpus_per_rank=1 if gpus else 0)
 
 
-def host_places(machines: Sequence[Machine]) -> list[Machine]:
-    """Where simulator hosts go: to machines without a GPU, where there are any."""
-    return [machine for machine in machines if not machine.gpus] or list(machines)
-
-
 def _with_hosts(
     cluster: ClusterConfig, machines: Sequence[Machine], chosen: Sequence[Machine]
 ) -> ClusterConfig:
     """Fills in the cores of a host: its share of what ranks leave."""
     taken = cluster.ranks_per_node * cluster.cpus_per_rank
-    places = host_places(machines)
+    # Ray leaves machines with GPUs to those who ask for one.
+    places = [machine for machine in machines if not machine.gpus] or list(machines)
     left = [place.cpus - taken * (place in chosen) for place in places]
     hosts = cluster.nodes * cluster.ranks_per_node * cluster.hosts_per_rank
     cpus = cluster.cpus_per_host or max(1, min(left) // -(-hosts // len(places)))
