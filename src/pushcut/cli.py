@@ -130,6 +130,7 @@ def _configure(
         raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
     if name not in PRESETS:
         raise UsageError(unknown("preset", name, PRESETS))
+    rest = [_long(argument) for argument in rest]
     config = config_of(PRESETS[name]) if config_of else getattr(PRESETS[name], command)
     return tyro.cli(
         type(config),
@@ -138,6 +139,15 @@ def _configure(
         prog=f"pushcut {command} {name}",
         config=(tyro.conf.AvoidSubcommands, tyro.conf.CascadeSubcommandArgs),
     )
+
+
+SHORT = {"--cluster": "--cluster.engine", "--nodes": "--cluster.nodes"}
+"""Fields that the command line takes by a shorter name too."""
+
+
+def _long(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    return SHORT.get(name, name) + equals + value
 
 
 def _collect(rest: Arguments) -> None:

@@ -9,6 +9,7 @@ from typing import Literal
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
+from pushcut.cluster.config import ClusterConfig
 from pushcut.demos.dialects import DataConfig
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
@@ -141,6 +142,7 @@ class TrainConfig:
     rollout: RolloutConfig = RolloutConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     ranks: RanksConfig = RanksConfig()
+    cluster: ClusterConfig = ClusterConfig()
     train_init: Literal["sampled", "benchmark"] = "sampled"
     """Where training starts its episodes: on placements that the simulator samples, or on the
     benchmark's own initial states, which `pushcut eval` plays too: the overlap of the papers,

@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 from pushcut.errors import UserError
 
-RecoveryKind = Literal["died", "hung", "raised", "corrupt", "resumed", "checkpoint"]
+RecoveryKind = Literal["died", "hung", "raised", "corrupt", "host", "rank", "resumed", "checkpoint"]
 """A simulator process that ended, gave no answer, raised, or reported nonsense and was replaced; a
+simulator host or rank that was lost; a
 run that went on after a stop; a damaged checkpoint that was passed over."""
 
 METRICS = (

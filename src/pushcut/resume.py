@@ -13,13 +13,13 @@ from pushcut.learner import Learner
 from pushcut.lock import folder_lock, is_empty
 from pushcut.progress import say
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.start import restarted
+from pushcut.ranks.launcher import restarted
 from pushcut.recoveries import Recovery
 from pushcut.run import Run, check_stored_config
 
 MAY_CHANGE_ON_RESUME = (
     "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",
-    "threads", "out", "resume", "slots", "workers", "timeout_s", "grace_s", "ranks",
+    "threads", "out", "resume", "slots", "workers", "timeout_s", "grace_s", "ranks", "cluster",
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,7 +17,7 @@ from pushcut import __version__
 from pushcut.errors import UserError
 from pushcut.lock import is_empty
 from pushcut.logs import LOG, log_to
-from pushcut.recoveries import RecoveryLog, append_line, read_lines, rewrite_lines
+from pushcut.recoveries import Recovery, RecoveryLog, append_line, read_lines, rewrite_lines
 from pushcut.trackers import Tracker, Where, open_tracker
 
 
@@ -145,6 +146,14 @@ class WatchedRun(Run):
 
     def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
         """The first rank does."""
+
+
+def note_restart(path: Path | None, reason: str) -> None:
+    """Appends to recoveries.jsonl that the ranks of a run were started again."""
+    if path is None or not path.exists():
+        return  # it had not begun
+    line = {"time": round(time.time(), 3), **Recovery("rank", reason).to_json()}
+    append_line(path / "recoveries.jsonl", line)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

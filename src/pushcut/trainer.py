@@ -10,9 +10,10 @@ from typing import Any
 from pushcut import checkpoint
 from pushcut.batch import Rollout
 from pushcut.checkpoint import Progress
+from pushcut.cluster.config import ClusterConfig
+from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
-from pushcut.envs.pool import EnvPool
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
@@ -20,11 +21,12 @@ from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
+from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import announce, joined
 from pushcut.resume import alone_in_run, open_run
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import Run
+from pushcut.run import Run, note_restart
 from pushcut.signals import SafeExit
 from pushcut.timings import Stopwatch, describe, to_line
 
@@ -162,8 +164,22 @@ def train(config: TrainConfig) -> Run:
 
     Where torchrun or Ray started several of us, each is a rank of one run.
     """
+    if config.cluster.engine != "none" and not launched():
+        run_ranks(
+            config.cluster,
+            train_as_rank,
+            config,
+            gpus=config.device != "cpu",
+            on_restart=lambda reason: note_restart(config.out, reason),
+        )
+        return Run.watched(config.out)
     with joined(config.ranks) as ranks, alone_in_run(config, ranks):
         return train_on(ranks, config)
+
+
+def train_as_rank(cluster: ClusterConfig, config: TrainConfig) -> None:
+    """Trains in a process that the cluster started."""
+    train(replace(config, cluster=cluster))
 
 
 def train_on(ranks: Ranks, config: TrainConfig) -> Run:
@@ -187,7 +203,8 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     run, progress = open_run(config, learner, ranks)
     with (
         run,
-        EnvPool(
+        open_simulators(
+            config.cluster,
             config.env,
             slots=config.rollout.slots,
             workers=config.rollout.processes,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.launcher import gpu_number
 from pushcut.ranks.meeting import meet
 from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
 from pushcut.ranks.quota import Quota, Tally
@@ -48,7 +48,7 @@ class ProcessGroup:
                 world_size=self.count,
                 timeout=timeout,
             )
-        self.local = int(os.environ.get("LOCAL_RANK", self.index))
+        self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
         self._shards = Shards(self.count) if self.sharded else None
         self._writer = ShardWriter() if self.sharded else None

@@ -1,4 +1,4 @@
-"""Plays scheduled episodes on an ``EnvPool`` with continuous batching.
+"""Plays scheduled episodes on simulators with continuous batching.
 
 A slot that finishes takes the next episode at once. While the policy works for some
 slots, the workers step the others. Batches are padded to one fixed size, so that an
@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
-from pushcut.envs.pool import EnvPool, Reply
+from pushcut.envs.pool import Reply
+from pushcut.envs.simulators import Simulators
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.pace import FREE, Pace, Turn
@@ -102,7 +103,7 @@ class Player:
 
     def __init__(
         self,
-        pool: EnvPool,
+        pool: Simulators,
         *,
         seed: int,
         inference_batch: int,

@@ -1,0 +1,4 @@
+"""A run on a cluster: its ranks as processes of many machines, their simulators there or elsewhere.
+
+``start`` is what the rest of the program sees; ``on_ray`` is the one file that imports Ray.
+"""

@@ -1,0 +1,140 @@
+"""A simulator host: a pool of simulator processes that serves a rank on another machine.
+
+It runs wherever the cluster puts it and imports neither torch nor the cluster's library.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from pushcut.envs.base import EnvConfig
+from pushcut.envs.pool import EnvPool, Reply
+from pushcut.recoveries import Recovery
+from pushcut.timings import Seconds
+from pushcut.types import InitState, Observation
+
+LOOK_S = 0.002
+"""How often a host that waits for simulators looks for new requests."""
+LINGER_S = 0.02
+"""Longest time that a reply is held back so that others may travel with it."""
+EMPTY_S = 1.0
+"""A host without replies says so this often: it is alive."""
+
+
+@dataclass(frozen=True)
+class HostRequest:
+    """What a slot of a host shall do."""
+
+    kind: Literal["reset", "step"]
+    slot: int
+    init: InitState | None = None
+    actions: np.ndarray | None = None
+    record_size: int = 0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Replies of a host."""
+
+    replies: list[Reply] = field(default_factory=list)
+    observation: Observation | None = None
+    """What they led to, a row for each of ``observed``."""
+    observed: list[int] = field(default_factory=list)
+    """Slots."""
+    restarts: int = 0
+    """Simulator processes that the host has replaced so far."""
+    recoveries: list[Recovery] = field(default_factory=list)
+    """Why, since the last answer."""
+    seconds: Seconds = field(default_factory=dict)
+    """What its processes have done so far, their mean."""
+
+
+class SimulatorHost:
+    """Plays the slots of a pool for somebody far away.
+
+    ``submit`` and ``collect`` may run in two threads, each once at a time: requests reach the
+    simulators while ``collect`` waits for replies.
+    """
+
+    def __init__(self, env: EnvConfig, pool_options: dict[str, Any]) -> None:
+        """``pool_options``: keywords of ``EnvPool``."""
+        self._env, self._options = env, pool_options
+        self._pool: EnvPool | None = None
+        self._inbox: queue.SimpleQueue[Sequence[HostRequest]] = queue.SimpleQueue()
+        self._outstanding: set[int] = set()
+        self._lost: set[int] = set()
+        self._recoveries: list[Recovery] = []
+
+    def submit(self, requests: Sequence[HostRequest]) -> None:
+        """Takes requests for slots that have none."""
+        self._inbox.put(requests)
+
+    def collect(self) -> Answer:
+        """Waits for replies: until half of the requests have one, or a little after the first.
+
+        A player acts when half of its slots wait for it. The first call starts the simulators,
+        and answers when they have started.
+        """
+        if self._pool is None:
+            noted = self._recoveries.append
+            self._pool = EnvPool(self._env, on_recovery=noted, **self._options)
+            return Answer()
+        replies: dict[int, Reply] = {}
+        give_up = time.monotonic() + EMPTY_S
+        while time.monotonic() < give_up and not (
+            replies and len(replies) >= len(self._outstanding)
+        ):
+            self._take_in()
+            for reply in self._pool.wait(timeout_s=LOOK_S):
+                if not replies:
+                    give_up = time.monotonic() + LINGER_S
+                replies[reply.slot] = reply
+                self._outstanding.discard(reply.slot)
+                if reply.kind == "lost":
+                    self._lost.add(reply.slot)
+        return self._answer([replies[slot] for slot in sorted(replies)])
+
+    def close(self) -> None:
+        """Ends the simulators."""
+        if self._pool is not None:
+            self._pool.close()
+
+    def _take_in(self) -> None:
+        """Hands what has been submitted to the simulators."""
+        assert self._pool is not None
+        while not self._inbox.empty():
+            for request in self._inbox.get():
+                if request.kind == "reset":
+                    assert request.init is not None
+                    self._lost.discard(request.slot)
+                    self._pool.reset(request.slot, request.init)
+                elif request.slot in self._lost:
+                    continue  # was on its way when the episode was lost
+                else:
+                    assert request.actions is not None
+                    self._pool.step(request.slot, request.actions, request.record_size)
+                self._outstanding.add(request.slot)
+
+    def _answer(self, replies: list[Reply]) -> Answer:
+        assert self._pool is not None
+        final = bool(self._options.get("final_observation"))
+        slots = [reply.slot for reply in replies if shows(reply, final)]
+        observation = self._pool.observation(slots) if slots else None
+        recoveries = list(self._recoveries)
+        self._recoveries.clear()
+        return Answer(
+            replies, observation, slots, self._pool.restarts, recoveries, dict(self._pool.seconds)
+        )
+
+
+def shows(reply: Reply, final_observation: bool) -> bool:
+    """Whether there is an observation after a reply."""
+    if reply.result is None:
+        return reply.kind == "reset"
+    return not reply.result.done or (final_observation and reply.result.truncated)

@@ -1,0 +1,44 @@
+"""What a launcher (torchrun, Ray) tells the ranks that it starts; without torch."""
+
+from __future__ import annotations
+
+import os
+
+LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What every launcher tells."""
+RESTARTS_VARIABLES = ("TORCHELASTIC_RESTART_COUNT", "PUSHCUT_RESTARTS")
+"""How often torchrun, or our own launcher, has started the ranks again."""
+GPU_VARIABLE = "PUSHCUT_GPU"
+"""The number of a rank's GPU, where that is not its number on its machine: Ray hides the GPUs of
+the others, so that each has number 0."""
+
+
+def launched() -> bool:
+    """Whether a launcher started this process as a rank."""
+    return all(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+def restarted() -> bool:
+    """Whether the launcher started the ranks again, after it had lost one."""
+    return any(int(os.environ.get(name, "0")) > 0 for name in RESTARTS_VARIABLES)
+
+
+def gpu_number(rank: int) -> int:
+    """Which of the GPUs that this process sees is its own."""
+    return int(os.environ.get(GPU_VARIABLE, os.environ.get("LOCAL_RANK", rank)))
+
+
+def launch_environment(
+    *, rank: int, ranks: int, local: int, local_ranks: int, address: str, port: int, restarts: int
+) -> dict[str, str]:
+    """The variables of a rank that our own launcher starts."""
+    values = {
+        "RANK": rank,
+        "WORLD_SIZE": ranks,
+        "LOCAL_RANK": local,
+        "LOCAL_WORLD_SIZE": local_ranks,
+        "MASTER_ADDR": address,
+        "MASTER_PORT": port,
+        "PUSHCUT_RESTARTS": restarts,
+    }
+    return {name: str(value) for name, value in values.items()}
