@@ -17,9 +17,9 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool import EnvPool, Reply
 from pushcut.types import InitState, Observation
 
-LOOK_S = 0.002
+LOOK_S = 0.004
 """How often a host that waits for simulators looks for new requests."""
-LINGER_S = 0.02
+LINGER_S = 0.1
 """Longest time that a reply is held back so that others may travel with it."""
 EMPTY_S = 1.0
 """A host without replies says so this often: it is alive."""
