@@ -40,7 +40,7 @@ quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 15 
 	$(BIN)/pushcut quickstart metaworld-flow-ppo --out runs/quickstart-flow $(ARGS)
 
 test: venv-dev gl  ## the tests that take no GPU and no patience
-	$(BIN)/python -m pytest -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(PYTEST_ARGS)
 
 check: venv-dev  ## format, lint and types
 	$(BIN)/ruff format --check .

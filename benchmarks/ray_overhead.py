@@ -1,10 +1,11 @@
 """What Ray costs: rollouts of a rank in an actor, and with simulator hosts, against local ones.
 
-The tiny policy plays MetaWorld at 16 slots with two simulator processes: in this kind of process
-(started directly), in a Ray actor with the same simulators, and in a Ray actor whose simulators
+The tiny policy plays MetaWorld at 16 slots with two simulator processes: in a process
+started directly, in a Ray actor with the same simulators, and in a Ray actor whose simulators
 are with a simulator host. All wait for each other and are measured in turns, in pairs whose order
 alternates, so that a busy moment of the machine falls on all of them; a ratio is the median over
-the rounds. All play the same episodes; the digest of their lengths shows it.
+the rounds. CPU time is that of all processes, Ray's daemons included: it depends less on what else
+runs. All play the same episodes; the digest of their lengths shows it.
 
 The last line is one JSON object. Run: python benchmarks/ray_overhead.py [--rounds 7]
 """
@@ -142,9 +143,27 @@ def ask(folder: Path, kind: str, number: int) -> dict[str, Any]:
     return json.loads(answer.read_text())
 
 
-def measure(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Rates of each kind, one per round; the first round builds simulators and does not count."""
+def cpu_seconds(root: int) -> float:
+    """CPU time so far of a process and all below it, Ray's daemons included."""
+    parents, ticks = {}, {}
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = file.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue  # it has just ended
+        number = int(file.parent.name)
+        parents[number], ticks[number] = int(fields[1]), int(fields[11]) + int(fields[12])
+    below, found = {root}, 0
+    while len(below) > found:
+        found = len(below)
+        below |= {number for number, parent in parents.items() if parent in below}
+    return sum(ticks.get(number, 0) for number in below) / os.sysconf("SC_CLK_TCK")
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """Rates and CPU seconds of each kind, one per round; the first one warms up."""
     rates: dict[str, list[float]] = {kind: [] for kind in KINDS}
+    cpu: dict[str, list[float]] = {kind: [] for kind in KINDS}
     digests = set()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -155,22 +174,24 @@ def measure(options: argparse.Namespace) -> dict[str, list[float]]:
             "episodes": options.episodes_per_task,
             "threads": options.threads,
         }
-        processes = [start(kind, settings) for kind in KINDS]
+        processes = {kind: start(kind, settings) for kind in KINDS}
         try:
             for number in range(options.rounds + 1):
                 order = KINDS if number % 2 else KINDS[::-1]
                 for kind in order:
+                    before = cpu_seconds(processes[kind].pid)
                     result = ask(folder, kind, number)
                     digests.add(result["digest"])
                     if number:
                         rates[kind].append(round(result["rate"], 1))
+                        cpu[kind].append(round(cpu_seconds(processes[kind].pid) - before, 2))
                 print({kind: values[-1:] for kind, values in rates.items()}, flush=True)
         finally:
             (folder / "end").touch()
-            for process in processes:
+            for process in processes.values():
                 process.wait(60)
     assert len(digests) == 1, "not the same episodes"
-    return rates
+    return rates, cpu
 
 
 def main() -> None:
@@ -185,7 +206,7 @@ def main() -> None:
     if options.serve:
         serve_kind(json.loads(options.serve))
         return
-    rates = measure(options)
+    rates, cpu = measure(options)
     overheads = {
         kind: [1 - rate / local for rate, local in zip(rates[kind], rates["local"], strict=True)]
         for kind in ("actor", "hosts")
@@ -195,6 +216,11 @@ def main() -> None:
         "overhead": {k: round(statistics.median(v), 3) for k, v in overheads.items()},
         "overhead_of_best": {k: round(1 - best[k] / best["local"], 3) for k in overheads},
         "steps_per_second": {k: statistics.median(v) for k, v in rates.items()},
+        "cpu_overhead": {
+            kind: round(statistics.median(cpu[kind]) / statistics.median(cpu["local"]) - 1, 3)
+            for kind in overheads
+        },
+        "cpu_seconds": cpu,
         "rates": rates,
         "slots": options.slots,
         "workers": options.workers,

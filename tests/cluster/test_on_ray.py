@@ -124,6 +124,7 @@ def node_of(cluster: Any, process: int) -> Any:
     return node
 
 
+@pytest.mark.slow
 def test_training_survives_the_loss_of_a_node_and_equals_that_of_one_rank(cluster, config, alone):
     config = replace(
         config,

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import pushcut.cluster
 from pushcut.cli import main
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.room import Machine, divide
@@ -74,6 +75,7 @@ def train(tmp_path, *arguments: str) -> int:
 def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "pushcut.cluster.on_ray", raising=False)
+    monkeypatch.delattr(pushcut.cluster, "on_ray", raising=False)
     assert train(tmp_path) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert '--cluster ray needs Ray: `pip install "pushcut[ray]"`' in line

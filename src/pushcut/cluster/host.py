@@ -19,9 +19,9 @@ from pushcut.recoveries import Recovery
 from pushcut.timings import Seconds
 from pushcut.types import InitState, Observation
 
-LOOK_S = 0.002
+LOOK_S = 0.004
 """How often a host that waits for simulators looks for new requests."""
-LINGER_S = 0.02
+LINGER_S = 0.1
 """Longest time that a reply is held back so that others may travel with it."""
 EMPTY_S = 1.0
 """A host without replies says so this often: it is alive."""
