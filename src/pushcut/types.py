@@ -129,6 +129,10 @@ class ChunkResult:
         """Whether the episode is over."""
         return self.terminated or self.truncated
 
+    def shown(self, *, final_observation: bool) -> bool:
+        """Whether there is an observation after it; at a time limit only where one is wanted."""
+        return not self.done or (final_observation and self.truncated)
+
 
 @dataclass(frozen=True)
 class Demonstration:

@@ -137,4 +137,4 @@ def shows(reply: Reply, final_observation: bool) -> bool:
     """Whether there is an observation after a reply."""
     if reply.result is None:
         return reply.kind == "reset"
-    return not reply.result.done or (final_observation and reply.result.truncated)
+    return reply.result.shown(final_observation=final_observation)

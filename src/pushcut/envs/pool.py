@@ -28,7 +28,7 @@ from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerPro
 from pushcut.errors import UserError
 from pushcut.recoveries import Recovery, RecoveryKind
 from pushcut.timings import Seconds
-from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from pushcut.types import EnvSpec, InitState, Observation
 
 logger = logging.getLogger("pushcut.pool")
 
@@ -272,13 +272,9 @@ class EnvPool:
             result = payload[0]
             if problem := problem_of_result(result, self._slots[slot].chunk):
                 return problem
-            if not self._shows(result):
+            if not result.shown(final_observation=self._final_observation):
                 return ""
         return problem_of_state(self._rows.state[slot])
-
-    def _shows(self, result: ChunkResult) -> bool:
-        """Whether there is an observation after a chunk."""
-        return not result.done or (self._final_observation and result.truncated)
 
     def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:
         state = self._slots[slot]
@@ -293,7 +289,7 @@ class EnvPool:
             return Reply(slot, kind, demonstration=payload)
         result, frames = payload
         state.playing = not result.done
-        state.observed = self._shows(result)
+        state.observed = result.shown(final_observation=self._final_observation)
         if result.done:
             del self._failures[state.init]
         return Reply(slot, kind, result=result, frames=frames)

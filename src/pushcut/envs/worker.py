@@ -93,7 +93,7 @@ class Worker:
             result = self._env.step_chunk(actions)
         trusted(problem_of_result(result, len(actions)))
         self._unplayed.discard(slot)
-        if not result.done or (result.truncated and self._final_observation):
+        if result.shown(final_observation=self._final_observation):
             self._rows.write(slot, self._observe())
         if result.done:
             self._forget(slot)
