@@ -159,11 +159,11 @@ def check_ends(
     family = descendants(program.pid)
     code, _ = end(program, signal.SIGKILL)
     killed = {"exit_code": code} | left_behind(family)
-    before = len(read_metrics(run / "metrics.jsonl"))
+    metrics = run / "metrics.jsonl"
     program = start_pushcut([*arguments, "--resume"], log)
     resumed = wait_until(
-        lambda: program.poll() is not None or len(read_metrics(run / "metrics.jsonl")) > before,
-        timeout_s=300,
+        lambda: program.poll() is not None or any(x.get("resumes") for x in read_metrics(metrics)),
+        timeout_s=600,
         interval_s=0.2,
     )
     family = descendants(program.pid)
