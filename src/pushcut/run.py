@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,8 @@ class Run:
         except UserError:
             # Nothing is in it yet: the same command may be given again.
             (path / "config.json").unlink()
+            with suppress(OSError):  # the lock of this very command
+                path.rmdir()
             raise
 
     @staticmethod
