@@ -16,7 +16,7 @@ from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
-from pushcut.learner import Learner, frozen_copy
+from pushcut.learner import Learner
 from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
 from pushcut.policies.base import Policy
@@ -25,7 +25,7 @@ from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import announce, joined
 from pushcut.resume import alone_in_run, open_run
-from pushcut.rollout.ahead import Ahead
+from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run, note_restart
@@ -194,7 +194,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
-    actor = frozen_copy(policy) if config.overlap else None  # whole, before weights are sharded
+    actor = acting_copy(policy) if config.overlap else None
     learner = Learner(
         policy,
         config.algorithm,

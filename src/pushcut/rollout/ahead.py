@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import threading
 import time
 from collections.abc import Callable
@@ -38,7 +39,7 @@ class Ahead:
         ahead: Callable[[int], bool],
         ranks: Ranks | None = None,
     ) -> None:
-        """``actor``: a copy of the policy, whole on each rank, to be overwritten."""
+        """``actor``: an ``acting_copy`` of the policy."""
         self._collector, self._actor, self._ahead = collector, actor, ahead
         self._ranks = ranks or Alone()
         # One for the whole run: simulators that it starts anew may end with the thread.
@@ -103,14 +104,22 @@ class _UntilClosed(Free):
         return super().turn(wants=wants, busy=busy)
 
 
+def acting_copy(policy: Policy) -> Policy:
+    """A copy that acts while the policy is trained; it shares the weights that are not trained.
+
+    To be made before weights are sharded: it is whole on each rank.
+    """
+    shared = {id(weight): weight for weight in policy.parameters() if not weight.requires_grad}
+    return copy.deepcopy(policy, shared).eval().requires_grad_(False)
+
+
 @torch.no_grad()
 def copy_weights(source: Policy, target: Policy) -> None:
-    """Overwrites the weights of a copy, whatever precision they have."""
-    for ours, theirs in (
-        (dict(source.named_parameters()), dict(target.named_parameters())),
-        (dict(source.named_buffers()), dict(target.named_buffers())),
-    ):
-        for name, tensor in theirs.items():
+    """Overwrites the weights of a copy, but for those that it shares."""
+    ours = dict(source.named_parameters()) | dict(source.named_buffers())
+    theirs = dict(target.named_parameters()) | dict(target.named_buffers())
+    for name, tensor in theirs.items():
+        if tensor is not ours[name]:
             tensor.copy_(ours[name])
     if target.device.type == "cuda":
         torch.cuda.synchronize(target.device)  # whoever reads them next has a stream of its own
