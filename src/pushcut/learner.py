@@ -90,8 +90,8 @@ class Learner:
         self.steps = 0
         """Optimiser steps so far; the weights change with them and only then."""
         self.check: Callable[[float], None] = lambda left_s: None
-        """Called between micro-batches with the seconds that the update will still take; it may
-        raise to stop there, where there is one rank."""
+        """Called between micro-batches, on every rank, with the seconds that the update will still
+        take; it may raise to stop there, on all of them."""
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations

@@ -225,8 +225,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
-        if ranks.count == 1:  # several finish the update together
-            learner.check = stop.check_work
+        learner.check = lambda left_s: stop_together(ranks, stop.too_long(left_s))
         tasks = list(config.tasks or pool.spec.tasks)
         held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
         with collecting(config, player, tasks, ranks, actor) as collector:
@@ -243,6 +242,12 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             with saved_on_stop(trainer):
                 trainer.loop(progress_bar)
     return run
+
+
+def stop_together(ranks: Ranks, exit_code: int) -> None:
+    """Raises ``Interrupted`` on every rank where one of them must stop (a code above 0)."""
+    if any(ranks.sum([float(exit_code)])):
+        raise Interrupted(max(ranks.gather(exit_code)))
 
 
 @contextlib.contextmanager
