@@ -41,7 +41,8 @@ def trained(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -
     times = [of_line(line) for line in lines]
     seconds = sum(row[name] for row in times for name in LOOP if name in row)
     phases = {name: statistics.fmean(row[name] for row in times) for name in ("rollout", "update")}
-    found = {"rate": sum(line["env_steps"] for line in lines) / seconds} | phases
+    found: dict[str, Any] = {"rate": sum(line["env_steps"] for line in lines) / seconds}
+    found |= phases
     if options.episodes_per_task:
         preset = PRESETS[options.preset]
         held_out = replace(preset.eval, episodes_per_task=options.episodes_per_task)
