@@ -3,6 +3,7 @@
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState, Observation
 from tests.envs.isolated import NEEDS_MANISKILL, RemoteConfig, require_vulkan
 from tests.envs.libero import NEEDS_LIBERO
+from tests.envs.mixed import MIX
 
 MANISKILL = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
 
@@ -46,6 +48,33 @@ def maniskill_pictures() -> EnvConfig:
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
 
 
+def mixed() -> EnvConfig:
+    return MIX
+
+
+def mixed_metaworld() -> EnvConfig:
+    from pushcut.envs.metaworld import MetaWorldConfig
+    from pushcut.envs.mixed import Member, MixedConfig
+
+    metaworld = MetaWorldConfig(tasks=("door-close-v3",), image_size=32)
+    return MixedConfig(
+        (
+            Member("metaworld", metaworld, cameras=(("corner2", "top"),)),
+            Member("point", PointMassConfig()),
+        )
+    )
+
+
+def mixed_maniskill() -> EnvConfig:
+    from pushcut.envs.maniskill import ManiSkillConfig
+    from pushcut.envs.metaworld import MetaWorldConfig
+    from pushcut.envs.mixed import Member, MixedConfig
+
+    maniskill: Any = RemoteConfig(ManiSkillConfig())
+    metaworld = MetaWorldConfig(tasks=("door-close-v3",), cameras=(), action_repeat=3)
+    return MixedConfig((Member("maniskill", maniskill), Member("metaworld", metaworld)))
+
+
 @dataclass
 class Case:
     """An environment under test and two of its episodes."""
@@ -70,6 +99,9 @@ class Case:
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
         pytest.param(maniskill_pictures, marks=MANISKILL),
+        mixed,
+        pytest.param(mixed_metaworld, marks=pytest.mark.sim),
+        pytest.param(mixed_maniskill, marks=MANISKILL),
     ],
     ids=lambda make: make.__name__,
 )

@@ -1,0 +1,70 @@
+"""Mixed environments that cost nothing; the workers of tests import them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from pushcut.envs.mixed import Member, MixedConfig
+from pushcut.envs.point_mass import PointMassConfig, PointMassEnv
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+
+@dataclass(frozen=True)
+class TallConfig(PointMassConfig):
+    """A point mass that can also rise, which helps nobody: three actions, three numbers."""
+
+    @property
+    def spec(self) -> EnvSpec:
+        return replace(
+            super().spec,
+            state_size=3,
+            action_size=3,
+            action_low=(-1.0,) * 3,
+            action_high=(1.0,) * 3,
+            state_names=("height", "x", "y"),
+            action_names=("dz", "dx", "dy"),
+        )
+
+    def build(self) -> TallEnv:
+        return TallEnv(self)
+
+
+class TallEnv(PointMassEnv):
+    """Its height is the sum of the first actions."""
+
+    def __init__(self, config: TallConfig) -> None:
+        super().__init__(config)
+        self._height = 0.0
+
+    def reset(self, init: InitState) -> None:
+        super().reset(init)
+        self._height = 0.0
+
+    def observe(self) -> Observation:
+        seen = super().observe()
+        state = np.concatenate([np.float32([[self._height]]), seen.state], axis=1)
+        return replace(seen, state=state)
+
+    def step_chunk(self, actions: np.ndarray) -> ChunkResult:
+        result = super().step_chunk(actions[:, 1:])
+        for rise in actions[: result.steps, 0]:
+            self._height += float(rise)
+        return result
+
+    def expert_action(self) -> np.ndarray:
+        return np.append(np.float32(0), super().expert_action())
+
+    def snapshot(self) -> tuple:
+        return (*super().snapshot(), self._height)
+
+    def restore(self, snapshot: tuple) -> None:
+        *inner, self._height = snapshot
+        super().restore(tuple(inner))
+
+
+TALL = TallConfig(max_steps=24)
+FLAT = PointMassConfig(colours=("green",), max_steps=16)
+MIX = MixedConfig((Member("tall", TALL), Member("flat", FLAT)))
+TALL_RED, TALL_BLUE, FLAT_GREEN = "tall/reach-red", "tall/reach-blue", "flat/reach-green"
