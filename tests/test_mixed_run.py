@@ -84,7 +84,7 @@ def test_a_mix_is_trained_resumed_reported_and_evaluated_task_by_task(
     fewer = replace(config.rollout, slots=2, workers=1)
     trainer.train(replace(parts, iterations=2, rollout=fewer, resume=True))
     assert episodes(config.out) == episodes(parts.out)
-    tasks = [line["task"] for line in episodes(config.out)]
+    tasks = [episode[2] for line in episodes(config.out) for episode in line["episodes"]]
     assert sorted(tasks) == sorted(TASKS * 8)  # two iterations of a group of 4 of each
     assert run_report(config.out).exists()
     evaluation = replace(

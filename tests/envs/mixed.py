@@ -9,6 +9,7 @@ import numpy as np
 from pushcut.envs.mixed import Member, MixedConfig
 from pushcut.envs.point_mass import PointMassConfig, PointMassEnv
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from tests.envs.faulty import FaultyConfig, FaultyEnv
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,16 @@ class TallEnv(PointMassEnv):
     def restore(self, snapshot: tuple) -> None:
         *inner, self._height = snapshot
         super().restore(tuple(inner))
+
+
+@dataclass(frozen=True)
+class FaultyMember(PointMassConfig):
+    """A ``FaultyConfig`` of a type that can be a member."""
+
+    faulty: FaultyConfig = FaultyConfig()
+
+    def build(self) -> FaultyEnv:
+        return self.faulty.build()
 
 
 TALL = TallConfig(max_steps=24)

@@ -3,7 +3,6 @@
 import pickle
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +12,12 @@ from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState, Observation
-from tests.envs.isolated import NEEDS_MANISKILL, RemoteConfig, require_vulkan
+from tests.envs.isolated import (
+    NEEDS_MANISKILL,
+    RemoteConfig,
+    RemoteManiSkillConfig,
+    require_vulkan,
+)
 from tests.envs.libero import NEEDS_LIBERO
 from tests.envs.mixed import MIX
 
@@ -66,13 +70,13 @@ def mixed_metaworld() -> EnvConfig:
 
 
 def mixed_maniskill() -> EnvConfig:
-    from pushcut.envs.maniskill import ManiSkillConfig
     from pushcut.envs.metaworld import MetaWorldConfig
     from pushcut.envs.mixed import Member, MixedConfig
 
-    maniskill: Any = RemoteConfig(ManiSkillConfig())
     metaworld = MetaWorldConfig(tasks=("door-close-v3",), cameras=(), action_repeat=3)
-    return MixedConfig((Member("maniskill", maniskill), Member("metaworld", metaworld)))
+    return MixedConfig(
+        (Member("maniskill", RemoteManiSkillConfig()), Member("metaworld", metaworld))
+    )
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import os
 import signal
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -21,16 +20,11 @@ from pushcut.recoveries import Recovery
 from pushcut.types import InitState, Observation
 from tests.envs.faulty import FaultyConfig
 from tests.envs.isolated import NEEDS_MANISKILL
-from tests.envs.mixed import FLAT, FLAT_GREEN, MIX, TALL, TALL_BLUE, TALL_RED
+from tests.envs.mixed import FLAT, FLAT_GREEN, MIX, TALL, TALL_BLUE, TALL_RED, FaultyMember
 from tests.envs.pool_play import start, wait
 
 INITS = [InitState((TALL_RED, FLAT_GREEN, TALL_BLUE)[i % 3], i) for i in range(9)]
 METAWORLD = MetaWorldConfig(tasks=("door-close-v3",), cameras=(), max_steps=150, action_repeat=3)
-
-
-def member(name: str, env: Any) -> Member:
-    """Also of configs that only tests have."""
-    return Member(name, env)
 
 
 def test_tasks_are_those_of_the_members_under_their_names():
@@ -107,11 +101,11 @@ def test_an_episode_of_the_mix_is_that_of_its_member_alone():
 
 def test_results_do_not_depend_on_slots_and_processes():
     trails = []
-    for workers, slots in ((1, 1), (1, 5), (3, 4)):
+    for workers, slots in ((1, 1), (2, 5)):
         with EnvPool(MIX, slots=slots, workers=workers) as pool:
             assert len(pool.worker_pids()) == 2 * workers
             trails.append(play(pool))
-    assert trails[0] == trails[1] == trails[2]
+    assert trails[0] == trails[1]
     # 24 steps in chunks of 4 are six chunks at most, 16 are four.
     assert [len(trail) for trail in trails[0]] == [7, 5, 7] * 3
 
@@ -156,9 +150,9 @@ def test_killing_the_process_of_one_member_loses_no_episode_of_the_other():
 
 
 def test_a_member_that_cannot_start_is_named():
-    broken = FaultyConfig(build_fault="raise")
-    config = MixedConfig((member("good", TALL), member("bad", broken)))
-    with pytest.raises(UserError, match=r"cannot start bad \(FaultyConfig\): .*no off-screen GL"):
+    broken = FaultyMember(faulty=FaultyConfig(build_fault="raise"))
+    config = MixedConfig((Member("good", TALL), Member("bad", broken)))
+    with pytest.raises(UserError, match=r"cannot start bad \(FaultyMember\): .*no off-screen GL"):
         EnvPool(config, slots=2, workers=1)
 
 
@@ -169,14 +163,14 @@ def test_a_member_that_is_not_installed_is_an_error_before_anything_starts(monke
         EnvPool(config, slots=2, workers=1)
 
 
-@pytest.mark.parametrize("fault", ["nan state", "float image"])
-def test_what_a_member_cannot_have_seen_is_noticed_in_the_mix_too(fault: str, tmp_path):
-    faulty = FaultyConfig(fault, seed=3, once=str(tmp_path / "happened"))
-    config = MixedConfig((member("tall", faulty), member("flat", FLAT)))
+def test_what_a_member_cannot_have_seen_is_noticed_in_the_mix_too(tmp_path):
+    fault = FaultyConfig("float image", seed=3, once=str(tmp_path / "happened"))
+    faulty = FaultyMember(faulty=fault)
+    config = MixedConfig((Member("tall", faulty), Member("flat", FLAT)))
     noted: list[Recovery] = []
     with EnvPool(config, slots=3, workers=1, on_recovery=noted.append) as pool:
         got = play(pool)
-    sane = MixedConfig((member("tall", PointMassConfig()), member("flat", FLAT)))
+    sane = MixedConfig((Member("tall", PointMassConfig()), Member("flat", FLAT)))
     with EnvPool(sane, slots=3, workers=1) as pool:
         assert got == play(pool)
     assert [(r.kind, r.task, r.seed) for r in noted] == [("corrupt", TALL_RED, 3)]
