@@ -45,7 +45,8 @@ class TallEnv(PointMassEnv):
 
     def observe(self) -> Observation:
         seen = super().observe()
-        state = np.concatenate([np.float32([[self._height]]), seen.state], axis=1)
+        height = np.full((1, 1), self._height, np.float32)
+        state = np.concatenate([height, seen.state], axis=1)
         return replace(seen, state=state)
 
     def step_chunk(self, actions: np.ndarray) -> ChunkResult:

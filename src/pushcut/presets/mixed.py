@@ -36,7 +36,7 @@ MIXED_GRPO = preset(
     noise=0.03,
     sft=SFTConfig(
         policy=TinyConfig(cameras=(), width=128, heads=4, chunk=4, bins=65),
-        fit=FitConfig(steps=1000),
+        fit=FitConfig(steps=600),
     ),
     train=TrainConfig(
         SAWYER_AND_PANDA,
