@@ -37,8 +37,8 @@ ROOM_BEHIND = 0.055
 """From the middle of a cube to the hand that comes down to push it, metres."""
 ASIDE = 0.012
 """How far beside the line of a push the hand may be, metres."""
-AHEAD_OF_CUBE = 0.1
-"""Length of the motion that is planned while pushing, metres."""
+ONTO_DISC = 0.085
+"""From a disc's centre to where a cube is pushed, metres; it counts from 0.1 on."""
 FINGER_ROOM = 0.045
 """From the middle of a cube to the middle of a finger beside its corner, metres."""
 
@@ -161,7 +161,9 @@ def shove(here: Pose, blue: Pose, disc: Pose, *, held: bool) -> Wish:
     behind = -float(off @ along)
     aside = float(np.linalg.norm(off[:2] + behind * along[:2]))
     if behind > EDGE / 2 and aside < ASIDE and abs(off[2]) < OVER:
-        return Wish(here.p + AHEAD_OF_CUBE * along, closing, CLOSED)
+        # No further than it takes: the disc's far side is beyond the arm's reach.
+        left = float((disc.p - blue.p) @ along) - ONTO_DISC
+        return Wish(here.p + max(left, TOUCH) * along, closing, CLOSED)
     place = blue.p - ROOM_BEHIND * along
     if np.linalg.norm((here.p - place)[:2]) < OVER:
         return Wish(place, closing, CLOSED)
