@@ -20,6 +20,7 @@ from pushcut.recoveries import Recovery
 from pushcut.types import InitState, Observation
 from tests.envs.faulty import FaultyConfig
 from tests.envs.isolated import NEEDS_MANISKILL
+from tests.envs.libero import NEEDS_LIBERO
 from tests.envs.mixed import FLAT, FLAT_GREEN, MIX, TALL, TALL_BLUE, TALL_RED, FaultyMember
 from tests.envs.pool_play import start, wait
 
@@ -198,14 +199,16 @@ def test_experts_of_all_members_demonstrate_in_the_mixs_dimensions():
 @pytest.mark.sim
 @pytest.mark.slow
 @NEEDS_MANISKILL
-def test_maniskill_and_metaworld_are_members_of_one_pool():
-    metaworld = replace(METAWORLD, state="objects")
-    mix = MixedConfig((Member("metaworld", metaworld), Member("maniskill", ManiSkillConfig())))
-    with EnvPool(mix, slots=2, workers=1, timeout_s=200.0) as pool:
+@NEEDS_LIBERO
+def test_metaworld_libero_and_maniskill_are_members_of_one_pool():
+    libero = LiberoConfig(tasks=("libero_object/0",), cameras=(), texture_size=128)
+    envs = {"metaworld": METAWORLD, "libero": libero, "maniskill": ManiSkillConfig()}
+    mix = MixedConfig(tuple(Member(name, env) for name, env in envs.items()))
+    with EnvPool(mix, slots=3, workers=1, timeout_s=200.0) as pool:
         for slot, task in enumerate(mix.spec.tasks):
             pool.demonstrate(slot, InitState(task, 1), noise=0.0, seed=0)
         replies = pool.wait(200.0)
-        while len(replies) < 2:
+        while len(replies) < 3:
             replies += pool.wait(200.0)
         for reply in replies:
             assert reply.demonstration is not None
