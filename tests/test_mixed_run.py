@@ -16,6 +16,7 @@ from pushcut.commands.report import run_report
 from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
 from pushcut.demos.dataset import DemoDataset
+from pushcut.errors import Interrupted
 from pushcut.policies.base import ActionNormaliser
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
@@ -112,12 +113,21 @@ def test_a_stored_config_knows_the_members_again():
 
 
 @pytest.mark.parametrize("command", ["train", "collect", "eval"])
-def test_the_command_line_names_members_by_their_number(command: str, capsys):
+def test_help_lists_the_fields_of_members_by_their_number(command: str, capsys):
     with pytest.raises(SystemExit):
         main([command, "mixed-grpo", "--help"])
     shown = capsys.readouterr().out
     assert "--env.members.0.env.max-steps" in shown
     assert "--env.members.1.env.tasks" in shown
+
+
+@pytest.mark.parametrize("member", ["maniskill", "1"])
+def test_the_command_line_knows_members_by_name_and_number(member: str, monkeypatch):
+    configs = []
+    monkeypatch.setattr(trainer, "train", lambda config: configs.append(config) or stop())
+    fields = [f"--env.members.{member}.env.tasks", "StackCube-v1", "--env.members.0.name", "arm"]
+    main(["train", "mixed-grpo", *fields])
+    assert list(configs[0].env.spec.tasks) == ["arm/button-press-v3", "maniskill/StackCube-v1"]
 
 
 def test_sft_of_one_member_leaves_a_policy_that_can_play_all(smoke, mixed_demonstrations, tmp_path):
@@ -128,6 +138,10 @@ def test_sft_of_one_member_leaves_a_policy_that_can_play_all(smoke, mixed_demons
         smoke.eval, env=MIX, policy=TokenPolicySource(path=policy), episodes_per_task=1
     )
     assert len(play_manifest(evaluation).ledger) == 3
+
+
+def stop() -> None:
+    raise Interrupted(0)
 
 
 def episodes(run: Path) -> list[dict]:
