@@ -14,6 +14,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
+from pushcut.envs.base import parts_of
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
@@ -100,9 +101,8 @@ class Trainer:
         """Where the time since the last line went; says so and names the bottleneck."""
         seconds = self.stopwatch.take() | self.collector.seconds
         parts = self.config.rollout
-        where = describe(
-            seconds, workers=parts.processes, slots=parts.slots, cores=int(usable_cores())
-        )
+        workers = parts.processes * len(parts_of(self.config.env))
+        where = describe(seconds, workers=workers, slots=parts.slots, cores=int(usable_cores()))
         say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
         here = to_line(seconds)
         return here if self.ranks.count == 1 else here | {"ranks": self.ranks.gather(here)}
