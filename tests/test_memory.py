@@ -153,6 +153,18 @@ def test_a_reference_and_a_critic_are_counted():
     assert compared.frozen == 2 * base.frozen + base.trained
 
 
+def test_playing_ahead_takes_a_copy_of_what_is_trained_and_infers_during_the_update():
+    due = Workload("pi0", decisions=10)
+    planned, ahead = plan(due), plan(replace(due, overlap=True))
+    assert ahead.actor == planned.trained
+    assert ahead.always == planned.always + planned.trained
+    inferring = planned.prefixes + planned.inference
+    assert ahead.update == planned.update + planned.trained + inferring
+    assert ahead.host == planned.host * 3 // 2
+    sharded = plan(replace(due, overlap=True, gpus=8, sharding="full-shard"))
+    assert sharded.actor == planned.trained + planned.frozen  # whole on each GPU
+
+
 def test_advice_is_sorted_and_each_saving_is_a_difference_of_plans():
     workload = Workload("openvla-oft", "all", dtype="float32", images=1, gpus=2, inference_batch=8)
     now, given = plan(workload), advice(workload)

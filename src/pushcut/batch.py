@@ -111,6 +111,11 @@ class Rollout:
     sim_steps: Int[Tensor, " e"]
     """Simulator steps of each episode."""
     inits: tuple[InitState, ...]
+    staleness: int = 0
+    """Iterations between the weights that acted and those that learn from it."""
+    proximal: Float[Tensor, "n k h a"] | None = None
+    """Log-probabilities under the policy that the update starts from, where they were evaluated
+    anew."""
 
     def __len__(self) -> int:
         return len(self.episode_id)
@@ -162,6 +167,7 @@ class Rollout:
             cut=self.cut[rows],
             value=None if self.value is None else self.value[rows],
             next_value=None if self.next_value is None else self.next_value[rows],
+            proximal=None if self.proximal is None else self.proximal[rows],
             episode_id=number[self.episode_id[rows]],
             group_id=self.group_id[episodes],
             member=self.member[episodes],
@@ -206,12 +212,13 @@ class Rollout:
             "env_steps": int(self.sim_steps.sum()),
             "decisions": len(self),
             "episode_length": float(self.length[self.finished].float().mean()),
+            "staleness": self.staleness,
         }
 
 
 PER_DECISION = (
     "rank", "row", "logprob", "valid", "reward", "terminated", "truncated", "cut", "value",
-    "next_value",
+    "next_value", "proximal",
 )  # fmt: skip
 PER_EPISODE = ("group_id", "member", "success", "length", "sim_steps")
 
@@ -270,6 +277,7 @@ class Minibatch:
     """The learner's view of some decisions of a rollout."""
 
     logprob_old: Float[Tensor, "n k h a"]
+    """Under the policy that the update starts from."""
     valid: Bool[Tensor, "n k h a"]
     """Which elements were executed."""
     advantage: Float[Tensor, "n 1 1 1"]
@@ -281,6 +289,8 @@ class Minibatch:
     """What the critic is trained on, where there is one."""
     logprob_reference: Float[Tensor, "n k h a"] | None = None
     """Log-probabilities under the frozen reference policy, where a KL is asked for."""
+    logprob_behaviour: Float[Tensor, "n k h a"] | None = None
+    """Log-probabilities under the policy that acted, where that is an older one."""
 
 
 def stack_traces(traces: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -143,6 +143,9 @@ class TrainConfig:
     evaluation: EvaluationConfig = EvaluationConfig()
     ranks: RanksConfig = RanksConfig()
     cluster: ClusterConfig = ClusterConfig()
+    overlap: bool = False
+    """Play the episodes of the next iteration while this one is learned from, with the weights
+    from before the update (decoupled PPO objective; a second copy of the weights)."""
     train_init: Literal["sampled", "benchmark"] = "sampled"
     """Where training starts its episodes: on placements that the simulator samples, or on the
     benchmark's own initial states, which `pushcut eval` plays too: the overlap of the papers,
@@ -184,6 +187,11 @@ class TrainConfig:
             raise ValueError(
                 "train_init benchmark: this environment has no initial states of its own; "
                 "leave it at sampled"
+            )
+        if self.overlap and self.ranks.act_in_step:
+            raise ValueError(
+                "overlap: ranks that act in step cannot learn at the same time; use "
+                "--ranks.rollouts gathered"
             )
         known = self.env.spec.tasks
         if unknown := [task for task in self.tasks if task not in known]:

@@ -116,7 +116,7 @@ class Learner:
         # The policy stays in eval() mode: sampling and evaluating must be the same function.
         self.policy.eval()
         mismatch = None
-        if self._config.recompute_logprob:
+        if self._config.recompute_logprob or rollout.staleness:
             rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
         minibatches = list(self._minibatches(rollout, iteration))
@@ -150,9 +150,9 @@ class Learner:
             evaluated = self.policy.evaluate(share.experience.observation, share.experience.trace)
             for theirs, values in self._ranks.gather((share.rows, evaluated.logprob.cpu())):
                 logprob[theirs] = values
-        anew = replace(rollout, logprob=logprob)
         valid = executed(rollout)
-        return anew, float((anew.logprob - rollout.logprob)[valid].abs().mean())
+        mismatch = float((logprob - rollout.logprob)[valid].abs().mean())
+        return replace(rollout, proximal=logprob), mismatch
 
     def _set_rates(self, iteration: int) -> float:
         """Sets the learning rates of the groups; returns that of the policy.

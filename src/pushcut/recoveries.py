@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -58,6 +59,7 @@ class RecoveryLog:
         Without a path it only keeps them, for another rank to write down.
         """
         self._path = path
+        self._lock = threading.Lock()  # rollouts may be played by a thread of their own
         self._pending: list[dict[str, Any]] = []
         if path is not None:
             self._pending = read_lines(path)[told:]
@@ -69,19 +71,20 @@ class RecoveryLog:
 
     def note_line(self, line: dict[str, Any]) -> None:
         """Writes down what another rank noted."""
-        self._pending.append(line)
-        if self._path is not None:
-            append_line(self._path, line)
+        with self._lock:
+            self._pending.append(line)
+            if self._path is not None:
+                append_line(self._path, line)
 
     def drain(self) -> list[dict[str, Any]]:
-        """What was noted since the last time, for another rank."""
-        drained, self._pending = self._pending, []
+        """What was noted since the last time."""
+        with self._lock:
+            drained, self._pending = self._pending, []
         return drained
 
     def take(self) -> dict[str, Any]:
         """What the next line of the metrics says of the recoveries since the last one."""
-        taken = [{k: v for k, v in line.items() if k != "time"} for line in self._pending]
-        self._pending = []
+        taken = [{k: v for k, v in line.items() if k != "time"} for line in self.drain()]
         counts: dict[str, Any] = {
             "worker_restarts": sum(line["kind"] in WORKER_KINDS for line in taken),
             "episodes_requeued": sum(line.get("episodes", 0) for line in taken),

@@ -87,6 +87,7 @@ class Step:
     """The decisions of an optimiser step, of all ranks, without experience."""
 
     logprob_old: Float[Tensor, "m k h a"]
+    logprob_behaviour: Float[Tensor, "m k h a"] | None
     valid: Bool[Tensor, "m k h a"]
     advantage: Float[Tensor, " m"]
     weight: Float[Tensor, "m k hu au"]
@@ -100,8 +101,10 @@ class Step:
         valid = executed(rollout)[rows]
         weight = algorithm.weights(valid, rollout.episode_id[rows])
         target = credit.value_target
+        start = rollout.logprob if rollout.proximal is None else rollout.proximal
         return Step(
-            logprob_old=rollout.logprob[rows],
+            logprob_old=start[rows],
+            logprob_behaviour=rollout.logprob[rows] if rollout.staleness else None,
             valid=valid,
             advantage=credit.advantage[rows],
             weight=weight,
@@ -121,6 +124,7 @@ class Step:
             weight = share.counted.float() / len(self.value)
             parts = (self.value[place], self.value_target[place], weight)
             value = ValueBatch(*(part.to(device) for part in parts))
+        behaviour = self.logprob_behaviour
         return Minibatch(
             logprob_old=self.logprob_old[place].to(device),
             valid=self.valid[place].to(device),
@@ -129,6 +133,7 @@ class Step:
             share=(self.share[place] * counts).to(device),
             value=value,
             logprob_reference=reference,
+            logprob_behaviour=None if behaviour is None else behaviour[place].to(device),
         )
 
 

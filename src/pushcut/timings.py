@@ -76,11 +76,27 @@ def of_line(line: Mapping[str, object]) -> Seconds:
 
 
 def loop_parts(seconds: Mapping[str, float]) -> Seconds:
-    """Phases of the training loop that add up to its wall time, the rollout's parts apart."""
-    has = {name: seconds.get(name, 0.0) for name in (*LOOP, "infer", "wait")}
-    prepare = max(0.0, has["rollout"] - has["infer"] - has["wait"])
+    """Phases of the training loop that add up to its wall time, the rollout's parts apart.
+
+    Of a rollout that was played ahead the loop does nothing but wait for its end.
+    """
+    has = {name: seconds.get(name, 0.0) for name in LOOP}
+    ahead = {"infer": 0.0, "wait": has["rollout"], "prepare": 0.0}
+    has |= ahead if "played" in seconds else rollout_parts(seconds)
     order = ("save", "evaluate", "infer", "wait", "prepare", "update", "other")
-    return {name: has.get(name, prepare) for name in order}
+    return {name: has[name] for name in order}
+
+
+def play_seconds(seconds: Mapping[str, float]) -> float:
+    """How long the rollout was played, beside the loop or in it."""
+    return seconds.get("played", seconds.get("rollout", 0.0))
+
+
+def rollout_parts(seconds: Mapping[str, float]) -> Seconds:
+    """What whoever plays the rollout did."""
+    infer, wait = seconds.get("infer", 0.0), seconds.get("wait", 0.0)
+    prepare = max(0.0, play_seconds(seconds) - infer - wait)
+    return {"infer": infer, "wait": wait, "prepare": prepare}
 
 
 def lanes(lines: Sequence[Mapping[str, object]]) -> dict[str, list[Seconds]]:
@@ -128,7 +144,7 @@ def simulator_parts(seconds: Mapping[str, float]) -> Seconds:
     if not {"simulate", "render", "rollout"} <= seconds.keys():
         return {}
     work = {name: seconds[name] for name in ("simulate", "render")}
-    return work | {"idle": max(0.0, seconds["rollout"] - sum(work.values()))}
+    return work | {"idle": max(0.0, play_seconds(seconds) - sum(work.values()))}
 
 
 @dataclass(frozen=True)
@@ -145,9 +161,9 @@ def bottleneck(seconds: Mapping[str, float], *, workers: int, slots: int, cores:
     longest = max(LOOP, key=lambda name: seconds.get(name, 0.0))
     if longest != "rollout":
         return Bottleneck(longest, _ADVICE[longest])
-    rollout = seconds["rollout"] or 1e-9
-    parts = loop_parts(seconds)
-    largest = max(("infer", "wait", "prepare"), key=lambda name: parts[name])
+    rollout = play_seconds(seconds) or 1e-9
+    parts = rollout_parts(seconds)
+    largest = max(parts, key=lambda name: parts[name])
     if largest != "wait":
         return Bottleneck(
             f"{largest} ({parts[largest] / rollout:.0%} of the rollout)", _ADVICE[largest]
@@ -187,7 +203,7 @@ def describe(seconds: Mapping[str, float], *, workers: int, slots: int, cores: i
     digits = 1 if total >= 10 else 2
     inner = ", ".join(
         f"{name} {seconds[name]:.{digits}f}"
-        for name in ("simulate", "render", "infer", "wait")
+        for name in ("played", "simulate", "render", "infer", "wait")
         if name in seconds
     )
     # What the loop always has, and what is worth a word.

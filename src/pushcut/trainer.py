@@ -19,11 +19,13 @@ from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.machine import usable_cores
 from pushcut.manifests import validation_inits
+from pushcut.policies.base import Policy
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import announce, joined
 from pushcut.resume import alone_in_run, open_run
+from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
 from pushcut.run import Run, note_restart
@@ -40,7 +42,7 @@ class Trainer:
     """The parts of a training run."""
 
     config: TrainConfig
-    collector: Collector
+    collector: Collector | Ahead
     learner: Learner
     evaluator: Evaluator
     run: Run
@@ -192,6 +194,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
+    actor = acting_copy(policy) if config.overlap else None
     learner = Learner(
         policy,
         config.algorithm,
@@ -225,35 +228,54 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         if ranks.count == 1:  # several finish the update together
             learner.check = stop.check_work
         tasks = list(config.tasks or pool.spec.tasks)
-        trainer = Trainer(
-            config=config,
-            collector=Collector(
-                player,
-                tasks=tasks,
-                seed=config.seed,
-                group_size=config.algorithm.group_size,
-                groups=config.algorithm.groups,
-                max_groups=config.algorithm.max_groups,
-                accepts=config.algorithm.accepts,
-                stream_decisions=config.algorithm.stream_decisions,
-                final_values=config.algorithm.needs_final_values,
-                benchmark_inits=pool.spec.fixed_inits if config.train_init == "benchmark" else 0,
+        held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
+        with collecting(config, player, tasks, ranks, actor) as collector:
+            trainer = Trainer(
+                config=config,
+                collector=collector,
+                learner=learner,
+                evaluator=Evaluator(player, held_out, ranks=ranks),
+                run=run,
+                progress=progress,
                 ranks=ranks,
-            ),
-            learner=learner,
-            evaluator=Evaluator(
-                player,
-                validation_inits(tasks, config.evaluation.episodes_per_task),
-                ranks=ranks,
-            ),
-            run=run,
-            progress=progress,
-            ranks=ranks,
-        )
-        progress_bar.set(progress.iteration)
-        with saved_on_stop(trainer):
-            trainer.loop(progress_bar)
+            )
+            progress_bar.set(progress.iteration)
+            with saved_on_stop(trainer):
+                trainer.loop(progress_bar)
     return run
+
+
+@contextlib.contextmanager
+def collecting(
+    config: TrainConfig, player: Player, tasks: list[str], ranks: Ranks, actor: Policy | None
+) -> Iterator[Collector | Ahead]:
+    """What collects the rollouts: when they are due, or ahead with a copy of the policy."""
+    algorithm = config.algorithm
+    collector = Collector(
+        player,
+        tasks=tasks,
+        seed=config.seed,
+        group_size=algorithm.group_size,
+        groups=algorithm.groups,
+        max_groups=algorithm.max_groups,
+        accepts=algorithm.accepts,
+        stream_decisions=algorithm.stream_decisions,
+        final_values=algorithm.needs_final_values,
+        benchmark_inits=player.spec.fixed_inits if config.train_init == "benchmark" else 0,
+        ranks=ranks,
+    )
+    if actor is None:
+        yield collector
+        return
+
+    def ahead(iteration: int) -> bool:
+        # A checkpoint holds one policy: who resumes from it must play what was played here.
+        # Evaluations need the simulators for themselves, and may save too.
+        alone = due(iteration, config.save_every) or due(iteration, config.evaluation.every)
+        return iteration < config.iterations and not alone
+
+    with Ahead(collector, actor, ahead=ahead, ranks=ranks) as collecting_ahead:
+        yield collecting_ahead
 
 
 @contextlib.contextmanager

@@ -22,10 +22,10 @@ from tests.ranks.launch import free_port, on_ranks
 
 SHARDED = RanksConfig(weights="sharded")
 IN_STEP = RanksConfig(weights="sharded", rollouts="in-step")
-NAMES = ("grpo-token", "ppo-token", "grpo-flow", "ppo-flow")
+NAMES = ("grpo-token", "ppo-token", "grpo-flow", "ppo-flow", "overlap")
 ROUNDED = (
     "loss", "approx_kl", "clip_fraction", "entropy", "grad_norm", "value_loss", "value_mean",
-    "explained_variance", "logprob_mismatch",
+    "explained_variance", "logprob_mismatch", "behaviour_weight",
 )  # fmt: skip
 MAY_DIFFER = ("ranks", *recoveries.METRICS)
 
@@ -61,6 +61,7 @@ def configs(smoke, finetuned, finetuned_flow, tmp_path_factory) -> dict[str, Tra
             algorithm=PPO(episodes=5, stream_decisions=10),
             critic=CriticConfig(placement="expert", warmup_iterations=1),
         ),
+        "overlap": replace(grpo, overlap=True, save_every=2),
     }
 
 

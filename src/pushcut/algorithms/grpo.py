@@ -64,6 +64,8 @@ class GRPO:
     """Weight of the k3 KL to the starting policy; 0 (the paper) needs no reference policy."""
     entropy_coefficient: float = 0.0
     """Weight of an entropy bonus."""
+    behaviour_cap: float = 5.0
+    """With --overlap: largest importance weight of what the weights before the last update drew."""
 
     def __post_init__(self) -> None:
         if self.group_size < 2:
@@ -78,6 +80,8 @@ class GRPO:
                 "need 0 <= min_success <= max_success <= 1, "
                 f"got {self.min_success} and {self.max_success}"
             )
+        if not self.behaviour_cap >= 1:
+            raise ValueError(f"behaviour_cap must be >= 1, got {self.behaviour_cap}")
         if self.kl_coefficient < 0 or self.entropy_coefficient < 0:
             raise ValueError("kl_coefficient and entropy_coefficient must be >= 0")
         if not 0 < self.clip_low < 1 or self.clip_high <= 0:
@@ -147,6 +151,7 @@ class GRPO:
             clip_low=self.clip_low,
             clip_high=self.clip_high,
             entropy_coefficient=self.entropy_coefficient,
+            behaviour_cap=self.behaviour_cap,
         )
         if batch.logprob_reference is not None:
             new = pool(evaluation.logprob, batch.valid, self.granularity)

@@ -49,6 +49,21 @@ def clipped_tokens(
     return too_high | too_low
 
 
+def behaviour_weight(
+    logprob_proximal: Float[Tensor, "*shape"],
+    logprob_behaviour: Float[Tensor, "*shape"],
+    *,
+    cap: float,
+) -> Float[Tensor, "*shape"]:
+    """Importance weight of what an older policy drew: min(exp(proximal - behaviour), cap).
+
+    With it the surrogate is clipped around the policy that the update starts from, whoever acted
+    (decoupled objective; Hilton et al. 2022, "Batch size-invariance for policy optimization").
+    The cap bounds the variance, as in V-trace (Espeholt et al. 2018), at the price of a bias.
+    """
+    return torch.exp(logprob_proximal - logprob_behaviour).clamp(max=cap)
+
+
 def pool(
     values: Float[Tensor, "n k h a"], valid: Bool[Tensor, "n k h a"], granularity: Granularity
 ) -> Float[Tensor, "n k hu au"]:

@@ -47,6 +47,8 @@ class PPO:
     """Where the critic's squared error becomes linear."""
     entropy_coefficient: float = 0.0
     """Weight of a bonus on the entropy of a mean element (pi_RL: 0.005 for Flow-Noise)."""
+    behaviour_cap: float = 5.0
+    """With --overlap: largest importance weight of what the weights before the last update drew."""
 
     def __post_init__(self) -> None:
         if self.episodes < 1:
@@ -61,6 +63,8 @@ class PPO:
             )
         if not self.value_clip > 0 or not self.huber_delta > 0:
             raise ValueError("value_clip and huber_delta must be > 0")
+        if not self.behaviour_cap >= 1:
+            raise ValueError(f"behaviour_cap must be >= 1, got {self.behaviour_cap}")
         if self.value_coefficient < 0 or self.entropy_coefficient < 0:
             raise ValueError("value_coefficient and entropy_coefficient must be >= 0")
 
@@ -178,6 +182,7 @@ class PPO:
             clip_low=self.clip_low,
             clip_high=self.clip_high,
             entropy_coefficient=self.entropy_coefficient,
+            behaviour_cap=self.behaviour_cap,
         )
         critic = value_loss(
             evaluation.value,

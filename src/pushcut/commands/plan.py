@@ -84,6 +84,7 @@ def workload_of(config: PlanConfig) -> Workload:
         and source.prefix == "frozen",
         critic_width=critic_width(config) if train.algorithm.needs_critic else 0,
         reference=train.algorithm.needs_reference,
+        overlap=train.overlap,
         gpus=config.gpus,
         sharding=config.sharding,
         picture=(size, size),

@@ -78,6 +78,8 @@ def switches(workload: Workload) -> Iterator[tuple[str, Workload]]:
         yield f"an inference batch of {half}", replace(workload, inference_batch=half)
     if workload.keep_prefix:
         yield "do not keep prefixes in the rollout", replace(workload, keep_prefix=False)
+    if workload.overlap:
+        yield "no overlap of rollouts and updates", replace(workload, overlap=False)
     if workload.gpus > 1 and workload.sharding == "replicated":
         sharded = replace(workload, sharding="full-shard")
         yield f"shard over the {workload.gpus} GPUs", sharded

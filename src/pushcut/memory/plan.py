@@ -37,6 +37,9 @@ class MemoryPlan:
     """Parameters that are trained: float32 where they are master weights."""
     frozen: int
     """Parameters that are not, and a reference policy."""
+    actor: int
+    """The copy that plays ahead of the update: it shares what is not trained, where that is whole.
+    """
     gradients: int
     optimiser: int
     """AdamW's two moments, of the parameters' own type."""
@@ -64,18 +67,21 @@ class MemoryPlan:
     inference: int
     """Most that is alive beside them during inference."""
     host: int
-    """A rollout in the machine's memory, twice: packing copies it. Simulators are not in it."""
+    """A rollout in the machine's memory, twice: packing copies it; with overlap there is another
+    one. Simulators are not in it."""
 
     @property
     def always(self) -> int:
         """What never leaves the GPU."""
-        return self.trained + self.frozen + self.gradients + self.optimiser + self.context
+        weights = self.trained + self.frozen + self.actor
+        return weights + self.gradients + self.optimiser + self.context
 
     @property
     def update(self) -> int:
-        """Most during forward and backward."""
+        """Most during forward and backward; the actor's casts and inference may be beside it."""
         work = max(self.activations + self.temporary, self.reading)
-        return self.always + self.copies + self.gathered + self.held + work
+        beside = self.copies + self.prefixes + self.inference if self.workload.overlap else 0
+        return self.always + self.copies + self.gathered + self.held + work + beside
 
     @property
     def rollout(self) -> int:
@@ -111,6 +117,7 @@ class MemoryPlan:
             ("each GPU, always", self.always),
             ("  parameters, trained", self.trained),
             ("  parameters, frozen", self.frozen),
+            ("  copy that plays ahead", self.actor),
             ("  gradients", self.gradients),
             ("  AdamW", self.optimiser),
             ("  CUDA context (assumed)", self.context),
@@ -161,12 +168,15 @@ def plan(workload: Workload, network: Network | None = None) -> MemoryPlan:
     activations, operation = batch * saved, batch * decision.backward + parameters.largest
     learning = -(-parameters.learning // shards)
     reference = parameters.trained + parameters.frozen if workload.reference else 0
+    actor = parameters.trained + (parameters.frozen if shards > 1 else 0)
+    rollouts = 3 if workload.overlap else 2
     kept = 3 if workload.keep_prefix else 1
     frozen_vlm = workload.frozen_vlm
     return MemoryPlan(
         workload=workload,
         trained=-(-parameters.trained // shards),
         frozen=-(-(parameters.frozen + reference) // shards),
+        actor=actor if workload.overlap else 0,
         gradients=learning,
         optimiser=adamw_bytes(learning),
         copies=parameters.copies if shards == 1 else 0,
@@ -180,7 +190,7 @@ def plan(workload: Workload, network: Network | None = None) -> MemoryPlan:
         step=learning,
         prefixes=kept * workload.inference_batch * decision.prefix,
         inference=workload.inference_batch * max(decision.encode, decision.act),
-        host=2 * workload.decisions * host_bytes(workload, sizes, decision),
+        host=rollouts * workload.decisions * host_bytes(workload, sizes, decision),
     )
 
 

@@ -66,6 +66,8 @@ class Workload:
     """Size of the features that a critic sees; 0 without a critic."""
     reference: bool = False
     """Whether a frozen copy of the policy is held, for a KL."""
+    overlap: bool = False
+    """Whether the next rollout is played, with a copy of the weights, during an update."""
     gpus: int = 1
     """GPUs that share the work (N)."""
     sharding: Literal["replicated", "full-shard"] = "replicated"

@@ -23,3 +23,8 @@ class RanksConfig:
     def __post_init__(self) -> None:
         if not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")
+
+    @property
+    def act_in_step(self) -> bool:
+        """Whether all ranks decide at the same time."""
+        return self.weights == "sharded" and self.rollouts == "in-step"

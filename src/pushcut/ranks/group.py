@@ -52,7 +52,7 @@ class ProcessGroup:
         self.sharded = config.weights == "sharded"
         self._shards = Shards(self.count) if self.sharded else None
         self._writer = ShardWriter() if self.sharded else None
-        self._in_step = self.sharded and config.rollouts == "in-step"
+        self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s
         self._quotas = 0
 

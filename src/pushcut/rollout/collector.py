@@ -16,6 +16,7 @@ from pushcut.errors import UserError
 from pushcut.manifests import train_init
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.pace import Pace
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
 from pushcut.timings import Seconds
@@ -57,20 +58,30 @@ class Collector:
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
         """The rollout of an iteration; the same for any number of slots, processes and ranks."""
-        self._check_streams(policy)
-        schedule = self._schedule(iteration)
-        episodes: list[PlayedEpisode] = []
+        schedule = self.schedule(policy, iteration)
         with self._ranks.together(), self._ranks.acting(policy):
-            self.seconds = self._player.play(
-                policy,
-                schedule,
-                iteration=iteration,
-                mode="sampled",
-                on_episode=episodes.append,
-                final_values=self._final_values,
-                pace=self._ranks.pace(),
-            )
-        return gathered(pack(episodes) if episodes else None, self._ranks)
+            played = self.play(policy, schedule, iteration, self._ranks.pace())
+        return self.gathered(played)
+
+    def play(
+        self, policy: Policy, schedule: Schedule, iteration: int, pace: Pace
+    ) -> list[PlayedEpisode]:
+        """This rank's episodes of an iteration; does not wait for other ranks but by ``pace``."""
+        episodes: list[PlayedEpisode] = []
+        self.seconds = self._player.play(
+            policy,
+            schedule,
+            iteration=iteration,
+            mode="sampled",
+            on_episode=episodes.append,
+            final_values=self._final_values,
+            pace=pace,
+        )
+        return episodes
+
+    def gathered(self, played: Sequence[PlayedEpisode]) -> Rollout:
+        """The rollout of all ranks."""
+        return gathered(pack(played) if played else None, self._ranks)
 
     def _check_streams(self, policy: Policy) -> None:
         """UserError where not even one episode fits into a stream."""
@@ -82,7 +93,10 @@ class Collector:
                 f"got --algorithm.stream-decisions {self._stream_decisions}"
             )
 
-    def _schedule(self, iteration: int) -> Schedule:
+    def schedule(self, policy: Policy, iteration: int) -> Schedule:
+        """The episodes of an iteration, shared with the other ranks."""
+        self._check_streams(policy)
+
         def init_of_group(group: int) -> InitState:
             return train_init(
                 self._tasks,
