@@ -81,7 +81,9 @@ def config_of(settings: Settings) -> Any:
         device="cpu",
         threads=1,
         seed=settings.seed,
-        ranks=RanksConfig(weights=settings.weights, timeout_s=settings.rank_timeout_s),
+        ranks=RanksConfig(
+            weights=settings.weights, reproducible=True, timeout_s=settings.rank_timeout_s
+        ),
         cluster=cluster,
         out=Path(settings.run),
         resume=True,

@@ -50,6 +50,7 @@ class ProcessGroup:
             )
         self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
+        self.reproducible = config.reproducible
         self._shards = Shards(self.count) if self.sharded else None
         self._writer = ShardWriter() if self.sharded else None
         self._in_step = config.act_in_step
