@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pushcut.errors import Interrupted, UserError
+from pushcut.errors import Interrupted, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
 from tests.ranks.launch import on_ranks
@@ -56,3 +56,21 @@ def test_ranks_exchange_numbers_values_gradients_and_failures():
         "KeyError: 'bug'",
     ]
     assert second["raised"][0] == "UserError: the disk is full"
+
+
+def leave_alone() -> str:
+    """What a rank hears in torch's own code, as FSDP's is, when the other has gone."""
+    try:
+        with joined(RanksConfig(timeout_s=20.0)) as ranks:
+            if ranks.index == 0:
+                torch.distributed.all_reduce(torch.ones(1))
+    except RankLostError as error:
+        return str(error)
+    return "left"
+
+
+def test_what_torch_raises_when_a_rank_is_gone_is_one_line():
+    first, second = on_ranks(2, leave_alone)
+    assert second == "left"
+    assert first.startswith("could not gather weights: another rank is gone or hangs (")
+    assert "\n" not in first

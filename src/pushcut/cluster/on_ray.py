@@ -27,7 +27,7 @@ from pushcut.cluster.hosted_pool import HostedPool, HostLost
 from pushcut.cluster.rank_process import Place, RankProcess, Work, free_port, require_answer
 from pushcut.cluster.room import Machine, Room, divide
 from pushcut.envs.base import EnvConfig
-from pushcut.errors import Interrupted, RankLostError, UserError
+from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
 from pushcut.machine import usable_cores
 from pushcut.progress import say
 from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
@@ -220,9 +220,15 @@ def _follow(references: list[Any], places: Sequence[Place], stop: SafeExit) -> l
                 _forward(interrupted.exit_code - 128, places)
     if stopped is not None and failures:
         raise stopped
-    for failure in sorted(failures, key=lambda failure: isinstance(failure, RankLostError)):
-        raise failure
+    if failures:
+        raise _cause(failures)
     return ray.get(references)
+
+
+def _cause(failures: Sequence[Exception]) -> Exception:
+    """What made the ranks fail: one that is gone, else what one raised that missed no other."""
+    gone = [failure for failure in failures if isinstance(failure, ProcessLostError)]
+    return (gone or sorted(failures, key=lambda x: isinstance(x, RankLostError)))[0]
 
 
 def _failure(reference: Any) -> Exception | None:
@@ -237,7 +243,7 @@ def _meaning(error: RayError) -> Exception:
     """What a rank raised; RankLostError where it did not come to that."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return error.cause
-    return RankLostError(f"a rank was lost: {one_line(error)}")
+    return ProcessLostError(f"a rank was lost: {one_line(error)}")
 
 
 def _forward(number: int, places: Sequence[Place]) -> None:
