@@ -3,11 +3,13 @@
     python benchmarks/faults.py [--per-kind 20 | --short] [--kinds ...] [--env point-mass]
                                 [--seed 0] [--policy DIR] [--out runs/faults]
 
-Each kind of fault gets runs of its own; ``--short`` mixes two of each kind. A program that ends
-by a fault is started again by the same command, as a scheduler would. A run is compared with
-the undisturbed one when it is finished: the episodes of training and evaluation, every number of
+Each kind of fault gets runs of its own; ``--short`` mixes two of each kind that takes seconds. A
+program that ends by a fault is started again by the same command, as a scheduler would; ranks
+that torchrun or Ray has started are left to them. A run is compared with an undisturbed one of
+the same launcher when it is finished: the episodes of training and evaluation, every number of
 the metrics but times, every weight of every checkpoint. Moments are random (by the seed), spread
-over rollouts, updates, evaluations and the writing of checkpoints. Linux only.
+over rollouts, updates, evaluations and the writing of checkpoints. Linux only; Ray's kinds need
+pushcut[ray].
 
 Prints a table; the last line is one JSON object. Exit code 1 where anything was lost.
 """
@@ -82,7 +84,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--per-kind", type=int, default=20)
     parser.add_argument("--short", action="store_true", help="a few of each kind, mixed")
     parser.add_argument("--each", type=int, default=2, help="of each kind in the short form")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="default: all of the form")
     parser.add_argument("--weights", choices=["replicated", "sharded"], default="replicated")
     parser.add_argument("--env", choices=list(PRESET), default="point-mass")
     parser.add_argument("--iterations", type=int, default=24)
@@ -108,7 +110,8 @@ def main() -> int:
         workers=options.workers, timeout_s=options.timeout_s, seed=options.seed,
         weights=options.weights,
     )  # fmt: skip
-    chosen = [KINDS[name] for name in options.kinds]
+    names = options.kinds or [kind.name for kind in KINDS.values() if kind.short >= options.short]
+    chosen = [KINDS[name] for name in names]
     campaign, undisturbed = Campaign(np.random.default_rng(options.seed)), {}
     for launcher in dict.fromkeys(kind.launcher for kind in chosen):
         kinds = [kind for kind in chosen if kind.launcher == launcher]

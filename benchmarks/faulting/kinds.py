@@ -203,9 +203,10 @@ KINDS = {
         Kind("full-disk", full_disk),
         Kind("damaged-checkpoint", damage_checkpoint),
         Kind("rank-sigkill", signalled_rank(signal.SIGKILL), launcher="torchrun"),
-        Kind("rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="torchrun"),
-        Kind("ray-rank-node-lost", lost_node(RayNodes.rank), launcher="ray"),
-        Kind("ray-host-node-lost", lost_node(RayNodes.host), launcher="ray"),
+        # Torchrun waits 30 s before it kills what hangs; Ray is an extra.
+        Kind("rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="torchrun", short=False),
+        Kind("ray-rank-node-lost", lost_node(RayNodes.rank), launcher="ray", short=False),
+        Kind("ray-host-node-lost", lost_node(RayNodes.host), launcher="ray", short=False),
     )
 }
 """Name -> kind."""

@@ -55,6 +55,8 @@ class Kind:
     """Where the moments are drawn from."""
     launcher: str = "local"
     """How the program is started."""
+    short: bool = True
+    """Whether the short form of the campaign has it."""
 
 
 def noted(training: Training, before: int, timeout_s: float = RECOVERY_S) -> Outcome:

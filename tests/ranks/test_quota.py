@@ -76,7 +76,7 @@ def test_nothing_starts_once_a_rank_has_given_up():
 
 def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
     class Gone(HashStore):
-        def compare_set(self, *arguments: object) -> bytes:
+        def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
             raise DistNetworkError("Failed to recv, got 0 bytes")
 
     first, _ = shared(Gone(), 5, 10, ranks=2)
