@@ -205,6 +205,7 @@ KINDS = {
         Kind("rank-sigkill", signalled_rank(signal.SIGKILL), launcher="torchrun"),
         # Torchrun waits 30 s before it kills what hangs; Ray is an extra.
         Kind("rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="torchrun", short=False),
+        Kind("ray-rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="ray", short=False),
         Kind("ray-rank-node-lost", lost_node(RayNodes.rank), launcher="ray", short=False),
         Kind("ray-host-node-lost", lost_node(RayNodes.host), launcher="ray", short=False),
     )

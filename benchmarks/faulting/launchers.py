@@ -13,6 +13,8 @@ from faulting.program import Settings
 from processes import Process, command_of, descendants, identify
 
 MANY = 10**6
+RANK_TIMEOUT_S = 8.0
+"""When a rank hangs; its start takes a few seconds, and differs between ranks by less."""
 
 
 class Launcher(Protocol):
@@ -83,7 +85,8 @@ class RayNodes:
             self.add()
 
     def settings(self, settings: Settings) -> Settings:
-        return replace(settings, workers=1, address=self._cluster.address)
+        address = self._cluster.address
+        return replace(settings, workers=1, address=address, rank_timeout_s=RANK_TIMEOUT_S)
 
     def roots(self) -> list[int]:
         return [raylet_of(node) for node in self._cluster.worker_nodes]
@@ -133,7 +136,7 @@ def ray_nodes() -> Iterator[Launcher]:
 
 LAUNCHERS: dict[str, Callable[[], AbstractContextManager[Launcher]]] = {
     "local": lambda: nullcontext(Processes()),
-    "torchrun": lambda: nullcontext(Processes(TORCHRUN, workers=1, rank_timeout_s=8.0)),
+    "torchrun": lambda: nullcontext(Processes(TORCHRUN, workers=1, rank_timeout_s=RANK_TIMEOUT_S)),
     "ray": ray_nodes,
 }
 """Name -> what opens it."""
