@@ -24,7 +24,7 @@ from pushcut import __version__
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
-from pushcut.cluster.rank_process import Place, RankProcess, Work, free_port, require_answer
+from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
 from pushcut.cluster.room import Machine, Room, divide
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
@@ -131,14 +131,16 @@ class RayRank(RankProcess):
     """A rank that knows where Ray has put it."""
 
     def place(self) -> Place:
-        """Address, a free port, node and process id."""
-        address = ray.util.get_node_ip_address()
-        return Place(address, free_port(), ray.get_runtime_context().get_node_id(), os.getpid())
+        """Node and process id."""
+        return Place(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExit) -> list[Any]:
     """Runs all ranks once; RankLostError where one was lost."""
-    cluster, group = room.cluster, _reserve(room)
+    # Not for the ranks that Ray starts: torch must not load before their environment is set.
+    from pushcut.ranks.meeting import open_store
+
+    cluster, group, store = room.cluster, _reserve(room), open_store()
     ranks = []
     try:
         count = cluster.nodes * cluster.ranks_per_node
@@ -159,8 +161,8 @@ def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExi
                 ranks=count,
                 local=number % cluster.ranks_per_node,
                 local_ranks=cluster.ranks_per_node,
-                address=places[0].address,
-                port=places[0].port,
+                address=ray.util.get_node_ip_address(),
+                port=store.port,
                 restarts=restarts,
             )
             environment |= {GPU_VARIABLE: "0", "OMP_WAIT_POLICY": "PASSIVE"}
