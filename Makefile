@@ -51,9 +51,13 @@ format: venv-dev  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: gl  ## every benchmark; each prints one JSON object as its last line
-	@shopt -s nullglob; for script in benchmarks/*.py; do \
-	    echo "== $$script"; $(BIN)/python "$$script" || exit 1; done
+# In short forms. The others train for half an hour and more or need extras: each file says how to run it.
+BENCH ?= "rollout.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5" \
+    "scaling_validation.py --iterations 3" "soak.py --env point-mass --minutes 2" "faults.py --short"
+
+bench: gl  ## short forms of the benchmarks, about 15 minutes; each ends with one JSON object
+	@for command in $(BENCH); do \
+	    echo "== $$command"; $(BIN)/python benchmarks/$$command || exit 1; done
 
 clean:  ## remove .venv and caches; runs/ and data/ stay
 	rm -rf $(VENV) .pytest_cache .ruff_cache

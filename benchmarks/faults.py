@@ -3,11 +3,13 @@
     python benchmarks/faults.py [--per-kind 20 | --short] [--kinds ...] [--env point-mass]
                                 [--seed 0] [--policy DIR] [--out runs/faults]
 
-Each kind of fault gets runs of its own; ``--short`` mixes two of each kind. A program that ends
-by a fault is started again by the same command, as a scheduler would. A run is compared with
-the undisturbed one when it is finished: the episodes of training and evaluation, every number of
+Each kind of fault gets runs of its own; ``--short`` mixes two of each kind that takes seconds. A
+program that ends by a fault is started again by the same command, as a scheduler would; ranks
+that torchrun or Ray has started are left to them. A run is compared with an undisturbed one of
+the same launcher when it is finished: the episodes of training and evaluation, every number of
 the metrics but times, every weight of every checkpoint. Moments are random (by the seed), spread
-over rollouts, updates, evaluations and the writing of checkpoints. Linux only.
+over rollouts, updates, evaluations and the writing of checkpoints. Linux only; Ray's kinds need
+pushcut[ray].
 
 Prints a table; the last line is one JSON object. Exit code 1 where anything was lost.
 """
@@ -18,160 +20,23 @@ import argparse
 import json
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
-from collections import Counter
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from faulting.checks import Damage, damage
-from faulting.kinds import KINDS, FileSizeLimit, Kind, Outcome, Scene, SmallDisk, size_of
+from faulting.campaign import Campaign, Stage, Tally, opened
+from faulting.kinds import KINDS
 from faulting.program import Settings
-from faulting.training import Training
+from faulting.scene import Kind
 from pushcut.presets import PRESETS
 from pushcut.run import provenance
 from trials import fine_tuned
 
 PRESET = {"point-mass": "smoke", "metaworld": "quickstart"}
-LAUNCHERS = ("local",)
-"""How training is started; ranks and Ray come with their own kinds of faults."""
-
-
-@dataclass
-class Tally:
-    """What became of the faults of a kind."""
-
-    injected: int = 0
-    recovered: int = 0
-    missed: int = 0
-    """Tries that came to nothing, not counted as injected."""
-    seconds: list[float] = field(default_factory=list)
-    phases: Counter[str] = field(default_factory=Counter)
-
-    def add(self, outcome: Outcome, seconds: float, phase: str) -> None:
-        if outcome == "missed":
-            self.missed += 1
-            return
-        self.injected += 1
-        self.recovered += outcome == "recovered"
-        self.seconds.append(seconds)
-        self.phases[phase] += 1
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "injected": self.injected,
-            "recovered": self.recovered,
-            "median_s": round(float(np.median(self.seconds)), 2) if self.seconds else None,
-            "max_s": round(max(self.seconds), 2) if self.seconds else None,
-            "phases": dict(self.phases),
-        }
-
-
-@dataclass
-class Campaign:
-    """All runs, and what was found."""
-
-    out: Path
-    settings: Settings
-    rng: np.random.Generator
-    disk: SmallDisk | FileSizeLimit
-    undisturbed: Path
-    tallies: dict[str, Tally] = field(default_factory=dict)
-    damage: Damage = field(default_factory=Damage)
-    seconds_to_end: list[float] = field(default_factory=list)
-    leaked: int = 0
-    unexpected_ends: int = 0
-    untold: int = 0
-    """Recoveries that no line of the metrics tells of."""
-    runs: int = 0
-
-    def play(self, kinds: list[Kind]) -> None:
-        """Injects the faults one after another, in as many runs as it takes."""
-        left = list(kinds)
-        while left:
-            name = f"run-{self.runs:03d}"
-            on_disk = isinstance(self.disk, SmallDisk) and KINDS["full-disk"] in kinds
-            home = self.disk.folder if on_disk and isinstance(self.disk, SmallDisk) else self.out
-            training = self.training(name, home / name)
-            training.start()
-            try:
-                self.disturb(training, left)
-                self.finish(training)
-            finally:
-                if training.process is not None:
-                    training.process.kill()
-                    training.process.wait()
-            self.runs += 1
-            if training.run.exists():
-                shutil.rmtree(training.run)
-
-    def training(self, name: str, run: Path) -> Training:
-        folder = self.out / f"{name}-faults"
-        return Training(replace(self.settings, run=str(run), faults=str(folder)), folder)
-
-    def disturb(self, training: Training, left: list[Kind]) -> None:
-        """Injects faults until none is left or the run is over."""
-        tries = 0
-        while left and training.ended is None:
-            kind = left[0]
-            phase = training.random_moment(self.rng, kind.phases)
-            scene = Scene(training, self.rng, self.disk, phase, self.seconds_to_end, [])
-            start = time.monotonic()
-            outcome = kind.inject(scene)
-            self.leaked += len(scene.leaked)
-            tally = self.tallies.setdefault(kind.name, Tally())
-            tally.add(outcome, time.monotonic() - start, scene.phase)
-            tries += 1
-            if outcome != "missed" or tries > 10 * (len(left) + 5):
-                left.pop(0)
-            if training.ended not in (None, 0):
-                self.unexpected_ends += 1
-                self.damage.notes.append(f"{kind.name}: {training.end_of_log()}")
-                training.start()
-                training.running()
-
-    def finish(self, training: Training) -> None:
-        """Lets the run come to its end and compares."""
-        assert training.process is not None
-        code = training.process.wait(timeout=600)
-        if code != 0:
-            self.unexpected_ends += 1
-            self.damage.notes.append(f"exit code {code}: {training.end_of_log()}")
-            return
-        found = damage(training.run, self.undisturbed)
-        found.notes = [f"{training.run.name}: {note}" for note in found.notes]
-        self.damage += found
-        self.untold += training.recoveries() - training.told()
-
-
-def small_disk(folder: Path, size: int) -> SmallDisk | FileSizeLimit:
-    """A small file system where that is allowed, else a limit on the size of files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    options = ["-t", "tmpfs", "-o", f"size={size}", "pushcut-faults", str(folder)]
-    try:
-        subprocess.run(["mount", *options], check=True, capture_output=True)
-    except (OSError, subprocess.CalledProcessError):
-        print("mounting is not allowed: a full disk is a limit on the size of files (EFBIG)")
-        return FileSizeLimit()
-    return SmallDisk(folder)
-
-
-def undisturbed_run(out: Path, settings: Settings) -> tuple[Path, float]:
-    """The run that all others are compared with, and its seconds."""
-    run, folder = out / "undisturbed", out / "undisturbed-faults"
-    training = Training(replace(settings, run=str(run), faults=str(folder)), folder)
-    start = time.monotonic()
-    training.start()
-    assert training.process is not None
-    if training.process.wait(timeout=600) != 0:
-        raise SystemExit(f"the undisturbed run failed: {training.end_of_log()}")
-    return run, time.monotonic() - start
 
 
 def print_table(tallies: dict[str, Tally]) -> None:
@@ -200,11 +65,10 @@ def record_of(campaign: Campaign, options: argparse.Namespace, seconds: float) -
         "runs": campaign.runs,
         "kinds": {name: tally.to_json() for name, tally in tallies.items()},
         "notes": found.notes[:20],
-        "disk": type(campaign.disk).__name__,
+        "disk": options.disk,
         "seconds": round(seconds, 1),
-        "seconds_undisturbed": round(options.undisturbed_s, 1),
         "env": options.env,
-        "launcher": options.launcher,
+        "weights": options.weights,
         "iterations": options.iterations,
         "seed": options.seed,
         "cpus": os.cpu_count(),
@@ -220,8 +84,8 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--per-kind", type=int, default=20)
     parser.add_argument("--short", action="store_true", help="a few of each kind, mixed")
     parser.add_argument("--each", type=int, default=2, help="of each kind in the short form")
-    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), default=list(KINDS))
-    parser.add_argument("--launcher", choices=LAUNCHERS, default="local")
+    parser.add_argument("--kinds", nargs="+", choices=list(KINDS), help="default: all of the form")
+    parser.add_argument("--weights", choices=["replicated", "sharded"], default="replicated")
     parser.add_argument("--env", choices=list(PRESET), default="point-mass")
     parser.add_argument("--iterations", type=int, default=24)
     parser.add_argument("--workers", type=int, default=2)
@@ -230,6 +94,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--policy", type=Path, help="fine-tuned policy; made where none is given")
     parser.add_argument("--out", type=Path, default=Path("runs/faults"))
+    parser.set_defaults(disk=None)
     return parser.parse_args()
 
 
@@ -243,33 +108,38 @@ def main() -> int:
     settings = Settings(
         PRESET[options.env], str(policy.absolute()), "", "", options.iterations,
         workers=options.workers, timeout_s=options.timeout_s, seed=options.seed,
+        weights=options.weights,
     )  # fmt: skip
-    shutil.rmtree(out / "undisturbed", ignore_errors=True)
-    undisturbed, options.undisturbed_s = undisturbed_run(out, settings)
-    chosen = [KINDS[name] for name in options.kinds]
-    rng = np.random.default_rng(options.seed)
-    disk: SmallDisk | FileSizeLimit = FileSizeLimit()
-    if KINDS["full-disk"] in chosen and not options.no_mount:
-        disk = small_disk(out / "disk", 3 * size_of([undisturbed]))
-    campaign = Campaign(out, settings, rng, disk, undisturbed)
-    try:
-        if options.short:
-            mixed = [kind for kind in chosen for _ in range(options.each)]
-            campaign.play([mixed[i] for i in rng.permutation(len(mixed))])
-        else:
-            for kind in chosen:
-                campaign.play([kind] * options.per_kind)
-                print_table({kind.name: campaign.tallies[kind.name]})
-                print(f"harm so far: {campaign.damage}", flush=True)
-    finally:
-        if isinstance(disk, SmallDisk):
-            subprocess.run(["umount", str(disk.folder)], check=False)
+    names = options.kinds or [kind.name for kind in KINDS.values() if kind.short >= options.short]
+    chosen = [KINDS[name] for name in names]
+    campaign, undisturbed = Campaign(np.random.default_rng(options.seed)), {}
+    for launcher in dict.fromkeys(kind.launcher for kind in chosen):
+        kinds = [kind for kind in chosen if kind.launcher == launcher]
+        full_disk = KINDS["full-disk"] in kinds
+        with opened(
+            launcher, out, settings, full_disk=full_disk, mount=not options.no_mount
+        ) as stage:
+            undisturbed[launcher] = round(stage.seconds, 1)
+            play(campaign, stage, kinds, options)
+        options.disk = type(stage.disk).__name__ if full_disk else options.disk
     print_table(campaign.tallies)
     record = record_of(campaign, options, time.monotonic() - start)
-    print(json.dumps(record))
+    print(json.dumps(record | {"seconds_undisturbed": undisturbed}))
     bad = ("episodes_lost", "episodes_duplicated", "checkpoints_broken", "metrics_different",
            "recoveries_untold", "unexpected_ends", "processes_leaked")  # fmt: skip
     return int(any(record[name] for name in bad) or record["recovered"] < record["injected"])
+
+
+def play(campaign: Campaign, stage: Stage, kinds: list[Kind], options: argparse.Namespace) -> None:
+    """All faults of the kinds of a launcher."""
+    if options.short:
+        mixed = [kind for kind in kinds for _ in range(options.each)]
+        campaign.play([mixed[i] for i in campaign.rng.permutation(len(mixed))], stage)
+        return
+    for kind in kinds:
+        campaign.play([kind] * options.per_kind, stage)
+        print_table({kind.name: campaign.tallies[kind.name]})
+        print(f"harm so far: {campaign.damage}", flush=True)
 
 
 if __name__ == "__main__":

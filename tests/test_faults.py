@@ -10,7 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from benchmarks.faulting.checks import Damage, damage
+import torch
+from benchmarks.faulting.checks import Damage, damage, difference
 from safetensors.torch import load_file, save_file
 
 from pushcut import trainer
@@ -121,6 +122,18 @@ def check_harmless(record: dict, kinds: int, of_each: int) -> None:
     assert {name: record[name] for name in HARM} == dict.fromkeys(HARM, 0), record["notes"]
 
 
+def test_the_campaign_sees_damage_in_the_parts_of_a_sharded_checkpoint(tmp_path):
+    one, other, cut = (tmp_path / name for name in ("one", "other", "cut"))
+    for checkpoint, weight in ((one, 1.0), (other, 2.0), (cut, 1.0)):
+        (checkpoint / "shards").mkdir(parents=True)
+        (checkpoint / "progress.json").write_text("{}")
+        save_file({"policy.w": torch.tensor(weight)}, checkpoint / "shards" / "1.safetensors")
+    (cut / "shards" / "1.safetensors").write_bytes(b"")
+    assert difference(one, one) == ""
+    assert difference(one, other) == "shards/1.safetensors policy.w differs"
+    assert difference(cut, one).startswith("cannot be read")
+
+
 def test_a_short_campaign_loses_nothing(finetuned, tmp_path):
     kinds = ("worker-sigkill", "corrupted-observation", "trainer-sigkill")
     options = ("--short", "--each", "1", "--iterations", "8", "--out", str(tmp_path))
@@ -128,11 +141,30 @@ def test_a_short_campaign_loses_nothing(finetuned, tmp_path):
     check_harmless(record, kinds=3, of_each=1)
 
 
+LOCAL = (
+    "worker-sigkill", "worker-sigstop", "exception", "corrupted-observation", "trainer-sigkill",
+    "checkpoint-sigkill", "sigterm", "full-disk", "damaged-checkpoint",
+)  # fmt: skip
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("disk", [(), ("--no-mount",)], ids=["mounted", "limited"])
-def test_a_campaign_of_all_kinds_loses_nothing(finetuned, tmp_path, disk):
+def test_a_campaign_of_all_kinds_for_one_process_loses_nothing(finetuned, tmp_path, disk):
     options = ("--short", "--out", str(tmp_path), "--policy", str(finetuned), *disk)
-    check_harmless(record_of("faults.py", *options), kinds=9, of_each=2)
+    record = record_of("faults.py", *options, "--kinds", *LOCAL)
+    check_harmless(record, kinds=len(LOCAL), of_each=2)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "kinds", [("rank-sigkill", "rank-sigstop"), ("ray-rank-node-lost", "ray-host-node-lost")]
+)
+@pytest.mark.parametrize("weights", ["replicated", "sharded"])
+def test_a_short_campaign_against_ranks_loses_nothing(finetuned, tmp_path, kinds, weights):
+    options = ("--short", "--each", "1", "--iterations", "6", "--weights", weights)
+    options = (*options, "--out", str(tmp_path), "--policy", str(finetuned))
+    record = record_of("faults.py", *options, "--kinds", *kinds)
+    check_harmless(record, kinds=2, of_each=1)
 
 
 def test_a_short_soak_leaves_nothing_behind(finetuned, tmp_path):

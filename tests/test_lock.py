@@ -5,6 +5,7 @@ import fcntl
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import pytest
@@ -53,6 +54,20 @@ def test_a_killed_process_holds_nothing(holder, tmp_path):
     holder.wait()
     with folder_lock(tmp_path / "run"):
         assert (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_process_that_is_ending_is_waited_for(holder, tmp_path):
+    """As ranks do that are started in place of those of a machine that was given up."""
+
+    def hold() -> bool:
+        with folder_lock(tmp_path / "run", wait_s=60.0):
+            return holder.poll() is not None
+
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(hold)
+        holder.kill()
+        holder.wait()
+        assert held.result()
 
 
 def test_a_command_that_came_to_nothing_leaves_nothing(tmp_path):

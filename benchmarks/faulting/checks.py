@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
+from pushcut.checkpoint import SHARDS
 from pushcut.recoveries import METRICS, read_lines
 
 
@@ -82,7 +83,8 @@ def compare_metrics(run: Path, undisturbed: Path, found: Damage) -> None:
 
 
 def without_times(line: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in line.items() if "seconds" not in k and k not in METRICS}
+    # "ranks" holds the times of each.
+    return {k: v for k, v in line.items() if "seconds" not in k and k not in (*METRICS, "ranks")}
 
 
 def compare_checkpoints(run: Path, undisturbed: Path, found: Damage) -> None:
@@ -117,6 +119,8 @@ def contents(checkpoint: Path) -> dict[str, Any]:
     for path in sorted(checkpoint.rglob("*.safetensors")):
         name = str(path.relative_to(checkpoint))
         found |= {f"{name} {key}": tensor for key, tensor in load_file(path).items()}
+    if (checkpoint / SHARDS).exists():
+        return found  # with the state of the optimiser
     state = torch.load(checkpoint / "optimizer.pt", map_location="cpu", weights_only=True)
     for number, values in state["state"].items():
         found |= {f"optimizer {number} {key}": value for key, value in values.items()}

@@ -12,58 +12,17 @@ import shutil
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
 
 import numpy as np
 
 from faulting.env import LOOK_FAULTS, RAISE, STEP_FAULTS, request
-from faulting.program import PHASES
+from faulting.launchers import RayNodes
+from faulting.phases import PHASES
+from faulting.rank_kinds import lost_node, signalled_rank
+from faulting.scene import RECOVERY_S, Kind, Outcome, Scene, gone_or_leaked, noted
 from faulting.training import Training
-from processes import Process, wait_until
-
-Outcome = Literal["recovered", "not recovered", "missed"]
-
-RECOVERY_S = 60.0
-"""Longest time until a recovery must be noted."""
-
-
-class Disk(Protocol):
-    """What the run folder lies on."""
-
-    def fill(self, training: Training, rng: np.random.Generator) -> None:
-        """Leaves room for little more."""
-        ...
-
-    def free(self) -> None:
-        """Makes room again."""
-        ...
-
-
-@dataclass
-class Scene:
-    """What an injection works with."""
-
-    training: Training
-    rng: np.random.Generator
-    disk: Disk
-    phase: str
-    """What the program was doing."""
-    seconds_to_end: list[float]
-    """From SIGTERM to the end of the program."""
-    leaked: list[Process]
-    """Simulator processes that outlived their trainer."""
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of fault."""
-
-    name: str
-    inject: Callable[[Scene], Outcome]
-    phases: tuple[str, ...] = PHASES
-    """Where the moments are drawn from."""
+from processes import wait_until
 
 
 def signalled_worker(number: int) -> Callable[[Scene], Outcome]:
@@ -99,16 +58,6 @@ def asked_for(*faults: str) -> Callable[[Scene], Outcome]:
     return inject
 
 
-def noted(training: Training, before: int) -> Outcome:
-    """Waits until one more recovery is noted; a run that is over needs none."""
-    wait_until(
-        lambda: training.recoveries() > before or training.ended is not None, RECOVERY_S, 0.01
-    )
-    if training.recoveries() > before:
-        return "recovered"
-    return "missed" if training.ended == 0 else "not recovered"
-
-
 def signalled_trainer(number: int) -> Callable[[Scene], Outcome]:
     """A signal to the trainer, which is then started again."""
 
@@ -132,8 +81,7 @@ def end_trainer(scene: Scene, number: int) -> None:
     process.wait(timeout=RECOVERY_S)
     if number == signal.SIGTERM:
         scene.seconds_to_end.append(os.times().elapsed - before)
-    wait_until(lambda: not any(worker.alive for worker in workers), 15)
-    scene.leaked += [worker for worker in workers if worker.alive]
+    gone_or_leaked(scene, workers)
 
 
 def started_again(scene: Scene) -> Outcome:
@@ -254,6 +202,12 @@ KINDS = {
         Kind("sigterm", signalled_trainer(signal.SIGTERM), ("start", *PHASES)),
         Kind("full-disk", full_disk),
         Kind("damaged-checkpoint", damage_checkpoint),
+        Kind("rank-sigkill", signalled_rank(signal.SIGKILL), launcher="torchrun"),
+        # Torchrun waits 30 s before it kills what hangs; Ray is an extra.
+        Kind("rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="torchrun", short=False),
+        Kind("ray-rank-sigstop", signalled_rank(signal.SIGSTOP), launcher="ray", short=False),
+        Kind("ray-rank-node-lost", lost_node(RayNodes.rank), launcher="ray", short=False),
+        Kind("ray-host-node-lost", lost_node(RayNodes.host), launcher="ray", short=False),
     )
 }
-"""Name -> kind; ranks and Ray nodes are further entries."""
+"""Name -> kind."""

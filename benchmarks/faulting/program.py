@@ -8,20 +8,16 @@ The file ``phase`` in the folder of the faults says where it is.
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from faulting.env import FaultyConfig
-
-PHASES = ("rollout", "update", "checkpoint", "evaluation")
-"""What can be told apart; the rest is ``start`` and ``between``."""
+from faulting.phases import announce, train_as_rank
 
 
 @dataclass(frozen=True)
@@ -37,6 +33,11 @@ class Settings:
     workers: int = 2
     timeout_s: float = 2.0
     seed: int = 0
+    weights: Literal["replicated", "sharded"] = "replicated"
+    """Of ranks."""
+    rank_timeout_s: float = 60.0
+    address: str = ""
+    """Of the Ray cluster, where there is one."""
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(asdict(self)))
@@ -44,11 +45,24 @@ class Settings:
 
 def config_of(settings: Settings) -> Any:
     """A small training: an evaluation every third iteration, a checkpoint after each."""
+    from pushcut.cluster.config import ClusterConfig
     from pushcut.config import EvaluationConfig
     from pushcut.presets import PRESETS
+    from pushcut.ranks.config import RanksConfig
 
     train = PRESETS[settings.preset].train
     env: Any = FaultyConfig(train.env, Path(settings.faults))
+    cluster = ClusterConfig()
+    if settings.address:
+        # As often as the campaign likes; new nodes take a while to come.
+        cluster = ClusterConfig(
+            "ray",
+            nodes=2,
+            address=settings.address,
+            simulators="hosts",
+            restarts=10**6,
+            timeout_s=120.0,
+        )
     return replace(
         train,
         env=env,
@@ -67,48 +81,13 @@ def config_of(settings: Settings) -> Any:
         device="cpu",
         threads=1,
         seed=settings.seed,
+        ranks=RanksConfig(
+            weights=settings.weights, reproducible=True, timeout_s=settings.rank_timeout_s
+        ),
+        cluster=cluster,
         out=Path(settings.run),
         resume=True,
     )
-
-
-class PhaseFile:
-    """Tells the campaign what is going on."""
-
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT)
-        self._now = "start"
-        self.set("start")
-
-    def set(self, phase: str) -> None:
-        self._now = phase
-        os.pwrite(self._handle, phase.ljust(16).encode(), 0)
-
-    def during(self, phase: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, announced while it runs."""
-
-        @functools.wraps(function)
-        def announced(*arguments: Any, **keywords: Any) -> Any:
-            before = self._now
-            self.set(phase)
-            result = function(*arguments, **keywords)
-            self.set("between" if before == "start" else before)
-            return result
-
-        return announced
-
-
-def announce(file: PhaseFile) -> None:
-    """Puts a word before and after each part of the loop."""
-    from pushcut import checkpoint
-    from pushcut.evaluator import Evaluator
-    from pushcut.learner import Learner
-    from pushcut.rollout.collector import Collector
-
-    Collector.collect = file.during("rollout", Collector.collect)
-    Learner.update = file.during("update", Learner.update)
-    Evaluator.evaluate = file.during("evaluation", Evaluator.evaluate)
-    checkpoint.save = file.during("checkpoint", checkpoint.save)
 
 
 def main() -> int:
@@ -117,13 +96,15 @@ def main() -> int:
 
     prepare_process()
     settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
-    file = PhaseFile(Path(settings.faults) / "phase")
+    from pushcut import trainer
     from pushcut.errors import Interrupted, UserError
-    from pushcut.trainer import train
 
-    announce(file)
+    if settings.address:
+        trainer.train_as_rank = train_as_rank
+    else:
+        announce(Path(settings.faults))
     try:
-        train(config_of(settings))
+        trainer.train(config_of(settings))
     except Interrupted as stop:
         return stop.exit_code
     except (UserError, OSError) as error:

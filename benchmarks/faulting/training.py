@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from faulting.program import PHASES, Settings
+from faulting.launchers import Launcher
+from faulting.phases import FILE, PHASES
+from faulting.program import Settings
 from processes import Process, command_of, descendants, start_program, wait_until
 from pushcut.recoveries import read_lines
 
@@ -30,6 +35,7 @@ class Training:
     settings: Settings
     folder: Path
     """Where faults are asked for, and the log."""
+    launcher: Launcher
     process: subprocess.Popen[bytes] | None = None
     starts: int = 0
     disturbed: Counter[int] = field(default_factory=Counter)
@@ -53,18 +59,28 @@ class Training:
     @property
     def phase(self) -> str:
         """What the program is doing."""
+        return self._told()[0]
+
+    @property
+    def teller(self) -> int:
+        """Process that says so: the program, or its first rank; 0 before there is one."""
+        return int(self._told()[1])
+
+    def _told(self) -> tuple[str, str]:
         try:
-            return (self.folder / "phase").read_text().strip()
-        except OSError:
-            return "start"
+            phase, process = (self.folder / FILE).read_text().split()
+        except (OSError, ValueError):  # not yet, or it is being written
+            return "start", "0"
+        return phase, process
 
     def start(self) -> None:
         """Starts the program, again where it ended."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "phase").write_text("start")
+        (self.folder / FILE).write_text("start 0")
         self.settings.write(self.folder / "settings.json")
         program = ["-m", "faulting.program", str(self.folder / "settings.json")]
-        self.process = start_program([sys.executable, *program], self.folder / "log")
+        command = [sys.executable, *self.launcher.arguments, *program]
+        self.process = start_program(command, self.folder / "log")
         self.starts += 1
 
     def running(self) -> bool:
@@ -74,7 +90,40 @@ class Training:
 
     def workers(self) -> list[Process]:
         """Simulator processes."""
-        return [each for each in descendants(self.pid) if WORKER in command_of(each.pid)]
+        return self._processes(WORKER)
+
+    def ranks(self) -> list[Process]:
+        """Ranks, where a launcher started several."""
+        return self._processes(self.launcher.rank)
+
+    def _processes(self, mark: str) -> list[Process]:
+        roots = [self.pid, *self.launcher.roots()]
+        found = [process for root in roots for process in descendants(root)]
+        return [process for process in found if mark in command_of(process.pid)]
+
+    def went_on(self, before: set[int], timeout_s: float) -> bool:
+        """Waits until the loop goes on in a first rank that is none of those before."""
+        wait_until(
+            lambda: self.ended is not None or (self.teller not in before and self.phase in PHASES),
+            timeout_s,
+        )
+        return self.teller not in before and self.phase in PHASES
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code; None where the program does not end."""
+        wait_until(lambda: self.ended is not None, timeout_s)
+        return self.ended
+
+    def end(self) -> None:
+        """Kills the program and all that it started, where it still runs."""
+        if self.process is None:
+            return
+        started = [*self.ranks(), *self.workers()] if self.ended is None else []
+        self.process.kill()
+        self.process.wait()
+        for process in started:
+            with suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGKILL)
 
     def wait_for_calm(self) -> None:
         """At most two in an iteration: three failed starts in a row are given up, by design."""

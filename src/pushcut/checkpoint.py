@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from pushcut.errors import DivergedError, UserError
+from pushcut.errors import DivergedError, RankLostError, UserError
 from pushcut.learner import Learner
 from pushcut.policies.base import Policy
 from pushcut.policies.pretrained import (
@@ -120,6 +120,8 @@ class Writing:
         """One line for whatever goes wrong, and nothing half-written left."""
         try:
             yield
+        except RankLostError:
+            raise  # the ranks that start again clear up
         # torch and safetensors wrap a full disk in errors of their own.
         except Exception as error:
             shutil.rmtree(self.aside, ignore_errors=True)

@@ -14,6 +14,10 @@ class RankLostError(UserError):
     """Another process of the run is gone or hangs: nothing can be done together any more."""
 
 
+class ProcessLostError(RankLostError):
+    """The process of a rank, or its machine, is gone: whatever the others raise comes of it."""
+
+
 class DivergedError(UserError):
     """The weights at hand are worthless: they must not become a checkpoint."""
 

@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -17,6 +18,9 @@ from pushcut.errors import UserError
 
 LOCK = ".lock"
 """File in the folder that is locked; it says who has it."""
+
+PAUSE_S = 0.1
+"""Between looks whether a folder is free."""
 
 R = TypeVar("R")
 
@@ -35,8 +39,10 @@ def alone_in_folder(command: Callable[[Any], R]) -> Callable[[Any], R]:
 
 
 @contextmanager
-def folder_lock(folder: Path) -> Iterator[None]:
+def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
     """Holds a folder, made where there is none; UserError names the process that has it.
+
+    ``wait_s``: longest time to wait for that process to end.
 
     The kernel lets go of the lock when the process ends, however it ends: a file that is left
     behind means nothing. On NFS the lock holds between machines, as long as the mount has its
@@ -46,7 +52,7 @@ def folder_lock(folder: Path) -> Iterator[None]:
         yield  # no run of ours: leave nothing there; the command will refuse it
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / LOCK) as file:
+    with _locked(folder / LOCK, time.monotonic() + wait_s) as file:
         file.truncate(0)
         file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
         file.flush()
@@ -64,7 +70,7 @@ def is_empty(folder: Path) -> bool:
     return folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
 
 
-def _locked(path: Path) -> IO[str]:
+def _locked(path: Path, give_up: float) -> IO[str]:
     """The file, open and locked."""
     while True:
         file = path.open("a+")
@@ -72,6 +78,9 @@ def _locked(path: Path) -> IO[str]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
+            if time.monotonic() < give_up:
+                time.sleep(PAUSE_S)
+                continue
             advice = "wait for it, stop it, or choose another folder with --out"
             raise UserError(f"{path.parent} is in use by {_owner(path)}: {advice}") from None
         except OSError as error:

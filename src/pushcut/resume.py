@@ -23,13 +23,18 @@ MAY_CHANGE_ON_RESUME = (
 )  # fmt: skip
 
 
+LOST_S = 60.0
+"""A lost rank may still run for so long: the machine that was given up may be alive."""
+
+
 @contextmanager
 def alone_in_run(config: TrainConfig, ranks: Ranks) -> Iterator[None]:
     """Holds the run's folder for these ranks; UserError where other processes work in it."""
+    wait_s = LOST_S if restarted() else 0.0
     with ExitStack() as held:
         with ranks.together():
             if ranks.first and config.out is not None:
-                held.enter_context(folder_lock(config.out))
+                held.enter_context(folder_lock(config.out, wait_s))
         yield
 
 

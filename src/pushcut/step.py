@@ -44,19 +44,22 @@ def share_of(
 ) -> Share:
     """This rank's share of some decisions; fetches what others have seen of it."""
     home = rollout.rank[rows[place]]
-    split, counted = shares(home, ranks.count)
+    dealt = torch.arange(len(place)) % ranks.count
+    split, counted = shares(dealt if ranks.reproducible else home, ranks.count)
     outgoing = [
         rollout.seen(rows[place[ours]]) if len(ours := part[home[part] == ranks.index]) else None
         for part in split
     ]
     incoming = [experience for experience in ranks.exchange(outgoing) if experience is not None]
-    mine = split[ranks.index]
-    arrived = mine[by_rank := home[mine].argsort(stable=True)]  # as they were sent
+    mine, experience = split[ranks.index], Experience.concatenate(incoming)
+    if ranks.count > 1:
+        arrived = home[mine].argsort(stable=True)  # as they were sent
+        experience = experience.select(arrived.argsort())
     return Share(
-        place=place[arrived],
-        rows=rows[place[arrived]],
-        counted=counted[ranks.index][by_rank],
-        experience=Experience.concatenate(incoming),
+        place=place[mine],
+        rows=rows[place[mine]],
+        counted=counted[ranks.index],
+        experience=experience,
     )
 
 

@@ -2,7 +2,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
+from torch.distributed import (
+    DistNetworkError,  # pyright: ignore[reportPrivateImportUsage]
+    HashStore,  # pyright: ignore[reportPrivateImportUsage]
+)
 from torch.distributed.distributed_c10d import Store
 
 from pushcut.errors import RankLostError
@@ -69,6 +72,16 @@ def test_nothing_starts_once_a_rank_has_given_up():
     assert quota.claim() is None
     quota.judge(accepted=True)
     assert quota.done
+
+
+def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
+    class Gone(HashStore):
+        def compare_set(self, key: str, expected_value: str, desired_value: str) -> bytes:
+            raise DistNetworkError("Failed to recv, got 0 bytes")
+
+    first, _ = shared(Gone(), 5, 10, ranks=2)
+    with pytest.raises(RankLostError, match="share out groups.*got 0 bytes"):
+        first.claim()
 
 
 def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait():

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
 import torch
 
-from pushcut.errors import Interrupted, UserError
+from pushcut.errors import Interrupted, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
-from tests.ranks.launch import on_ranks
+from tests.ranks.launch import free_port, on_ranks
 
 
-def talk() -> dict[str, Any]:
-    """Every kind of message once."""
+def talk(port: int) -> dict[str, Any]:
+    """Every kind of message once; ``port`` is for a second meeting, which one rank leaves."""
     with joined(RanksConfig()) as ranks:
         here = ranks.index
         heard: dict[str, Any] = {"sum": ranks.sum([here + 1.0, 10.0])}
@@ -30,7 +31,19 @@ def talk() -> dict[str, Any]:
         heard["weights"] = ranks.gather(layer.weight.tolist())
         for error in (UserError("the disk is full"), Interrupted(143), KeyError("bug")):
             heard.setdefault("raised", []).append(failure(ranks, error))
-        return heard
+    os.environ["MASTER_PORT"] = str(port)
+    return heard | {"left": left_alone()}
+
+
+def left_alone() -> str:
+    """What a rank hears in torch's own code, as FSDP's is, when the other has gone."""
+    try:
+        with joined(RanksConfig(timeout_s=20.0)) as ranks:
+            if ranks.index == 0:
+                torch.distributed.all_reduce(torch.ones(1))
+    except RankLostError as error:
+        return str(error)
+    return ""
 
 
 def failure(ranks: Any, error: Exception) -> str:
@@ -42,7 +55,7 @@ def failure(ranks: Any, error: Exception) -> str:
 
 
 def test_ranks_exchange_numbers_values_gradients_and_failures():
-    first, second = on_ranks(2, talk)
+    first, second = on_ranks(2, talk, free_port())
     assert first["sum"] == second["sum"] == [3.0, 20.0]
     assert first["gather"] == second["gather"] == [{"rank": 0}, {"rank": 1}]
     assert first["exchange"] == ["0 to 0", "1 to 0" * 2]
@@ -56,3 +69,5 @@ def test_ranks_exchange_numbers_values_gradients_and_failures():
         "KeyError: 'bug'",
     ]
     assert second["raised"][0] == "UserError: the disk is full"
+    assert first["left"].startswith("could not gather weights: another rank is gone or hangs (")
+    assert "\n" not in first["left"] and not second["left"]

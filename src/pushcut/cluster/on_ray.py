@@ -24,10 +24,10 @@ from pushcut import __version__
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
-from pushcut.cluster.rank_process import Place, RankProcess, Work, free_port, require_answer
+from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
 from pushcut.cluster.room import Machine, Room, divide
 from pushcut.envs.base import EnvConfig
-from pushcut.errors import Interrupted, RankLostError, UserError
+from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
 from pushcut.machine import usable_cores
 from pushcut.progress import say
 from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
@@ -131,14 +131,16 @@ class RayRank(RankProcess):
     """A rank that knows where Ray has put it."""
 
     def place(self) -> Place:
-        """Address, a free port, node and process id."""
-        address = ray.util.get_node_ip_address()
-        return Place(address, free_port(), ray.get_runtime_context().get_node_id(), os.getpid())
+        """Node and process id."""
+        return Place(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
 def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExit) -> list[Any]:
     """Runs all ranks once; RankLostError where one was lost."""
-    cluster, group = room.cluster, _reserve(room)
+    # Not for the ranks that Ray starts: torch must not load before their environment is set.
+    from pushcut.ranks.meeting import open_store
+
+    cluster, group, store = room.cluster, _reserve(room), open_store()
     ranks = []
     try:
         count = cluster.nodes * cluster.ranks_per_node
@@ -159,8 +161,8 @@ def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExi
                 ranks=count,
                 local=number % cluster.ranks_per_node,
                 local_ranks=cluster.ranks_per_node,
-                address=places[0].address,
-                port=places[0].port,
+                address=ray.util.get_node_ip_address(),
+                port=store.port,
                 restarts=restarts,
             )
             environment |= {GPU_VARIABLE: "0", "OMP_WAIT_POLICY": "PASSIVE"}
@@ -220,9 +222,15 @@ def _follow(references: list[Any], places: Sequence[Place], stop: SafeExit) -> l
                 _forward(interrupted.exit_code - 128, places)
     if stopped is not None and failures:
         raise stopped
-    for failure in sorted(failures, key=lambda failure: isinstance(failure, RankLostError)):
-        raise failure
+    if failures:
+        raise _cause(failures)
     return ray.get(references)
+
+
+def _cause(failures: Sequence[Exception]) -> Exception:
+    """What made the ranks fail: one that is gone, else what one raised that missed no other."""
+    gone = [failure for failure in failures if isinstance(failure, ProcessLostError)]
+    return (gone or sorted(failures, key=lambda x: isinstance(x, RankLostError)))[0]
 
 
 def _failure(reference: Any) -> Exception | None:
@@ -237,7 +245,7 @@ def _meaning(error: RayError) -> Exception:
     """What a rank raised; RankLostError where it did not come to that."""
     if isinstance(error, RayTaskError) and isinstance(error.cause, Exception):
         return error.cause
-    return RankLostError(f"a rank was lost: {one_line(error)}")
+    return ProcessLostError(f"a rank was lost: {one_line(error)}")
 
 
 def _forward(number: int, places: Sequence[Place]) -> None:

@@ -21,9 +21,6 @@ Work = Callable[[ClusterConfig, Any], Any]
 class Place:
     """Where a rank runs."""
 
-    address: str
-    port: int
-    """A free one, for the others to meet it at."""
     node: str
     """Id of its machine."""
     pid: int
@@ -61,13 +58,6 @@ class RankProcess:
     def run(self, work: Work, cluster: ClusterConfig, argument: Any) -> Any:
         """Does the rank's work."""
         return work(cluster, argument)
-
-
-def free_port() -> int:
-    """A port of this machine that nobody uses."""
-    with socket.socket() as free:
-        free.bind(("", 0))
-        return free.getsockname()[1]
 
 
 def require_answer(address: str, timeout_s: float) -> None:

@@ -32,6 +32,8 @@ class Ranks(Protocol):
     """Which of those on this machine this is: the number of its GPU."""
     sharded: bool
     """Whether each rank holds a part of the weights; else all hold all of them."""
+    reproducible: bool
+    """Whether who learns from a decision must not depend on who played it."""
 
     @property
     def first(self) -> bool:
@@ -101,6 +103,7 @@ class Alone:
     """One process; needs no engine."""
 
     index, count, local, sharded, first = 0, 1, 0, False, True
+    reproducible = True
 
     def quota(self, wanted: int, limit: int) -> Quota:
         """A count of its own."""

@@ -17,6 +17,10 @@ class RanksConfig:
     """With sharded weights, how ranks act: each gathers all weights while episodes are played, or
     they are gathered layer by layer and all ranks decide at the same time. The second needs less
     memory and is slower."""
+    reproducible: bool = False
+    """Who learns from a decision does not depend on who played it, so that weights and numbers are
+    equal to the bit whenever the same number of ranks plays again; else decisions stay where they
+    were played as far as possible, which sends less and rounds differently each time."""
     timeout_s: float = 1800.0
     """A rank that keeps the others waiting longer (seconds) is taken for lost."""
 

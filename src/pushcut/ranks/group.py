@@ -36,7 +36,7 @@ class ProcessGroup:
     def __init__(self, config: RanksConfig) -> None:
         """Meets the other ranks at the address that the launcher put into the environment."""
         timeout = timedelta(seconds=config.timeout_s)
-        with _lost_ranks("meet the other ranks"):
+        with lost_ranks("meet the other ranks"):
             store, self.index, self.count = next(rendezvous("env://", timeout=timeout))
             store.set_timeout(timeout)
             name = meet(store, self.index, self.count, config.timeout_s)
@@ -50,8 +50,9 @@ class ProcessGroup:
             )
         self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
+        self.reproducible = config.reproducible
         self._shards = Shards(self.count) if self.sharded else None
-        self._writer = ShardWriter() if self.sharded else None
+        self._writer = ShardWriter(timeout) if self.sharded else None
         self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s
         self._quotas = 0
@@ -81,14 +82,14 @@ class ProcessGroup:
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums over the ranks."""
         total = torch.tensor(values, dtype=torch.float64)
-        with _lost_ranks("add up numbers"):
+        with lost_ranks("add up numbers"):
             dist.all_reduce(total)
         return total.tolist()
 
     def gather(self, value: T) -> list[T]:
         """Every rank's value."""
         values: list[Any] = [None] * self.count
-        with _lost_ranks("exchange results"):
+        with lost_ranks("exchange results"):
             dist.all_gather_object(values, value)
         return values
 
@@ -98,7 +99,7 @@ class ProcessGroup:
         sent = [len(part) for part in parts]
         received = [sizes[self.index] for sizes in self.gather(sent)]
         buffer = torch.empty(sum(received), dtype=torch.uint8)
-        with _lost_ranks("exchange decisions"):
+        with lost_ranks("exchange decisions"):
             dist.all_to_all_single(buffer, torch.cat(parts), received, sent)
         return [pickle.loads(part.numpy().tobytes()) for part in buffer.split(received)]
 
@@ -115,7 +116,8 @@ class ProcessGroup:
         except Exception as error:
             problem = error
             if self._quotas:  # the others need not wait for what will not be played here
-                self._store.set(self._quota_key, CLOSED)
+                with lost_ranks("tell of a failure"):
+                    self._store.set(self._quota_key, CLOSED)
         problems = self.gather(None if problem is None else _picklable(problem))
         theirs = next(((r, error) for r, error in enumerate(problems) if error is not None), None)
         if theirs is None:
@@ -133,7 +135,7 @@ class ProcessGroup:
         if self._shards is not None:
             self._shards.shard(module)
             return
-        with _lost_ranks("share the weights"):
+        with lost_ranks("share the weights"):
             for tensor in [*module.parameters(), *module.buffers()]:
                 dist.broadcast(tensor.data, src=0)
 
@@ -148,7 +150,7 @@ class ProcessGroup:
         if self.sharded:
             return
         gradients = [p.grad for p in parameters if p.grad is not None]
-        with _lost_ranks("add up gradients"):
+        with lost_ranks("add up gradients"):
             for group in _buckets(gradients):
                 flat = torch.cat([gradient.flatten() for gradient in group])
                 dist.all_reduce(flat)
@@ -178,7 +180,8 @@ class ProcessGroup:
     def settle(self) -> None:
         """Waits for the last checkpoint."""
         if self._writer is not None:
-            self._writer.settle()
+            with lost_by_torch("write a checkpoint"):
+                self._writer.settle()
 
     def close(self) -> None:
         """Leaves the group."""
@@ -252,7 +255,7 @@ class SharedQuota:
         return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)
 
     def _read(self) -> Tally | None:
-        self._stored = self._store.compare_set(self._key, "", "0 0 0")
+        self._stored = self._compare_set("", "0 0 0")
         return self._parsed()
 
     def _swap(self, tally: Tally) -> bool:
@@ -261,8 +264,12 @@ class SharedQuota:
         # Two ranks may want to write the same numbers: the tail tells whose they are.
         counts = " ".join(map(str, astuple(tally)))
         mine = f"{counts} {self._rank}.{self._writes}"
-        self._stored = self._store.compare_set(self._key, self._stored.decode(), mine)
+        self._stored = self._compare_set(self._stored.decode(), mine)
         return self._stored.decode() == mine
+
+    def _compare_set(self, expected: str, wanted: str) -> bytes:
+        with lost_ranks("share out groups"):
+            return self._store.compare_set(self._key, expected, wanted)
 
     def _parsed(self) -> Tally | None:
         if self._stored.decode() == CLOSED:
@@ -293,12 +300,26 @@ def _buckets(tensors: Sequence[Tensor], size: int = 2**24) -> Iterator[list[Tens
 
 
 @contextlib.contextmanager
-def _lost_ranks(what: str) -> Iterator[None]:
+def lost_ranks(what: str) -> Iterator[None]:
     """Turns what torch.distributed raises when a rank is gone into one line."""
     try:
         yield
     except (RuntimeError, ValueError, TimeoutError) as error:
-        reason = str(error).splitlines()[0][:200]
-        raise RankLostError(
-            f"could not {what}: another rank is gone or hangs ({reason})"
-        ) from error
+        raise _lost(what, error) from error
+
+
+@contextlib.contextmanager
+def lost_by_torch(what: str) -> Iterator[None]:
+    """The same around code of torch that talks to ranks among other things: FSDP, checkpoints."""
+    try:
+        yield
+    except RuntimeError as error:
+        # gloo has no class of its own; the file that raised is in its message.
+        if isinstance(error, dist.DistError) or "/gloo/" in str(error):
+            raise _lost(what, error) from error
+        raise
+
+
+def _lost(what: str, error: Exception) -> RankLostError:
+    reason = str(error).splitlines()[0][:200]
+    return RankLostError(f"could not {what}: another rank is gone or hangs ({reason})")

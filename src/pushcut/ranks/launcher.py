@@ -40,5 +40,7 @@ def launch_environment(
         "MASTER_ADDR": address,
         "MASTER_PORT": port,
         "PUSHCUT_RESTARTS": restarts,
+        # The store at that address is not rank 0's: none of them opens it.
+        "TORCHELASTIC_USE_AGENT_STORE": True,
     }
     return {name: str(value) for name, value in values.items()}

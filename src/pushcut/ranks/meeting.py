@@ -10,9 +10,18 @@ from __future__ import annotations
 import time
 import uuid
 
+from torch.distributed import TCPStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.distributed_c10d import Store
 
 PAUSE_S = 0.02
+
+
+def open_store() -> TCPStore:
+    """A store for ranks to meet at, on a free port, for whoever starts them.
+
+    It must not be with a rank: what asks the store of a process that hangs waits for ever.
+    """
+    return TCPStore("localhost", 0, is_master=True, wait_for_workers=False)
 
 
 def meet(store: Store, rank: int, count: int, timeout_s: float) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -26,9 +27,10 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 class ShardWriter:
     """Writes one checkpoint at a time; training goes on meanwhile."""
 
-    def __init__(self) -> None:
+    def __init__(self, timeout: timedelta) -> None:
+        """``timeout``: longest wait for another rank."""
         # Of its own: the ranks' other messages pass at the same time.
-        group = dist.new_group(backend="gloo")
+        group = dist.new_group(backend="gloo", timeout=timeout)
         assert isinstance(group, dist.ProcessGroup)
         self._group = group
         self._under_way: Future[None] | None = None

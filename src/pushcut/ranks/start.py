@@ -34,10 +34,11 @@ def joined(config: RanksConfig) -> Iterator[Ranks]:
     if not launched():
         yield Alone()
         return
-    from pushcut.ranks.group import ProcessGroup
+    from pushcut.ranks.group import ProcessGroup, lost_by_torch
 
     group = ProcessGroup(config)
     try:
-        yield group
+        with lost_by_torch("gather weights"):
+            yield group
     finally:
         group.close()

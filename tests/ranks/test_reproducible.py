@@ -1,0 +1,55 @@
+"""Whoever plays: the same number of ranks learns the same to the bit, where that is asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from unittest import mock
+
+import torch
+from safetensors.torch import load_file
+
+from pushcut import trainer
+from pushcut.config import TrainConfig
+from pushcut.policies.source import TokenPolicySource
+from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.group import SharedQuota
+from pushcut.ranks.start import joined
+from tests.ranks.launch import on_ranks
+
+
+def train_with(players: dict[Path, int], config: TrainConfig) -> None:
+    """Trains as often as there are folders; in each only one of the ranks plays."""
+    claim = SharedQuota.claim
+    with joined(config.ranks) as ranks:
+        for out, player in players.items():
+
+            def claim_all(quota: SharedQuota, player: int = player) -> int | None:
+                quota._share = 10**6
+                return claim(quota) if ranks.index == player else None
+
+            with mock.patch.object(SharedQuota, "claim", claim_all):
+                trainer.train_on(ranks, replace(config, out=out))
+
+
+def test_weights_do_not_depend_on_which_rank_played(smoke, finetuned, tmp_path):
+    config = replace(
+        smoke.train,
+        policy=TokenPolicySource(path=finetuned),
+        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=7),
+        learner=replace(smoke.train.learner, epochs=1, minibatches=3, micro_batch=16),
+        rollout=replace(smoke.train.rollout, slots=6, workers=1),
+        ranks=RanksConfig(reproducible=True),
+        evaluation=replace(smoke.train.evaluation, every=0),
+        iterations=1,
+        trackers=(),
+        device="cpu",
+        threads=1,
+    )
+    first, second = tmp_path / "first", tmp_path / "second"
+    on_ranks(2, train_with, {first: 0, second: 1}, config)
+    one, other = (
+        load_file(run / "checkpoints" / "000001" / "policy" / "model.safetensors")
+        for run in (first, second)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one)
