@@ -189,7 +189,10 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         silence()
     announce(ranks, config.ranks, config.algorithm.groups)
     with ranks.together():
-        policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
+        device = choose_device(config.device, ranks.local)
+        policy = config.policy.load(seed=config.seed, in_files=ranks.sharded)
+        if not ranks.sharded:  # sharded weights get there in parts
+            policy.to(device)
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
     learner = Learner(
