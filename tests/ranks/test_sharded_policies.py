@@ -45,13 +45,12 @@ READ = READINGS | {
     "masters-recompute": replace(bfloat16(True), recompute=True),
 }
 BFLOAT16 = (
-    "pi0-frozen/masters", "pi0-trained/masters", "pi0-trained/masters-recompute",
+    "pi0-frozen/masters", "pi0-trained/masters-recompute", "pi0-trained/bfloat16",
     "pi0-lora/masters", "pi05-trained/masters", "openvla/masters", "openvla-lora/masters",
-    "pi0-trained/bfloat16", "openvla/bfloat16",
 )  # fmt: skip
-LOADED_AGAIN = ("pi0-trained/masters", "pi05-trained/masters", "openvla-lora/masters")
+LOADED_AGAIN = ("pi05-trained/masters", "openvla-lora/masters")
 STORED = "pi0-trained/masters"
-IN_GROUPS = ("tiny", "pi0-trained/masters", "openvla-lora/masters")
+IN_GROUPS = ("tiny", "openvla-lora/masters")
 
 
 def make(name: str, *, in_files: bool = False) -> Policy:
