@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+
 @dataclass(frozen=True)
 class WeightType:
     """Precision of a weight."""
