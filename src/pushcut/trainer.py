@@ -190,10 +190,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     if not ranks.first:
         silence()
     announce(ranks, config.ranks, config.algorithm.groups)
-    with ranks.together():
-        policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
-    if config.algorithm.needs_critic:
-        policy.add_critic(config.critic, seed=config.seed)
+    policy = load_policy(config, ranks)
     actor = acting_copy(policy) if config.overlap else None
     learner = Learner(
         policy,
@@ -248,6 +245,20 @@ def stop_together(ranks: Ranks, exit_code: int) -> None:
     """Raises ``Interrupted`` on every rank where one of them must stop (a code above 0)."""
     if any(ranks.sum([float(exit_code)])):
         raise Interrupted(max(ranks.gather(exit_code)))
+
+
+def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
+    """What is to be trained, with a critic where one is needed."""
+    # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
+    in_parts = ranks.sharded and not config.overlap
+    with ranks.together():
+        device = choose_device(config.device, ranks.local)
+        policy = config.policy.load(seed=config.seed, in_files=in_parts)
+        if not in_parts:
+            policy.to(device)
+    if config.algorithm.needs_critic:
+        policy.add_critic(config.critic, seed=config.seed)
+    return policy
 
 
 @contextlib.contextmanager
