@@ -48,6 +48,8 @@ BFLOAT16 = (
     "pi0-frozen/masters", "pi0-trained/masters-recompute", "pi0-trained/bfloat16",
     "pi0-lora/masters", "pi05-trained/masters", "openvla/masters", "openvla-lora/masters",
 )  # fmt: skip
+# The reference policy is sharded too.
+ALGORITHM = GRPO(group_size=2, kl_coefficient=0.1)
 LOADED_AGAIN = ("pi05-trained/masters", "openvla-lora/masters")
 STORED = "pi0-trained/masters"
 IN_GROUPS = ("tiny", "openvla-lora/masters")
@@ -80,12 +82,12 @@ def compute(policy: Policy, ranks: Ranks) -> dict[str, Tensor]:
 
 def learner_on(policy: Policy, ranks: Ranks) -> Learner:
     config = LearnerConfig(minibatches=2, micro_batch=3)
-    return Learner(policy, GRPO(group_size=2), config, seed=0, ranks=ranks)
+    return Learner(policy, ALGORITHM, config, seed=0, ranks=ranks)
 
 
 def learn(learner: Learner, rollout: Any) -> dict[str, float]:
     """Two optimiser steps on seven decisions, which the ranks share."""
-    return learner.update(rollout, GRPO(group_size=2).advantages(rollout), iteration=0)
+    return learner.update(rollout, ALGORITHM.advantages(rollout), iteration=0)
 
 
 @dataclass
