@@ -124,6 +124,18 @@ def test_sharding_divides_what_is_always_there_and_gathers_blocks():
     assert shard.gathered < 1.2 * (2 * 2 * 32064 * 4096 + 3 * block)
 
 
+def test_sharded_weights_are_whole_while_episodes_are_played_or_gathered_in_step():
+    shared = Workload("openvla-oft", "all", gpus=8, sharding="full-shard")
+    whole, in_step = plan(shared), plan(replace(shared, rollouts="in-step"))
+    assert whole.acting == 2 * 7_541_237_184  # bfloat16
+    assert in_step.acting == in_step.gathered == whole.gathered
+    assert whole.rollout - in_step.rollout == whole.acting - in_step.acting
+    masters = plan(replace(shared, master_weights=True))
+    # What lies outside of blocks is gathered in float32: as many bytes again.
+    assert masters.acting - whole.acting == masters.gathered - whole.gathered > 0
+    assert plan(replace(shared, sharding="replicated")).acting == 0
+
+
 def test_full_fine_tuning_of_openvla_fits_no_card_alone_but_eight():
     workload = Workload(
         "openvla-oft", "all", images=1, micro_batch=8, master_weights=True,

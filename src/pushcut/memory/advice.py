@@ -85,6 +85,9 @@ def copies(workload: Workload) -> Iterator[tuple[str, Workload]]:
         yield "do not keep prefixes in the rollout", replace(workload, keep_prefix=False)
     if workload.overlap:
         yield "no overlap of rollouts and updates", replace(workload, overlap=False)
+    if workload.gpus > 1 and workload.sharding == "full-shard" and not workload.overlap:
+        in_step = replace(workload, rollouts="in-step")
+        yield "ranks that act in step (--ranks.rollouts in-step)", in_step
     if workload.gpus > 1 and workload.sharding == "replicated":
         sharded = replace(workload, sharding="full-shard")
         yield f"shard over the {workload.gpus} GPUs", sharded

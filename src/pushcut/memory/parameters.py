@@ -43,7 +43,9 @@ class Parameters:
     block: int
     """All of the largest block, in what it computes in: FSDP's unit."""
     root: int
-    """All outside of blocks."""
+    """All outside of blocks, as they are kept: FSDP gathers them so."""
+    acting: int
+    """Everything, the blocks in what they compute in."""
 
 
 def released_sizes(workload: Workload) -> Sizes:
@@ -68,6 +70,7 @@ def count_parameters(workload: Workload, sizes: Sizes) -> Parameters:
     inside = {id(p) for block in blocks_of(network) for p in block.parameters()}
     adapters = adapter_bytes(network, workload)
     critic = critic_bytes(workload.critic_width)
+    root = sum(size_of(p) for p in named.values() if id(p) not in inside)
     return Parameters(
         trained=adapters + critic + sum(map(size_of, trained.values())),
         frozen=sum(size_of(p) for p in named.values() if not p.requires_grad),
@@ -76,7 +79,11 @@ def count_parameters(workload: Workload, sizes: Sizes) -> Parameters:
         largest=max((size_of(p) for p in learning.values() if id(p) in inside), default=0),
         embedding=max((size_of(p) for p in learning.values() if id(p) not in inside), default=0),
         block=max(computing_bytes(block.parameters(), workload) for block in blocks_of(network)),
-        root=computing_bytes((p for p in named.values() if id(p) not in inside), workload),
+        root=root,
+        acting=root
+        + computing_bytes((p for p in named.values() if id(p) in inside), workload)
+        + adapters // (1 + workload.master_weights)
+        + critic,
     )
 
 

@@ -48,6 +48,8 @@ class MemoryPlan:
     gathered: int
     """FSDP: what is whole at once, the root, two blocks (one comes while one computes) and, in an
     update, the gradients of one."""
+    acting: int
+    """FSDP: what is whole at once while episodes are played."""
     context: int
     """CUDA itself."""
     held: int
@@ -86,7 +88,7 @@ class MemoryPlan:
     @property
     def rollout(self) -> int:
         """Most during inference; gradients of the last update are still there."""
-        return self.always + self.copies + self.gathered + self.prefixes + self.inference
+        return self.always + self.copies + self.acting + self.prefixes + self.inference
 
     @property
     def peak(self) -> int:
@@ -122,7 +124,8 @@ class MemoryPlan:
             ("  AdamW", self.optimiser),
             ("  CUDA context (assumed)", self.context),
             ("in use, casts of master weights", self.copies),
-            ("in use, gathered by FSDP", self.gathered),
+            ("gathered by FSDP in an update", self.gathered),
+            ("gathered by FSDP in a rollout", self.acting),
             ("update, most", self.update),
             ("  prefixes of the micro-batch", self.held),
             ("  reading the micro-batch", self.reading),
@@ -181,6 +184,7 @@ def plan(workload: Workload, network: Network | None = None) -> MemoryPlan:
         optimiser=adamw_bytes(learning),
         copies=parameters.copies if shards == 1 else 0,
         gathered=gathered(parameters) if shards > 1 else 0,
+        acting=acting(workload, parameters),
         context=CONTEXT,
         held=batch * decision.prefix if frozen_vlm else 0,
         activations=activations,
@@ -215,6 +219,13 @@ def check(workload: Workload, sizes: Sizes) -> None:
 def gathered(parameters: Parameters) -> int:
     """The root, two blocks, and the gradients of one."""
     return parameters.root + 3 * parameters.block
+
+
+def acting(workload: Workload, parameters: Parameters) -> int:
+    """All weights (to play, or to copy them for who plays), or what an update gathers too."""
+    if workload.sharding == "replicated" or workload.gpus == 1:
+        return 0
+    return parameters.acting if workload.rollouts == "gathered" else gathered(parameters)
 
 
 def host_bytes(workload: Workload, sizes: Sizes, decision: Footprint) -> int:

@@ -72,6 +72,8 @@ class Workload:
     """GPUs that share the work (N)."""
     sharding: Literal["replicated", "full-shard"] = "replicated"
     """Every GPU holds everything; or parameters, gradients and AdamW are divided by N (FSDP)."""
+    rollouts: Literal["gathered", "in-step"] = "gathered"
+    """Sharded weights are whole while episodes are played, or gathered block by block."""
     picture: tuple[int, int] = (256, 256)
     """Height and width of a camera's picture, as the rollout keeps it."""
     state_size: int = 8
