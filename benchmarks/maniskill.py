@@ -27,7 +27,7 @@ CHUNK = 5
 
 
 def main() -> None:
-    """Plays both tasks and prints what came of it."""
+    """Plays every task and prints what came of it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=50, help="of each task's expert")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each speed")

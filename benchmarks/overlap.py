@@ -1,9 +1,10 @@
 """Overlap across iterations: seconds per iteration with `--overlap` against without.
 
-Both train MetaWorld from the same policy and seed with as many simulator processes and one torch
-thread, in turns whose order alternates. Iterations that are played alone (the first, those that
-begin with a checkpoint) count too, as in a real run; the time to start does not. The episodes
-differ, for the policies do: the rate is simulator steps per second of training.
+Both train MetaWorld from the same policy with as many simulator processes and one torch thread, in
+turns whose order alternates; each pair has a seed of its own. Iterations that are played alone (the
+first, those that begin with a checkpoint) count too, as in a real run; the time to start does not.
+The episodes differ, for the policies do: the rate is simulator steps per second of training.
+``--episodes-per-task`` also evaluates what was learned, on held-out states.
 
 The last line is one JSON object.
 Run: python benchmarks/overlap.py --policy FOLDER [--workers 1 2] [--iterations 8] [--pairs 2]
@@ -18,17 +19,18 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pushcut.presets import PRESETS
 from pushcut.run import provenance, read_metrics
 from pushcut.timings import LOOP, of_line
-from trials import fine_tuned
+from trials import evaluated, fine_tuned
 
 
-def rate(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -> dict[str, float]:
-    """A training run: simulator steps per second of its iterations, and where the time went."""
+def trained(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -> dict[str, Any]:
+    """A training run: simulator steps per second of its iterations, and what came of it."""
     command = [
         sys.executable, "-m", "pushcut", "train", options.preset, "--policy.path", str(policy),
         "--iterations", str(options.iterations), "--save-every", str(options.iterations),
@@ -39,19 +41,25 @@ def rate(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -> d
     times = [of_line(line) for line in lines]
     seconds = sum(row[name] for row in times for name in LOOP if name in row)
     phases = {name: statistics.fmean(row[name] for row in times) for name in ("rollout", "update")}
-    return {"rate": sum(line["env_steps"] for line in lines) / seconds} | phases
+    found: dict[str, Any] = {"rate": sum(line["env_steps"] for line in lines) / seconds}
+    found |= phases
+    if options.episodes_per_task:
+        preset = PRESETS[options.preset]
+        held_out = replace(preset.eval, episodes_per_task=options.episodes_per_task)
+        found["greedy"] = evaluated(replace(preset, eval=held_out), out, "greedy")
+        found["sampled"] = evaluated(replace(preset, eval=held_out), out, "sampled")
+    return found
 
 
 def measure(policy: Path, folder: Path, workers: int, options: argparse.Namespace) -> Any:
-    """Rates of both in each round, and the ratios."""
-    found: dict[str, list[dict[str, float]]] = {"overlap": [], "no-overlap": []}
+    """What became of both in each pair, and the ratios of their rates."""
+    found: dict[str, list[dict[str, Any]]] = {"overlap": [], "no-overlap": []}
     for number in range(options.pairs):
         for kind in list(found)[:: 1 if number % 2 else -1]:
             out = folder / f"{kind}-{workers}-{number}"
-            extra = (f"--{kind}", "--rollout.workers", str(workers))
-            found[kind].append(rate(policy, out, options, *extra))
-            row = {name: round(value, 2) for name, value in found[kind][-1].items()}
-            print(f"{workers} workers, {kind}: {row}", flush=True)
+            extra = (f"--{kind}", "--rollout.workers", str(workers), "--seed", str(number))
+            found[kind].append(trained(policy, out, options, *extra))
+            print(f"{workers} workers, seed {number}, {kind}: {found[kind][-1]}", flush=True)
     pairs = zip(found["overlap"], found["no-overlap"], strict=True)
     ratios = [round(ahead["rate"] / due["rate"], 3) for ahead, due in pairs]
     return {"ratio": statistics.median(ratios), "ratios": ratios, **found}
@@ -63,6 +71,7 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, help="fine-tuned policy; made where none is given")
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=2)
+    parser.add_argument("--episodes-per-task", type=int, default=0, help="0: no evaluation")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"

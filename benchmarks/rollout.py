@@ -154,8 +154,8 @@ class PoolPlayer:
         return sum(reply.result.steps for reply in replies if reply.result is not None)
 
     def _start(self, slot: int) -> None:
-        # Each episode its own placement: no start is shared. Workers serve every other slot
-        # (slot % workers), so tasks advance with the number of episodes, not with the slot.
+        # Each episode its own placement: no start is shared. Workers serve about every
+        # other slot, so tasks advance with the number of episodes, not with the slot.
         seed = self._next_seed
         self._next_seed += 1
         task = self._tasks[(seed + seed // self._pool.slots) % len(self._tasks)]

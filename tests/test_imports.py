@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 LEVELS = (
     "errors types streams statistics machine progress charts gripper timings",
     "logs trackers recoveries lock",
-    "manifests signals devices video run stored_config report batch verdict lineage plots",
+    "manifests signals devices weights video run stored_config report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout cluster doctor results memory",
     "learner",

@@ -70,6 +70,8 @@ MACHINE = {"workers": 2, "slots": 16, "cores": 8}
         ({"infer": 0.2, "wait": 0.2}, {}, "prepare (80% of the rollout)", "smaller pictures"),
         ({"update": 2.1}, {}, "update", "--learner.micro-batch"),
         ({"evaluate": 2.1}, {}, "evaluate", "--evaluation.every"),
+        # Of four workers on two cores, two are busy at best.
+        ({"simulate": 0.95}, {"workers": 4, "cores": 2}, "simulators (workers busy", "more cores"),
         ({"save": 2.1}, {}, "save", "--save-every"),
         ({"other": 2.1}, {}, "other", "--trackers"),
     ],

@@ -130,7 +130,9 @@ def _configure(
         raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
     if name not in PRESETS:
         raise UsageError(unknown("preset", name, PRESETS))
-    rest = [_long(argument) for argument in rest]
+    members = getattr(PRESETS[name].train.env, "members", ())
+    numbers = {f".members.{m.name}.": f".members.{i}." for i, m in enumerate(members)}
+    rest = [_long(argument, numbers) for argument in rest]
     config = config_of(PRESETS[name]) if config_of else getattr(PRESETS[name], command)
     return tyro.cli(
         type(config),
@@ -145,8 +147,11 @@ SHORT = {"--cluster": "--cluster.engine", "--nodes": "--cluster.nodes"}
 """Fields that the command line takes by a shorter name too."""
 
 
-def _long(argument: str) -> str:
+def _long(argument: str, numbers: dict[str, str]) -> str:
+    """The field that an argument means; ``numbers`` of a mix's members by their names."""
     name, equals, value = argument.partition("=")
+    for member, number in numbers.items():
+        name = name.replace(member, number)
     return SHORT.get(name, name) + equals + value
 
 

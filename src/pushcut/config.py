@@ -43,7 +43,8 @@ class RolloutConfig:
     slots: int = 16
     """Episodes under way at the same time, on each rank."""
     workers: int = 0
-    """Simulator processes of each rank; 0 means one per core (at most one per slot)."""
+    """Simulator processes of each rank; 0 means one per core (at most one per slot). A mixed
+    environment has so many of each simulator."""
     inference_batch: int = 8
     """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
     timeout_s: float = 60.0

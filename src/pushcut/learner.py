@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Credit, Rollout
@@ -90,15 +90,17 @@ class Learner:
         self.steps = 0
         """Optimiser steps so far; the weights change with them and only then."""
         self.check: Callable[[float], None] = lambda left_s: None
-        """Called between micro-batches with the seconds that the update will still take; it may
-        raise to stop there, where there is one rank."""
+        """Called between micro-batches, on every rank, with the seconds that the update will still
+        take; it may raise to stop there, on all of them."""
         self._algorithm, self._config, self._seed = algorithm, config, seed
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
-        self._reference = frozen_copy(policy) if algorithm.needs_reference else None
+        self._reference = None
+        if algorithm.needs_reference:
+            self._reference = frozen_copy(policy, shared=self._ranks.sharded)
         for module in (policy, self._reference):
             if module is not None:
-                self._ranks.place(module)
+                self._ranks.place(module, module.weight_types())
         self.optimizer = torch.optim.AdamW(
             parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
         )
@@ -280,9 +282,10 @@ def split(
         yield chosen.nonzero().squeeze(1)
 
 
-def frozen_copy(policy: Policy) -> Policy:
-    """A copy that is never trained."""
-    reference = copy.deepcopy(policy).eval()
+def frozen_copy(policy: Policy, *, shared: bool = False) -> Policy:
+    """A copy that is never trained; ``shared``: in the same memory, until both are sharded."""
+    same = {id(p): nn.Parameter(p.data, p.requires_grad) for p in policy.parameters()}
+    reference = copy.deepcopy(policy, same if shared else {}).eval()
     for parameter in reference.parameters():
         parameter.requires_grad_(False)
     return reference

@@ -36,12 +36,11 @@ class SafeExit:
         if self._signal is not None:
             raise Interrupted(128 + self._signal)
 
-    def check_work(self, left_s: float) -> None:
-        """Raises ``Interrupted`` once a signal has come and finishing would take too long."""
-        if self._signal is None:
-            return
-        if time.monotonic() - self._noted + left_s > self._grace_s:
-            raise Interrupted(128 + self._signal)
+    def too_long(self, left_s: float) -> int:
+        """The exit code once a signal has come and finishing would take too long; 0 before."""
+        if self._signal is None or time.monotonic() - self._noted + left_s <= self._grace_s:
+            return 0
+        return 128 + self._signal
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self._signal is not None:

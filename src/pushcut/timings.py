@@ -170,7 +170,8 @@ def bottleneck(seconds: Mapping[str, float], *, workers: int, slots: int, cores:
         )
     simulate, render = seconds.get("simulate", 0.0), seconds.get("render", 0.0)
     busy = f"workers busy {(simulate + render) / rollout:.0%}"
-    if simulate + render < BUSY * rollout:
+    # More workers than cores cannot all be busy.
+    if simulate + render < BUSY * rollout * min(1.0, cores / workers):
         return Bottleneck(f"idle simulators ({busy})", _advice_when_idle(workers, slots))
     more = f"more --rollout.workers ({workers} on {cores} cores)"
     if workers >= cores:

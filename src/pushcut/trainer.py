@@ -14,6 +14,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
+from pushcut.envs.base import parts_of
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
@@ -100,9 +101,8 @@ class Trainer:
         """Where the time since the last line went; says so and names the bottleneck."""
         seconds = self.stopwatch.take() | self.collector.seconds
         parts = self.config.rollout
-        where = describe(
-            seconds, workers=parts.processes, slots=parts.slots, cores=int(usable_cores())
-        )
+        workers = parts.processes * len(parts_of(self.config.env))
+        where = describe(seconds, workers=workers, slots=parts.slots, cores=int(usable_cores()))
         say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
         here = to_line(seconds)
         return here if self.ranks.count == 1 else here | {"ranks": self.ranks.gather(here)}
@@ -190,10 +190,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     if not ranks.first:
         silence()
     announce(ranks, config.ranks, config.algorithm.groups)
-    with ranks.together():
-        policy = config.policy.load(seed=config.seed).to(choose_device(config.device, ranks.local))
-    if config.algorithm.needs_critic:
-        policy.add_critic(config.critic, seed=config.seed)
+    policy = load_policy(config, ranks)
     actor = acting_copy(policy) if config.overlap else None
     learner = Learner(
         policy,
@@ -225,8 +222,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
-        if ranks.count == 1:  # several finish the update together
-            learner.check = stop.check_work
+        learner.check = lambda left_s: stop_together(ranks, stop.too_long(left_s))
         tasks = list(config.tasks or pool.spec.tasks)
         held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
         with collecting(config, player, tasks, ranks, actor) as collector:
@@ -243,6 +239,26 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             with saved_on_stop(trainer):
                 trainer.loop(progress_bar)
     return run
+
+
+def stop_together(ranks: Ranks, exit_code: int) -> None:
+    """Raises ``Interrupted`` on every rank where one of them must stop (a code above 0)."""
+    if any(ranks.sum([float(exit_code)])):
+        raise Interrupted(max(ranks.gather(exit_code)))
+
+
+def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
+    """What is to be trained, with a critic where one is needed."""
+    # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
+    in_parts = ranks.sharded and not config.overlap
+    with ranks.together():
+        device = choose_device(config.device, ranks.local)
+        policy = config.policy.load(seed=config.seed, in_files=in_parts)
+        if not in_parts:
+            policy.to(device)
+    if config.algorithm.needs_critic:
+        policy.add_critic(config.critic, seed=config.seed)
+    return policy
 
 
 @contextlib.contextmanager

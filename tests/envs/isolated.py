@@ -12,6 +12,7 @@ import pytest
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.isolated import installed, isolated_launch, simulator_of
+from pushcut.envs.maniskill import ManiSkillConfig
 from pushcut.envs.maniskill_vulkan import probe_vulkan
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
@@ -88,6 +89,14 @@ class RemoteConfig:
         found = installed(simulator_of(self.config))
         assert found is not None
         return RemoteEnv(self.config, found.python)
+
+
+@dataclass(frozen=True)
+class RemoteManiSkillConfig(ManiSkillConfig):
+    """The same for a member of a mix."""
+
+    def build(self) -> Any:
+        return RemoteConfig(ManiSkillConfig(tasks=self.tasks)).build()
 
 
 def require_vulkan() -> None:

@@ -12,8 +12,14 @@ from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState, Observation
-from tests.envs.isolated import NEEDS_MANISKILL, RemoteConfig, require_vulkan
+from tests.envs.isolated import (
+    NEEDS_MANISKILL,
+    RemoteConfig,
+    RemoteManiSkillConfig,
+    require_vulkan,
+)
 from tests.envs.libero import NEEDS_LIBERO
+from tests.envs.mixed import MIX
 
 MANISKILL = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
 
@@ -46,6 +52,33 @@ def maniskill_pictures() -> EnvConfig:
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
 
 
+def mixed() -> EnvConfig:
+    return MIX
+
+
+def mixed_metaworld() -> EnvConfig:
+    from pushcut.envs.metaworld import MetaWorldConfig
+    from pushcut.envs.mixed import Member, MixedConfig
+
+    metaworld = MetaWorldConfig(tasks=("door-close-v3",), image_size=32)
+    return MixedConfig(
+        (
+            Member("metaworld", metaworld, cameras=(("corner2", "top"),)),
+            Member("point", PointMassConfig()),
+        )
+    )
+
+
+def mixed_maniskill() -> EnvConfig:
+    from pushcut.envs.metaworld import MetaWorldConfig
+    from pushcut.envs.mixed import Member, MixedConfig
+
+    metaworld = MetaWorldConfig(tasks=("door-close-v3",), cameras=(), action_repeat=3)
+    return MixedConfig(
+        (Member("maniskill", RemoteManiSkillConfig()), Member("metaworld", metaworld))
+    )
+
+
 @dataclass
 class Case:
     """An environment under test and two of its episodes."""
@@ -70,6 +103,9 @@ class Case:
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
         pytest.param(maniskill_pictures, marks=MANISKILL),
+        mixed,
+        pytest.param(mixed_metaworld, marks=pytest.mark.sim),
+        pytest.param(mixed_maniskill, marks=MANISKILL),
     ],
     ids=lambda make: make.__name__,
 )

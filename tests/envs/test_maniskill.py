@@ -11,11 +11,12 @@ from pushcut.types import InitState
 from tests.envs.isolated import NEEDS_MANISKILL, RemoteConfig, RemoteEnv
 
 PICK, STACK = "PickCube-v1", "StackCube-v1"
+TASKS = (PICK, STACK, "PushCube-v1", "PullCube-v1")
 
 
 @pytest.fixture(scope="module")
 def env() -> Iterator[RemoteEnv]:
-    env = RemoteConfig(ManiSkillConfig(tasks=(PICK, STACK))).build()
+    env = RemoteConfig(ManiSkillConfig(tasks=TASKS)).build()
     yield env
     env.close()
 
@@ -47,7 +48,7 @@ def test_states_need_no_camera_and_every_number_has_a_name():
 @pytest.mark.sim
 @pytest.mark.slow
 @NEEDS_MANISKILL
-@pytest.mark.parametrize("task", [PICK, STACK])
+@pytest.mark.parametrize("task", TASKS)
 def test_experts_solve_their_task_also_with_noise(env: RemoteEnv, task: str):
     rng = np.random.default_rng(0)
     for seed in range(3):

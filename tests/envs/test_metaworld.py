@@ -10,6 +10,7 @@ from pushcut.envs.expert import run_expert
 from pushcut.envs.metaworld import MetaWorldConfig, MetaWorldEnv
 from pushcut.envs.metaworld_tasks import INSTRUCTIONS
 from pushcut.envs.mujoco_env import Snapshot
+from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState
 
 pytestmark = pytest.mark.sim
@@ -284,6 +285,24 @@ def test_the_first_look_sees_what_later_ones_see():
         pictures.append(env.observe().images["corner2"])
         env.close()
     np.testing.assert_array_equal(pictures[0], pictures[1])
+
+
+def test_states_need_no_camera_and_may_tell_where_the_objects_are():
+    init = InitState("push-v3", 0)
+    env = make(init.task, cameras=(), state="objects")
+    env.reset(init)
+    seen = env.observe()
+    assert seen.images == {}
+    stock = stock_env(env.snapshot())
+    wanted, _ = stock.reset()
+    # Hand and opening, the object, no other object, the goal.
+    np.testing.assert_allclose(seen.state[0, :7], wanted[:7], atol=1e-6)
+    assert not seen.state[0, 7:10].any()
+    np.testing.assert_allclose(seen.state[0, 10:], wanted[36:], atol=1e-6)
+    assert env.spec.state_names[10:] == ("goal_x", "goal_y", "goal_z")
+    stock.close()
+    with pytest.raises(UserError, match="no pictures without cameras"):
+        env.render(32)
 
 
 @pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])

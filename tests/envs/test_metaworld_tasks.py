@@ -54,7 +54,7 @@ def test_unknown_names_say_what_exists():
     [
         ({"tasks": ()}, "at least one task"),
         ({"cameras": ("front",)}, "unknown cameras.*corner2"),
-        ({"cameras": ()}, "at least one"),
+        ({"cameras": ("corner2", "corner2")}, "different"),
         ({"image_size": 8}, "image_size"),
         ({"max_steps": 0}, "max_steps"),
         ({"action_repeat": 0}, "action_repeat"),

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.maniskill import ManiSkillConfig
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.mixed import MixedConfig, OneEnvConfig
 
-AnyEnvConfig = LiberoConfig | ManiSkillConfig | MetaWorldConfig | PointMassConfig
+AnyEnvConfig = OneEnvConfig | MixedConfig
 """Every environment that presets and the command line know."""

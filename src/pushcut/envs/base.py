@@ -70,3 +70,8 @@ class EnvConfig(Protocol):
     def build(self) -> Env:
         """Imports the simulator and makes the environment."""
         ...
+
+
+def parts_of(config: EnvConfig) -> tuple[EnvConfig, ...]:
+    """What of an environment has processes of its own: all of it, or each member of a mix."""
+    return getattr(config, "parts", (config,))

@@ -181,10 +181,10 @@ def state_of(simulator: Simulator) -> str:
 def simulator_of(config: Any) -> str:
     """Name of the simulator that an environment's config needs; empty for one that needs none.
 
-    The class says so in its attribute ``simulator``, which is no field: where a package is
-    installed is not part of an experiment.
+    It says so in its attribute ``simulator``, which is no field: where a package is installed is
+    not part of an experiment.
     """
-    return getattr(type(config), "simulator", "")
+    return getattr(config, "simulator", "")
 
 
 def launch_of(config: Any) -> Launch:

@@ -13,6 +13,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.gl import choose_gl
 from pushcut.envs.libero_tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
 from pushcut.envs.mujoco_env import MuJoCoEnv
+from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class LiberoConfig:
     image_size: int = 128
     """Height and width of the pictures, pixels."""
     cameras: tuple[str, ...] = ("agentview",)
-    """agentview looks at the robot from the front, wrist sits on its hand."""
+    """agentview looks at the robot from the front, wrist sits on its hand; or none. The state tells
+    nothing of objects."""
     max_steps: int = 240
     """Time limit, simulator steps; settling does not count."""
     settle_steps: int = 10
@@ -177,6 +179,8 @@ class LiberoEnv(MuJoCoEnv):
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size; always upright."""
+        if not self._config.cameras:
+            raise UserError("there are no pictures without cameras: --env.cameras agentview")
         return np.ascontiguousarray(self._picture(self._config.cameras[0], size))
 
     def close(self) -> None:
@@ -219,7 +223,7 @@ class LiberoEnv(MuJoCoEnv):
 
 
 def _check_cameras(cameras: tuple[str, ...]) -> None:
-    if not cameras or len(set(cameras)) < len(cameras):
-        raise ValueError(f"cameras must be different and at least one, got {cameras}")
+    if len(set(cameras)) < len(cameras):
+        raise ValueError(f"cameras must be different, got {cameras}")
     if unknown := sorted(set(cameras) - set(CAMERAS)):
         raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 INSTRUCTIONS = {
     "PickCube-v1": "pick up the red cube and hold it at the goal",
     "StackCube-v1": "stack the red cube on the green cube",
+    "PushCube-v1": "push the blue cube away onto the target",
+    "PullCube-v1": "pull the blue cube back onto the target",
 }
 CAMERAS = ("base_camera",)
 CONTROL_HZ = 20.0
@@ -43,7 +45,7 @@ class ManiSkillConfig:
     simulator: ClassVar[str] = "maniskill"
 
     tasks: tuple[str, ...] = ("PickCube-v1",)
-    """PickCube-v1, StackCube-v1."""
+    """PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""
     cameras: tuple[str, ...] = ()
     """base_camera, or none: pictures need Vulkan (`pushcut doctor` tells), states do not."""
     image_size: int = 64
@@ -119,23 +121,25 @@ class Snapshot:
 
 
 class ManiSkillEnv:
-    """A Panda arm over a table with a red cube (half edges 2 cm).
+    """A Panda arm over a table with a red or blue cube (half edges 2 cm).
 
     Action (clipped to [-1, 1], held for 50 ms; the controller is ManiSkill's pd_ee_delta_pose):
     0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's goal from where the hand is, 1 is
     0.1 m; 3 ``rx``, 4 ``ry``, 5 ``rz``: its turn, axis times angle, 1 is 0.1 rad, together no
     more than that; both along the axes of the base. 6 ``gripper``: +1 opens, -1 closes.
     State: 0-2 ``x y z``, 3-6 ``qw qx qy qz``: pose of the point between the fingers; 7
-    ``gripper``: opening, 0 to 1; 8-14: pose of the red cube; 15-21: pose of the target, which is
-    the goal's position in PickCube and the green cube in StackCube; 22-24: from the hand to the
-    cube; 25-27: from the cube to the target; 28 ``held``: 1 if both fingers press the cube, else
-    0. Metres, in the world's frame; quaternions with qw >= 0. ManiSkill's own state has the same.
+    ``gripper``: opening, 0 to 1; 8-14: pose of the cube to be moved; 15-21: pose of the target,
+    which is the goal's position in PickCube, the green cube in StackCube and a disc 20 cm beyond
+    or before the cube in PushCube and PullCube; 22-24: from the hand to the cube; 25-27: from the
+    cube to the target; 28 ``held``: 1 if both fingers press the cube, else 0. Metres, in the
+    world's frame; quaternions with qw >= 0. ManiSkill's own state has the same.
     Images: ``base_camera``, ManiSkill's own; as there, the goal of PickCube is not drawn.
     Initial state: drawn by the task's own reset from the seed alone, below 2**31 the same as
     ManiSkill's for that seed.
     Reward: 1 in the control step in which ManiSkill reports success, else 0. PickCube: the cube
     is within 2.5 cm of the goal and the arm at rest; StackCube: it lies on the green one, at
-    rest and released. Terminates at success, truncates at the time limit.
+    rest and released; PushCube, PullCube: it is within 10 cm of the disc's centre. Terminates at
+    success, truncates at the time limit.
 
     An episode's physics is the stock one, to the bit. SAPIEN cannot save all of its state, so
     episodes that take turns keep scenes of their own (see ``maniskill_simulator``).

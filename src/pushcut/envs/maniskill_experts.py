@@ -33,6 +33,12 @@ EDGE = 0.04
 """Of a cube, metres."""
 FINGER = 0.05
 """From the middle of the open hand to the middle of a finger, metres."""
+ROOM_BEHIND = 0.055
+"""From the middle of a cube to the hand that comes down to push it, metres."""
+ASIDE = 0.012
+"""How far beside the line of a push the hand may be, metres."""
+ONTO_DISC = 0.085
+"""From a disc's centre to where a cube is pushed, metres; it counts from 0.1 on."""
 FINGER_ROOM = 0.045
 """From the middle of a cube to the middle of a finger beside its corner, metres."""
 
@@ -90,7 +96,7 @@ class Expert:
     ) -> Float32[np.ndarray, " 7"]:
         """The expert's action; poses are position and quaternion."""
         here, red, goal = (Pose(pose[:3], pose[3:]) for pose in (hand, cube, target))
-        wish = (stack if task == "StackCube-v1" else pick)(here, red, goal, held=held)
+        wish = WISHES[task](here, red, goal, held=held)
         there = self._ahead(qpos, here, wish)
         axis, angle = quat2axangle(qmult(there.q, qinverse(here.q)))
         if angle > np.pi:
@@ -145,6 +151,36 @@ def stack(here: Pose, red: Pose, green: Pose, *, held: bool) -> Wish:
         # Straight up first: the cubes may stand side by side.
         return Wish(np.array([*red.p[:2], above[2] + OVER]) + carry, closing, CLOSED)
     return Wish(above + carry, closing, CLOSED)
+
+
+def shove(here: Pose, blue: Pose, disc: Pose, *, held: bool) -> Wish:
+    """Behind the cube with closed fingers, and towards the disc."""
+    along = level(disc.p - blue.p)
+    closing = level(here.axes[:, 1])
+    off = here.p - blue.p
+    behind = -float(off @ along)
+    aside = float(np.linalg.norm(off[:2] + behind * along[:2]))
+    if behind > EDGE / 2 and aside < ASIDE and abs(off[2]) < OVER:
+        # No further than it takes: the disc's far side is beyond the arm's reach.
+        left = float((disc.p - blue.p) @ along) - ONTO_DISC
+        return Wish(here.p + max(left, TOUCH) * along, closing, CLOSED)
+    place = blue.p - ROOM_BEHIND * along
+    if np.linalg.norm((here.p - place)[:2]) < OVER:
+        return Wish(place, closing, CLOSED)
+    high = place + np.array([0.0, 0.0, HOVER])
+    if here.p[2] < blue.p[2] + EDGE:
+        # Straight up first: the cube may be in the way.
+        return Wish(np.array([*here.p[:2], high[2]]), closing, CLOSED)
+    return Wish(high, closing, CLOSED)
+
+
+WISHES = {
+    "PickCube-v1": pick,
+    "StackCube-v1": stack,
+    "PushCube-v1": shove,
+    "PullCube-v1": shove,
+}
+"""Task -> what its expert wants, from the poses of hand, cube and target."""
 
 
 def grasp(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Wish:

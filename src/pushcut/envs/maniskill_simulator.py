@@ -42,8 +42,13 @@ OWN_SEEDS = 1 << 31
 """Seeds below are ManiSkill's; it takes no more than 32 bits, so larger ones become one of the
 upper half by hashing, and never one of the lower."""
 
-TARGETS = {"PickCube-v1": ("cube", "goal_site"), "StackCube-v1": ("cubeA", "cubeB")}
-"""Task -> the attributes of ManiSkill's environment that hold the red cube and the target."""
+TARGETS = {
+    "PickCube-v1": ("cube", "goal_site"),
+    "StackCube-v1": ("cubeA", "cubeB"),
+    "PushCube-v1": ("obj", "goal_region"),
+    "PullCube-v1": ("obj", "goal_region"),
+}
+"""Task -> the attributes of ManiSkill's environment that hold the cube and the target."""
 
 NO_VULKAN = (
     "ManiSkill finds no Vulkan device for pictures (a GPU's driver, or Mesa 25 or later; Debian "

@@ -12,6 +12,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.gl import choose_gl
 from pushcut.envs.metaworld_tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.envs.mujoco_env import MuJoCoEnv, flip_gripper
+from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
@@ -36,6 +37,13 @@ CHEAP_WITHOUT = ("shadow", "reflection", "skybox")
 SIMULATOR_HZ = 80.0
 """Simulator steps per second of simulated time."""
 
+HAND = ("x", "y", "z", "gripper")
+STATES = {
+    "hand": HAND,
+    "objects": (*HAND, *(f"{what}_{x}" for what in ("object", "other", "goal") for x in "xyz")),
+}
+"""Choice of the state -> names of its numbers."""
+
 
 @dataclass(frozen=True)
 class MetaWorldConfig:
@@ -53,7 +61,10 @@ class MetaWorldConfig:
     image_size: int = 64
     """Height and width of the pictures, pixels."""
     cameras: tuple[str, ...] = ("corner2",)
-    """MetaWorld's cameras; corner2 hangs where the LeRobot and RLinf data have it."""
+    """MetaWorld's cameras, or none; corner2 hangs where the LeRobot and RLinf data have it."""
+    state: Literal["hand", "objects"] = "hand"
+    """Hand: where it is, and its opening. Objects: also where the task's objects and its goal are,
+    which pictures would show, for policies without cameras."""
     max_steps: int = 150
     """Time limit, simulator steps."""
     action_repeat: int = 1
@@ -66,8 +77,8 @@ class MetaWorldConfig:
             raise ValueError("tasks and cameras are tuples of names, got one string")
         if not expand_tasks(self.tasks):
             raise ValueError("tasks must name at least one task or group")
-        if not self.cameras or len(set(self.cameras)) < len(self.cameras):
-            raise ValueError(f"cameras must be different and at least one, got {self.cameras}")
+        if len(set(self.cameras)) < len(self.cameras):
+            raise ValueError(f"cameras must be different, got {self.cameras}")
         if unknown := sorted(set(self.cameras) - set(CAMERAS)):
             raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
         if not 16 <= self.image_size <= 2048:
@@ -79,6 +90,8 @@ class MetaWorldConfig:
             )
         if self.render not in ("cheap", "stock"):
             raise ValueError(f"render must be 'cheap' or 'stock', got {self.render!r}")
+        if self.state not in STATES:
+            raise ValueError(f"state must be one of {list(STATES)}, got {self.state!r}")
 
     @property
     def spec(self) -> EnvSpec:
@@ -86,14 +99,14 @@ class MetaWorldConfig:
         return EnvSpec(
             tasks={task: INSTRUCTIONS[task] for task in expand_tasks(self.tasks)},
             cameras={name: (self.image_size, self.image_size) for name in self.cameras},
-            state_size=4,
+            state_size=len(STATES[self.state]),
             action_size=4,
             action_low=(-1.0,) * 4,
             action_high=(1.0,) * 4,
             max_steps=math.ceil(self.max_steps / self.action_repeat),
             sim_steps_per_control=self.action_repeat,
             control_hz=SIMULATOR_HZ / self.action_repeat,
-            state_names=("x", "y", "z", "gripper"),
+            state_names=STATES[self.state],
             action_names=("dx", "dy", "dz", "gripper"),
             groups=COLUMNS,
         )
@@ -101,9 +114,10 @@ class MetaWorldConfig:
     def build(self) -> MetaWorldEnv:
         """Imports MetaWorld (0.5 s) and makes the environment; simulators come with their tasks.
 
-        Raises UserError if no off-screen OpenGL works here.
+        Raises UserError if there are cameras and no off-screen OpenGL works here.
         """
-        choose_gl()
+        if self.cameras:
+            choose_gl()
         return MetaWorldEnv(self)
 
 
@@ -113,7 +127,9 @@ class MetaWorldEnv(MuJoCoEnv):
     Action (clipped to [-1, 1], held for ``action_repeat`` simulator steps of 12.5 ms):
     0 ``dx``, 1 ``dy``, 2 ``dz``: how far the hand's target moves in a simulator step, 1 is
     0.01 m; 3 ``gripper``: +1 opens, -1 closes.
-    State: 0 ``x``, 1 ``y``, 2 ``z`` of the hand, metres; 3 ``gripper``: opening, 0 to 1.
+    State: 0 ``x``, 1 ``y``, 2 ``z`` of the hand, metres; 3 ``gripper``: opening, 0 to 1. With
+    ``state="objects"`` also, in metres, the positions of 4-6 the task's object, 7-9 its other
+    object (0 where there is none), 10-12 its goal, as MetaWorld's own observation has them.
     Images: the cameras of the config, upright.
     Initial state: objects and goal drawn from the task's own range by the seed alone, the
     hand at rest above the table with its gripper open.
@@ -143,7 +159,7 @@ class MetaWorldEnv(MuJoCoEnv):
         size = self._config.image_size
         return Observation(
             images={name: self._picture(name, size)[None] for name in self._config.cameras},
-            state=self._simulator(init.task).proprioception()[None],
+            state=self._state(init.task)[None],
             instruction=[self.spec.tasks[init.task]],
         )
 
@@ -153,6 +169,8 @@ class MetaWorldEnv(MuJoCoEnv):
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size."""
+        if not self._config.cameras:
+            raise UserError("there are no pictures without cameras: --env.cameras corner2")
         return self._picture(self._config.cameras[0], size)
 
     @property
@@ -167,6 +185,13 @@ class MetaWorldEnv(MuJoCoEnv):
 
     def _start(self, simulator: TaskSimulator, init: InitState) -> None:
         simulator.reset(init.seed)
+
+    def _state(self, task: str) -> Float32[np.ndarray, " s"]:
+        simulator = self._simulator(task)
+        hand = simulator.proprioception()
+        if self._config.state == "hand":
+            return hand
+        return np.concatenate([hand, simulator.objects_and_goal()])
 
     def _picture(self, camera: str, size: int) -> np.ndarray:
         picture = self._draw(camera, size)

@@ -150,6 +150,12 @@ class TaskSimulator:
         self.sync()
         return np.array([*self._hand, self._opening()], dtype=np.float32)
 
+    def objects_and_goal(self) -> Float32[np.ndarray, " 9"]:
+        """Positions of the object, the other object (0 where there is none) and the goal."""
+        self.sync()
+        seen = self._privileged()
+        return np.concatenate([seen[4:7], seen[11:14], seen[36:]]).astype(np.float32)
+
     def expert_action(self) -> Float32[np.ndarray, " 4"]:
         """The scripted policy's action, clipped to [-1, 1]."""
         self.sync()

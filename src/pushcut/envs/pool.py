@@ -14,14 +14,13 @@ import selectors
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
-from pushcut.envs.isolated import launch_of
+from pushcut.envs.crew import Crew
 from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.slots import Reply, ReplyKind, Slot
 from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerProcess
@@ -37,7 +36,7 @@ STARTING = -1
 
 
 class EnvPool:
-    """Plays ``slots`` episodes at a time in ``workers`` processes.
+    """Plays ``slots`` episodes at a time in ``workers`` processes (of each member of a mix).
 
     Each slot holds one episode and has at most one request outstanding. ``reset``,
     ``step`` and ``demonstrate`` submit and return at once; ``wait`` returns the replies.
@@ -60,7 +59,7 @@ class EnvPool:
         Args:
             config: Picklable, from a module that the workers can import.
             slots: Episodes at a time.
-            workers: Processes; more than ``slots`` would have nothing to do and are not started.
+            workers: Processes of each simulator; more than ``slots`` are not started.
             timeout_s: Longest time for one request once a worker works on it.
             max_failures: UserError when an initial state fails this often in a row.
             final_observation: Observe after truncation too (for bootstrapping a value).
@@ -81,13 +80,15 @@ class EnvPool:
         self.seconds: Seconds = {"simulate": 0.0, "render": 0.0}
         """What a worker has done so far, in seconds, the mean over the workers. The last request
         of one that was lost is missing."""
-        self._on_recovery, self._name = on_recovery, type(config).__name__
-        self._timeout_s = timeout_s
+        self._on_recovery = on_recovery
+        self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
-        self._launch = launch_of(config)
-        self._start = Request(
-            STARTING, pickle.dumps((config, slots, final_observation)), start_timeout_s
+        self._crew = Crew(
+            config,
+            processes=min(workers, slots),
+            slots=slots,
+            final_observation=final_observation,
         )
         self._start_s = 0.0
         """Longest time that a worker took to start, once all have."""
@@ -99,7 +100,7 @@ class EnvPool:
         self._workers: list[WorkerProcess] = []
         begin = time.monotonic()
         try:
-            for index in range(min(workers, slots)):
+            for index in range(len(self._crew.posts)):
                 self._workers.append(self._start_worker(index))
             while any(worker.pending for worker in self._workers):
                 self._collect({}, math.inf)
@@ -196,7 +197,9 @@ class EnvPool:
         self._require_no_request(slot)
         if init.task not in self.spec.tasks:
             raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        self._slots[slot] = Slot(init)
+        self._slots.pop(slot, None)
+        worker = self._crew.worker_for(init.task, slot, self._slots.values())
+        self._slots[slot] = Slot(init, worker)
 
     def _require_no_request(self, slot: int) -> None:
         if slot in self._slots and self._slots[slot].waiting:
@@ -206,14 +209,14 @@ class EnvPool:
         state = self._slots[slot]
         state.waiting, state.observed = True, False
         request = Request(slot, pickle.dumps(message), self._timeout_s)
-        self._workers[slot % len(self._workers)].submit(request)
+        self._workers[state.worker].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
-        limit = self._start.timeout_s
+        limit, post = self._start_timeout_s, self._crew.posts[index]
         if self._start_s:  # a replacement: it is known how long a start takes
             limit = min(limit, max(self._timeout_s, 10 * self._start_s))
-        start = replace(self._start, timeout_s=limit)
-        worker = WorkerProcess(self._launch, start, self._rows_file.fileno())
+        start = Request(STARTING, post.message, limit)
+        worker = WorkerProcess(post.launch, start, self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 
@@ -243,7 +246,8 @@ class EnvPool:
         if kind == "refused":
             self._selector.unregister(worker)
             worker.kill()
-            what = f"cannot start {self._name}" if slot < 0 else self._describe(slot)
+            name = self._crew.posts[index].name
+            what = f"cannot start {name}" if slot < 0 else self._describe(slot, name)
             raise UserError(f"{what}: {payload}")
         if kind == "error":
             self._replace(index, "raised", f"raised {payload}", replies)
@@ -306,14 +310,13 @@ class EnvPool:
         if tail := worker.output_tail():
             reason = f"{reason} (its last output: {tail})"
         worker.close()
+        name = self._crew.posts[index].name
         if culprit == STARTING and not self._start_s:
-            raise UserError(f"cannot start {self._name}: its process {reason}")
-        where = "while idle" if culprit is None else f"in {self._describe(culprit)}"
-        self._count_failure(culprit, init, reason)
+            raise UserError(f"cannot start {name}: its process {reason}")
+        what = "an idle worker" if culprit is None else self._describe(culprit, name)
+        self._count_failure(culprit if init is None else init, what, reason)
         lost = [
-            slot
-            for slot, state in self._slots.items()
-            if slot % len(self._workers) == index and state.playing
+            slot for slot, state in self._slots.items() if state.worker == index and state.playing
         ]
         for slot in lost:
             # Also in place of a reply from before the failure: the episode cannot go on.
@@ -321,29 +324,27 @@ class EnvPool:
             del self._slots[slot]
         self.restarts += 1
         logger.warning(
-            "environment worker %d (pid %d) %s %s; replacing it, %d episodes start again",
+            "environment worker %d (pid %d) %s (%s); replacing it, %d episodes start again",
             index,
             worker.pid,
             reason,
-            where,
+            what,
             len(lost),
         )
         task, seed = (init.task, init.seed) if init else (None, None)
         self._on_recovery(Recovery(kind, reason, index, task, seed, episodes=len(lost)))
         self._workers[index] = self._start_worker(index)
 
-    def _count_failure(self, culprit: int | None, init: InitState | None, reason: str) -> None:
+    def _count_failure(self, key: InitState | int | None, what: str, reason: str) -> None:
         """Counts against what the worker was doing: an initial state, starting or nothing."""
-        key = culprit if init is None else init
         self._failures[key] += 1
         if self._failures[key] >= self._max_failures:
-            what = "an idle worker" if culprit is None else self._describe(culprit)
             raise UserError(
                 f"{what} failed {self._failures[key]} times; the last time its process {reason}"
             )
 
-    def _describe(self, slot: int) -> str:
+    def _describe(self, slot: int, name: str) -> str:
         if slot == STARTING:
-            return f"the start of {self._name}"
+            return f"the start of {name}"
         init = self._slots[slot].init
         return f"task {init.task!r}, seed {init.seed}"

@@ -35,6 +35,8 @@ class Slot:
     """One episode of a pool."""
 
     init: InitState
+    worker: int
+    """Index of the process that plays it."""
     playing: bool = True
     """An episode is under way."""
     waiting: bool = False

@@ -76,6 +76,11 @@ def switches(workload: Workload) -> Iterator[tuple[str, Workload]]:
     if workload.inference_batch > 1:
         half = workload.inference_batch // 2
         yield f"an inference batch of {half}", replace(workload, inference_batch=half)
+    yield from copies(workload)
+
+
+def copies(workload: Workload) -> Iterator[tuple[str, Workload]]:
+    """What is held twice, or longer than it must be."""
     if workload.keep_prefix:
         yield "do not keep prefixes in the rollout", replace(workload, keep_prefix=False)
     if workload.overlap:

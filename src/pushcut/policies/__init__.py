@@ -14,6 +14,7 @@ from pushcut.policies.openvla_loading import load_openvla_oft
 from pushcut.policies.pi0_loading import load_pi0
 from pushcut.policies.pretrained import load_weights, read_description
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.tensors import leave_files
 from pushcut.policies.scaling import DataStatistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 
@@ -31,7 +32,11 @@ def new_policy(
 
 
 def load(
-    path: Path, released: ReleasedConfig | None = None, data: DataStatistics | None = None
+    path: Path,
+    released: ReleasedConfig | None = None,
+    data: DataStatistics | None = None,
+    *,
+    in_files: bool = False,
 ) -> Policy:
     """The policy in a folder, of the class that its config.json tells.
 
@@ -40,6 +45,8 @@ def load(
         released: What a folder of others does not say itself.
         data: Statistics of "state" and "action" in environment units that take the place of a
             released checkpoint's own.
+        in_files: Whether a released checkpoint's weights may stay views of its files, for those
+            who copy what they need of them. Files must not be written to meanwhile.
 
     Raises:
         UserError: In one line, where the folder does not fit.
@@ -48,7 +55,10 @@ def load(
     description = read_description(path)
     kind = kind_of(description)
     if kind in RELEASED:
-        return RELEASED[kind](path, description, released or ReleasedConfig(), data)
+        policy = RELEASED[kind](path, description, released or ReleasedConfig(), data)
+        if not in_files:
+            leave_files(policy)
+        return policy
     if kind not in KINDS:
         raise UserError(
             f"{path / 'config.json'}: unknown policy type {kind!r}; have {[*KINDS, *RELEASED]}"

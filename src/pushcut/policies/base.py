@@ -18,6 +18,7 @@ from pushcut.errors import UserError
 from pushcut.policies.value_head import CriticConfig, ValueHead
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
+from pushcut.weights import WeightTypes
 
 Mode = Literal["greedy", "sampled"]
 
@@ -107,8 +108,15 @@ class Policy(nn.Module, ABC):
             "this policy's adapters cannot be saved apart: use --policy.lora.saved merged"
         )
 
-    def cast(self) -> None:
-        """Puts the weights into their precision, once it is known which of them are trained."""
+    def cast(self, *, now: bool = True) -> None:
+        """Puts the weights into their precision, once it is known which of them are trained.
+
+        Not ``now``: somebody else will before they are used, by ``weight_types``.
+        """
+
+    def weight_types(self) -> WeightTypes:
+        """That precision, and what computations round them to first."""
+        return {}
 
     @abstractmethod
     def load_weights(self, path: Path) -> None:

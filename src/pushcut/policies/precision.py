@@ -10,6 +10,8 @@ from typing import Literal
 import torch
 from torch import nn
 
+from pushcut.weights import WeightType
+
 Precision = Literal["float32", "bfloat16"]
 
 
@@ -20,13 +22,30 @@ class Compute:
     precision: Precision = "float32"
     master_weights: bool = True
 
+    def weight_types(
+        self, network: nn.Module, stays_float32: Callable[[str], bool]
+    ) -> dict[str, WeightType]:
+        """What the parameters are kept in: trained ones stay float32 if asked for.
+
+        Those of linear layers are then read in bfloat16 only, for autocast rounds them; other
+        layers use all digits.
+        """
+        linear = {name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
+        types: dict[str, WeightType] = {}
+        for name, parameter in network.named_parameters():
+            exact = self.precision == "float32" or stays_float32(name)
+            master = not exact and self.master_weights and parameter.requires_grad
+            kept = torch.float32 if exact or master else torch.bfloat16
+            rounded = master and name.rpartition(".")[0] in linear
+            types[name] = WeightType(kept, torch.bfloat16 if rounded else kept)
+        return types
+
     @torch.inference_mode(False)
     def cast(self, network: nn.Module, stays_float32: Callable[[str], bool]) -> None:
-        """Casts the parameters, one after the other; trained ones stay float32 if asked for."""
+        """Casts the parameters, one after the other."""
+        types = self.weight_types(network, stays_float32)
         for name, parameter in network.named_parameters():
-            kept = self.precision == "float32" or stays_float32(name)
-            kept = kept or (self.master_weights and parameter.requires_grad)
-            parameter.data = parameter.data.to(torch.float32 if kept else torch.bfloat16)
+            parameter.data = parameter.data.to(types[name].kept)
 
     def context(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """What to compute in: float32 weights are cast on the way where they are masters."""

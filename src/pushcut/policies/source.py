@@ -20,11 +20,15 @@ from pushcut.policies.transitions import Denoising
 
 
 def load_any(
-    path: Path | None, released: ReleasedConfig, data: DataStatistics | None = None
+    path: Path | None,
+    released: ReleasedConfig,
+    data: DataStatistics | None = None,
+    *,
+    in_files: bool = False,
 ) -> Policy:
     """Reads the checkpoint at ``path``; UserError in one line where it cannot.
 
-    ``data`` as for ``load``.
+    ``data`` and ``in_files`` as for ``load``.
     """
     if path is None:
         raise UserError(
@@ -32,7 +36,7 @@ def load_any(
             "`pushcut sft PRESET` makes one from demonstrations"
         )
     folder = local_folder(path, download=released.download)
-    return load(policy_folder(folder), released, data)
+    return load(policy_folder(folder), released, data, in_files=in_files)
 
 
 def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
@@ -62,18 +66,19 @@ class TokenPolicySource:
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
 
-    def load(self, *, seed: int = 0) -> Policy:
+    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot.
 
-        ``seed`` draws adapters.
+        ``seed`` draws adapters. ``in_files``: as for ``load``; who takes the weights out of the
+        files puts them into their precision then.
         """
-        policy = load_any(self.path, self.released)
+        policy = load_any(self.path, self.released, in_files=in_files)
         if not isinstance(policy, TokenPolicy):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
         policy.tokens.temperature = self.temperature
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
-        policy.cast()
+        policy.cast(now=not in_files)
         return policy
 
     def without_exploration(self) -> TokenPolicySource:
@@ -101,13 +106,13 @@ class FlowPolicySource(Denoising):
     and values), so that updates need not run it again; its memory against its time."""
     lora: LoRAConfig = LoRAConfig()
 
-    def load(self, *, seed: int = 0) -> Policy:
+    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot.
 
         ``seed`` draws what is new: adapters, and a noise network where the checkpoint is not
-        that of a run with Flow-Noise.
+        that of a run with Flow-Noise. ``in_files``: as for ``TokenPolicySource.load``.
         """
-        policy = load_any(self.path, self.released)
+        policy = load_any(self.path, self.released, in_files=in_files)
         if not isinstance(policy, FlowMatchingPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
         policy.explore(self, seed=seed)
@@ -120,7 +125,7 @@ class FlowPolicySource(Denoising):
             if self.lora.saved == "separate":
                 policy.keep_adapters_apart()
         policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
-        policy.cast()
+        policy.cast(now=not in_files)
         return policy
 
     def without_exploration(self) -> FlowPolicySource:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushcut.presets import libero, maniskill, metaworld, vla
+from pushcut.presets import libero, maniskill, metaworld, mixed, vla
 from pushcut.presets.base import Preset
 from pushcut.presets.point_mass import SMOKE
 
@@ -16,6 +16,7 @@ PRESETS: dict[str, Preset] = {
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
+    "mixed-grpo": mixed.MIXED_GRPO,
     "libero-quickstart": libero.LIBERO_QUICKSTART,
     **libero.SIMPLEVLA_RL,
     **libero.PI_RL,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pushcut.ranks.pace import Free, Pace
 from pushcut.ranks.quota import LocalQuota, Quota
+from pushcut.weights import WeightTypes
 
 T = TypeVar("T")
 
@@ -64,8 +65,11 @@ class Ranks(Protocol):
         """Work that may fail on one rank: what one raises is raised by all, at the end of it."""
         ...
 
-    def place(self, module: nn.Module) -> None:
-        """Makes the weights equal on all ranks, or leaves each with its part of them."""
+    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
+        """Makes the weights equal on all ranks, or leaves each with its part of them.
+
+        ``types``: what precision they are kept and read in.
+        """
         ...
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
@@ -129,7 +133,7 @@ class Alone:
         """Nobody else to tell."""
         return contextlib.nullcontext()
 
-    def place(self, module: nn.Module) -> None:
+    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
         """All weights are here."""
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:

@@ -13,6 +13,9 @@ class RanksConfig:
     weights: Literal["replicated", "sharded"] = "replicated"
     """Each rank holds all weights and optimiser state, or a part of them (FSDP2): for policies
     that do not fit a GPU."""
+    shard_over: int = 0
+    """With sharded weights: each group of so many neighbouring ranks (those of a node) holds all
+    weights, so that gathering them stays inside it and only gradients cross. 0: all ranks."""
     rollouts: Literal["gathered", "in-step"] = "gathered"
     """With sharded weights, how ranks act: each gathers all weights while episodes are played, or
     they are gathered layer by layer and all ranks decide at the same time. The second needs less
@@ -25,6 +28,10 @@ class RanksConfig:
     """A rank that keeps the others waiting longer (seconds) is taken for lost."""
 
     def __post_init__(self) -> None:
+        if self.shard_over < 0 or self.shard_over == 1:
+            raise ValueError(f"shard_over must be 0 or at least 2, got {self.shard_over}")
+        if self.shard_over and self.weights == "replicated":
+            raise ValueError("shard_over needs sharded weights (--ranks.weights sharded)")
         if not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")
 

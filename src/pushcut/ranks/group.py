@@ -26,6 +26,7 @@ from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
 from pushcut.ranks.quota import Quota, Tally
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
+from pushcut.weights import WeightTypes
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class ProcessGroup:
         with lost_ranks("meet the other ranks"):
             store, self.index, self.count = next(rendezvous("env://", timeout=timeout))
             store.set_timeout(timeout)
+            check_groups(config.shard_over, self.index, self.count)
             name = meet(store, self.index, self.count, config.timeout_s)
             self._store = PrefixStore(name, store)
             dist.init_process_group(
@@ -51,7 +53,7 @@ class ProcessGroup:
         self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
         self.reproducible = config.reproducible
-        self._shards = Shards(self.count) if self.sharded else None
+        self._shards = Shards(self.count, config.shard_over) if self.sharded else None
         self._writer = ShardWriter(timeout) if self.sharded else None
         self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s
@@ -130,10 +132,10 @@ class ProcessGroup:
             problem.add_note(TOLD)
         raise problem
 
-    def place(self, module: nn.Module) -> None:
+    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
         """Shards the weights; replicas start from those of rank 0."""
         if self._shards is not None:
-            self._shards.shard(module)
+            self._shards.shard(module, types or {})
             return
         with lost_ranks("share the weights"):
             for tensor in [*module.parameters(), *module.buffers()]:
@@ -276,6 +278,18 @@ class SharedQuota:
             return None
         started, finished, rejected, *_ = self._stored.split()
         return Tally(int(started), int(finished), int(rejected))
+
+
+def check_groups(shard_over: int, rank: int, ranks: int) -> None:
+    """UserError where groups of that size do not make up all ranks."""
+    if shard_over and ranks % shard_over:
+        fitting = ", ".join(str(size) for size in range(2, ranks + 1) if ranks % size == 0)
+        error = UserError(
+            f"--ranks.shard-over {shard_over} does not divide {ranks} ranks; {fitting} would"
+        )
+        if rank:
+            error.add_note(TOLD)
+        raise error
 
 
 def _picklable(error: Exception) -> Exception:

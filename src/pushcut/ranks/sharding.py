@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import (
     FSDPModule,
     MixedPrecisionPolicy,
@@ -20,19 +20,32 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from pushcut.ranks.shard_files import sharded_like
+from pushcut.weights import WeightType, WeightTypes
 
 CALLS = ("sample", "evaluate", "bc_loss")
 """Methods of a policy that compute."""
 
+# Log-probabilities and chains must not be rounded on their way in.
+AS_KEPT = MixedPrecisionPolicy(cast_forward_inputs=False)
+HALVED = MixedPrecisionPolicy(
+    param_dtype=torch.bfloat16, reduce_dtype=torch.float32, cast_forward_inputs=False
+)
+
 
 class Shards:
-    """Shards modules over all ranks."""
+    """Shards modules over the ranks: over all, or over groups that hold all weights each."""
 
-    def __init__(self, ranks: int) -> None:
+    def __init__(self, ranks: int, over: int = 0) -> None:
+        """``over``: the size of a group of neighbours; 0 for all."""
         kind = "cuda" if torch.cuda.is_available() else "cpu"
-        self._mesh = init_device_mesh(kind, (ranks,))
+        over = over or ranks
+        self._mesh: DeviceMesh = (
+            init_device_mesh(kind, (ranks,))
+            if over == ranks
+            else init_device_mesh(kind, (ranks // over, over), mesh_dim_names=("copies", "parts"))
+        )
 
-    def shard(self, policy: nn.Module) -> None:
+    def shard(self, policy: nn.Module, types: WeightTypes) -> None:
         """Leaves each rank with its part of every parameter, frozen ones too.
 
         The elements of module lists (a transformer's blocks) are gathered one after another
@@ -40,17 +53,40 @@ class Shards:
         """
         # Which of our methods return views was looked at: nobody changes them in place.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
-        # Log-probabilities and chains must not be rounded on their way in.
-        exact = MixedPrecisionPolicy(cast_forward_inputs=False)
+        names = {module: name for name, module in policy.named_modules()}
         for block in blocks(policy):
-            fully_shard(block, mesh=self._mesh, mp_policy=exact)
+            self._shard_unit(block, part_of(types, names[block]))
             for name in public_methods(block):
                 register_fsdp_forward_method(block, name)
-        fully_shard(policy, mesh=self._mesh, mp_policy=exact)
+        # Some of what is left is read outside of the layers that hold it: as it is kept.
+        self._shard_unit(policy, {n: WeightType(its.kept, its.kept) for n, its in types.items()})
         for name in CALLS:
             register_fsdp_forward_method(policy, name)
         for part in policy.modules():
             part.register_load_state_dict_pre_hook(take_own_part)
+
+    def _shard_unit(self, unit: nn.Module, types: WeightTypes) -> None:
+        """Shards what is gathered together.
+
+        Where bfloat16 is trained or is what trained weights are read in, half the bytes are
+        gathered. Layers that use all digits are then gathered by themselves.
+        """
+        exact: list[nn.Module] = []
+        halved = False
+        for path, layer in own_layers(unit).items():
+            own = part_of(types, path)
+            for name, parameter in layer.named_parameters(recurse=False):
+                its = own.get(name, WeightType(parameter.dtype, parameter.dtype))
+                parameter.data = parameter.data.to(its.kept)
+                halved |= parameter.requires_grad and its.read == torch.bfloat16
+                if its.read == torch.float32 and layer not in exact:
+                    exact.append(layer)
+        if not halved or unit in exact:
+            fully_shard(unit, mesh=self._mesh, mp_policy=AS_KEPT)
+            return
+        for layer in exact:
+            fully_shard(layer, mesh=self._mesh, mp_policy=AS_KEPT)
+        fully_shard(unit, mesh=self._mesh, mp_policy=HALVED)
 
     @contextlib.contextmanager
     def gathered(self, module: nn.Module) -> Iterator[None]:
@@ -85,6 +121,22 @@ def blocks(module: nn.Module) -> list[nn.Module]:
     """The elements of all module lists, inner ones first."""
     lists = [part for part in module.modules() if isinstance(part, nn.ModuleList)]
     return [element for part in reversed(lists) for element in part]
+
+
+def own_layers(unit: nn.Module) -> dict[str, nn.Module]:
+    """Modules that hold a unit's parameters, by paths; units inside are sharded already."""
+    found = {"": unit} if list(unit.parameters(recurse=False)) else {}
+    for name, part in unit.named_children():
+        if not isinstance(part, FSDPModule):
+            inside = own_layers(part)
+            found |= {f"{name}.{path}".removesuffix("."): layer for path, layer in inside.items()}
+    return found
+
+
+def part_of(types: WeightTypes, path: str) -> WeightTypes:
+    """Those of the module at ``path``, by the names that they have in it."""
+    start = f"{path}." if path else ""
+    return {name[len(start) :]: its for name, its in types.items() if name.startswith(start)}
 
 
 def public_methods(module: nn.Module) -> list[str]:

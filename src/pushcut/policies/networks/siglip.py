@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -85,7 +86,9 @@ class _Embeddings(nn.Module):
 
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b t d"]:
         patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype))
-        return patches.flatten(2).transpose(1, 2) + self.position_embedding.weight
+        # Not its weight alone: the layer may have to be gathered before it computes.
+        places = torch.arange(self.position_embedding.num_embeddings, device=images.device)
+        return patches.flatten(2).transpose(1, 2) + self.position_embedding(places)
 
 
 class _Encoder(nn.Module):
@@ -109,7 +112,8 @@ class SiglipTower(nn.Module):
         x = self.embeddings(images)
         first = self.encoder.layers[0]
         assert isinstance(first, SiglipBlock)
-        x = x.to(first.mlp.fc1.weight.dtype)
+        # That of the norms: linear layers may be read in another than their weights are kept in.
+        x = x.to(first.layer_norm1.weight.dtype)
         for block in self.encoder.layers:
             x = self.recompute(block, x)
         return self.post_layernorm(x)

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -15,6 +14,7 @@ from pushcut.errors import UserError
 from pushcut.policies.lora import BASE
 from pushcut.policies.pretrained import read_tensors
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.tensors import fill
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -117,9 +117,9 @@ def read_trained(network: nn.Module, path: Path) -> None:
 
 
 def _copy(network: nn.Module, tensors: dict[str, Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            network.get_parameter(name).copy_(tensor)
+    for name, tensor in tensors.items():
+        module, _, own = name.rpartition(".")
+        fill(network.get_submodule(module), own, tensor)
 
 
 def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

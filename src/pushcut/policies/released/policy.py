@@ -13,6 +13,8 @@ from pushcut.policies.base import Policy
 from pushcut.policies.precision import Compute
 from pushcut.policies.released.adapters import read_trained, save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
+from pushcut.policies.released.tensors import NETWORK
+from pushcut.weights import WeightTypes
 
 
 class ReleasedPolicy(Policy):
@@ -44,10 +46,16 @@ class ReleasedPolicy(Policy):
         """Whether a parameter of the network is float32 in any precision."""
         return False
 
-    def cast(self) -> None:
+    def cast(self, *, now: bool = True) -> None:
         """Puts the weights into the precision asked for, once it is known which are trained."""
-        self.compute.cast(self.network, self.stays_float32)
+        if now:
+            self.compute.cast(self.network, self.stays_float32)
         self._is_cast = True
+
+    def weight_types(self) -> WeightTypes:
+        """Those of the network; what is trained besides it is float32."""
+        types = self.compute.weight_types(self.network, self.stays_float32)
+        return {f"{NETWORK}{name}": its for name, its in types.items()}
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:

@@ -173,8 +173,9 @@ def released_shapes(network: nn.Module) -> Shapes:
 def load_tensors(network: nn.Module, folder: TensorFolder) -> None:
     """Puts the folder's tensors into a network, which may be on ``meta``, in the files' precision.
 
-    One tensor at a time: besides the network there is never more than one in memory. Names that
-    the network lacks (adapted layers) are left out.
+    A network on ``meta`` then has views of the files, which the system reads when they are used
+    and whose memory all processes of a machine share; see ``leave_files``. Names that the network
+    lacks (adapted layers) are left out.
     """
     owners = {
         f"{prefix}.{name}" if prefix else name: (module, name)
@@ -194,11 +195,17 @@ def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
     """
     old = module.get_parameter(name)
     if old.is_meta:
-        # A copy: what safetensors gives may be a view of the file.
-        module.register_parameter(name, nn.Parameter(tensor.clone(), old.requires_grad))
+        module.register_parameter(name, nn.Parameter(tensor, old.requires_grad))
     else:
-        with torch.no_grad():
-            old.copy_(tensor)
+        # Knows what to do with weights of which this process holds a part only.
+        module.load_state_dict({name: tensor}, strict=False)
+
+
+def leave_files(network: nn.Module) -> None:
+    """Gives weights that are views of files a memory of their own, one after the other."""
+    for parameter in network.parameters():
+        if not parameter.untyped_storage().resizable():  # a mapped file
+            parameter.data = parameter.data.clone()
 
 
 def save_tensors(state: dict[str, Tensor], path: Path, *, sharded: bool) -> None:

@@ -1,0 +1,53 @@
+"""Who plays what in a pool: each worker process belongs to one simulator."""
+
+from __future__ import annotations
+
+import pickle
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pushcut.envs.base import EnvConfig, parts_of
+from pushcut.envs.isolated import Launch, launch_of
+from pushcut.envs.slots import Slot
+
+
+@dataclass(frozen=True)
+class Post:
+    """What a worker process is there for."""
+
+    name: str
+    """Of its environment, for people."""
+    launch: Launch
+    message: bytes
+    """The first that it is sent."""
+
+
+class Crew:
+    """The posts of a pool's processes, as many for each member of a mixed environment.
+
+    A slot is a row of memory and an episode, so any process may play any slot, one episode in
+    one process. Which of those that have the simulator does it changes nothing but the time:
+    the one with the fewest episodes, so that no member's processes wait for another's.
+    """
+
+    def __init__(
+        self, config: EnvConfig, *, processes: int, slots: int, final_observation: bool
+    ) -> None:
+        """``processes`` of each member; raises UserError where a simulator is not installed."""
+        self.posts: list[Post] = []
+        """One per process."""
+        self._able: dict[str, range] = {}
+        for part in parts_of(config):
+            name = getattr(part, "title", type(part).__name__)
+            message = pickle.dumps((part, slots, final_observation))
+            post = Post(name, launch_of(part), message)
+            able = range(len(self.posts), len(self.posts) + processes)
+            self._able |= dict.fromkeys(part.spec.tasks, able)
+            self.posts += [post] * processes
+
+    def worker_for(self, task: str, slot: int, others: Iterable[Slot]) -> int:
+        """The process that shall play an episode of ``task`` in ``slot``; ties go by the slot."""
+        busy = Counter(other.worker for other in others if other.playing)
+        able = self._able[task]
+        return min(able, key=lambda worker: (busy[worker], (worker - able[0] - slot) % len(able)))

@@ -1,0 +1,137 @@
+"""Members of a mixed environment at work; imports no simulator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float32, UInt8
+
+from pushcut.envs.base import Env, EnvConfig
+from pushcut.envs.checks import problem_of_observation, trusted
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+
+class PartEnv:
+    """An environment that takes actions and shows states of other sizes, under other names.
+
+    Dimensions that have the same name are the same. It ignores actions that the environment
+    inside has no dimension for, and shows 0 for what that one does not have in its state.
+    """
+
+    def __init__(
+        self, inner: Env, spec: EnvSpec, *, task_prefix: str, camera_names: Mapping[str, str]
+    ) -> None:
+        """``camera_names``: the inner environment's name of each camera -> the name out here."""
+        self.spec = spec
+        self._inner, self._task_prefix, self._camera_names = inner, task_prefix, camera_names
+        self._state = [spec.state_names.index(name) for name in inner.spec.state_names]
+        self._action = [spec.action_names.index(name) for name in inner.spec.action_names]
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
+        self._inner.reset(InitState(init.task.removeprefix(self._task_prefix), init.seed))
+
+    def observe(self) -> Observation:
+        """What the environment inside sees, with zeros where it has no such number."""
+        seen = self._inner.observe()
+        # What is wrong here would be hidden by the copy.
+        trusted(problem_of_observation(seen, self._inner.spec))
+        state = np.zeros((len(seen), self.spec.state_size), np.float32)
+        state[:, self._state] = seen.state
+        images = {self._camera_names[own]: image for own, image in seen.images.items()}
+        return Observation(images=images, state=state, instruction=seen.instruction)
+
+    def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
+        """Executes the dimensions that the environment inside has."""
+        return self._inner.step_chunk(np.ascontiguousarray(actions[:, self._action]))
+
+    def expert_action(self) -> Float32[np.ndarray, " a"]:
+        """The expert's action, 0 in the dimensions that it does not have."""
+        action = np.zeros(self.spec.action_size, np.float32)
+        action[self._action] = self._inner.expert_action()
+        return action
+
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """A picture for people."""
+        return self._inner.render(size)
+
+    def snapshot(self) -> Any:
+        """The inner environment's."""
+        return self._inner.snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """Goes back to a snapshot, exactly."""
+        self._inner.restore(snapshot)
+
+    def close(self) -> None:
+        """Releases the simulator."""
+        self._inner.close()
+
+
+class MixedEnv:
+    """All members of a mix in one process, one episode at a time.
+
+    Which member plays is said by the task. Members are made when first needed, and kept.
+    """
+
+    def __init__(self, spec: EnvSpec, parts: Mapping[str, EnvConfig]) -> None:
+        self.spec = spec
+        self._parts = parts
+        self._member_of = {task: name for name, part in parts.items() for task in part.spec.tasks}
+        self._envs: dict[str, Env] = {}
+        self._playing = ""
+
+    def reset(self, init: InitState) -> None:
+        """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        if init.task not in self._member_of:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self._member_of)}")
+        name = self._member_of[init.task]
+        self._env(name).reset(init)
+        self._playing = name
+
+    def observe(self) -> Observation:
+        """What the member that plays sees."""
+        return self._now().observe()
+
+    def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
+        """Executes the actions until they are used up, success or the member's time limit."""
+        return self._now().step_chunk(actions)
+
+    def expert_action(self) -> Float32[np.ndarray, " a"]:
+        """The member's expert's."""
+        return self._now().expert_action()
+
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+        """A picture for people."""
+        return self._now().render(size)
+
+    def snapshot(self) -> tuple[str, Any]:
+        """Which member plays, and its snapshot."""
+        return self._playing, self._now().snapshot()
+
+    def restore(self, snapshot: tuple[str, Any]) -> None:
+        """Goes back to a snapshot, exactly."""
+        name, inner = snapshot
+        self._env(name).restore(inner)
+        self._playing = name
+
+    def close(self) -> None:
+        """Releases the members."""
+        for env in self._envs.values():
+            env.close()
+        self._envs.clear()
+        self._playing = ""
+
+    def _env(self, name: str) -> Env:
+        if name not in self._envs:
+            self._envs[name] = self._parts[name].build()
+        return self._envs[name]
+
+    def _now(self) -> Env:
+        if not self._playing:
+            raise RuntimeError("no episode; call reset first")
+        return self._envs[self._playing]
