@@ -175,7 +175,8 @@ def train(config: TrainConfig) -> Run:
             on_restart=lambda reason: note_restart(config.out, reason),
         )
         return Run.watched(config.out)
-    with joined(config.ranks) as ranks, alone_in_run(config, ranks):
+    gpus = config.device != "cpu"
+    with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config, ranks):
         return train_on(ranks, config)
 
 

@@ -272,6 +272,7 @@ def four(tmp_path_factory) -> dict[str, Any]:
     return found | {"one": one, "one from groups": restore(folder / "groups", Alone())}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", IN_GROUPS)
 def test_groups_that_hold_all_weights_each_compute_and_learn_as_one_rank(four, name):
     found = four["seen"][name]
@@ -281,6 +282,7 @@ def test_groups_that_hold_all_weights_each_compute_and_learn_as_one_rank(four, n
         assert found.metrics[key] == pytest.approx(found.whole_metrics[key], rel=bound, abs=bound)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("saved", "read"),
     [

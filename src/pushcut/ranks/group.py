@@ -34,8 +34,9 @@ T = TypeVar("T")
 class ProcessGroup:
     """The ranks of torch.distributed; see ``Ranks`` for what the methods promise."""
 
-    def __init__(self, config: RanksConfig) -> None:
+    def __init__(self, config: RanksConfig, *, gpus: bool = True) -> None:
         """Meets the other ranks at the address that the launcher put into the environment."""
+        gpus = gpus and torch.cuda.is_available()
         timeout = timedelta(seconds=config.timeout_s)
         with lost_ranks("meet the other ranks"):
             store, self.index, self.count = next(rendezvous("env://", timeout=timeout))
@@ -44,7 +45,7 @@ class ProcessGroup:
             name = meet(store, self.index, self.count, config.timeout_s)
             self._store = PrefixStore(name, store)
             dist.init_process_group(
-                "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo",
+                "cpu:gloo,cuda:nccl" if gpus else "gloo",
                 store=PrefixStore("group", self._store),
                 rank=self.index,
                 world_size=self.count,
@@ -53,7 +54,7 @@ class ProcessGroup:
         self.local = gpu_number(self.index)
         self.sharded = config.weights == "sharded"
         self.reproducible = config.reproducible
-        self._shards = Shards(self.count, config.shard_over) if self.sharded else None
+        self._shards = Shards(self.count, config.shard_over, gpus=gpus) if self.sharded else None
         self._writer = ShardWriter(timeout) if self.sharded else None
         self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s

@@ -35,9 +35,9 @@ HALVED = MixedPrecisionPolicy(
 class Shards:
     """Shards modules over the ranks: over all, or over groups that hold all weights each."""
 
-    def __init__(self, ranks: int, over: int = 0) -> None:
+    def __init__(self, ranks: int, over: int = 0, *, gpus: bool) -> None:
         """``over``: the size of a group of neighbours; 0 for all."""
-        kind = "cuda" if torch.cuda.is_available() else "cpu"
+        kind = "cuda" if gpus else "cpu"
         over = over or ranks
         self._mesh: DeviceMesh = (
             init_device_mesh(kind, (ranks,))

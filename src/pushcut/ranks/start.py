@@ -29,14 +29,17 @@ def announce(ranks: Ranks, config: RanksConfig, groups: int) -> None:
 
 
 @contextmanager
-def joined(config: RanksConfig) -> Iterator[Ranks]:
-    """The ranks of this run; a process that no launcher started is alone."""
+def joined(config: RanksConfig, *, gpus: bool = True) -> Iterator[Ranks]:
+    """The ranks of this run; a process that no launcher started is alone.
+
+    ``gpus``: whether their weights may be on GPUs, where there are any.
+    """
     if not launched():
         yield Alone()
         return
     from pushcut.ranks.group import ProcessGroup, lost_by_torch
 
-    group = ProcessGroup(config)
+    group = ProcessGroup(config, gpus=gpus)
     try:
         with lost_by_torch("gather weights"):
             yield group
