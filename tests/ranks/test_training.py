@@ -27,6 +27,9 @@ ROUNDED = (
     "loss", "approx_kl", "clip_fraction", "entropy", "grad_norm", "value_loss", "value_mean",
     "explained_variance", "logprob_mismatch", "behaviour_weight",
 )  # fmt: skip
+BOUNDS = {"grad_norm": 1e-4}
+"""Looser than 1e-5. Which rank played what, and so the order of sums, depends on timing; AdamW's
+first steps amplify that, and the norm shows it most (1.1e-5 seen once in many runs)."""
 MAY_DIFFER = ("ranks", *recoveries.METRICS)
 
 
@@ -106,7 +109,8 @@ def check_same(want: TrainConfig, got: TrainConfig) -> None:
             if a.get(name) is None:
                 assert b.get(name) is None
             else:
-                assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5)
+                bound = BOUNDS.get(name, 1e-5)
+                assert b[name] == pytest.approx(a[name], rel=bound, abs=1e-5), name
 
 
 @pytest.fixture(scope="module")
