@@ -23,7 +23,7 @@ import time
 import numpy as np
 import torch
 
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
 from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.policies.transitions import MDP, Denoising

@@ -35,10 +35,10 @@ from typing import Any
 
 import numpy as np
 
-from pushcut.envs.gl import choose_gl
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.libero_package import init_states_file, problem_file
-from pushcut.envs.libero_tasks import expand_tasks
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.libero.package import init_states_file, problem_file
+from pushcut.envs.libero.tasks import expand_tasks
+from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.types import InitState
 
 CHUNK = 8

@@ -25,8 +25,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from pushcut.envs.libero_simulator import TaskSimulator
-from pushcut.envs.libero_tasks import expand_tasks
+from pushcut.envs.libero.simulator import TaskSimulator
+from pushcut.envs.libero.tasks import expand_tasks
 
 FIRST_SEED = 1000
 SETTLE_STEPS = 10

@@ -19,8 +19,8 @@ import statistics
 import time
 from typing import Any
 
-from pushcut.envs.libero import LiberoConfig, LiberoEnv
-from pushcut.envs.libero_tasks import FIXED_INITS, expand_tasks
+from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
+from pushcut.envs.libero.tasks import FIXED_INITS, expand_tasks
 from pushcut.run import provenance
 from pushcut.types import InitState
 

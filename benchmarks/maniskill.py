@@ -16,9 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from pushcut.envs.isolated import installed
-from pushcut.envs.maniskill import INSTRUCTIONS, ManiSkillConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.isolated.simulators import installed
+from pushcut.envs.maniskill.env import INSTRUCTIONS, ManiSkillConfig
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.run import provenance
 from pushcut.statistics import Rate
 from pushcut.types import InitState

@@ -28,9 +28,9 @@ import torch
 from torch import Tensor
 
 from pushcut.batch import Evaluation, PolicySample
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.pool import EnvPool
-from pushcut.manifests import evaluation_inits
+from pushcut.envs.init_states import evaluation_inits
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Mode, Policy, Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player

@@ -33,8 +33,8 @@ import torch
 
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.manifests import evaluation_inits
+from pushcut.envs.init_states import evaluation_inits
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player

@@ -27,9 +27,9 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv
 
-from pushcut.envs.gl import choose_gl
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.mujoco.gl import choose_gl
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.types import InitState
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")

@@ -40,7 +40,7 @@ import torch
 
 from pushcut.devices import choose_device
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.progress import silence

@@ -14,7 +14,7 @@ import json
 import os
 import statistics
 
-from pushcut.envs.gl import choose_gl
+from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.run import provenance
 from rollout import pool_rate
 

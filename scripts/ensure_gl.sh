@@ -2,7 +2,7 @@
 # Makes sure that MuJoCo can render off-screen, by rendering a frame.
 #   scripts/ensure_gl.sh [PYTHON]                (default: .venv/bin/python)
 # Installs Mesa's software OpenGL through apt-get where it may; elsewhere says what to type.
-# Sets nothing: pushcut picks its own backend (src/pushcut/envs/gl.py).
+# Sets nothing: pushcut picks its own backend (src/pushcut/envs/mujoco/gl.py).
 set -euo pipefail
 
 python=${1:-.venv/bin/python}
@@ -11,7 +11,7 @@ second_choice="libosmesa6"
 
 say() { printf '\033[1m==> %s\033[0m\n' "$*"; }
 
-works() { "$python" -c 'import sys; from pushcut.envs.gl import main; sys.exit(main())'; }
+works() { "$python" -c 'import sys; from pushcut.envs.mujoco.gl import main; sys.exit(main())'; }
 
 as_root() {
     if [[ $(id -u) == 0 ]]; then "$@"; else sudo -n "$@"; fi
@@ -30,7 +30,7 @@ apt_install() {
     rm -f /tmp/pushcut-apt.$$
 }
 
-"$python" -c 'import mujoco, pushcut.envs.gl' || {
+"$python" -c 'import mujoco, pushcut.envs.mujoco.gl' || {
     echo "error: $python cannot import mujoco and pushcut; run 'make venv' first" >&2
     exit 1
 }

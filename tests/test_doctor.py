@@ -7,8 +7,8 @@ from rich.console import Console
 
 from pushcut import doctor, machine
 from pushcut.doctor import run_doctor
-from pushcut.envs.gl import GlProbe
-from pushcut.envs.isolated import Installed
+from pushcut.envs.isolated.simulators import Installed
+from pushcut.envs.mujoco.gl import GlProbe
 from pushcut.statistics import Rate
 from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 LEVELS = (
     "errors types streams statistics machine progress charts gripper timings",
     "logs trackers recoveries lock",
-    "manifests signals devices weights video run stored_config report batch verdict lineage plots",
+    "signals devices weights video run stored_config report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout cluster doctor results memory",
     "learner",
@@ -58,7 +58,7 @@ ONLY_IN = {
 
 WITHOUT_TORCH = (
     "errors types streams statistics machine progress charts gripper timings logs recoveries "
-    "manifests envs demos"
+    "envs demos"
 )
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
@@ -145,7 +145,7 @@ def modules_after(code: str) -> set[str]:
     [
         ("import pushcut", "torch numpy tyro"),
         (
-            "import pushcut.envs.worker, pushcut.envs",
+            "import pushcut.envs.pool.worker, pushcut.envs",
             "torch metaworld libero robosuite numba mujoco gymnasium scipy",
         ),
         ("from pushcut.cli import main; assert main(['--help']) == 0", "torch tyro numpy rich"),

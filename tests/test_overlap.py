@@ -11,7 +11,7 @@ import torch
 from pushcut import trainer
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import TrainConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.learner import Learner, LearnerConfig
 from pushcut.ranks.config import RanksConfig

@@ -14,8 +14,8 @@ from pushcut.commands.generalisation import (
 )
 from pushcut.commands.protocol import marks, with_suite
 from pushcut.config import RecipeConfig
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.metaworld_tasks import ML45_TEST, MT10
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.metaworld.tasks import ML45_TEST, MT10
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS

@@ -7,7 +7,7 @@ import pytest
 
 from pushcut import timings, trainer
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.source import TokenPolicySource
 from pushcut.run import read_metrics
 from pushcut.timings import Stopwatch, bottleneck, describe, lanes, loop_parts, merged

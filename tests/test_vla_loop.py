@@ -19,7 +19,7 @@ from pushcut.config import (
     SFTConfig,
     TrainConfig,
 )
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies import load
 from pushcut.policies.lora import LoRAConfig

@@ -25,7 +25,7 @@ MOMENT_S = {
     "start": 3.0, "rollout": 0.3, "update": 0.2, "checkpoint": 0.03, "evaluation": 0.1, "any": 1.0,
 }  # fmt: skip
 """Longest time after the beginning of a phase that a fault waits, about the phase's length."""
-WORKER = "pushcut.envs.worker"
+WORKER = "pushcut.envs.pool.worker"
 
 
 @dataclass

@@ -15,11 +15,11 @@ from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.base import parts_of
+from pushcut.envs.init_states import validation_inits
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.machine import usable_cores
-from pushcut.manifests import validation_inits
 from pushcut.policies.base import Policy
 from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks

@@ -12,9 +12,9 @@ import pytest
 from pushcut.demos import collect as module
 from pushcut.demos.collect import collect
 from pushcut.demos.dataset import DemoDataset
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool, Reply
+from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.errors import UserError
 from pushcut.types import Demonstration, InitState, Observation
 

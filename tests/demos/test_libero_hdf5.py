@@ -13,7 +13,7 @@ import pytest
 from pushcut.demos.dataset import DemoDataset
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.libero_hdf5 import task_of
-from pushcut.envs.libero_tasks import SUITES
+from pushcut.envs.libero.tasks import SUITES
 from pushcut.errors import UserError
 from tests.demos.others import INSTRUCTION, RECORDINGS, SIDE, TASK, Recording, write_hdf5
 

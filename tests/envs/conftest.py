@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pushcut.envs.gl import choose_gl
+from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
 
 # Some test files import mujoco while they are collected, and it reads MUJOCO_GL only then.
@@ -20,10 +20,10 @@ def kept_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Compiles each scene of LIBERO once, however many environments ask for it."""
     import mujoco
 
-    from pushcut.envs import libero_models
+    from pushcut.envs.libero import models
 
     folder: Path = tmp_path_factory.mktemp("models")
-    load = libero_models.load_model
+    load = models.load_model
 
     def load_or_compile(xml: str, texture_size: int | None):
         key = hashlib.sha256(f"{texture_size} {xml}".encode()).hexdigest()

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.isolated import installed, isolated_launch, simulator_of
-from pushcut.envs.maniskill import ManiSkillConfig
-from pushcut.envs.maniskill_vulkan import probe_vulkan
+from pushcut.envs.isolated.simulators import installed, isolated_launch, simulator_of
+from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.maniskill.vulkan import probe_vulkan
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 ROOT = Path(__file__).parents[2]

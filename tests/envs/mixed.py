@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pushcut.envs.mixed import Member, MixedConfig
+from pushcut.envs.mixed.config import Member, MixedConfig
 from pushcut.envs.point_mass import PointMassConfig, PointMassEnv
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 from tests.envs.faulty import FaultyConfig, FaultyEnv

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from pushcut.envs.pool import EnvPool, Reply
+from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.types import InitState, Observation
 
 RED, BLUE = "reach-red", "reach-blue"

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from pushcut.envs.base import Env, EnvConfig
-from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState, Observation
 from tests.envs.isolated import (
@@ -29,25 +29,25 @@ def point_mass() -> EnvConfig:
 
 
 def metaworld() -> EnvConfig:
-    from pushcut.envs.metaworld import MetaWorldConfig
+    from pushcut.envs.metaworld.env import MetaWorldConfig
 
     return MetaWorldConfig()
 
 
 def libero() -> EnvConfig:
-    from pushcut.envs.libero import LiberoConfig
+    from pushcut.envs.libero.env import LiberoConfig
 
     return LiberoConfig(tasks=("libero_object/0",), image_size=64, texture_size=128)
 
 
 def maniskill() -> EnvConfig:
-    from pushcut.envs.maniskill import ManiSkillConfig
+    from pushcut.envs.maniskill.env import ManiSkillConfig
 
     return RemoteConfig(ManiSkillConfig(tasks=("PickCube-v1", "StackCube-v1")))
 
 
 def maniskill_pictures() -> EnvConfig:
-    from pushcut.envs.maniskill import ManiSkillConfig
+    from pushcut.envs.maniskill.env import ManiSkillConfig
 
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
 
@@ -57,8 +57,8 @@ def mixed() -> EnvConfig:
 
 
 def mixed_metaworld() -> EnvConfig:
-    from pushcut.envs.metaworld import MetaWorldConfig
-    from pushcut.envs.mixed import Member, MixedConfig
+    from pushcut.envs.metaworld.env import MetaWorldConfig
+    from pushcut.envs.mixed.config import Member, MixedConfig
 
     metaworld = MetaWorldConfig(tasks=("door-close-v3",), image_size=32)
     return MixedConfig(
@@ -70,8 +70,8 @@ def mixed_metaworld() -> EnvConfig:
 
 
 def mixed_maniskill() -> EnvConfig:
-    from pushcut.envs.metaworld import MetaWorldConfig
-    from pushcut.envs.mixed import Member, MixedConfig
+    from pushcut.envs.metaworld.env import MetaWorldConfig
+    from pushcut.envs.mixed.config import Member, MixedConfig
 
     metaworld = MetaWorldConfig(tasks=("door-close-v3",), cameras=(), action_repeat=3)
     return MixedConfig(

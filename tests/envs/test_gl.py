@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from pushcut.envs import gl
-from pushcut.envs.gl import GlProbe, choose_gl, find_gl, probe_gl
+from pushcut.envs.mujoco import gl
+from pushcut.envs.mujoco.gl import GlProbe, choose_gl, find_gl, probe_gl
 from pushcut.errors import UserError
 
 
@@ -133,7 +133,8 @@ def test_a_backend_that_hangs_is_killed_in_time():
 
 def test_choosing_imports_neither_torch_nor_mujoco():
     code = (
-        "import sys, pushcut.envs.gl; sys.exit('torch' in sys.modules or 'mujoco' in sys.modules)"
+        "import sys, pushcut.envs.mujoco.gl; "
+        "sys.exit('torch' in sys.modules or 'mujoco' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 
 from pushcut.cli import main
-from pushcut.envs import isolated, isolated_install
-from pushcut.envs.isolated import (
+from pushcut.envs.isolated import simulators, venvs
+from pushcut.envs.isolated.simulators import (
     SIMULATORS,
     STAMP,
     Simulator,
@@ -28,10 +28,10 @@ from pushcut.envs.isolated import (
     launch_of,
     python_of,
 )
-from pushcut.envs.isolated_install import install, remove
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.isolated.venvs import install, remove
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from tests.envs.isolated import NEEDS_MANISKILL
 from tests.envs.pool_play import inits_of, play_all
@@ -108,10 +108,10 @@ def test_an_isolated_worker_sees_nothing_of_our_import_path(sims: Path, needs_fa
 def test_what_lies_beside_an_installed_pushcut_does_not_leak(tmp_path: Path):
     # As from a wheel: the package in somebody's site-packages, another numpy beside it.
     site = tmp_path / "site-packages"
-    shutil.copytree(Path(isolated.__file__).parents[1], site / "pushcut")
+    shutil.copytree(Path(simulators.__file__).parents[2], site / "pushcut")
     (site / "numpy.py").write_text("raise RuntimeError('the wrong numpy')")
     python = make_venv(tmp_path / "venv", with_ours=True)
-    start = site / "pushcut" / "envs" / "isolated_start.py"
+    start = site / "pushcut" / "envs" / "isolated" / "start.py"
     launch = isolated_launch(python, "pushcut.types")
     command = [launch.command[0], "-P", "-s", str(start), "pushcut.types"]
     done = subprocess.run(command, env=launch.environment, capture_output=True, text=True)
@@ -139,7 +139,7 @@ def test_what_can_be_imported_here_is_preferred(sims: Path, monkeypatch: pytest.
     make_venv(sims / "metaworld", with_ours=False)
     stamp(sims / "metaworld")
     assert launch_of(MetaWorldConfig()).command[0] == sys.executable
-    monkeypatch.setattr(isolated.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(simulators.importlib.util, "find_spec", lambda name: None)
     launch = launch_of(MetaWorldConfig())
     assert launch.command[0] == str(python_of(sims / "metaworld"))
     assert "PYTHONPATH" not in launch.environment
@@ -306,7 +306,7 @@ def test_the_command_lists_installs_and_removes(
         assert main(["sims", *arguments]) == 0
         return " ".join(capsys.readouterr().out.split())
 
-    monkeypatch.setattr(isolated_install, "execute", FakePip())
+    monkeypatch.setattr(venvs, "execute", FakePip())
     assert "fake not installed: pushcut sims install fake" in told("list")
     assert "metaworld installed beside pushcut" in told("list")
     assert "fake: " in told("install", "fake")
@@ -323,7 +323,7 @@ def test_the_command_lists_installs_and_removes(
 @pytest.mark.slow
 @NEEDS_MANISKILL
 def test_maniskill_and_metaworld_play_side_by_side_in_one_run(monkeypatch: pytest.MonkeyPatch):
-    from pushcut.envs.maniskill import ManiSkillConfig
+    from pushcut.envs.maniskill.env import ManiSkillConfig
     from pushcut.types import InitState
 
     monkeypatch.setenv("PUSHCUT_SIMS", str(USERS_HOME))

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pushcut.envs.libero import LiberoConfig, LiberoEnv
-from pushcut.envs.libero_tasks import SUITE_OF, SUITES, expand_tasks
-from pushcut.envs.mujoco_env import Snapshot
+from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
+from pushcut.envs.libero.tasks import SUITE_OF, SUITES, expand_tasks
+from pushcut.envs.mujoco.env import Snapshot
 from pushcut.types import InitState
 from tests.envs.libero import NEEDS_LIBERO
 
@@ -110,7 +110,7 @@ def stove(kept_models: None) -> Iterator[LiberoEnv]:
 
 
 def test_the_benchmarks_own_states_are_those_of_its_files(stove: LiberoEnv):
-    from pushcut.envs.libero_package import init_states_file
+    from pushcut.envs.libero.package import init_states_file
 
     states = np.load(init_states_file(STOVE))["states"]
     for seed in (0, 49):
@@ -134,7 +134,7 @@ def test_a_start_depends_on_the_seed_and_on_nothing_else(stove: LiberoEnv):
 def test_nothing_of_the_model_changes_but_what_snapshots_hold(stove: LiberoEnv):
     import mujoco
 
-    from pushcut.envs.libero_simulator import MODEL_FIELDS
+    from pushcut.envs.libero.simulator import MODEL_FIELDS
 
     stove.reset(InitState(STOVE, 2))
     model = stove._simulator(STOVE).model
@@ -257,7 +257,7 @@ def test_a_placement_that_never_succeeds_is_an_error(
 def test_only_looking_renders_and_rotated_is_upright_with_sides_swapped(
     stove: LiberoEnv, monkeypatch: pytest.MonkeyPatch
 ):
-    from pushcut.envs.renderer import TaskRenderer
+    from pushcut.envs.mujoco.renderer import TaskRenderer
 
     drawn = []
     draw = TaskRenderer.draw

@@ -12,10 +12,10 @@ import pytest
 
 pytest.importorskip("libero", reason='needs pip install "pushcut[libero]"')
 
-from pushcut.envs.libero_control import OSCStep
-from pushcut.envs.libero_osc import osc_torques
-from pushcut.envs.libero_simulator import SimulatorState, TaskSimulator
-from pushcut.envs.libero_tasks import expand_tasks
+from pushcut.envs.libero.control import OSCStep
+from pushcut.envs.libero.osc import osc_torques
+from pushcut.envs.libero.simulator import SimulatorState, TaskSimulator
+from pushcut.envs.libero.tasks import expand_tasks
 
 pytestmark = [pytest.mark.sim, pytest.mark.usefixtures("kept_models")]
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from pushcut.envs.libero import LiberoConfig, LiberoEnv
-from pushcut.envs.libero_tasks import FIXED_INITS, expand_tasks
+from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
+from pushcut.envs.libero.tasks import FIXED_INITS, expand_tasks
 from pushcut.types import InitState
 from tests.envs.libero import NEEDS_LIBERO
 

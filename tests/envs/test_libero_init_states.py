@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushcut.envs.libero_init_states import read_init_states
+from pushcut.envs.libero.init_states import read_init_states
 from pushcut.errors import UserError
 
 STATES = np.arange(12.0).reshape(3, 4)

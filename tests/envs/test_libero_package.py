@@ -44,7 +44,7 @@ np.savez(
 
 @pytest.mark.slow
 def test_a_start_and_its_stock_picture_are_those_of_liberos_own_environment(tmp_path: Path):
-    from pushcut.envs.libero_package import init_states_file, problem_file
+    from pushcut.envs.libero.package import init_states_file, problem_file
 
     out = tmp_path / "stock.npz"
     arguments = [str(problem_file(STOVE)), str(init_states_file(STOVE)), str(out)]
@@ -71,7 +71,7 @@ def test_a_start_and_its_stock_picture_are_those_of_liberos_own_environment(tmp_
 
 SILENT = """
 import logging, os, sys
-from pushcut.envs.libero import LiberoConfig
+from pushcut.envs.libero.env import LiberoConfig
 before = dict(os.environ)
 env = LiberoConfig().build()
 for name in ("LIBERO_CONFIG_PATH", "MUJOCO_GL", "MUJOCO_EGL_DEVICE_ID"):
@@ -94,18 +94,16 @@ def test_the_import_prints_nothing_asks_nothing_and_writes_nothing(tmp_path: Pat
 
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    from pushcut.envs import libero_package
+    from pushcut.envs.libero import package
 
-    monkeypatch.setattr(libero_package.importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(
-        libero_package, "problem_classes", libero_package.problem_classes.__wrapped__
-    )
+    monkeypatch.setattr(package.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(package, "problem_classes", package.problem_classes.__wrapped__)
     with pytest.raises(UserError, match=r'pip install "pushcut\[libero\]"'):
         CONFIG.build()
 
 
 def test_a_folder_of_the_users_replaces_the_benchmarks_states(tmp_path: Path):
-    from pushcut.envs.libero_package import init_states_file
+    from pushcut.envs.libero.package import init_states_file
 
     states = np.load(init_states_file(STOVE))["states"]
     own: dict[str, Any] = {"tasks": (STOVE,), "init_folder": str(tmp_path)}

@@ -2,8 +2,8 @@
 
 import pytest
 
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.libero_tasks import SUITE_OF, SUITES, expand_tasks, instruction
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.libero.tasks import SUITE_OF, SUITES, expand_tasks, instruction
 
 
 def test_five_suites_have_130_different_tasks():

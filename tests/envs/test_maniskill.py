@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from pushcut.envs.expert import run_expert
-from pushcut.envs.maniskill import STATE_NAMES, ManiSkillConfig
+from pushcut.envs.maniskill.env import STATE_NAMES, ManiSkillConfig
+from pushcut.envs.pool.expert import run_expert
 from pushcut.types import InitState
 from tests.envs.isolated import NEEDS_MANISKILL, RemoteConfig, RemoteEnv
 

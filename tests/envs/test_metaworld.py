@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushcut.envs.expert import run_expert
-from pushcut.envs.metaworld import MetaWorldConfig, MetaWorldEnv
-from pushcut.envs.metaworld_tasks import INSTRUCTIONS
-from pushcut.envs.mujoco_env import Snapshot
+from pushcut.envs.metaworld.env import MetaWorldConfig, MetaWorldEnv
+from pushcut.envs.metaworld.tasks import INSTRUCTIONS
+from pushcut.envs.mujoco.env import Snapshot
+from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState
 
@@ -254,7 +254,7 @@ def test_actions_must_be_numbers_and_an_episode_must_have_begun():
 
 
 def test_only_looking_renders(monkeypatch: pytest.MonkeyPatch):
-    from pushcut.envs.renderer import TaskRenderer
+    from pushcut.envs.mujoco.renderer import TaskRenderer
 
     drawn = []
     draw = TaskRenderer.draw

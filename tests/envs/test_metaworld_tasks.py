@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.metaworld_tasks import GROUPS, INSTRUCTIONS, expand_tasks
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.metaworld.tasks import GROUPS, INSTRUCTIONS, expand_tasks
 
 
 def test_difficulty_groups_share_out_the_50_tasks():
@@ -77,7 +77,7 @@ def test_spec_counts_control_steps():
 def test_the_spec_needs_no_simulator_and_no_torch():
     code = (
         "import sys\n"
-        "from pushcut.envs.metaworld import MetaWorldConfig\n"
+        "from pushcut.envs.metaworld.env import MetaWorldConfig\n"
         "MetaWorldConfig(tasks=('mt50',)).spec\n"
         "print([name for name in ('metaworld', 'mujoco', 'torch') if name in sys.modules])"
     )

@@ -7,14 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pushcut.envs.crew import Crew
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.maniskill import ManiSkillConfig
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.mixed import Member, MixedConfig, joined
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.mixed.config import Member, MixedConfig, joined
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
-from pushcut.envs.slots import Slot
+from pushcut.envs.pool.assignment import Crew
+from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.slots import Slot
 from pushcut.errors import UserError
 from pushcut.recoveries import Recovery
 from pushcut.types import InitState, Observation

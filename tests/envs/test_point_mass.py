@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PALETTE, PointMassConfig
+from pushcut.envs.pool.expert import run_expert
 from pushcut.types import InitState
 
 RED, BLUE = "reach-red", "reach-blue"

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from pushcut.envs.expert import run_expert
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.expert import run_expert
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.types import InitState
 from tests.envs.faulty import FaultyConfig
 from tests.envs.pool_play import BLUE, RED, chunk_of, inits_of, play_all, start, wait

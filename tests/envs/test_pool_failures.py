@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushcut.envs import worker_process
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool, Reply
+from pushcut.envs.pool import worker_process
+from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.errors import UserError
 from pushcut.recoveries import Recovery
 from pushcut.types import InitState
@@ -252,7 +252,7 @@ def test_ctrl_c_for_the_whole_process_group_does_not_stop_the_workers():
     script = """
 import os, signal
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.types import InitState
 caught = []
 for number in (signal.SIGINT, signal.SIGTERM):
@@ -282,7 +282,7 @@ with EnvPool(PointMassConfig(), slots=4, workers=2) as pool:
 def test_workers_of_a_killed_program_end_even_inside_a_hung_simulator(hung):
     script = f"""
 import numpy as np
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.types import InitState
 from tests.envs.faulty import FaultyConfig
 pool = EnvPool(FaultyConfig("hang", seed=13), slots=2, workers=2)

@@ -11,7 +11,7 @@ import torch
 
 from pushcut.batch import Rollout
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy

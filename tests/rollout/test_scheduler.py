@@ -3,8 +3,7 @@ from collections import deque
 import numpy as np
 import pytest
 
-from pushcut.envs.libero import LiberoConfig
-from pushcut.manifests import (
+from pushcut.envs.init_states import (
     DEMONSTRATION_SEEDS,
     EVALUATION_SEEDS,
     VALIDATION_SEEDS,
@@ -13,6 +12,7 @@ from pushcut.manifests import (
     train_init,
     validation_inits,
 )
+from pushcut.envs.libero.env import LiberoConfig
 from pushcut.ranks.quota import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState

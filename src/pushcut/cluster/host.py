@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.pool import EnvPool, Reply
+from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.recoveries import Recovery
 from pushcut.timings import Seconds
 from pushcut.types import InitState, Observation

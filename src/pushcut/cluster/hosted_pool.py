@@ -13,8 +13,8 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from pushcut.cluster.host import Answer, HostRequest
-from pushcut.envs.pool import Reply
-from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
+from pushcut.envs.pool.pool import Reply
+from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.errors import UserError
 from pushcut.recoveries import Recovery
 from pushcut.timings import Seconds

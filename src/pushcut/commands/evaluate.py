@@ -13,11 +13,11 @@ from rich.table import Table as Printed
 
 from pushcut.config import EvalConfig
 from pushcut.devices import choose_device
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.init_states import evaluation_inits
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from pushcut.evaluator import Evaluator
 from pushcut.lineage import OVERLAP, saw_evaluation_states
-from pushcut.manifests import evaluation_inits
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import AnyPolicySource
 from pushcut.progress import bar, console, say

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from pushcut.envs import isolated, isolated_install
-from pushcut.envs.isolated import SIMULATORS, Simulator, state_of
+from pushcut.envs.isolated import simulators, venvs
+from pushcut.envs.isolated.simulators import SIMULATORS, Simulator, state_of
 from pushcut.errors import UserError
 from pushcut.progress import say
 
@@ -15,29 +15,29 @@ def list_simulators() -> None:
     width = max(map(len, SIMULATORS))
     for name, simulator in SIMULATORS.items():
         print(f"  {name:{width}}  {state_of(simulator)}")
-    print(f"\ntheir folder: {isolated.home()} (export PUSHCUT_SIMS=/path chooses another)")
+    print(f"\ntheir folder: {simulators.home()} (export PUSHCUT_SIMS=/path chooses another)")
 
 
 def install(name: str, *, python: str | None, force: bool) -> None:
     """Makes a simulator's own environment, or says that it is there."""
     simulator = _simulator(name)
-    before = isolated.installed(name)
-    found = isolated_install.install(
-        simulator, python=python or sys.executable, force=force, say=say
-    )
+    before = simulators.installed(name)
+    found = venvs.install(simulator, python=python or sys.executable, force=force, say=say)
     if before is not None and not force:
         say(f"{name} is there: {found.describe(simulator)}; --force makes it anew")
         return
     say(f"{name}: {found.describe(simulator)}, in {found.seconds:.0f} s")
-    if isolated.is_here(simulator):
+    if simulators.is_here(simulator):
         say(f"workers go on using the {simulator.module} that is installed beside pushcut")
 
 
 def remove(name: str) -> None:
     """Deletes a simulator's own environment."""
     _simulator(name)
-    gone = isolated_install.remove(name)
-    say(f"removed {isolated.home() / name}" if gone else f"{name} is not installed: nothing to do")
+    gone = venvs.remove(name)
+    say(
+        f"removed {simulators.home() / name}" if gone else f"{name} is not installed: nothing to do"
+    )
 
 
 def _simulator(name: str) -> Simulator:

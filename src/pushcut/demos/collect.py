@@ -9,9 +9,9 @@ from pathlib import Path
 from pushcut.demos.layout import Storage
 from pushcut.demos.writer import DatasetWriter
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.pool import EnvPool
+from pushcut.envs.init_states import DEMONSTRATION_SEEDS, demo_inits
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
-from pushcut.manifests import DEMONSTRATION_SEEDS, demo_inits
 from pushcut.types import Demonstration, InitState
 
 ATTEMPTS_PER_EPISODE = 10

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pushcut.envs.mixed import MixedConfig, OneEnvConfig
+from pushcut.envs.mixed.config import MixedConfig, OneEnvConfig
 
 AnyEnvConfig = OneEnvConfig | MixedConfig
 """Every environment that presets and the command line know."""

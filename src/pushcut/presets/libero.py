@@ -9,7 +9,7 @@ from __future__ import annotations
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
-from pushcut.envs.libero import LiberoConfig
+from pushcut.envs.libero.env import LiberoConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource

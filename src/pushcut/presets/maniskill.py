@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
-from pushcut.envs.maniskill import ManiSkillConfig
+from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.policies.tiny import TinyConfig

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource

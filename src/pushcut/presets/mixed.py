@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from pushcut.envs.maniskill import ManiSkillConfig
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.mixed import Member, MixedConfig
+from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.mixed.config import Member, MixedConfig
 from pushcut.presets.base import preset
 from pushcut.presets.maniskill import MANISKILL_GRPO
 from pushcut.sft import FitConfig

@@ -14,8 +14,8 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs import AnyEnvConfig
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.metaworld import MetaWorldConfig
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learner import LearnerConfig
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig

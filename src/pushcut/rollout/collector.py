@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from pushcut.batch import Experience, Rollout, merge, stack_traces
+from pushcut.envs.init_states import train_init
 from pushcut.errors import UserError
-from pushcut.manifests import train_init
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.pace import Pace

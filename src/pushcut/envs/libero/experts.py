@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from pushcut.envs.libero_scene import Hand, Scene
+from pushcut.envs.libero.scene import Hand, Scene
 
 SUITES = ("libero_object", "libero_spatial", "libero_goal")
 """Where the experts were measured; the same goals in other scenes may need more care."""

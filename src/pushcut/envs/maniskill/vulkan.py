@@ -9,8 +9,8 @@ import json
 import subprocess
 from pathlib import Path
 
-from pushcut.envs.gl import GlProbe
-from pushcut.envs.isolated import isolated_launch
+from pushcut.envs.isolated.simulators import isolated_launch
+from pushcut.envs.mujoco.gl import GlProbe
 
 ADVICE = (
     "a GPU needs its Vulkan driver (in a container: NVIDIA_DRIVER_CAPABILITIES=all), a CPU Mesa "

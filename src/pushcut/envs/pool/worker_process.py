@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Any
 
-from pushcut.envs.isolated import Launch
+from pushcut.envs.isolated.simulators import Launch
 
 SEND_AHEAD_BYTES = 64 * 1024
 """Requests sent before they are answered; below a socket's buffer, so sending never blocks."""

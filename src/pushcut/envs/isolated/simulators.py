@@ -16,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushcut.envs import isolated_start
+from pushcut.envs.isolated import start
 from pushcut.errors import UserError
 
 STAMP = "pushcut.json"
 """Written last, removed first: a folder without it is not an installed simulator."""
 
-WORKER = "pushcut.envs.worker"
+WORKER = "pushcut.envs.pool.worker"
 
 MB = 1 << 20
 
@@ -221,7 +221,7 @@ def isolated_launch(python: Path, module: str = WORKER) -> Launch:
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     return Launch(
-        (str(python), "-P", "-s", isolated_start.__file__, module),
+        (str(python), "-P", "-s", start.__file__, module),
         {**environment, **_one_thread()},
     )
 

@@ -23,7 +23,7 @@ from typing import Any
 # Before robosuite is imported: mujoco reads MUJOCO_GL, which robosuite's import would see changed.
 import mujoco  # noqa: F401
 
-from pushcut.envs.libero_tasks import SUITE_OF
+from pushcut.envs.libero.tasks import SUITE_OF
 from pushcut.errors import UserError
 
 _QUIET_MACROS = {

@@ -1,6 +1,6 @@
 """Runs a module of this pushcut in an interpreter where pushcut is not installed.
 
-``python isolated_start.py MODULE ARGUMENT …``. The folder above the package is often somebody's
+``python start.py MODULE ARGUMENT …``. The folder above the package is often somebody's
 site-packages, so it never goes on the import path: the package is found by a finder of its
 own, and everything else where this interpreter has it. Standard library only.
 """
@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
 
-PACKAGE = Path(__file__).absolute().parents[1]
+PACKAGE = Path(__file__).absolute().parents[2]
 
 
 class OnlyThisPackage(importlib.abc.MetaPathFinder):

@@ -20,10 +20,10 @@ import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
-from pushcut.envs.crew import Crew
-from pushcut.envs.shared_rows import SharedRows, rows_file, rows_size
-from pushcut.envs.slots import Reply, ReplyKind, Slot
-from pushcut.envs.worker_process import Request, UnreadableReplyError, WorkerProcess
+from pushcut.envs.pool.assignment import Crew
+from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
+from pushcut.envs.pool.slots import Reply, ReplyKind, Slot
+from pushcut.envs.pool.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
 from pushcut.recoveries import Recovery, RecoveryKind
 from pushcut.timings import Seconds

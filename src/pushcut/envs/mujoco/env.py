@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.types import ChunkResult, EnvSpec, InitState
 
 if TYPE_CHECKING:
-    from pushcut.envs.renderer import OpenGL, RenderStyle, TaskRenderer
+    from pushcut.envs.mujoco.renderer import OpenGL, RenderStyle, TaskRenderer
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class MuJoCoEnv(ABC):
         self, spec: EnvSpec, *, max_steps: int, action_repeat: int, image_size: int
     ) -> None:
         """``max_steps`` are simulator steps, as many as ``action_repeat`` to a control step."""
-        from pushcut.envs.renderer import OpenGL, TaskRenderer
+        from pushcut.envs.mujoco.renderer import OpenGL, TaskRenderer
 
         self.spec = spec
         self._max_steps, self._action_repeat = max_steps, action_repeat

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pushcut.envs.isolated import simulator_of
-from pushcut.envs.libero import LiberoConfig
-from pushcut.envs.maniskill import ManiSkillConfig
-from pushcut.envs.metaworld import MetaWorldConfig
-from pushcut.envs.mixed_env import MixedEnv, PartEnv
+from pushcut.envs.isolated.simulators import simulator_of
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.mixed.env import MixedEnv, PartEnv
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.types import EnvSpec
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pushcut.envs.base import EnvConfig, parts_of
-from pushcut.envs.isolated import Launch, launch_of
-from pushcut.envs.slots import Slot
+from pushcut.envs.isolated.simulators import Launch, launch_of
+from pushcut.envs.pool.slots import Slot
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Float
 
-from pushcut.envs.libero_osc import osc_torques
+from pushcut.envs.libero.osc import osc_torques
 
 CONVERGED = 1e-13
 """Scaled gradient below which another run of the constraint solver changes nothing: measured,

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import mujoco
 
-from pushcut.envs import isolated_start
+from pushcut.envs.isolated import start
 
 TIMEOUT = 600.0
 """Seconds for a compilation, which takes 3 to 6 on an idle core."""
@@ -29,7 +29,7 @@ def load_model(xml: str, texture_size: int | None) -> mujoco.MjModel:
     with tempfile.TemporaryDirectory(prefix="pushcut-") as folder:
         scene, model = Path(folder) / "scene.xml", Path(folder) / "scene.mjb"
         scene.write_text(xml)
-        command = [sys.executable, "-P", isolated_start.__file__, __name__, str(scene), str(model)]
+        command = [sys.executable, "-P", start.__file__, __name__, str(scene), str(model)]
         done = subprocess.run(
             [*command, str(texture_size or 0)],
             stdin=subprocess.DEVNULL,

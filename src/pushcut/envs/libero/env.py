@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pushcut.envs.gl import choose_gl
-from pushcut.envs.libero_tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
-from pushcut.envs.mujoco_env import MuJoCoEnv
+from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
+from pushcut.envs.mujoco.env import MuJoCoEnv
+from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.libero_simulator import SimulatorState, TaskSimulator
-    from pushcut.envs.renderer import RenderStyle
+    from pushcut.envs.libero.simulator import SimulatorState, TaskSimulator
+    from pushcut.envs.mujoco.renderer import RenderStyle
 
 CAMERAS = {"agentview": "agentview", "wrist": "robot0_eye_in_hand"}
 """Our names -> robosuite's."""
@@ -139,10 +139,10 @@ class LiberoEnv(MuJoCoEnv):
 
     def __init__(self, config: LiberoConfig) -> None:
         # The first import of the simulator in this process.
-        from pushcut.envs.libero_package import problem_classes
+        from pushcut.envs.libero.package import problem_classes
 
         problem_classes()  # installed?
-        from pushcut.envs.libero_simulator import TaskSimulator
+        from pushcut.envs.libero.simulator import TaskSimulator
 
         self._simulator_type = TaskSimulator
         super().__init__(
@@ -190,7 +190,7 @@ class LiberoEnv(MuJoCoEnv):
 
     @property
     def _style(self) -> RenderStyle:
-        from pushcut.envs.renderer import RenderStyle
+        from pushcut.envs.mujoco.renderer import RenderStyle
 
         cheap = self._config.render == "cheap"
         return RenderStyle(

@@ -1,6 +1,6 @@
 """The process that owns a simulator and plays the episodes of many slots with it.
 
-Started by ``pool`` as ``python -m pushcut.envs.worker CHANNEL_FD ROWS_FD``. It never
+Started by ``pool`` as ``python -m pushcut.envs.pool.worker CHANNEL_FD ROWS_FD``. It never
 imports torch. Messages are pickled tuples:
 
 - first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
@@ -36,8 +36,8 @@ from pushcut.envs.checks import (
     problem_of_result,
     trusted,
 )
-from pushcut.envs.expert import run_expert
-from pushcut.envs.shared_rows import SharedRows
+from pushcut.envs.pool.expert import run_expert
+from pushcut.envs.pool.shared_rows import SharedRows
 from pushcut.errors import UserError
 from pushcut.timings import Stopwatch
 from pushcut.types import ChunkResult, Demonstration, InitState, Observation

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pushcut.envs import isolated
-from pushcut.envs.isolated import STAMP, Installed, Simulator, python_of
+from pushcut.envs.isolated import simulators
+from pushcut.envs.isolated.simulators import STAMP, Installed, Simulator, python_of
 from pushcut.errors import UserError
 
 GB = 1 << 30
@@ -88,9 +88,9 @@ def install(
         run: Runs the commands; ``execute``, if None.
         say: Told what takes long.
     """
-    home = _made(isolated.home())
+    home = _made(simulators.home())
     with _alone(home, simulator.name):
-        if not force and (found := isolated.installed(simulator.name)) is not None:
+        if not force and (found := simulators.installed(simulator.name)) is not None:
             return found
         _check_python(simulator, python)
         folder = home / simulator.name
@@ -102,17 +102,17 @@ def install(
         except BaseException:
             _delete(folder)
             raise
-    found = isolated.installed(simulator.name)
+    found = simulators.installed(simulator.name)
     assert found is not None
     return found
 
 
 def remove(name: str) -> bool:
     """Deletes a simulator's own environment; False if there was nothing."""
-    folder = isolated.home() / name
+    folder = simulators.home() / name
     if not folder.exists():
         return False
-    with _alone(isolated.home(), name):
+    with _alone(simulators.home(), name):
         _delete(folder)
     return True
 

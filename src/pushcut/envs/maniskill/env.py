@@ -12,7 +12,7 @@ from pushcut.errors import UserError
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.maniskill_simulator import TaskSimulator
+    from pushcut.envs.maniskill.simulator import TaskSimulator
 
 INSTRUCTIONS = {
     "PickCube-v1": "pick up the red cube and hold it at the goal",
@@ -147,7 +147,7 @@ class ManiSkillEnv:
 
     def __init__(self, config: ManiSkillConfig) -> None:
         # The first import of the simulator in this process.
-        from pushcut.envs.maniskill_simulator import TaskSimulator, prepare
+        from pushcut.envs.maniskill.simulator import TaskSimulator, prepare
 
         prepare(pictures=bool(config.cameras))
         self._simulator_type = TaskSimulator

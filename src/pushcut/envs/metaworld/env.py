@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pushcut.envs.gl import choose_gl
-from pushcut.envs.metaworld_tasks import COLUMNS, INSTRUCTIONS, expand_tasks
-from pushcut.envs.mujoco_env import MuJoCoEnv, flip_gripper
+from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
+from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
+from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState, Observation
 
 if TYPE_CHECKING:
-    from pushcut.envs.metaworld_simulator import TaskSimulator
-    from pushcut.envs.renderer import RenderStyle
+    from pushcut.envs.metaworld.simulator import TaskSimulator
+    from pushcut.envs.mujoco.renderer import RenderStyle
 
 CAMERAS = (
     "corner2",
@@ -142,7 +142,7 @@ class MetaWorldEnv(MuJoCoEnv):
 
     def __init__(self, config: MetaWorldConfig) -> None:
         # The first import of the simulator in this process.
-        from pushcut.envs.metaworld_simulator import TaskSimulator
+        from pushcut.envs.metaworld.simulator import TaskSimulator
 
         self._simulator_type = TaskSimulator
         super().__init__(
@@ -175,7 +175,7 @@ class MetaWorldEnv(MuJoCoEnv):
 
     @property
     def _style(self) -> RenderStyle:
-        from pushcut.envs.renderer import RenderStyle
+        from pushcut.envs.mujoco.renderer import RenderStyle
 
         cheap = self._config.render == "cheap"
         return RenderStyle(lean=True, without=CHEAP_WITHOUT) if cheap else RenderStyle()

@@ -19,11 +19,11 @@ import mujoco
 import numpy as np
 from jaxtyping import Float, Float32
 
-from pushcut.envs import libero_models
-from pushcut.envs.libero_control import OSCStep
-from pushcut.envs.libero_experts import make_expert
-from pushcut.envs.libero_init_states import read_init_states
-from pushcut.envs.libero_package import (
+from pushcut.envs.libero import models
+from pushcut.envs.libero.control import OSCStep
+from pushcut.envs.libero.experts import make_expert
+from pushcut.envs.libero.init_states import read_init_states
+from pushcut.envs.libero.package import (
     controller_settings,
     init_states_file,
     package_defaults,
@@ -31,7 +31,7 @@ from pushcut.envs.libero_package import (
     problem_file,
     problem_name,
 )
-from pushcut.envs.libero_tasks import FIXED_INITS
+from pushcut.envs.libero.tasks import FIXED_INITS
 
 PLACEMENT_STREAM = 0x11BE
 """Keeps the placements of a seed apart from whatever else draws from that seed."""
@@ -271,7 +271,7 @@ def _bare(problem: str) -> type:
             super().__init__(*args, **kwargs)
 
         def _initialize_sim(self, xml_string: str | None = None) -> None:
-            self.sim = MjSim(libero_models.load_model(self.model.get_xml(), self._texture_size))
+            self.sim = MjSim(models.load_model(self.model.get_xml(), self._texture_size))
             self.sim.forward()
             self.initialize_time(self.control_freq)
 
