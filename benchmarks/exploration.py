@@ -17,7 +17,7 @@ from statistics import fmean
 
 from pushcut.config import TrainConfig
 from pushcut.presets import PRESETS
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from trials import evaluated, fine_tuned, short_run
 
 

@@ -33,7 +33,7 @@ from faulting.kinds import KINDS
 from faulting.program import Settings
 from faulting.scene import Kind
 from pushcut.presets import PRESETS
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from trials import fine_tuned
 
 PRESET = {"point-mass": "smoke", "metaworld": "quickstart"}

@@ -22,7 +22,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.policies.source import FlowPolicySource
 from pushcut.presets import PRESETS, Preset
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from trials import evaluated, fine_tuned, short_run
 
 FIGURES = {

@@ -27,7 +27,7 @@ from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
 from pushcut.policies.flow import FlowConfig, FlowPolicy
 from pushcut.policies.transitions import MDP, Denoising
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation
 

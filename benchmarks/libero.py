@@ -205,7 +205,7 @@ def main() -> None:
     results = measure(task, steps=options.steps, rounds=options.rounds)
     rates = {kind: got.rates for kind, got in results.items()}
     cpu_ms = {kind: got.cpu_ms for kind, got in results.items()}
-    from pushcut.run import provenance  # imports torch, which the players must not
+    from pushcut.runs.run import provenance  # imports torch, which the players must not
 
     record = {
         "ratio_same_render": median_ratio(rates["same_render"], rates["stock"]),

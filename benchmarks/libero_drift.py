@@ -87,7 +87,7 @@ def main() -> None:
         for seed in range(FIRST_SEED, FIRST_SEED + options.episodes):
             episodes.append({"task": task, **episode(fast, stock, seed)})
             print(json.dumps(episodes[-1]), flush=True)
-    from pushcut.run import provenance  # imports torch
+    from pushcut.runs.run import provenance  # imports torch
 
     outcomes = [one["success_at"] for one in episodes]
     record = {

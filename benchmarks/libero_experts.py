@@ -21,7 +21,7 @@ from typing import Any
 
 from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
 from pushcut.envs.libero.tasks import FIXED_INITS, expand_tasks
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from pushcut.types import InitState
 
 SUITES = ("libero_object", "libero_spatial", "libero_goal")

@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.presets import PRESETS
-from pushcut.run import provenance, read_metrics
-from pushcut.timings import LOOP, of_line
+from pushcut.runs.run import provenance, read_metrics
+from pushcut.runs.timings import LOOP, of_line
 from trials import evaluated, fine_tuned
 
 

@@ -45,7 +45,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learner import Learner, LearnerConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from pushcut.sft import FitConfig
 from pushcut.trainer import train
 

@@ -35,7 +35,7 @@ from pushcut.policies.base import Mode, Policy, Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 

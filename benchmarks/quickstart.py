@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pushcut.commands.quickstart import run_quickstart
 from pushcut.presets import PRESETS
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 
 
 def main() -> None:

@@ -39,7 +39,7 @@ from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")
 STATISTICS = Statistics((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))

@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
 
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from scaling_costs import Case, Cluster, Costs, Workload, assumptions, networks
 from scaling_sim import simulate
 

@@ -16,7 +16,7 @@ import simpy
 
 from pushcut.ranks.quota import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule
-from pushcut.timings import LOOP, Bottleneck, bottleneck
+from pushcut.runs.timings import LOOP, Bottleneck, bottleneck
 from pushcut.types import InitState
 from scaling_costs import Case
 
@@ -28,7 +28,7 @@ class Outcome:
     """An iteration: seconds, and how busy everything was."""
 
     seconds: dict[str, float]
-    """As pushcut.timings has them, the means over ranks and workers."""
+    """As pushcut.runs.timings has them, the means over ranks and workers."""
     gpu_busy: float
     """Share of the iteration in which a GPU had work."""
     gpu_useful: float

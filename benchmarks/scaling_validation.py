@@ -36,8 +36,8 @@ from pushcut.learner import Learner
 from pushcut.presets import PRESETS
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import provenance
-from pushcut.timings import Seconds, added
+from pushcut.runs.run import provenance
+from pushcut.runs.timings import Seconds, added
 from scaling_costs import Case, Cluster, Costs, Workload
 from scaling_sim import simulate
 from trials import fine_tuned

@@ -43,14 +43,14 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Statistics
 from pushcut.policies.tiny import TinyConfig, TinyPolicy
-from pushcut.progress import silence
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import joined
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
+from pushcut.system.progress import silence
 
 ENV = PointMassConfig(image_size=64)
 STATISTICS = Statistics((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (0.5,) * 2)

@@ -41,7 +41,7 @@ from processes import (
     wait_until,
 )
 from pushcut.presets import PRESETS
-from pushcut.run import provenance, read_metrics
+from pushcut.runs.run import provenance, read_metrics
 from trials import fine_tuned
 
 PRESET = {"point-mass": "smoke", "metaworld": "quickstart"}

@@ -12,7 +12,7 @@ from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.sft import run_sft
 from pushcut.policies.base import Mode
 from pushcut.presets import Preset
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from pushcut.trainer import train
 
 

@@ -15,7 +15,7 @@ import os
 import statistics
 
 from pushcut.envs.mujoco.gl import choose_gl
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from rollout import pool_rate
 
 

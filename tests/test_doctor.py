@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pushcut import doctor, machine
+from pushcut import doctor
 from pushcut.doctor import run_doctor
 from pushcut.envs.isolated.simulators import Installed
 from pushcut.envs.mujoco.gl import GlProbe
 from pushcut.statistics import Rate
+from pushcut.system import machine
 from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 
 GB = 1 << 30

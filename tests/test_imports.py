@@ -11,9 +11,10 @@ import pytest
 ROOT = Path(__file__).parents[1] / "src" / "pushcut"
 
 LEVELS = (
-    "errors types streams statistics machine progress charts gripper timings",
-    "logs trackers recoveries lock",
-    "signals devices weights video run stored_config report batch verdict lineage plots",
+    "errors types streams statistics charts gripper",
+    "system",
+    "runs",
+    "devices weights video report batch verdict lineage plots",
     "envs policies algorithms ranks",
     "step demos rollout cluster doctor results memory",
     "learner",
@@ -43,8 +44,8 @@ ONLY_IN = {
     "pyarrow": "demos",
     "h5py": "demos",
     "tyro": "cli",
-    "wandb": "trackers",
-    "prometheus_client": "trackers",
+    "wandb": "runs",
+    "prometheus_client": "runs",
     "simpy": "",
     "ray": "cluster",
     "torch.distributed": "ranks",
@@ -56,10 +57,7 @@ ONLY_IN = {
 }
 """Foreign package -> the one part that may import it."""
 
-WITHOUT_TORCH = (
-    "errors types streams statistics machine progress charts gripper timings logs recoveries "
-    "envs demos"
-)
+WITHOUT_TORCH = "errors types system runs streams statistics charts gripper envs demos"
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
 

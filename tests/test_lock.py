@@ -11,12 +11,12 @@ from types import SimpleNamespace
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.lock import LOCK, alone_in_folder, folder_lock
+from pushcut.runs.lock import LOCK, alone_in_folder, folder_lock
 
 HOLD = """
 import sys
 from pathlib import Path
-from pushcut.lock import folder_lock
+from pushcut.runs.lock import folder_lock
 with folder_lock(Path(sys.argv[1])):
     (Path(sys.argv[1]) / "config.json").touch()
     print("held", flush=True)

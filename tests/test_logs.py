@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.logs import log_to
-from pushcut.progress import say
+from pushcut.runs.logs import log_to
+from pushcut.system.progress import say
 
 
 def test_what_is_said_and_warned_of_is_printed_and_logged_with_the_time(tmp_path, capsys):

@@ -18,7 +18,7 @@ from pushcut.ranks.config import RanksConfig
 from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from tests.policies.test_policy_contract import tiny
 from tests.test_learner import rollout_of
 from tests.test_trainer import check_same_run

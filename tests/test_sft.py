@@ -14,7 +14,7 @@ from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies import load
 from pushcut.policies.tiny import TinyPolicy
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from pushcut.sft import FitConfig, cosine, shift, statistics_of
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
-from pushcut import timings, trainer
+from pushcut import trainer
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.source import TokenPolicySource
-from pushcut.run import read_metrics
-from pushcut.timings import Stopwatch, bottleneck, describe, lanes, loop_parts, merged
+from pushcut.runs import timings
+from pushcut.runs.run import read_metrics
+from pushcut.runs.timings import Stopwatch, bottleneck, describe, lanes, loop_parts, merged
 from pushcut.types import InitState
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS
-from pushcut.run import Run
+from pushcut.runs.run import Run
 
 
 def page(url: str) -> dict[str, float]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut import checkpoint, recoveries, trainer
+from pushcut import checkpoint, trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.report import run_report
@@ -23,7 +23,8 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
-from pushcut.run import read_metrics
+from pushcut.runs import recoveries
+from pushcut.runs.run import read_metrics
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
 MAY_DIFFER = set(recoveries.METRICS)

@@ -11,9 +11,9 @@ import pytest
 from pushcut import trainer
 from pushcut.errors import Interrupted, UserError
 from pushcut.learner import Learner
-from pushcut.lock import folder_lock
-from pushcut.recoveries import read_lines
-from pushcut.run import Run, read_metrics
+from pushcut.runs.lock import folder_lock
+from pushcut.runs.recoveries import read_lines
+from pushcut.runs.run import Run, read_metrics
 from tests.test_trainer import check_same_run
 
 

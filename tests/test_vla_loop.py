@@ -26,7 +26,7 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from pushcut.sft import FitConfig
 from tests.policies.released import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
 

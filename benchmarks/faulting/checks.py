@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from pushcut.checkpoint import SHARDS
-from pushcut.recoveries import METRICS, read_lines
+from pushcut.runs.recoveries import METRICS, read_lines
 
 
 @dataclass

@@ -41,7 +41,7 @@ from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.precision import Compute
 from pushcut.policies.token_head import ActionTokenizer, ActionTokens
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 
 PI0 = Workload("pi0", chunk=5, micro_batch=32, inference_batch=64)
 OPENVLA = Workload("openvla-oft", "lora", images=1, micro_batch=4, inference_batch=32)

@@ -15,7 +15,7 @@ import torch._dynamo.utils
 from common import BASELINES, Bench, Measured
 from torch import nn
 
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 
 
 def linear_flops(modules: Iterable[nn.Module]) -> int:

@@ -163,13 +163,13 @@ def _collect(rest: Arguments) -> None:
 
 def _sft(rest: Arguments) -> None:
     from pushcut.commands.sft import run_sft
-    from pushcut.progress import say
+    from pushcut.system.progress import say
 
     say(f"policy: {run_sft(_configure('sft', rest))}")
 
 
 def _train(rest: Arguments) -> None:
-    from pushcut.progress import say
+    from pushcut.system.progress import say
     from pushcut.trainer import train
 
     run = train(_configure("train", rest))

@@ -13,7 +13,6 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.demos.dialects import DataConfig
 from pushcut.envs import AnyEnvConfig
 from pushcut.learner import LearnerConfig
-from pushcut.machine import usable_cores
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
 from pushcut.policies.lora import LoRAConfig
@@ -22,8 +21,9 @@ from pushcut.policies.source import AnyPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
+from pushcut.runs.trackers import Tracker
 from pushcut.sft import FitConfig
-from pushcut.trackers import Tracker
+from pushcut.system.machine import usable_cores
 
 AnyAlgorithm = GRPO | PPO
 """Every method that the command line knows."""

@@ -19,7 +19,7 @@ from pushcut.envs.isolated.simulators import installed as isolated
 from pushcut.envs.maniskill.vulkan import ADVICE as VULKAN_ADVICE
 from pushcut.envs.maniskill.vulkan import probe_vulkan
 from pushcut.envs.mujoco.gl import APT_LINE, GlProbe, backends_here, probe_gl, remember_gl
-from pushcut.machine import free_bytes, has_nvidia_gpu, memory_bytes, usable_cores
+from pushcut.system.machine import free_bytes, has_nvidia_gpu, memory_bytes, usable_cores
 from pushcut.verdict import Examination, checkpoint_verdict, exploration_table, gap_verdict
 
 GB = 1 << 30

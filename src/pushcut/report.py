@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.charts import Bar, Panel, bar_chart, line_chart, timeline
+from pushcut.runs.timings import Seconds, added, lanes, merged
 from pushcut.statistics import wilson
-from pushcut.timings import Seconds, added, lanes, merged
 
 STAGES = ("before", "after")
 MODES = ("greedy", "sampled")

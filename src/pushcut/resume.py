@@ -10,12 +10,12 @@ from pushcut.checkpoint import Progress
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
 from pushcut.learner import Learner
-from pushcut.lock import folder_lock, is_empty
-from pushcut.progress import say
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import restarted
-from pushcut.recoveries import Recovery
-from pushcut.run import Run, check_stored_config
+from pushcut.runs.lock import folder_lock, is_empty
+from pushcut.runs.recoveries import Recovery
+from pushcut.runs.run import Run, check_stored_config
+from pushcut.system.progress import say
 
 MAY_CHANGE_ON_RESUME = (
     "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",

@@ -19,9 +19,7 @@ from pushcut.envs.init_states import validation_inits
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluator import Evaluator
 from pushcut.learner import Learner
-from pushcut.machine import usable_cores
 from pushcut.policies.base import Policy
-from pushcut.progress import Bar, bar, say, silence
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import announce, joined
@@ -29,9 +27,11 @@ from pushcut.resume import alone_in_run, open_run
 from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player
-from pushcut.run import Run, note_restart
-from pushcut.signals import SafeExit
-from pushcut.timings import Stopwatch, describe, to_line
+from pushcut.runs.run import Run, note_restart
+from pushcut.runs.timings import Stopwatch, describe, to_line
+from pushcut.system.machine import usable_cores
+from pushcut.system.progress import Bar, bar, say, silence
+from pushcut.system.signals import SafeExit
 
 UPDATE_METRICS = (
     "loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr", "logprob_mismatch",

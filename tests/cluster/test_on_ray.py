@@ -17,7 +17,7 @@ import pytest
 from pushcut.cluster.config import ClusterConfig
 from pushcut.config import TrainConfig
 from pushcut.policies.source import TokenPolicySource
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from pushcut.trainer import train
 from tests.ranks.test_training import MAY_DIFFER, ROUNDED
 

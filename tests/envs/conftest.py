@@ -35,5 +35,5 @@ def kept_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         return model
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(libero_models, "load_model", load_or_compile)
+        patch.setattr(models, "load_model", load_or_compile)
         yield

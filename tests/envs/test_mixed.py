@@ -16,7 +16,7 @@ from pushcut.envs.pool.assignment import Crew
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.slots import Slot
 from pushcut.errors import UserError
-from pushcut.recoveries import Recovery
+from pushcut.runs.recoveries import Recovery
 from pushcut.types import InitState, Observation
 from tests.envs.faulty import FaultyConfig
 from tests.envs.isolated import NEEDS_MANISKILL

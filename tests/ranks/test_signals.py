@@ -14,7 +14,7 @@ from pushcut.errors import Interrupted
 from pushcut.learner import Learner
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 from tests.ranks.launch import on_ranks
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pushcut import recoveries
-from pushcut.run import read_metrics
+from pushcut.runs import recoveries
+from pushcut.runs.run import read_metrics
 
 COMMAND = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 PATIENCE_S = 200

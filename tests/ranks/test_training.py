@@ -10,14 +10,15 @@ from typing import Any
 
 import pytest
 
-from pushcut import recoveries, trainer
+from pushcut import trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
-from pushcut.run import read_metrics
+from pushcut.runs import recoveries
+from pushcut.runs.run import read_metrics
 from tests.ranks.launch import free_port, on_ranks
 
 # Else the order of sums depends on who happened to play what, and AdamW's first steps amplify it:

@@ -15,8 +15,8 @@ import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool.pool import EnvPool, Reply
-from pushcut.recoveries import Recovery
-from pushcut.timings import Seconds
+from pushcut.runs.recoveries import Recovery
+from pushcut.runs.timings import Seconds
 from pushcut.types import InitState, Observation
 
 LOOK_S = 0.004

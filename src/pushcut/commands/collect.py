@@ -7,8 +7,8 @@ from pathlib import Path
 from pushcut.config import CollectConfig, default_workers
 from pushcut.demos.collect import collect
 from pushcut.errors import UserError
-from pushcut.progress import bar, say
-from pushcut.signals import SafeExit
+from pushcut.system.progress import bar, say
+from pushcut.system.signals import SafeExit
 
 
 def run_collect(config: CollectConfig) -> Path:

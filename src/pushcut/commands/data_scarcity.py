@@ -30,11 +30,11 @@ from pushcut.commands.recipe import Recipe, write_json
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.lineage import OVERLAP
-from pushcut.lock import alone_in_folder
 from pushcut.presets import Preset
-from pushcut.progress import say
 from pushcut.results import EvalResult, pair
+from pushcut.runs.lock import alone_in_folder
 from pushcut.sft import FitConfig
+from pushcut.system.progress import say
 
 
 @dataclass(frozen=True)

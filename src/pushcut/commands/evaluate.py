@@ -20,7 +20,6 @@ from pushcut.evaluator import Evaluator
 from pushcut.lineage import OVERLAP, saw_evaluation_states
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import AnyPolicySource
-from pushcut.progress import bar, console, say
 from pushcut.results import (
     EvalResult,
     LedgerLine,
@@ -32,8 +31,9 @@ from pushcut.results import (
 )
 from pushcut.rollout.player import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.run import provenance, to_json
-from pushcut.signals import SafeExit
+from pushcut.runs.run import provenance, to_json
+from pushcut.system.progress import bar, console, say
+from pushcut.system.signals import SafeExit
 from pushcut.tables import Row, Table
 from pushcut.types import InitState
 from pushcut.video import write_mp4

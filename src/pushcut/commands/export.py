@@ -10,7 +10,7 @@ from pathlib import Path
 from pushcut import checkpoint
 from pushcut.config import AnyPolicySource
 from pushcut.errors import UserError
-from pushcut.stored_config import from_json
+from pushcut.runs.config_json import from_json
 
 
 @dataclass(frozen=True)

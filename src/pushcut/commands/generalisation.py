@@ -34,12 +34,12 @@ from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.lineage import OVERLAP
-from pushcut.lock import alone_in_folder
 from pushcut.plots import Point, plot_generalisation
 from pushcut.presets import Preset
-from pushcut.progress import say
 from pushcut.results import EvalResult, pair, rate_of
+from pushcut.runs.lock import alone_in_folder
 from pushcut.sft import FitConfig
+from pushcut.system.progress import say
 
 SPLITS = 3
 """Held-out tasks, where none are named."""

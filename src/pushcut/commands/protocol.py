@@ -16,7 +16,7 @@ from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.presets import Preset
 from pushcut.results import EvalResult, LedgerLine, load_result
-from pushcut.run import provenance
+from pushcut.runs.run import provenance
 from pushcut.sft import FitConfig
 
 ALL_DEMONSTRATIONS = 50

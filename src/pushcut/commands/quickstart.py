@@ -12,9 +12,9 @@ from pushcut.commands.evaluate import record_videos
 from pushcut.commands.recipe import Recipe, read_json, write_json
 from pushcut.commands.report import run_report
 from pushcut.config import QuickstartConfig
-from pushcut.lock import alone_in_folder
-from pushcut.progress import say
-from pushcut.run import provenance
+from pushcut.runs.lock import alone_in_folder
+from pushcut.runs.run import provenance
+from pushcut.system.progress import say
 
 
 @alone_in_folder

@@ -14,10 +14,10 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
-from pushcut.lock import is_empty
-from pushcut.logs import LOG, log_to
-from pushcut.progress import say
-from pushcut.run import Run, provenance
+from pushcut.runs.lock import is_empty
+from pushcut.runs.logs import LOG, log_to
+from pushcut.runs.run import Run, provenance
+from pushcut.system.progress import say
 from pushcut.trainer import train
 
 PHASES = "phases.json"

@@ -9,7 +9,7 @@ from typing import Any
 from pushcut.errors import UserError
 from pushcut.lineage import OVERLAP, saw_evaluation_states
 from pushcut.report import write_report
-from pushcut.run import read_metrics
+from pushcut.runs.run import read_metrics
 
 
 def run_report(folder: Path) -> Path:

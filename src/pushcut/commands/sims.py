@@ -7,7 +7,7 @@ import sys
 from pushcut.envs.isolated import simulators, venvs
 from pushcut.envs.isolated.simulators import SIMULATORS, Simulator, state_of
 from pushcut.errors import UserError
-from pushcut.progress import say
+from pushcut.system.progress import say
 
 
 def list_simulators() -> None:

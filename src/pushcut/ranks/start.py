@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pushcut.progress import say
 from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.launcher import launched
+from pushcut.system.progress import say
 
 
 def announce(ranks: Ranks, config: RanksConfig, groups: int) -> None:

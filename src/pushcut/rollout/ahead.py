@@ -20,7 +20,7 @@ from pushcut.ranks.pace import Free, Turn
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import PlayedEpisode
 from pushcut.rollout.scheduler import Schedule
-from pushcut.timings import Seconds
+from pushcut.runs.timings import Seconds
 
 
 class Ahead:

@@ -19,7 +19,7 @@ from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.pace import Pace
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
-from pushcut.timings import Seconds
+from pushcut.runs.timings import Seconds
 from pushcut.types import InitState, Observation
 
 

@@ -19,8 +19,8 @@ from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.pace import FREE, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
+from pushcut.runs.timings import Seconds, Stopwatch
 from pushcut.streams import DecisionKey, DecisionNoise
-from pushcut.timings import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
 BUSY_S = 0.5

@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from pushcut.envs.pool.pool import Reply
-from pushcut.timings import Seconds
+from pushcut.runs.timings import Seconds
 from pushcut.types import EnvSpec, InitState, Observation
 
 

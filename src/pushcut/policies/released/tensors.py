@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
-from pushcut.machine import memory_bytes
 from pushcut.policies.lora import BASE
+from pushcut.system.machine import memory_bytes
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000

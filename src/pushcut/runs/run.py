@@ -15,10 +15,10 @@ from typing import Any
 
 from pushcut import __version__
 from pushcut.errors import UserError
-from pushcut.lock import is_empty
-from pushcut.logs import LOG, log_to
-from pushcut.recoveries import Recovery, RecoveryLog, append_line, read_lines, rewrite_lines
-from pushcut.trackers import Tracker, Where, open_tracker
+from pushcut.runs.lock import is_empty
+from pushcut.runs.logs import LOG, log_to
+from pushcut.runs.recoveries import Recovery, RecoveryLog, append_line, read_lines, rewrite_lines
+from pushcut.runs.trackers import Tracker, Where, open_tracker
 
 
 class Run:

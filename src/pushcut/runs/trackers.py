@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from pushcut.errors import UserError
-from pushcut.progress import say
+from pushcut.system.progress import say
 
 Tracker = Literal["tensorboard", "wandb", "prometheus"]
 

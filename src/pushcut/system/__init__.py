@@ -1,0 +1,5 @@
+"""The machine and the terminal: cores and memory, progress bars, signals, seconds per phase.
+
+May import ``errors`` alone, and never torch: worker processes load it. Promises to know nothing of
+reinforcement learning.
+"""
