@@ -19,8 +19,8 @@ import numpy as np
 from pushcut.envs.isolated.simulators import installed
 from pushcut.envs.maniskill.env import INSTRUCTIONS, ManiSkillConfig
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.evaluation.intervals import Rate
 from pushcut.runs.run import provenance
-from pushcut.statistics import Rate
 from pushcut.types import InitState
 
 CHUNK = 5

@@ -186,7 +186,7 @@ def left_behind(family: Sequence[Process]) -> dict[str, Any]:
 
 def plot(samples: Sequence[Sample], path: Path, note: str) -> None:
     """Memory over time, pages of libraries left out."""
-    from pushcut.plots import plot_lines
+    from pushcut.reporting.plots import plot_lines
 
     minutes = [sample.seconds / 60 for sample in samples]
     curves = {

@@ -9,7 +9,7 @@ from pushcut import doctor
 from pushcut.doctor import run_doctor
 from pushcut.envs.isolated.simulators import Installed
 from pushcut.envs.mujoco.gl import GlProbe
-from pushcut.statistics import Rate
+from pushcut.evaluation.intervals import Rate
 from pushcut.system import machine
 from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 

@@ -15,10 +15,10 @@ from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RolloutConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
+from pushcut.evaluation.intervals import Rate, wilson
+from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
-from pushcut.results import EvalResult, LedgerLine
-from pushcut.statistics import Rate, wilson
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
 SLOTS_AND_WORKERS = [(1, 1), (4, 2), (16, 2)]

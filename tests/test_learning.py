@@ -19,6 +19,7 @@ from pushcut.config import (
     TrainConfig,
 )
 from pushcut.envs.point_mass import PointMassConfig
+from pushcut.evaluation.intervals import Rate
 from pushcut.learner import LearnerConfig
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.flow import FlowConfig
@@ -26,7 +27,6 @@ from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.sft import FitConfig
-from pushcut.statistics import Rate
 from pushcut.trainer import train
 
 ENV = PointMassConfig(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.lineage import runs_behind, saw_evaluation_states
+from pushcut.evaluation.leakage import runs_behind, saw_evaluation_states
 
 
 def make_run(path: Path, **config) -> Path:

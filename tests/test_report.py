@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushcut.charts import Bar, Panel, bar_chart, line_chart, points, timeline
-from pushcut.report import write_report
-from pushcut.statistics import wilson
-from pushcut.video import write_mp4
+from pushcut.evaluation.intervals import wilson
+from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, points, timeline
+from pushcut.reporting.report import write_report
+from pushcut.reporting.video import write_mp4
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.policies.base import Mode
-from pushcut.results import (
+from pushcut.evaluation.intervals import wilson
+from pushcut.evaluation.results import (
     EvalResult,
     LedgerLine,
     difference_of,
@@ -16,7 +16,7 @@ from pushcut.results import (
     pair,
     spread_over_repeats,
 )
-from pushcut.statistics import wilson
+from pushcut.policies.base import Mode
 
 
 def played(task: str, *repeats: str, mode: Mode = "greedy", groups=None) -> EvalResult:

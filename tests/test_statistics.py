@@ -3,7 +3,14 @@ import sys
 
 import pytest
 
-from pushcut.statistics import Paired, Rate, design_effect, mean_interval, newcombe, wilson
+from pushcut.evaluation.intervals import (
+    Paired,
+    Rate,
+    design_effect,
+    mean_interval,
+    newcombe,
+    wilson,
+)
 
 
 def test_the_interval_of_half_of_a_hundred_matches_the_formula_by_hand():
@@ -45,7 +52,7 @@ def test_an_impossible_confidence_is_refused():
 
 
 def test_scipy_is_imported_only_when_an_interval_is_asked_for():
-    code = "import sys, pushcut.statistics; sys.exit('scipy' in sys.modules)"
+    code = "import sys, pushcut.evaluation.intervals; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

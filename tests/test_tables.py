@@ -2,8 +2,8 @@
 
 import pytest
 
-from pushcut.results import EvalResult, LedgerLine, load_result
-from pushcut.tables import Row, Table
+from pushcut.evaluation.results import EvalResult, LedgerLine, load_result
+from pushcut.evaluation.tables import Row, Table
 
 SUITES = {"Spatial": ("s0", "s1"), "Object": ("o0",), "Goal": ("g0",), "Long": ("l0",)}
 

@@ -17,8 +17,8 @@ from pushcut.commands.report import run_report
 from pushcut.config import TrainConfig
 from pushcut.envs.init_states import VALIDATION_SEEDS
 from pushcut.errors import DivergedError, Interrupted, UserError
+from pushcut.evaluation.leakage import saw_evaluation_states
 from pushcut.learner import Learner
-from pushcut.lineage import saw_evaluation_states
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig

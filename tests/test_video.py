@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.video import write_mp4
+from pushcut.reporting.video import write_mp4
 
 
 def read(path: Path) -> tuple[dict, list[np.ndarray]]:
@@ -46,7 +46,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_rest(
 ):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
-    monkeypatch.setattr("pushcut.video._ffmpeg", lambda: "false")
+    monkeypatch.setattr("pushcut.reporting.video._ffmpeg", lambda: "false")
     with pytest.raises(UserError, match=r"ffmpeg could not write .*a\.mp4"):
         write_mp4(path, np.zeros((3, 32, 32, 3), np.uint8), fps=5)
     assert path.read_bytes() == b"old"

@@ -51,7 +51,7 @@ def announce(folder: Path) -> None:
         return
     file = PhaseFile(folder)
     from pushcut import checkpoint
-    from pushcut.evaluator import Evaluator
+    from pushcut.evaluation.evaluator import Evaluator
     from pushcut.learner import Learner
     from pushcut.rollout.collector import Collector
 

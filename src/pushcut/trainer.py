@@ -17,7 +17,7 @@ from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.base import parts_of
 from pushcut.envs.init_states import validation_inits
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
-from pushcut.evaluator import Evaluator
+from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learner import Learner
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks

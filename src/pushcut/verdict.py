@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from pushcut.statistics import Rate, pooled
+from pushcut.evaluation.intervals import Rate, pooled
 
 Rates = Mapping[str, Rate]
 """Task -> success."""

@@ -29,9 +29,9 @@ from pushcut.commands.protocol import (
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
-from pushcut.lineage import OVERLAP
+from pushcut.evaluation.leakage import OVERLAP
+from pushcut.evaluation.results import EvalResult, pair
 from pushcut.presets import Preset
-from pushcut.results import EvalResult, pair
 from pushcut.runs.lock import alone_in_folder
 from pushcut.sft import FitConfig
 from pushcut.system.progress import say

@@ -16,11 +16,9 @@ from pushcut.devices import choose_device
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
-from pushcut.evaluator import Evaluator
-from pushcut.lineage import OVERLAP, saw_evaluation_states
-from pushcut.policies.base import Mode, Policy
-from pushcut.policies.source import AnyPolicySource
-from pushcut.results import (
+from pushcut.evaluation.evaluator import Evaluator
+from pushcut.evaluation.leakage import OVERLAP, saw_evaluation_states
+from pushcut.evaluation.results import (
     EvalResult,
     LedgerLine,
     difference_of,
@@ -29,14 +27,16 @@ from pushcut.results import (
     pair,
     spread_over_repeats,
 )
+from pushcut.evaluation.tables import Row, Table
+from pushcut.policies.base import Mode, Policy
+from pushcut.policies.source import AnyPolicySource
+from pushcut.reporting.video import write_mp4
 from pushcut.rollout.player import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance, to_json
 from pushcut.system.progress import bar, console, say
 from pushcut.system.signals import SafeExit
-from pushcut.tables import Row, Table
 from pushcut.types import InitState
-from pushcut.video import write_mp4
 
 VIDEO_SIZE = 224
 """Height and width of videos for people, in pixels."""

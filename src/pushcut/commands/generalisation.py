@@ -33,10 +33,10 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
-from pushcut.lineage import OVERLAP
-from pushcut.plots import Point, plot_generalisation
+from pushcut.evaluation.leakage import OVERLAP
+from pushcut.evaluation.results import EvalResult, pair, rate_of
 from pushcut.presets import Preset
-from pushcut.results import EvalResult, pair, rate_of
+from pushcut.reporting.plots import Point, plot_generalisation
 from pushcut.runs.lock import alone_in_folder
 from pushcut.sft import FitConfig
 from pushcut.system.progress import say

@@ -14,8 +14,8 @@ from pushcut.config import RecipeConfig, TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
+from pushcut.evaluation.results import EvalResult, LedgerLine, load_result
 from pushcut.presets import Preset
-from pushcut.results import EvalResult, LedgerLine, load_result
 from pushcut.runs.run import provenance
 from pushcut.sft import FitConfig
 

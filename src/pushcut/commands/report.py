@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.lineage import OVERLAP, saw_evaluation_states
-from pushcut.report import write_report
+from pushcut.evaluation.leakage import OVERLAP, saw_evaluation_states
+from pushcut.reporting.report import write_report
 from pushcut.runs.run import read_metrics
 
 

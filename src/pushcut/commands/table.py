@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.results import EvalResult, load_result, merge
-from pushcut.tables import Row, Table
+from pushcut.evaluation.results import EvalResult, load_result, merge
+from pushcut.evaluation.tables import Row, Table
 
 
 def run_table(results: Sequence[str], out: Path | None) -> str:

@@ -10,8 +10,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.evaluation.intervals import Paired, Rate
 from pushcut.policies.base import Mode
-from pushcut.statistics import Paired, Rate
 
 OTHER = "Other"
 """Column of tasks that no paper has a column for."""

@@ -8,8 +8,9 @@ from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any
 
-from pushcut.lineage import OVERLAP
-from pushcut.results import (
+from pushcut.evaluation.intervals import mean_interval
+from pushcut.evaluation.leakage import OVERLAP
+from pushcut.evaluation.results import (
     OTHER,
     EvalResult,
     LedgerLine,
@@ -19,7 +20,6 @@ from pushcut.results import (
     pair,
     rate_of,
 )
-from pushcut.statistics import mean_interval
 
 AVERAGE = "Avg"
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.base import Alone, Ranks
-from pushcut.results import EvalResult, LedgerLine
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.types import InitState

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushcut.charts import Bar, Panel, bar_chart, line_chart, timeline
+from pushcut.evaluation.intervals import wilson
+from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, timeline
 from pushcut.runs.timings import Seconds, added, lanes, merged
-from pushcut.statistics import wilson
 
 STAGES = ("before", "after")
 MODES = ("greedy", "sampled")
@@ -143,7 +143,10 @@ def _template() -> Any:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(
-        loader=PackageLoader("pushcut"), autoescape=True, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("pushcut.reporting"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["percent"] = lambda value: f"{100 * value:.1f} %"
     environment.filters["duration"] = _duration

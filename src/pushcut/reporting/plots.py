@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushcut.charts import Bar
+from pushcut.reporting.charts import Bar
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
