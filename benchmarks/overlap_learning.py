@@ -42,11 +42,11 @@ from pushcut.config import (
     TrainConfig,
 )
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.learner import Learner, LearnerConfig
+from pushcut.learning.learner import Learner, LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.runs.run import provenance
-from pushcut.sft import FitConfig
 from pushcut.trainer import train
 
 ENV = PointMassConfig(

@@ -32,7 +32,7 @@ import torch
 from pushcut.batch import Rollout
 from pushcut.config import TrainConfig
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.learner import Learner
+from pushcut.learning.learner import Learner
 from pushcut.presets import PRESETS
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.player import Player

@@ -9,7 +9,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.batch import Credit, Evaluation, Experience, Minibatch, Rollout
 from pushcut.errors import UserError
-from pushcut.learner import Learner, LearnerConfig, learning_rate_share, split
+from pushcut.learning.learner import Learner, LearnerConfig, learning_rate_share, split
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapt
 from pushcut.policies.value_head import CriticConfig

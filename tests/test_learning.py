@@ -20,13 +20,13 @@ from pushcut.config import (
 )
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.evaluation.intervals import Rate
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
-from pushcut.sft import FitConfig
 from pushcut.trainer import train
 
 ENV = PointMassConfig(

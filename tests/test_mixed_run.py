@@ -17,12 +17,12 @@ from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import Interrupted
+from pushcut.learning.sft import FitConfig, statistics_of
 from pushcut.policies.base import ActionNormaliser
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
 from pushcut.runs.config_json import from_json
 from pushcut.runs.run import read_metrics, to_json
-from pushcut.sft import FitConfig, statistics_of
 from tests.envs.mixed import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
 
 TASKS = (TALL_RED, TALL_BLUE, FLAT_GREEN)

@@ -13,7 +13,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.config import TrainConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
-from pushcut.learner import Learner, LearnerConfig
+from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector

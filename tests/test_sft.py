@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from pushcut.commands import sft as command
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
+from pushcut.learning.sft import FitConfig, cosine, shift, statistics_of
 from pushcut.policies import load
 from pushcut.policies.tiny import TinyPolicy
 from pushcut.runs.run import read_metrics
-from pushcut.sft import FitConfig, cosine, shift, statistics_of
 
 
 @pytest.fixture

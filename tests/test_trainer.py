@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut import checkpoint, trainer
+from pushcut import trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.report import run_report
@@ -18,7 +18,8 @@ from pushcut.config import TrainConfig
 from pushcut.envs.init_states import VALIDATION_SEEDS
 from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.evaluation.leakage import saw_evaluation_states
-from pushcut.learner import Learner
+from pushcut.learning import checkpoint
+from pushcut.learning.learner import Learner
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig

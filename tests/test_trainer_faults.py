@@ -10,7 +10,7 @@ import pytest
 
 from pushcut import trainer
 from pushcut.errors import Interrupted, UserError
-from pushcut.learner import Learner
+from pushcut.learning.learner import Learner
 from pushcut.runs.lock import folder_lock
 from pushcut.runs.recoveries import read_lines
 from pushcut.runs.run import Run, read_metrics

@@ -20,14 +20,14 @@ from pushcut.config import (
     TrainConfig,
 )
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies import load
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
-from pushcut.sft import FitConfig
 from tests.policies.released import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
 
 pytestmark = pytest.mark.sim

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file
 
-from pushcut.checkpoint import SHARDS
+from pushcut.learning.checkpoint import SHARDS
 from pushcut.runs.recoveries import METRICS, read_lines
 
 

@@ -50,9 +50,9 @@ def announce(folder: Path) -> None:
     if os.environ.get("RANK", "0") != "0":
         return
     file = PhaseFile(folder)
-    from pushcut import checkpoint
     from pushcut.evaluation.evaluator import Evaluator
-    from pushcut.learner import Learner
+    from pushcut.learning import checkpoint
+    from pushcut.learning.learner import Learner
     from pushcut.rollout.collector import Collector
 
     Collector.collect = file.during("rollout", Collector.collect)

@@ -12,7 +12,8 @@ from pushcut.algorithms.ppo import PPO
 from pushcut.cluster.config import ClusterConfig
 from pushcut.demos.dialects import DataConfig
 from pushcut.envs import AnyEnvConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
 from pushcut.policies.lora import LoRAConfig
@@ -22,7 +23,6 @@ from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.runs.trackers import Tracker
-from pushcut.sft import FitConfig
 from pushcut.system.machine import usable_cores
 
 AnyAlgorithm = GRPO | PPO

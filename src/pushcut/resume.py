@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from pushcut import checkpoint
-from pushcut.checkpoint import Progress
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
-from pushcut.learner import Learner
+from pushcut.learning import checkpoint
+from pushcut.learning.checkpoint import Progress
+from pushcut.learning.learner import Learner
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import restarted
 from pushcut.runs.lock import folder_lock, is_empty

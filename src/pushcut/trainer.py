@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pushcut import checkpoint
 from pushcut.batch import Rollout
-from pushcut.checkpoint import Progress
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
@@ -18,7 +16,9 @@ from pushcut.envs.base import parts_of
 from pushcut.envs.init_states import validation_inits
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluation.evaluator import Evaluator
-from pushcut.learner import Learner
+from pushcut.learning import checkpoint
+from pushcut.learning.checkpoint import Progress
+from pushcut.learning.learner import Learner
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.launcher import launched

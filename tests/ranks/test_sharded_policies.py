@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor
 
-from pushcut import checkpoint
 from pushcut.algorithms.grpo import GRPO
-from pushcut.checkpoint import Progress, training_tensors
 from pushcut.errors import UserError
-from pushcut.learner import Learner, LearnerConfig
+from pushcut.learning import checkpoint
+from pushcut.learning.checkpoint import Progress, training_tensors
+from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.pi0 import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts

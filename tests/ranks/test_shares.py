@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pushcut.step import shares
+from pushcut.learning.minibatches import shares
 
 
 def test_decisions_are_split_evenly_and_stay_at_home_as_far_as_that_goes():

@@ -11,7 +11,7 @@ import pytest
 from pushcut import trainer
 from pushcut.config import TrainConfig
 from pushcut.errors import Interrupted
-from pushcut.learner import Learner
+from pushcut.learning.learner import Learner
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
 from pushcut.runs.run import read_metrics

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pushcut.checkpoint import latest
 from pushcut.commands.protocol import (
     ProtocolConfig,
     check_more,
@@ -31,9 +30,10 @@ from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, pair
+from pushcut.learning.checkpoint import latest
+from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 from pushcut.runs.lock import alone_in_folder
-from pushcut.sft import FitConfig
 from pushcut.system.progress import say
 
 

@@ -7,9 +7,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushcut import checkpoint
 from pushcut.config import AnyPolicySource
 from pushcut.errors import UserError
+from pushcut.learning import checkpoint
 from pushcut.runs.config_json import from_json
 
 

@@ -35,10 +35,10 @@ from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, pair, rate_of
+from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 from pushcut.reporting.plots import Point, plot_generalisation
 from pushcut.runs.lock import alone_in_folder
-from pushcut.sft import FitConfig
 from pushcut.system.progress import say
 
 SPLITS = 3

@@ -15,9 +15,9 @@ from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.results import EvalResult, LedgerLine, load_result
+from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 from pushcut.runs.run import provenance
-from pushcut.sft import FitConfig
 
 ALL_DEMONSTRATIONS = 50
 """Of each task, as in LIBERO and both papers."""

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pushcut.checkpoint import latest
 from pushcut.commands.evaluate import record_videos
 from pushcut.commands.recipe import Recipe, read_json, write_json
 from pushcut.commands.report import run_report
 from pushcut.config import QuickstartConfig
+from pushcut.learning.checkpoint import latest
 from pushcut.runs.lock import alone_in_folder
 from pushcut.runs.run import provenance
 from pushcut.system.progress import say

@@ -10,13 +10,13 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.libero.env import LiberoConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
-from pushcut.sft import FitConfig
 
 IMAGE_SIZE = 64
 """What the small policies see, pixels."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.presets.base import preset
-from pushcut.sft import FitConfig
 
 PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))
 

@@ -8,13 +8,13 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.flow import FlowConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import preset
-from pushcut.sft import FitConfig
 
 QUICKSTART_ENV = MetaWorldConfig(
     tasks=("button-press-topdown-v3", "door-close-v3", "faucet-open-v3", "window-close-v3"),

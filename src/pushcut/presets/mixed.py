@@ -7,9 +7,9 @@ from dataclasses import replace
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mixed.config import Member, MixedConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.presets.base import preset
 from pushcut.presets.maniskill import MANISKILL_GRPO
-from pushcut.sft import FitConfig
 
 SAWYER_AND_PANDA = MixedConfig(
     (

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.tiny import TinyConfig
 from pushcut.presets.base import preset
-from pushcut.sft import FitConfig
 
 POINT_MASS_ENV = PointMassConfig()
 

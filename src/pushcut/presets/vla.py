@@ -16,13 +16,13 @@ from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConf
 from pushcut.envs import AnyEnvConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.learner import LearnerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
-from pushcut.sft import FitConfig
 
 IMAGE_SIZE = 256
 """Pictures of the data that the checkpoints were trained on."""

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import DivergedError, RankLostError, UserError
-from pushcut.learner import Learner
+from pushcut.learning.learner import Learner
 from pushcut.policies.base import Policy
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Credit, Rollout
 from pushcut.errors import UserError
+from pushcut.learning.minibatches import Share, Step, executed, micro_batches
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.base import Alone, Ranks
-from pushcut.step import Share, Step, executed, micro_batches
 
 
 @dataclass(frozen=True)
