@@ -25,10 +25,10 @@ import torch
 
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
-from pushcut.policies.flow import FlowConfig, FlowPolicy
-from pushcut.policies.transitions import MDP, Denoising
+from pushcut.policies.flow.transitions import MDP, Denoising
+from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.runs.run import provenance
-from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import Observation
 
 STATISTICS = Statistics((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))

@@ -44,8 +44,8 @@ from pushcut.config import (
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.learning.sft import FitConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import TokenPolicySource
-from pushcut.policies.tiny import TinyConfig
 from pushcut.runs.run import provenance
 from pushcut.trainer import train
 

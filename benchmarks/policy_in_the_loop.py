@@ -32,11 +32,11 @@ from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Mode, Policy, Statistics
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")

@@ -36,7 +36,7 @@ from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.player import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance

@@ -42,7 +42,7 @@ from pushcut.devices import choose_device
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Statistics
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.launcher import launched

@@ -9,7 +9,7 @@ import torch
 from pushcut.commands.collect import run_collect
 from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
-from pushcut.policies.flow import FlowConfig
+from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS, Preset
 

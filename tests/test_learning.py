@@ -23,9 +23,9 @@ from pushcut.evaluation.intervals import Rate
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies import AnyPolicyConfig
-from pushcut.policies.flow import FlowConfig
+from pushcut.policies.small.flow_vla import FlowConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
-from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.trainer import train
 

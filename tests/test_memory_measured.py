@@ -24,10 +24,10 @@ from pushcut.policies.lora import LoRAConfig, add_lora
 from pushcut.policies.networks import attention
 from pushcut.policies.networks import pi0 as pi0_module
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.gradient_checkpointing import recompute_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
-from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.precision import Compute

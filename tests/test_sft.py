@@ -14,7 +14,7 @@ from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.sft import FitConfig, cosine, shift, statistics_of
 from pushcut.policies import load
-from pushcut.policies.tiny import TinyPolicy
+from pushcut.policies.small.token_vla import TinyPolicy
 from pushcut.runs.run import read_metrics
 
 

@@ -30,17 +30,17 @@ from pushcut.memory.parameters import (
     meta_network,
     released_sizes,
 )
-from pushcut.policies.flow_head import gaussian_logprob
+from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.lora import add_lora
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.gradient_checkpointing import recompute_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
-from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.precision import Compute
-from pushcut.policies.token_head import ActionTokenizer, ActionTokens
+from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.runs.run import provenance
 
 PI0 = Workload("pi0", chunk=5, micro_batch=32, inference_batch=64)

@@ -43,8 +43,8 @@ from openvla_oft_calls import (
 )
 from record import arguments, parameters, print_record, sampling_summary, smallest
 
+from pushcut.policies.networks.gradient_checkpointing import recompute_activations
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.recompute import recompute_activations
 
 AGAIN = 4
 """How much larger the minibatch is where activations are not stored."""

@@ -9,11 +9,11 @@ from common import Batch, Bench, sharpen
 from record import linear_flops
 from torch import Tensor, nn
 
-from pushcut.policies.flow_head import gaussian_logprob
+from pushcut.policies.flow.moments import gaussian_logprob
+from pushcut.policies.flow.transitions import Denoising, SDETransition, Velocity
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes
 from pushcut.policies.networks.pi0 import KEPT_FLOAT32, Pi0Network, Pi0Sizes, PrefixCache
 from pushcut.policies.networks.siglip import SiglipBlock, SiglipSizes
-from pushcut.policies.transitions import Denoising, SDETransition, Velocity
 
 STEPS = 4
 IMAGES = 2

@@ -18,8 +18,8 @@ from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import AnyPolicySource, TokenPolicySource
-from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.runs.trackers import Tracker

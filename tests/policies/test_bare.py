@@ -5,7 +5,7 @@ import sys
 
 from torch import nn
 
-from pushcut.policies.networks.bare import bare
+from pushcut.policies.networks.meta_init import bare
 
 
 def test_a_bare_module_has_shapes_and_no_memory():
@@ -25,7 +25,7 @@ def test_building_bare_modules_does_not_load_the_compiler():
     code = """
 import sys
 from torch import nn
-from pushcut.policies.networks.bare import bare
+from pushcut.policies.networks.meta_init import bare
 with bare():
     nn.Embedding(3, 3), nn.Linear(3, 3), nn.LayerNorm(3)
 assert "torch._dynamo" not in sys.modules

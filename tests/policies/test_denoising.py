@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 import torch
 
-from pushcut.policies.denoising import (
+from pushcut.policies.flow.chains import (
     HybridChain,
     OneLayerChain,
     TwoLayerChain,
     make_chain,
     solve_ode,
 )
-from pushcut.policies.flow import FlowPolicy
-from pushcut.policies.flow_head import gaussian_logprob, sde_moments
+from pushcut.policies.flow.moments import gaussian_logprob, sde_moments
+from pushcut.policies.flow.transitions import Denoising, NoiseNetwork, Velocity
 from pushcut.policies.lora import LoRAConfig
+from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.source import FlowPolicySource
-from pushcut.policies.transitions import Denoising, NoiseNetwork, Velocity
 from pushcut.policies.value_head import CriticConfig
-from pushcut.streams import DecisionKey, DecisionNoise
 from tests.policies.test_policy_contract import flow, noise, observation
 
 B, H, A = 6, 3, 2

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from pushcut.policies.flow_head import (
+from pushcut.policies.flow.moments import (
     cps_moments,
     gaussian_entropy,
     gaussian_logprob,

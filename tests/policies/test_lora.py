@@ -7,8 +7,8 @@ import torch
 
 from pushcut.errors import UserError
 from pushcut.policies import load
-from pushcut.policies.flow import FlowPolicy
 from pushcut.policies.lora import adapt, adapter_parameters
+from pushcut.policies.small.flow_vla import FlowPolicy
 from tests.policies.test_policy_contract import flow, noise, observation
 
 

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.openvla_oft import network_from_sizes as openvla_from_sizes
-from pushcut.policies.pi0 import network_from_sizes as pi0_from_sizes
-from pushcut.policies.token_head import ActionTokenizer
+from pushcut.policies.released.openvla_oft import network_from_sizes as openvla_from_sizes
+from pushcut.policies.released.pi0 import network_from_sizes as pi0_from_sizes
+from pushcut.policies.tokens.head import ActionTokenizer
 
 FOLDER = Path(__file__).parents[1] / "parity"
 TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}

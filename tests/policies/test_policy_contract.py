@@ -14,12 +14,12 @@ import torch
 from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.flow import FlowConfig, FlowPolicy
-from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.flow.policy import FlowMatchingPolicy
+from pushcut.policies.flow.transitions import Denoising
+from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
-from pushcut.policies.transitions import Denoising
-from pushcut.streams import DecisionKey, DecisionNoise
+from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.types import Observation
 from tests.policies.released import (
     OPENVLA,

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from pushcut.policies import load
 from pushcut.policies.base import Policy
-from pushcut.policies.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.pi0 import Pi0Policy
-from pushcut.policies.prompts import (
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0 import Pi0Policy
+from pushcut.policies.released.prompts import (
     PromptTokenizer,
     clean,
     openvla_prompt,
@@ -24,7 +25,6 @@ from pushcut.policies.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.options import ReleasedConfig
 from pushcut.types import Observation
 from tests.policies.released import (
     OPENVLA,

@@ -18,14 +18,14 @@ from torch import Tensor
 
 from pushcut.policies import load
 from pushcut.policies.base import Policy
-from pushcut.policies.networks.bare import bare
+from pushcut.policies.networks.meta_init import bare
 from pushcut.policies.networks.openvla import OpenVLANetwork
-from pushcut.policies.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.pi0 import Pi0Policy
 from pushcut.policies.released import tensors
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, VLM_HEAD, WORDS
-from pushcut.policies.scaling import VectorStatistics
+from pushcut.policies.released.scaling import VectorStatistics
 from tests.live_bytes import LiveBytes
 from tests.policies.released import (
     OPENVLA,

@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pushcut.policies import load
-from pushcut.policies.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.pi0 import Pi0Policy
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.scaling import VectorStatistics
+from pushcut.policies.released.pi0 import Pi0Policy
+from pushcut.policies.released.scaling import VectorStatistics
 from tests.policies.released import PI0, write_lerobot, write_openpi, write_openvla
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)

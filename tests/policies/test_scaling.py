@@ -12,10 +12,10 @@ from torch import Tensor
 from pushcut.errors import UserError
 from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies import load
-from pushcut.policies.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.pi0 import Pi0Policy
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.scaling import Scaling, VectorStatistics, in_convention
+from pushcut.policies.released.pi0 import Pi0Policy
+from pushcut.policies.released.scaling import Scaling, VectorStatistics, in_convention
 from pushcut.types import Observation
 from tests.policies.released import (
     OPENVLA,

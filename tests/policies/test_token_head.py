@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from pushcut.policies.token_head import ActionTokenizer, ActionTokens, draw
+from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens, draw
 
 
 def test_bins_are_the_intervals_between_edges_as_in_openvla():

@@ -10,8 +10,8 @@ import torch
 from safetensors.numpy import load_file
 
 from pushcut.errors import UserError
-from pushcut.policies import vla_images
-from pushcut.policies.vla_images import (
+from pushcut.policies.released import images
+from pushcut.policies.released.images import (
     centre_crop,
     lanczos,
     openvla_pixel_values,
@@ -256,6 +256,6 @@ def test_without_simplejpeg_the_error_says_what_to_install(monkeypatch):
 
 
 def test_cached_weights_cannot_be_changed():
-    for taps in (vla_images._lanczos_taps(256), vla_images._crop_taps(256)):
+    for taps in (images._lanczos_taps(256), images._crop_taps(256)):
         assert not taps.pixel.flags.writeable
         assert not taps.weight.flags.writeable

@@ -14,12 +14,12 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.base import Statistics
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack
 from pushcut.rollout.player import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import InitState
 
 CONFIG = PointMassConfig(max_steps=7, image_size=16)

@@ -11,7 +11,7 @@ import torch
 
 from pushcut.demos.dataset import DemoDataset
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.scaling import VectorStatistics
+from pushcut.policies.released.scaling import VectorStatistics
 
 Report = Callable[[int, dict[str, float]], None]
 

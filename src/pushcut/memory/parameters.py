@@ -9,9 +9,9 @@ import torch
 from torch import nn
 
 from pushcut.memory.workload import Workload
-from pushcut.policies.networks.bare import bare
 from pushcut.policies.networks.gemma import GemmaBlock
 from pushcut.policies.networks.llama import LlamaBlock
+from pushcut.policies.networks.meta_init import bare
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
 from pushcut.policies.networks.siglip import SiglipBlock

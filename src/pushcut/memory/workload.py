@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pushcut.policies.flow.transitions import MDP
 from pushcut.policies.lora import LoRAConfig
-from pushcut.policies.transitions import MDP
 
 NetworkKind = Literal["pi0", "pi05", "openvla-oft"]
 

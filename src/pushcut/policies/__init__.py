@@ -8,15 +8,15 @@ from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy, Statistics
-from pushcut.policies.flow import FlowConfig, FlowPolicy
-from pushcut.policies.observation_tokens import DataShape
-from pushcut.policies.openvla_loading import load_openvla_oft
-from pushcut.policies.pi0_loading import load_pi0
 from pushcut.policies.pretrained import load_weights, read_description
+from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0_loading import load_pi0
+from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.released.tensors import leave_files
-from pushcut.policies.scaling import DataStatistics
-from pushcut.policies.tiny import TinyConfig, TinyPolicy
+from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
+from pushcut.policies.small.observation_tokens import DataShape
+from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 
 AnyPolicyConfig = TinyConfig | FlowConfig
 """Every policy that can be made from demonstrations alone."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
+from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.value_head import CriticConfig, ValueHead
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 from pushcut.weights import WeightTypes
 

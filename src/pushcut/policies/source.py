@@ -9,14 +9,14 @@ from typing import Any, Literal
 from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.base import Policy
-from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.flow.policy import FlowMatchingPolicy
+from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.scaling import DataStatistics
-from pushcut.policies.token_policy import TokenPolicy
-from pushcut.policies.transitions import Denoising
+from pushcut.policies.released.scaling import DataStatistics
+from pushcut.policies.tokens.policy import TokenPolicy
 
 
 def load_any(

@@ -7,8 +7,8 @@ from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import TokenPolicySource
-from pushcut.policies.tiny import TinyConfig
 from pushcut.presets.base import preset
 
 PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))

@@ -10,9 +10,9 @@ from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConf
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
-from pushcut.policies.flow import FlowConfig
+from pushcut.policies.small.flow_vla import FlowConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
-from pushcut.policies.tiny import TinyConfig
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import preset
 

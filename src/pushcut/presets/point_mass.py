@@ -7,7 +7,7 @@ from pushcut.config import EvaluationConfig, SFTConfig, TrainConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
-from pushcut.policies.tiny import TinyConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.presets.base import preset
 
 POINT_MASS_ENV = PointMassConfig()

@@ -17,10 +17,10 @@ from pushcut.envs.pool.pool import Reply
 from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
+from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.ranks.pace import FREE, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.runs.timings import Seconds, Stopwatch
-from pushcut.streams import DecisionKey, DecisionNoise
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
 BUSY_S = 0.5

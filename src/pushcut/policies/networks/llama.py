@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import Rotation, attention, rotate
-from pushcut.policies.networks.recompute import Recompute
+from pushcut.policies.networks.gradient_checkpointing import Recompute
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import attention
-from pushcut.policies.networks.recompute import Recompute
+from pushcut.policies.networks.gradient_checkpointing import Recompute
 
 EPS = 1e-6
 """Of all norms."""

@@ -1,1 +1,5 @@
-"""Released checkpoints: the folders that others write, read and written back as they are."""
+"""Released checkpoints (pi0, pi0.5, OpenVLA-OFT): their folders read, trained and written back.
+
+May import ``policies.networks``, ``policies.tokens`` and ``policies.flow``. Promises that a folder
+that was read and written again is the same to the byte, and that every guess is said.
+"""

@@ -17,6 +17,7 @@ from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.scaling import DataStatistics, VectorStatistics, in_convention
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -27,7 +28,6 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
-from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
 
 DINO, SIGLIP = "vision_backbone.featurizer.", "vision_backbone.fused_featurizer."
 LLAMA = "language_model.model."

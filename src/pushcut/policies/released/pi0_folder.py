@@ -19,6 +19,7 @@ from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.scaling import Scaling, ScalingKind, VectorStatistics, known
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -29,7 +30,6 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
-from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics, known
 
 Layout = Literal["lerobot", "openpi"]
 

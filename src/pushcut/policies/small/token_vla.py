@@ -11,16 +11,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.policies.base import ActionNormaliser, Statistics
-from pushcut.policies.observation_tokens import (
+from pushcut.policies.pretrained import load_weights, save_checkpoint
+from pushcut.policies.small.observation_tokens import (
     DataShape,
     ObservationTokens,
     SmallConfig,
     initialise,
 )
-from pushcut.policies.pretrained import load_weights, save_checkpoint
-from pushcut.policies.token_head import ActionTokenizer, ActionTokens, TokenHead
-from pushcut.policies.token_policy import TokenPolicy
-from pushcut.policies.transformer import Block
+from pushcut.policies.small.transformer import Block
+from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens, TokenHead
+from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.types import Observation
 
 

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode, Policy
-from pushcut.policies.denoising import Chain, Expert, make_chain, solve_ode
-from pushcut.policies.transitions import Denoising, NoiseNetwork
+from pushcut.policies.flow.chains import Chain, Expert, make_chain, solve_ode
+from pushcut.policies.flow.transitions import Denoising, NoiseNetwork
+from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.value_head import CriticConfig, CriticPlacement, make_value_head
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
 

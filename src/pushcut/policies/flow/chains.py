@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from pushcut.policies.flow_head import gaussian_entropy, gaussian_logprob, ode_step, time_grid
-from pushcut.policies.transitions import (
+from pushcut.policies.flow.moments import gaussian_entropy, gaussian_logprob, ode_step, time_grid
+from pushcut.policies.flow.transitions import (
     CPSTransition,
     Denoising,
     NoiseNetwork,
@@ -23,7 +23,7 @@ from pushcut.policies.transitions import (
     Transition,
     Velocity,
 )
-from pushcut.streams import DecisionNoise
+from pushcut.policies.noise import DecisionNoise
 
 Expert = Callable[[Float[Tensor, "b m h a"], Float[Tensor, "b m"]], Velocity]
 """(points, their times) -> velocity; the prefix that it attends to is fixed."""

@@ -8,13 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.networks.bare import bare
+from pushcut.policies.networks.gradient_checkpointing import recompute_activations
 from pushcut.policies.networks.llama import LlamaSizes
+from pushcut.policies.networks.meta_init import bare
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.vit import ViTSizes
-from pushcut.policies.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
-from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
@@ -32,9 +30,11 @@ from pushcut.policies.released.openvla_folder import (
     statistics_json,
     statistics_of_data,
 )
+from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.released.tensors import TensorFolder
-from pushcut.policies.scaling import DataStatistics
 
 BOS = "<s>"
 """First token of Llama's prompts."""

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.flow_head import (
+from pushcut.policies.flow.moments import (
     cps_moments,
     largest_noise_level,
     ode_step,

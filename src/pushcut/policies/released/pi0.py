@@ -17,8 +17,9 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
 from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies.base import Mode
-from pushcut.policies.denoising import Expert
-from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.flow.chains import Expert
+from pushcut.policies.flow.policy import FlowMatchingPolicy
+from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.pi0 import (
     Pi0Network,
     Pi0Sizes,
@@ -26,16 +27,10 @@ from pushcut.policies.networks.pi0 import (
     sizes_from,
     stays_float32,
 )
+from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
-from pushcut.policies.prompts import (
-    Prompts,
-    PromptTokenizer,
-    clean,
-    pad_right,
-    pi05_prompt,
-    without_newline,
-)
+from pushcut.policies.released.images import resize_with_pad
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
     Layout,
@@ -45,12 +40,17 @@ from pushcut.policies.released.pi0_folder import (
     plain_name,
 )
 from pushcut.policies.released.policy import ReleasedPolicy
+from pushcut.policies.released.prompts import (
+    Prompts,
+    PromptTokenizer,
+    clean,
+    pad_right,
+    pi05_prompt,
+    without_newline,
+)
+from pushcut.policies.released.scaling import Scaling, ScalingKind, VectorStatistics
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
-from pushcut.policies.scaling import Scaling, ScalingKind, VectorStatistics
-from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.value_head import CriticPlacement
-from pushcut.policies.vla_images import resize_with_pad
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
 StateDigits = Literal["none", "own", "padded"]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode, Policy
-from pushcut.policies.token_head import ActionTokens
+from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.tokens.head import ActionTokens
 from pushcut.policies.value_head import CriticConfig, make_value_head
-from pushcut.streams import DecisionNoise
 from pushcut.types import Observation
 
 

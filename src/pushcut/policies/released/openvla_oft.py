@@ -17,7 +17,7 @@ from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, sizes_from
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
-from pushcut.policies.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
+from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels, preprocess_image
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
     ActionStatistics,
@@ -25,11 +25,11 @@ from pushcut.policies.released.openvla_folder import (
     read_proprio_projector,
 )
 from pushcut.policies.released.policy import ReleasedPolicy
+from pushcut.policies.released.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
+from pushcut.policies.released.scaling import Scaling, VectorStatistics, known
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
-from pushcut.policies.scaling import Scaling, VectorStatistics, known
-from pushcut.policies.token_head import ActionTokenizer, ActionTokens
-from pushcut.policies.token_policy import TokenPolicy
-from pushcut.policies.vla_images import openvla_pixel_values, openvla_pixels, preprocess_image
+from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
+from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.types import Observation
 
 __all__ = ["OpenVLAOFTConfig", "OpenVLAOFTPolicy", "network_from_sizes", "preprocess_image"]

@@ -8,16 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.networks.bare import bare
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.gradient_checkpointing import recompute_activations
+from pushcut.policies.networks.meta_init import bare
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.networks.recompute import recompute_activations
 from pushcut.policies.networks.siglip import SiglipSizes
-from pushcut.policies.pi0 import Pi0Config, Pi0Policy, StateDigits
-from pushcut.policies.prompts import PromptTokenizer, read_tokenizer
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_folder import (
     VISION_HEADS,
     Pi0Facts,
@@ -27,8 +26,9 @@ from pushcut.policies.released.pi0_folder import (
     sizes_of,
     with_statistics,
 )
+from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.scaling import DataStatistics, VectorStatistics, in_convention
 from pushcut.policies.released.tensors import TensorFolder
-from pushcut.policies.scaling import DataStatistics, VectorStatistics, in_convention
 
 GRIPPER = "plus_closes"
 """What the gripper command of a checkpoint means where nobody says otherwise."""

@@ -11,18 +11,18 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pushcut.policies.base import ActionNormaliser, Statistics
-from pushcut.policies.denoising import Expert
-from pushcut.policies.flow_policy import FlowMatchingPolicy
+from pushcut.policies.flow.chains import Expert
+from pushcut.policies.flow.policy import FlowMatchingPolicy
+from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.times import time_embedding
-from pushcut.policies.observation_tokens import (
+from pushcut.policies.pretrained import load_weights, save_checkpoint
+from pushcut.policies.small.observation_tokens import (
     DataShape,
     ObservationTokens,
     SmallConfig,
     initialise,
 )
-from pushcut.policies.pretrained import load_weights, save_checkpoint
-from pushcut.policies.transformer import Block, KeyValue
-from pushcut.policies.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.small.transformer import Block, KeyValue
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.types import Observation
 
