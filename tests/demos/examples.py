@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pushcut.demos.layout import Storage
-from pushcut.demos.writer import DatasetWriter
+from pushcut.demos.lerobot.layout import Storage
+from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.types import Demonstration, EnvSpec, InitState, Observation
 
 SPEC = EnvSpec(

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pushcut.demos.video import VideoWriter
+from pushcut.demos.lerobot.video import VideoWriter
 
 SIDE = 16
 TASK = "pick_up_the_milk_and_place_it_in_the_basket"

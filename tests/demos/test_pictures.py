@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushcut.demos.pictures import PictureEdit
+from pushcut.demos.images import PictureEdit
 from pushcut.errors import UserError
 
 # 1 2

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from pushcut.demos.dataset import DemoDataset
-from pushcut.demos.writer import DatasetWriter
+from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.errors import UserError
 from tests.demos.examples import SPEC, demonstration, write_example
 

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from pushcut.demos.writer import DatasetWriter
+from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.errors import UserError
 from tests.demos.examples import SPEC, demonstration, write_example
 

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pushcut.demos.layout import Storage
-from pushcut.demos.writer import DatasetWriter
+from pushcut.demos.lerobot.layout import Storage
+from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.init_states import DEMONSTRATION_SEEDS, demo_inits
 from pushcut.envs.pool.pool import EnvPool

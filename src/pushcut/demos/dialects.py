@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32
 
-from pushcut.demos.pictures import Flip
+from pushcut.demos.images import Flip
 from pushcut.errors import UserError
 from pushcut.gripper import OPPOSITE, TO_BORDER, Gripper
 

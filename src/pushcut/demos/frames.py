@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
-from pushcut.demos.pictures import Flip, PictureEdit
+from pushcut.demos.images import Flip, PictureEdit
 from pushcut.errors import UserError
 
 _MEMORY_SHARE = 0.7

@@ -27,7 +27,7 @@ from pushcut.demos.frames import (
     picture_edits,
     readable,
 )
-from pushcut.demos.pictures import Flip, PictureEdit
+from pushcut.demos.images import Flip, PictureEdit
 from pushcut.errors import UserError
 
 SUFFIX = ".hdf5"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pushcut.demos import layout
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.frames import Source
+from pushcut.demos.lerobot import layout
+from pushcut.demos.lerobot.reader import LeRobotSource
 from pushcut.demos.libero_hdf5 import SUFFIX, LiberoHdf5Source
-from pushcut.demos.reader import LeRobotSource
 from pushcut.errors import UserError
 
 

@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pushcut.demos import layout
-from pushcut.demos.layout import FilePlace
-from pushcut.demos.video import VideoWriter
+from pushcut.demos.lerobot import layout
+from pushcut.demos.lerobot.layout import FilePlace
+from pushcut.demos.lerobot.video import VideoWriter
 
 _PNG_LEVEL = 3  # measured on a MetaWorld picture: as small as level 6 and twice as fast
 _COMPRESSION = 20

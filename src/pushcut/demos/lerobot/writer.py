@@ -14,9 +14,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pushcut.demos import layout
-from pushcut.demos.files import DataFiles, VideoFiles
-from pushcut.demos.layout import FilePlace, Storage
+from pushcut.demos.lerobot import layout
+from pushcut.demos.lerobot.files import DataFiles, VideoFiles
+from pushcut.demos.lerobot.layout import FilePlace, Storage
 from pushcut.demos.stats import FeatureStats, ImageHistogram, vector_stats
 from pushcut.errors import UserError
 from pushcut.types import Demonstration, EnvSpec

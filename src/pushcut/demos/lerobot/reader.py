@@ -14,9 +14,9 @@ from PIL import Image
 
 from pushcut.demos.dialects import DataConfig, open_at_plus_one
 from pushcut.demos.frames import Frames, empty_frames, picture_edits, readable
-from pushcut.demos.lerobot_meta import LeRobotMeta, StoredCamera, read_meta
-from pushcut.demos.pictures import PictureEdit
-from pushcut.demos.video import read_frames
+from pushcut.demos.images import PictureEdit
+from pushcut.demos.lerobot.meta import LeRobotMeta, StoredCamera, read_meta
+from pushcut.demos.lerobot.video import read_frames
 from pushcut.errors import UserError
 
 _ROWS_AT_ONCE = 256

@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 
-from pushcut.demos.pictures import PictureEdit
+from pushcut.demos.images import PictureEdit
 from pushcut.errors import UserError
 
 # MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key

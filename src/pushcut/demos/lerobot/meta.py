@@ -10,10 +10,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pushcut.demos import layout
 from pushcut.demos.dialects import DataConfig, Dialect, lerobot_dialect
 from pushcut.demos.frames import CameraInfo, DatasetInfo, EpisodeInfo, readable
-from pushcut.demos.layout import FilePlace, Storage
+from pushcut.demos.lerobot import layout
+from pushcut.demos.lerobot.layout import FilePlace, Storage
 from pushcut.errors import UserError
 
 TASKS_V2 = "meta/tasks.jsonl"
