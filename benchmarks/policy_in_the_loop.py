@@ -34,7 +34,7 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Mode, Policy, Statistics
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
-from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
 from pushcut.types import Observation

@@ -37,7 +37,7 @@ from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.base import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
-from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import simpy
 
-from pushcut.ranks.quota import LocalQuota
+from pushcut.ranks.group_budget import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule
 from pushcut.runs.timings import LOOP, Bottleneck, bottleneck
 from pushcut.types import InitState

@@ -35,7 +35,7 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.learning.learner import Learner
 from pushcut.presets import PRESETS
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.player import Player
+from pushcut.rollout.episode_runner import Player
 from pushcut.runs.run import provenance
 from pushcut.runs.timings import Seconds, added
 from scaling_costs import Case, Cluster, Costs, Workload

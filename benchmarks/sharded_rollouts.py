@@ -38,17 +38,17 @@ from typing import Any
 import psutil
 import torch
 
-from pushcut.devices import choose_device
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.devices import choose_device
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import joined
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.player import Player
+from pushcut.rollout.episode_runner import Player
 from pushcut.runs.run import provenance
 from pushcut.system.progress import silence
 

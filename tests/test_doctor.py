@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from pushcut import doctor
-from pushcut.doctor import run_doctor
+from pushcut.commands import doctor_machine
+from pushcut.commands.doctor_machine import run_doctor
+from pushcut.commands.doctor_verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 from pushcut.envs.isolated.simulators import Installed
 from pushcut.envs.mujoco.gl import GlProbe
 from pushcut.evaluation.intervals import Rate
 from pushcut.system import machine
-from pushcut.verdict import Examination, Trial, checkpoint_verdict, gap_verdict
 
 GB = 1 << 30
 
@@ -97,7 +97,7 @@ def test_a_torch_that_cannot_be_imported_is_fatal(monkeypatch: pytest.MonkeyPatc
         raise OSError("libcudart.so.13: cannot open shared object file")
 
     monkeypatch.setattr("importlib.import_module", broken)
-    section = doctor.compute()
+    section = doctor_machine.compute()
     assert [problem.fatal for problem in section.problems] == [True]
     assert "libcudart.so.13" in section.problems[0].what
 

@@ -15,9 +15,9 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.ranks.config import RanksConfig
-from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.player import Player
+from pushcut.rollout.episode_runner import Player
+from pushcut.rollout.prefetch import Ahead, acting_copy
 from pushcut.runs.run import read_metrics
 from tests.policies.test_policy_contract import tiny
 from tests.test_learner import rollout_of

@@ -11,7 +11,6 @@ from pushcut.batch import Rollout
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
-from pushcut.devices import choose_device, limit_threads
 from pushcut.envs.base import parts_of
 from pushcut.envs.init_states import validation_inits
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
@@ -21,12 +20,13 @@ from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks
+from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import announce, joined
 from pushcut.resume import alone_in_run, open_run
-from pushcut.rollout.ahead import Ahead, acting_copy
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.player import Player
+from pushcut.rollout.episode_runner import Player
+from pushcut.rollout.prefetch import Ahead, acting_copy
 from pushcut.runs.run import Run, note_restart
 from pushcut.runs.timings import Stopwatch, describe, to_line
 from pushcut.system.machine import usable_cores

@@ -10,7 +10,7 @@ import pytest
 import pushcut.cluster
 from pushcut.cli import main
 from pushcut.cluster.config import ClusterConfig
-from pushcut.cluster.room import Machine, divide
+from pushcut.cluster.placement import Machine, divide
 from pushcut.errors import UserError
 
 GPU_NODES = [Machine("a", 32, 8), Machine("b", 32, 8)]

@@ -4,7 +4,7 @@ import pytest
 from torch.distributed import HashStore  # pyright: ignore[reportPrivateImportUsage]
 from torch.distributed.distributed_c10d import Store
 
-from pushcut.ranks.meeting import meet
+from pushcut.ranks.rendezvous import meet
 
 
 def all_meet(store: Store, ranks: int) -> set[str]:

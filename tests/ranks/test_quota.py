@@ -10,7 +10,7 @@ from torch.distributed.distributed_c10d import Store
 
 from pushcut.errors import RankLostError
 from pushcut.ranks.group import CLOSED, SharedQuota
-from pushcut.ranks.quota import LocalQuota
+from pushcut.ranks.group_budget import LocalQuota
 
 
 def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedQuota]:

@@ -18,7 +18,7 @@ from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack
-from pushcut.rollout.player import PlayedEpisode, Player, check_fits
+from pushcut.rollout.episode_runner import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.types import InitState
 

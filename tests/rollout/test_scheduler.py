@@ -13,7 +13,7 @@ from pushcut.envs.init_states import (
     validation_inits,
 )
 from pushcut.envs.libero.env import LiberoConfig
-from pushcut.ranks.quota import LocalQuota
+from pushcut.ranks.group_budget import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
 

@@ -24,8 +24,8 @@ from pushcut import __version__
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
+from pushcut.cluster.placement import Machine, Room, divide
 from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
-from pushcut.cluster.room import Machine, Room, divide
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
 from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
@@ -138,7 +138,7 @@ class RayRank(RankProcess):
 def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExit) -> list[Any]:
     """Runs all ranks once; RankLostError where one was lost."""
     # Not for the ranks that Ray starts: torch must not load before their environment is set.
-    from pushcut.ranks.meeting import open_store
+    from pushcut.ranks.rendezvous import open_store
 
     cluster, group, store = room.cluster, _reserve(room), open_store()
     ranks = []

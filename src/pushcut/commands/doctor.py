@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pushcut.doctor import run_doctor
+from pushcut.commands.doctor_machine import run_doctor
+from pushcut.commands.doctor_verdict import Examination, Trial
 from pushcut.errors import UserError
-from pushcut.verdict import Examination, Trial
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ import numpy as np
 from rich.table import Table as Printed
 
 from pushcut.config import EvalConfig
-from pushcut.devices import choose_device
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
@@ -30,8 +29,9 @@ from pushcut.evaluation.results import (
 from pushcut.evaluation.tables import Row, Table
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import AnyPolicySource
+from pushcut.ranks.devices import choose_device
 from pushcut.reporting.video import write_mp4
-from pushcut.rollout.player import PlayedEpisode, Player, check_fits
+from pushcut.rollout.episode_runner import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance, to_json
 from pushcut.system.progress import bar, console, say

@@ -8,13 +8,13 @@ import torch
 
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
-from pushcut.devices import choose_device
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.sft import fit, statistics_of, vector_statistics_of
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import adapt_only, load_any
+from pushcut.ranks.devices import choose_device
 from pushcut.runs.lock import alone_in_folder
 from pushcut.runs.run import Run
 from pushcut.system.progress import bar, say

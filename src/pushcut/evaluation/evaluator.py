@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.base import Alone, Ranks
-from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.types import InitState
 

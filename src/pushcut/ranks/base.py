@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from pushcut.ranks.pace import Free, Pace
-from pushcut.ranks.quota import LocalQuota, Quota
+from pushcut.ranks.group_budget import LocalQuota, Quota
+from pushcut.ranks.lockstep import Free, Pace
 from pushcut.weights import WeightTypes
 
 T = TypeVar("T")

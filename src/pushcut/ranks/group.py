@@ -20,10 +20,10 @@ from torch.distributed.rendezvous import rendezvous
 
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.group_budget import Quota, Tally
 from pushcut.ranks.launcher import gpu_number
-from pushcut.ranks.meeting import meet
-from pushcut.ranks.pace import Free, InStep, OtherRankFailedError, Pace
-from pushcut.ranks.quota import Quota, Tally
+from pushcut.ranks.lockstep import Free, InStep, OtherRankFailedError, Pace
+from pushcut.ranks.rendezvous import meet
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
 from pushcut.weights import WeightTypes

@@ -16,8 +16,8 @@ from pushcut.envs.init_states import train_init
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Alone, Ranks
-from pushcut.ranks.pace import Pace
-from pushcut.rollout.player import PlayedEpisode, Player
+from pushcut.ranks.lockstep import Pace
+from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
 from pushcut.runs.timings import Seconds
 from pushcut.types import InitState, Observation

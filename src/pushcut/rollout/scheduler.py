@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pushcut.ranks.quota import LocalQuota, Quota
+from pushcut.ranks.group_budget import LocalQuota, Quota
 from pushcut.types import InitState
 
 

@@ -18,7 +18,7 @@ from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
-from pushcut.ranks.pace import FREE, Pace, Turn
+from pushcut.ranks.lockstep import FREE, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.runs.timings import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation

@@ -16,9 +16,9 @@ import torch
 from pushcut.batch import Rollout
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Alone, Ranks
-from pushcut.ranks.pace import Free, Turn
+from pushcut.ranks.lockstep import Free, Turn
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.player import PlayedEpisode
+from pushcut.rollout.episode_runner import PlayedEpisode
 from pushcut.rollout.scheduler import Schedule
 from pushcut.runs.timings import Seconds
 

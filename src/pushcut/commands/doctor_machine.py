@@ -14,13 +14,18 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from pushcut.commands.doctor_verdict import (
+    Examination,
+    checkpoint_verdict,
+    exploration_table,
+    gap_verdict,
+)
 from pushcut.envs.isolated.simulators import SIMULATORS, state_of
 from pushcut.envs.isolated.simulators import installed as isolated
 from pushcut.envs.maniskill.vulkan import ADVICE as VULKAN_ADVICE
 from pushcut.envs.maniskill.vulkan import probe_vulkan
 from pushcut.envs.mujoco.gl import APT_LINE, GlProbe, backends_here, probe_gl, remember_gl
 from pushcut.system.machine import free_bytes, has_nvidia_gpu, memory_bytes, usable_cores
-from pushcut.verdict import Examination, checkpoint_verdict, exploration_table, gap_verdict
 
 GB = 1 << 30
 
