@@ -23,7 +23,7 @@ from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
 from pushcut.runs.config_json import from_json
 from pushcut.runs.run import read_metrics, to_json
-from tests.envs.mixed import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
+from tests.envs.mixed.members import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
 
 TASKS = (TALL_RED, TALL_BLUE, FLAT_GREEN)
 

@@ -19,8 +19,8 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import Player
 from pushcut.rollout.prefetch import Ahead, acting_copy
 from pushcut.runs.run import read_metrics
+from tests.learning.test_learner import rollout_of
 from tests.policies.test_policy_contract import tiny
-from tests.test_learner import rollout_of
 from tests.test_trainer import check_same_run
 
 

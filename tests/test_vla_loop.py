@@ -28,7 +28,7 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
-from tests.policies.released import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
+from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
 
 pytestmark = pytest.mark.sim
 

@@ -12,14 +12,14 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState, Observation
-from tests.envs.isolated import (
+from tests.envs.isolated.simulators import (
     NEEDS_MANISKILL,
     RemoteConfig,
     RemoteManiSkillConfig,
     require_vulkan,
 )
-from tests.envs.libero import NEEDS_LIBERO
-from tests.envs.mixed import MIX
+from tests.envs.libero.tasks import NEEDS_LIBERO
+from tests.envs.mixed.members import MIX
 
 MANISKILL = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
 

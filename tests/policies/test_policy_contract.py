@@ -21,7 +21,7 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.types import Observation
-from tests.policies.released import (
+from tests.policies.released.folders import (
     OPENVLA,
     PI0,
     write_lerobot,

@@ -28,10 +28,10 @@ from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import check_groups
 from pushcut.ranks.start import joined
+from tests.learning.test_learner import rollout_of
+from tests.policies.released.test_training import READING, READINGS, SOURCES, bfloat16, disturb
 from tests.policies.test_policy_contract import POLICIES, noise, observation
-from tests.policies.test_released_training import READING, READINGS, SOURCES, bfloat16, disturb
 from tests.ranks.launch import free_port, on_ranks
-from tests.test_learner import rollout_of
 
 SHARDED = RanksConfig(weights="sharded")
 GROUPS = replace(SHARDED, shard_over=2)

@@ -1,0 +1,226 @@
+"""The papers' protocols: what is held out, what is compared, and both whole on the point mass."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from pushcut.commands import recipe
+from pushcut.commands.data_scarcity import DataScarcityConfig, lines_of, run_data_scarcity
+from pushcut.commands.generalisation import (
+    GeneralisationConfig,
+    held_out_groups,
+    run_generalisation,
+)
+from pushcut.commands.protocol import marks, with_suite
+from pushcut.config import RecipeConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.metaworld.tasks import ML45_TEST, MT10
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.errors import UserError
+from pushcut.presets import PRESETS
+from tests.commands.test_quickstart import small
+
+FIT = {"steps": 6, "log_every": 3}
+SUITE = PointMassConfig(colours=("red", "blue", "green"))
+TASKS = {"reach-red", "reach-blue", "reach-green"}
+
+
+def parts(smoke, tmp_path) -> dict:
+    """Settings of a protocol that takes seconds."""
+    config: RecipeConfig = small(smoke, tmp_path / "run")
+    return {
+        "collect": replace(config.collect, env=SUITE, episodes_per_task=2),
+        "sft": replace(config.sft, fit=replace(config.sft.fit, **FIT)),
+        "train": replace(config.train, env=SUITE),
+        "eval": replace(config.eval, env=SUITE, episodes_per_task=2),
+        "out": tmp_path / "run",
+    }
+
+
+@pytest.fixture(scope="module")
+def generalised(tmp_path_factory, smoke) -> tuple[GeneralisationConfig, dict]:
+    fields = parts(smoke, tmp_path_factory.mktemp("generalisation"))
+    config = GeneralisationConfig(
+        **fields,
+        held_out=("reach-green",),
+        points=2,
+        further_fit=replace(smoke.sft.fit, **FIT),
+    )
+    return config, run_generalisation(config)
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, smoke) -> tuple[DataScarcityConfig, dict]:
+    fields = parts(smoke, tmp_path_factory.mktemp("scarcity"))
+    config = DataScarcityConfig(**fields, few_fit=replace(smoke.sft.fit, **FIT))
+    return config, run_data_scarcity(config)
+
+
+def test_three_held_out_tasks_are_spaced_evenly_over_the_suite():
+    groups = held_out_groups(MetaWorldConfig(tasks=("mt10",)), ())
+    # The middles of three thirds of ten tasks: 10/6, 30/6, 50/6.
+    assert groups == {MT10[place]: (MT10[place],) for place in (1, 5, 8)}
+    # A small suite has fewer splits than three: 2/6, 6/6 and 10/6 of two tasks.
+    assert list(held_out_groups(PointMassConfig(), ())) == ["reach-red", "reach-blue"]
+
+
+def test_a_group_is_held_out_together():
+    groups = held_out_groups(MetaWorldConfig(tasks=("mt50",)), ["ml45-test"])
+    assert groups == {"ml45-test": ML45_TEST}
+
+
+@pytest.mark.parametrize(
+    ("tasks", "held_out", "message"),
+    [
+        (("mt10",), "reach-v4", "did you mean reach-v3"),
+        (("mt10",), "ml45-test", "not in the suite"),
+        (("mt10",), "mt10", "leaves no task"),
+        (("reach-v3",), "reach-v3", "leaves no task"),
+    ],
+)
+def test_what_cannot_be_held_out_is_refused(tasks, held_out, message):
+    with pytest.raises((UserError, ValueError), match=message):
+        held_out_groups(MetaWorldConfig(tasks=tasks), [held_out])
+
+
+def test_an_environment_without_groups_lists_its_tasks():
+    with pytest.raises(UserError, match="no mauve, nor any groups; it has reach-red, reach-blue"):
+        held_out_groups(PointMassConfig(), ["mauve"])
+
+
+def test_marks_end_at_the_end():
+    assert marks(20, 4) == (5, [5, 10, 15, 20])
+    # Ten in four parts: every third, and what is left over.
+    assert marks(10, 4) == (3, [3, 6, 9, 10])
+    assert marks(2, 4) == (1, [1, 2])
+
+
+def test_the_suite_of_a_protocol_is_one(smoke, tmp_path):
+    config = DataScarcityConfig.of(PRESETS["metaworld-grpo"])
+    named = with_suite(replace(config, tasks=("ml45-test",)))
+    for part in (named.collect, named.train, named.eval):
+        assert tuple(part.env.spec.tasks) == ML45_TEST
+    fields = parts(smoke, tmp_path) | {"eval": smoke.eval}
+    with pytest.raises(UserError, match="different tasks"):
+        run_data_scarcity(DataScarcityConfig(**fields))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("few", [0, 2])
+def test_all_demonstrations_are_more_than_the_few(smoke, tmp_path, few):
+    fields = parts(smoke, tmp_path)
+    with pytest.raises(ValueError, match="demonstration"):
+        DataScarcityConfig(**fields, few=few)
+    with pytest.raises(ValueError, match="demonstration"):
+        GeneralisationConfig(**fields, base_episodes=few)
+
+
+def test_every_point_counts_seen_and_unseen_tasks_apart(generalised):
+    config, result = generalised
+    (split,) = result["splits"]
+    assert split["unseen"] == ["reach-green"]
+    assert [point["steps"] for point in split["sft"]] == [3, 6]
+    assert [point["iterations"] for point in split["rl"]] == [1, 2]
+    for point in (split["base"], *split["sft"], *split["rl"]):
+        assert point["seen"]["episodes"] == 4  # two tasks of two states
+        assert point["unseen"]["episodes"] == 2
+    for point in (*split["sft"], *split["rl"]):
+        for kind in ("seen", "unseen"):
+            gained = point[kind]["successes"] - split["base"][kind]["successes"]
+            assert point["change"][kind]["difference"] == gained / point[kind]["episodes"]
+    whole = json.loads((config.out / "eval" / "reach-green-rl-000002.json").read_text())
+    last = split["rl"][-1]
+    assert whole["successes"] == last["seen"]["successes"] + last["unseen"]["successes"]
+    assert json.loads((config.out / "result.json").read_text())["splits"] == result["splits"]
+
+
+def test_the_plot_is_a_picture(generalised):
+    config, _ = generalised
+    assert (config.out / "result.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_both_ways_start_at_the_base_and_train_on_the_seen_tasks(generalised):
+    config, _ = generalised
+    out = config.out
+
+    def settings(folder: str) -> dict:
+        return json.loads((out / folder / "config.json").read_text())["config"]
+
+    base, sft, rl = settings("base"), settings("reach-green/sft"), settings("reach-green/rl")
+    assert (base["episodes_per_task"], set(base["tasks"])) == (1, TASKS)
+    assert (sft["episodes_per_task"], set(sft["tasks"])) == (None, TASKS - {"reach-green"})
+    assert set(rl["tasks"]) == TASKS - {"reach-green"}
+    assert sft["init"] == rl["policy"]["path"] == str((out / "base" / "policy").absolute())
+
+
+def test_an_unseen_task_may_be_unseen_from_the_start(generalised, tmp_path, monkeypatch):
+    config, _ = generalised
+    asked = []
+
+    def note(sft):
+        asked.append(sft)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "run_sft", note)
+    seen = replace(
+        config, base_tasks="seen", dataset=config.out / "demonstrations", out=tmp_path / "run"
+    )
+    with pytest.raises(KeyboardInterrupt):
+        run_generalisation(seen)
+    assert set(asked[0].tasks) == TASKS - {"reach-green"}
+    assert "move the point to the green goal" in asked[0].instructions
+    assert asked[0].out == tmp_path / "run" / "reach-green" / "base"
+
+
+def test_a_finished_protocol_is_only_summarised_again(generalised, monkeypatch):
+    config, result = generalised
+
+    def never(*arguments):
+        raise AssertionError("a finished phase ran again")
+
+    for name in ("run_collect", "run_sft", "run_eval", "train"):
+        monkeypatch.setattr(recipe, name, never)
+    assert run_generalisation(replace(config, resume=True))["splits"] == result["splits"]
+    with pytest.raises(UserError, match="points=2"):
+        run_generalisation(replace(config, resume=True, points=1))
+
+
+def test_both_columns_differ_in_their_demonstrations_only(compared):
+    config, result = compared
+    few, everything = result["columns"]["few"], result["columns"]["all"]
+    assert (few["demonstrations"], everything["demonstrations"]) == (3, 6)
+    for column in (few, everything):
+        for key in ("sft", "sft_rl"):
+            assert column[key]["episodes"] == 6
+            assert set(column[key]["per_task"]) == TASKS
+    rl = [
+        json.loads((config.out / name / "rl" / "config.json").read_text())["config"]
+        for name in ("few", "all")
+    ]
+    for settings in rl:
+        del settings["policy"], settings["out"]
+    assert rl[0] == rl[1]
+
+
+def test_the_table_shows_counts_intervals_and_gains(compared):
+    config, result = compared
+    # Wilson's interval of one in four is 4.6 to 69.9 %.
+    counts = {"successes": 1, "episodes": 4, "interval": (0.046, 0.699)}
+    counts |= {"per_task": {"a": counts}}
+    better = counts | {"successes": 3, "interval": (0.301, 0.954)}
+    gain = {"difference": 0.5, "interval": [-0.11, 0.8]}
+    columns = {
+        "few": {"demonstrations": 1, "sft": counts, "sft_rl": better, "gain": gain},
+        "all": {"demonstrations": 9, "sft": better, "sft_rl": better, "gain": gain},
+    }
+    facts = {"mode": "greedy", "algorithm": "GRPO"}
+    clean = {"columns": columns, "trained_on_evaluation_states": False} | facts
+    lines = list(lines_of(clean))
+    overlap = "RL: trained on the evaluation's initial states."
+    assert overlap in list(lines_of(clean | {"trained_on_evaluation_states": True}))
+    assert overlap not in lines
+    assert "| SFT | 25.0 % (1/4; 5 to 70) | 75.0 % (3/4; 30 to 95) |" in lines
+    assert "| gain | +50.0 points (-11 to +80) | +50.0 points (-11 to +80) |" in lines
+    assert "| a | 1/4 | 1/4 | 1/4 | 1/4 |" in lines
+    assert (config.out / "result.md").read_text() == "\n".join(lines_of(result)) + "\n"

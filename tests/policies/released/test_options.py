@@ -1,0 +1,71 @@
+"""What a user says of a released checkpoint, and where it is not listened to."""
+
+from dataclasses import replace
+
+import pytest
+
+from pushcut.policies import load
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0 import Pi0Policy
+from pushcut.policies.released.scaling import VectorStatistics
+from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
+
+READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
+WIDE = replace(PI0, state_dim=8, action_dim=8)
+
+
+def test_conventions_of_openpi_are_not_put_on_lerobots_models(tmp_path):
+    """The presets name openpi's; LeRobot's models predict actions and always read the state."""
+    options = replace(READING, delta=True, state_in_prompt=False)
+    for write, delta, digits in ((write_openpi, True, "none"), (write_lerobot, False, "padded")):
+        for name, pi05 in (("pi0", False), ("pi05", True)):
+            folder = write(
+                tmp_path / f"{write.__name__}-{name}",
+                replace(WIDE, pi05=pi05),
+                state=7,
+                action=7,
+            )
+            policy = load(folder, options)
+            assert isinstance(policy, Pi0Policy)
+            assert policy.config.delta == delta
+            assert policy.config.state_digits == (digits if pi05 else "none")
+
+
+@pytest.mark.parametrize("write", [write_openpi, write_openvla])
+def test_a_saved_policy_may_execute_another_share_of_its_chunks(write, tmp_path):
+    load(write(tmp_path / "a"), READING).save_pretrained(tmp_path / "b")
+    assert load(tmp_path / "b").chunk == 4
+    assert load(tmp_path / "b", ReleasedConfig(chunk=2)).chunk == 2
+
+
+def test_padded_statistics_are_cut_to_the_sizes_that_the_user_names(tmp_path):
+    folder = write_openpi(tmp_path / "a", WIDE, state=8, action=8)
+    policy = load(folder, replace(READING, state_size=2, action_size=3))
+    assert (policy.state_size, policy.action_size) == (2, 3)
+    assert load(folder, READING).action_size == 8
+
+
+def test_statistics_of_data_leave_the_rest_of_a_saved_policy_as_it_was(tmp_path):
+    first = load(write_openpi(tmp_path / "a"), replace(READING, gripper="one_opens", chunk=3))
+    first.save_pretrained(tmp_path / "b")
+    data = {
+        "state": VectorStatistics(mean=(0.0,) * 2, std=(1.0,) * 2),
+        "action": VectorStatistics(mean=(0.0,) * 3, std=(1.0,) * 3),
+    }
+    policy = load(tmp_path / "b", ReleasedConfig(), data)
+    assert isinstance(policy, Pi0Policy) and isinstance(first, Pi0Policy)
+    assert policy.config == first.config
+    # one_opens: 0 at the border is half open, 0.5 in the data.
+    mean = policy.statistics["action"].mean
+    assert mean is not None and mean[-1] == pytest.approx(0.5)
+
+
+def test_openvlas_statistics_of_data_are_found_under_their_own_key(tmp_path):
+    load(write_openvla(tmp_path / "a"), READING).save_pretrained(tmp_path / "b")
+    bounds = VectorStatistics(q01=(-1.0,) * 3, q99=(1.0,) * 3)
+    policy = load(tmp_path / "b", ReleasedConfig(), {"state": bounds, "action": bounds})
+    policy.save_pretrained(tmp_path / "c")
+    again = load(tmp_path / "c")
+    assert isinstance(again, OpenVLAOFTPolicy)
+    assert again.config.statistics == again.statistics.key == "pushcut"
