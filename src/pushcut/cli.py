@@ -169,8 +169,8 @@ def _sft(rest: Arguments) -> None:
 
 
 def _train(rest: Arguments) -> None:
+    from pushcut.assembly import train
     from pushcut.system.progress import say
-    from pushcut.trainer import train
 
     run = train(_configure("train", rest))
     say(f"run: {run.path}; `pushcut report {run.path}` draws its curves")

@@ -2,36 +2,25 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pushcut.batch import Rollout
-from pushcut.cluster.config import ClusterConfig
-from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.envs.base import parts_of
-from pushcut.envs.init_states import validation_inits
-from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
+from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
-from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.devices import choose_device, limit_threads
-from pushcut.ranks.launcher import launched
-from pushcut.ranks.start import announce, joined
-from pushcut.resume import alone_in_run, open_run
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.episode_runner import Player
-from pushcut.rollout.prefetch import Ahead, acting_copy
-from pushcut.runs.run import Run, note_restart
-from pushcut.runs.timings import Stopwatch, describe, to_line
+from pushcut.rollout.prefetch import Ahead
+from pushcut.runs.run import Run
+from pushcut.runs.timings import describe, to_line
 from pushcut.system.machine import usable_cores
-from pushcut.system.progress import Bar, bar, say, silence
-from pushcut.system.signals import SafeExit
+from pushcut.system.progress import Bar, say
+from pushcut.system.stopwatch import Stopwatch
 
 UPDATE_METRICS = (
     "loss", "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr", "logprob_mismatch",
@@ -159,165 +148,6 @@ class Trainer:
         raise UserError(
             f"gave up: no {lack} for {idle} iterations (sampled success {rate:.1%}); {reason}"
         )
-
-
-def train(config: TrainConfig) -> Run:
-    """Trains a policy in a run folder; Ctrl-C and SIGTERM save before they raise.
-
-    Where torchrun or Ray started several of us, each is a rank of one run.
-    """
-    if config.cluster.engine != "none" and not launched():
-        run_ranks(
-            config.cluster,
-            train_as_rank,
-            config,
-            gpus=config.device != "cpu",
-            on_restart=lambda reason: note_restart(config.out, reason),
-        )
-        return Run.watched(config.out)
-    gpus = config.device != "cpu"
-    with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config, ranks):
-        return train_on(ranks, config)
-
-
-def train_as_rank(cluster: ClusterConfig, config: TrainConfig) -> None:
-    """Trains in a process that the cluster started."""
-    train(replace(config, cluster=cluster))
-
-
-def train_on(ranks: Ranks, config: TrainConfig) -> Run:
-    """This rank's part in the training of a policy."""
-    limit_threads(config.threads)
-    if not ranks.first:
-        silence()
-    announce(ranks, config.ranks, config.algorithm.groups)
-    policy = load_policy(config, ranks)
-    actor = acting_copy(policy) if config.overlap else None
-    learner = Learner(
-        policy,
-        config.algorithm,
-        config.learner,
-        seed=config.seed,
-        critic=config.critic,
-        ranks=ranks,
-    )
-    run, progress = open_run(config, learner, ranks)
-    with (
-        run,
-        open_simulators(
-            config.cluster,
-            config.env,
-            slots=config.rollout.slots,
-            workers=config.rollout.processes,
-            timeout_s=config.rollout.timeout_s,
-            final_observation=config.algorithm.needs_final_values,
-            on_recovery=run.recoveries.note,
-        ) as pool,
-        # Nothing is lost by a signal that comes before.
-        SafeExit(config.grace_s) as stop,
-        bar("training", config.iterations) as progress_bar,
-    ):
-        player = Player(
-            pool,
-            seed=config.seed,
-            inference_batch=config.rollout.inference_batch,
-            check=stop.check,
-        )
-        learner.check = lambda left_s: stop_together(ranks, stop.too_long(left_s))
-        tasks = list(config.tasks or pool.spec.tasks)
-        held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
-        with collecting(config, player, tasks, ranks, actor) as collector:
-            trainer = Trainer(
-                config=config,
-                collector=collector,
-                learner=learner,
-                evaluator=Evaluator(player, held_out, ranks=ranks),
-                run=run,
-                progress=progress,
-                ranks=ranks,
-            )
-            progress_bar.set(progress.iteration)
-            with saved_on_stop(trainer):
-                trainer.loop(progress_bar)
-    return run
-
-
-def stop_together(ranks: Ranks, exit_code: int) -> None:
-    """Raises ``Interrupted`` on every rank where one of them must stop (a code above 0)."""
-    if any(ranks.sum([float(exit_code)])):
-        raise Interrupted(max(ranks.gather(exit_code)))
-
-
-def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
-    """What is to be trained, with a critic where one is needed."""
-    # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
-    in_parts = ranks.sharded and not config.overlap
-    with ranks.together():
-        device = choose_device(config.device, ranks.local)
-        policy = config.policy.load(seed=config.seed, in_files=in_parts)
-        if not in_parts:
-            policy.to(device)
-    if config.algorithm.needs_critic:
-        policy.add_critic(config.critic, seed=config.seed)
-    return policy
-
-
-@contextlib.contextmanager
-def collecting(
-    config: TrainConfig, player: Player, tasks: list[str], ranks: Ranks, actor: Policy | None
-) -> Iterator[Collector | Ahead]:
-    """What collects the rollouts: when they are due, or ahead with a copy of the policy."""
-    algorithm = config.algorithm
-    collector = Collector(
-        player,
-        tasks=tasks,
-        seed=config.seed,
-        group_size=algorithm.group_size,
-        groups=algorithm.groups,
-        max_groups=algorithm.max_groups,
-        accepts=algorithm.accepts,
-        stream_decisions=algorithm.stream_decisions,
-        final_values=algorithm.needs_final_values,
-        benchmark_inits=player.spec.fixed_inits if config.train_init == "benchmark" else 0,
-        ranks=ranks,
-    )
-    if actor is None:
-        yield collector
-        return
-
-    def ahead(iteration: int) -> bool:
-        # A checkpoint holds one policy: who resumes from it must play what was played here.
-        # Evaluations need the simulators for themselves, and may save too.
-        alone = due(iteration, config.save_every) or due(iteration, config.evaluation.every)
-        return iteration < config.iterations and not alone
-
-    with Ahead(collector, actor, ahead=ahead, ranks=ranks) as collecting_ahead:
-        yield collecting_ahead
-
-
-@contextlib.contextmanager
-def saved_on_stop(trainer: Trainer) -> Iterator[None]:
-    """Saves finished iterations when a signal or a user's problem ends the loop.
-
-    The weights of an iteration that is not finished are no checkpoint: it is played again.
-    """
-    try:
-        yield
-    except (DivergedError, RankLostError):
-        raise  # the last checkpoint is better than the weights at hand
-    except (Interrupted, UserError, OSError):
-        if trainer.settled_steps < trainer.learner.steps:
-            say(
-                f"stopped inside the update of iteration {trainer.progress.iteration}, which is "
-                "not saved; --resume goes on from the newest checkpoint"
-            )
-            raise
-        # A full disk is the very error that is being raised: do not hide it by another.
-        with contextlib.suppress(UserError, OSError):
-            trainer.save()
-            trainer.settle()
-            say(f"saved iteration {trainer.progress.iteration}; continue with --resume")
-        raise
 
 
 def due(iteration: int, every: int) -> bool:

@@ -10,7 +10,8 @@ Dimension letters: ``b`` batch, ``h`` steps of an action chunk, ``a`` action siz
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -145,3 +146,52 @@ class Demonstration:
     """Actions in the environment's units."""
     success: bool
     """Whether the expert solved the task within the time limit."""
+
+
+RecoveryKind = Literal["died", "hung", "raised", "corrupt", "host", "rank", "resumed", "checkpoint"]
+"""A simulator process that ended, gave no answer, raised, or reported nonsense and was replaced; a
+simulator host or rank that was lost; a
+run that went on after a stop; a damaged checkpoint that was passed over."""
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """A fault, and what it cost."""
+
+    kind: RecoveryKind
+    reason: str
+    worker: int | None = None
+    """Number of the simulator process."""
+    task: str | None = None
+    """What it was working on, as is ``seed``; None when it was idle."""
+    seed: int | None = None
+    episodes: int | None = None
+    """Episodes that were started again."""
+    iterations: int | None = None
+    """Finished iterations that are played again."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that say something."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+Gripper = Literal["plus_opens", "plus_closes", "one_opens", "one_closes"]
+"""Meaning of the last number of an action: in [-1, 1] (plus …) or in [0, 1] (one …).
+
+pushcut's grippers open at +1 and close at -1 (docs/decisions/0005). LIBERO's simulator closes at
++1; programs that come from OpenVLA's RLDS files store 1 for open and 0 for closed."""
+
+TO_BORDER: dict[Gripper, tuple[float, float]] = {
+    "plus_opens": (1, 0),
+    "plus_closes": (-1, 0),
+    "one_opens": (2, -1),
+    "one_closes": (-2, 1),
+}
+"""Convention -> (factor, offset) after which +1 opens and -1 closes."""
+
+OPPOSITE: dict[Gripper, Gripper] = {
+    "plus_opens": "plus_closes",
+    "plus_closes": "plus_opens",
+    "one_opens": "one_closes",
+    "one_closes": "one_opens",
+}

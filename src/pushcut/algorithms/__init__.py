@@ -1,1 +1,5 @@
-"""Algorithms: advantages and objectives as pure functions, and the methods made of them."""
+"""Advantages and objectives as pure functions, and GRPO and PPO made of them.
+
+May import ``batch`` alone: no policy, no environment, no device. Promises a paper and an equation
+at each formula, and a page in docs/algorithms for each deviation.
+"""

@@ -15,9 +15,8 @@ import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool.pool import EnvPool, Reply
-from pushcut.runs.recoveries import Recovery
-from pushcut.runs.timings import Seconds
-from pushcut.types import InitState, Observation
+from pushcut.system.stopwatch import Seconds
+from pushcut.types import InitState, Observation, Recovery
 
 LOOK_S = 0.004
 """How often a host that waits for simulators looks for new requests."""

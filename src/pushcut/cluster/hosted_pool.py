@@ -16,9 +16,8 @@ from pushcut.cluster.host import Answer, HostRequest
 from pushcut.envs.pool.pool import Reply
 from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery
-from pushcut.runs.timings import Seconds
-from pushcut.types import EnvSpec, InitState, Observation
+from pushcut.system.stopwatch import Seconds
+from pushcut.types import EnvSpec, InitState, Observation, Recovery
 
 logger = logging.getLogger("pushcut.cluster")
 

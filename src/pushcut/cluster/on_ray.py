@@ -29,10 +29,10 @@ from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answe
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
 from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
-from pushcut.runs.recoveries import Recovery
 from pushcut.system.machine import usable_cores
 from pushcut.system.progress import say
 from pushcut.system.signals import SafeExit
+from pushcut.types import Recovery
 
 LOCAL_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 """Of a cluster that we start: nothing is reported to anybody, and ranks are not slower than other

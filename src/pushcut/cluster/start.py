@@ -11,7 +11,7 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery
+from pushcut.types import Recovery
 
 
 def run_ranks(

@@ -33,7 +33,8 @@ from pushcut.ranks.devices import choose_device
 from pushcut.reporting.video import write_mp4
 from pushcut.rollout.episode_runner import PlayedEpisode, Player, check_fits
 from pushcut.rollout.scheduler import ListSchedule
-from pushcut.runs.run import provenance, to_json
+from pushcut.runs.config_json import to_json
+from pushcut.runs.run import provenance
 from pushcut.system.progress import bar, console, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import InitState

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pushcut.assembly import train
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
@@ -18,7 +19,6 @@ from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
 from pushcut.runs.run import Run, provenance
 from pushcut.system.progress import say
-from pushcut.trainer import train
 
 PHASES = "phases.json"
 """File that says which phases are done, how long they took and at which commits they ran."""

@@ -15,7 +15,7 @@ from jaxtyping import Float32
 
 from pushcut.demos.images import Flip
 from pushcut.errors import UserError
-from pushcut.gripper import OPPOSITE, TO_BORDER, Gripper
+from pushcut.types import OPPOSITE, TO_BORDER, Gripper
 
 
 @dataclass(frozen=True)

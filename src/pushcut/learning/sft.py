@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from pushcut.demos.dataset import DemoDataset
-from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.base import Policy
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.released.scaling import VectorStatistics
 
 Report = Callable[[int, dict[str, float]], None]

@@ -1,4 +1,9 @@
-"""Policies: the protocol and the tables of what can be made and loaded."""
+"""Policies: one protocol, and the tables of what can be made and loaded.
+
+May import ``batch``, ``system`` and ``weights``; knows no environment. Promises that what a policy
+drew is evaluated to the same log-probability before the first update
+(policies/test_policy_contract.py).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.base import Policy
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.pretrained import load_weights, read_description
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.options import ReleasedConfig

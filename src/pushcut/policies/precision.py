@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from pushcut.weights import WeightType
 
@@ -52,3 +52,10 @@ class Compute:
         if self.precision == "bfloat16" and self.master_weights:
             return torch.autocast(device.type, torch.bfloat16)
         return contextlib.nullcontext()
+
+
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """No autocast: what becomes log-probabilities and values wants float32."""
+    if x.device.type == "meta":  # has no autocast
+        return contextlib.nullcontext()
+    return torch.autocast(x.device.type, enabled=False)

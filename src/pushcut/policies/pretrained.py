@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
-from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
+from pushcut.policies.normalisation import Statistics
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.networks.precision import full_precision
+from pushcut.policies.precision import full_precision
 
 CriticPlacement = Literal["vlm", "expert"]
 """Where a critic looks."""

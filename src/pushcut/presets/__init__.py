@@ -1,4 +1,8 @@
-"""Presets: values that the commands start from; the command line overrides their fields."""
+"""Presets: what each names in every command, and the settings of the papers.
+
+May import every config, no machinery. Promises the numbers of the tables that they cite, each
+tested against its paper.
+"""
 
 from __future__ import annotations
 

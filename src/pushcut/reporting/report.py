@@ -10,7 +10,8 @@ from typing import Any
 
 from pushcut.evaluation.intervals import wilson
 from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, timeline
-from pushcut.runs.timings import Seconds, added, lanes, merged
+from pushcut.runs.timings import added, lanes, merged
+from pushcut.system.stopwatch import Seconds
 
 STAGES = ("before", "after")
 MODES = ("greedy", "sampled")

@@ -19,7 +19,7 @@ from pushcut.ranks.base import Alone, Ranks
 from pushcut.ranks.lockstep import Pace
 from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
-from pushcut.runs.timings import Seconds
+from pushcut.system.stopwatch import Seconds
 from pushcut.types import InitState, Observation
 
 

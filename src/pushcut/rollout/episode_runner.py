@@ -20,7 +20,7 @@ from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.ranks.lockstep import FREE, Pace, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
-from pushcut.runs.timings import Seconds, Stopwatch
+from pushcut.system.stopwatch import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
 
 BUSY_S = 0.5

@@ -20,7 +20,7 @@ from pushcut.ranks.lockstep import Free, Turn
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import PlayedEpisode
 from pushcut.rollout.scheduler import Schedule
-from pushcut.runs.timings import Seconds
+from pushcut.system.stopwatch import Seconds
 
 
 class Ahead:

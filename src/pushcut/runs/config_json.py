@@ -1,8 +1,9 @@
-"""Configs that a run folder stores, back as dataclasses."""
+"""Configs to JSON, back, and compared: what a run folder stores of its settings."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from pathlib import Path
@@ -11,8 +12,20 @@ from typing import Any
 from pushcut.errors import UserError
 
 
+def to_json(value: Any) -> Any:
+    """Dataclasses to JSON values; a nested dataclass carries its type's name."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return {"type": type(value).__name__, **fields}
+    if isinstance(value, dict):
+        return {str(key): to_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_json(item) for item in value]
+    return str(value.absolute()) if isinstance(value, Path) else value
+
+
 def from_json(kind: Any, value: Any) -> Any:
-    """What ``run.to_json`` made JSON of; ``kind`` is its annotation.
+    """What ``to_json`` made JSON of; ``kind`` is its annotation.
 
     Members of unions are told apart by the type's name that is stored with a dataclass.
     UserError where a field is not there any more.
@@ -48,3 +61,24 @@ def _dataclass(kind: Any, value: dict[str, Any]) -> Any:
             "does not know: use the version that config.json names"
         )
     return kind(**{name: from_json(hints[name], x) for name, x in stored.items()})
+
+
+def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
+    """UserError where a run folder has another config than the one given."""
+    stored = json.loads((path / "config.json").read_text())["config"]
+    check_same_config(stored, to_json(config), may_change=may_change)
+
+
+def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
+    """UserError naming the first field that differs and may not."""
+    for name in sorted(stored.keys() | given.keys()):
+        old, new = stored.get(name), given.get(name)
+        if name in may_change or old == new:
+            continue
+        if isinstance(old, dict) and isinstance(new, dict):
+            check_same_config(old, new, may_change=may_change)
+            continue
+        raise UserError(
+            f"--resume: the run was started with {name}={old!r}, the command says {new!r}; "
+            "give the same settings or start a new run with --out"
+        )

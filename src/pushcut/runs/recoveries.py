@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pushcut.errors import UserError
-
-RecoveryKind = Literal["died", "hung", "raised", "corrupt", "host", "rank", "resumed", "checkpoint"]
-"""A simulator process that ended, gave no answer, raised, or reported nonsense and was replaced; a
-simulator host or rank that was lost; a
-run that went on after a stop; a damaged checkpoint that was passed over."""
+from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
+from pushcut.types import Recovery
 
 METRICS = (
     "worker_restarts", "episodes_requeued", "resumes", "iterations_replayed", "recoveries",
@@ -23,27 +16,6 @@ METRICS = (
 """What lines of metrics.jsonl say of recoveries: all that a fault may change besides times."""
 
 WORKER_KINDS = ("died", "hung", "raised", "corrupt")
-
-
-@dataclass(frozen=True)
-class Recovery:
-    """A fault, and what it cost."""
-
-    kind: RecoveryKind
-    reason: str
-    worker: int | None = None
-    """Number of the simulator process."""
-    task: str | None = None
-    """What it was working on, as is ``seed``; None when it was idle."""
-    seed: int | None = None
-    episodes: int | None = None
-    """Episodes that were started again."""
-    iterations: int | None = None
-    """Finished iterations that are played again."""
-
-    def to_json(self) -> dict[str, Any]:
-        """The fields that say something."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
 
 
 class RecoveryLog:
@@ -92,42 +64,3 @@ class RecoveryLog:
             "iterations_replayed": sum(line.get("iterations", 0) for line in taken),
         }
         return counts | ({"recoveries": taken} if taken else {})
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file with one JSON object per line; an empty list where there is none.
-
-    A last line without its end, as a killed process leaves it, does not count.
-    """
-    if not path.exists():
-        return []
-    *lines, _torn = path.read_text().split("\n")
-    return [json.loads(line) for line in lines if line]
-
-
-def append_line(path: Path, content: Mapping[str, Any]) -> None:
-    """Appends an object; where there is no room for it the file stays as it was (UserError)."""
-    line = (json.dumps(content) + "\n").encode()
-    try:
-        with path.open("ab", buffering=0) as file:
-            before = file.tell()
-            try:
-                written = file.write(line)
-                if written != len(line):  # what a full disk had room for
-                    written += file.write(line[written:])
-            except OSError:
-                file.truncate(before)
-                raise
-    except OSError as error:
-        raise UserError(
-            f"could not write {path}: {error.strerror}; free some space and continue with --resume"
-        ) from error
-
-
-def rewrite_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Replaces the lines of a file that exists; a killed process leaves the old ones."""
-    if not path.exists():
-        return
-    aside = path.with_suffix(".aside")
-    aside.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    aside.replace(path)

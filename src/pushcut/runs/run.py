@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import platform
 import subprocess
@@ -15,10 +14,13 @@ from typing import Any
 
 from pushcut import __version__
 from pushcut.errors import UserError
+from pushcut.runs.config_json import check_stored_config, to_json
+from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
-from pushcut.runs.recoveries import Recovery, RecoveryLog, append_line, read_lines, rewrite_lines
+from pushcut.runs.recoveries import RecoveryLog
 from pushcut.runs.trackers import Tracker, Where, open_tracker
+from pushcut.types import Recovery
 
 
 class Run:
@@ -161,39 +163,6 @@ def note_restart(path: Path | None, reason: str) -> None:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics.jsonl; an empty list where there is none."""
     return read_lines(path)
-
-
-def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
-    """UserError where a run folder has another config than the one given."""
-    stored = json.loads((path / "config.json").read_text())["config"]
-    check_same_config(stored, to_json(config), may_change=may_change)
-
-
-def to_json(value: Any) -> Any:
-    """Dataclasses to JSON values; a nested dataclass carries its type's name."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: to_json(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return {"type": type(value).__name__, **fields}
-    if isinstance(value, dict):
-        return {str(key): to_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_json(item) for item in value]
-    return str(value.absolute()) if isinstance(value, Path) else value
-
-
-def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
-    """UserError naming the first field that differs and may not."""
-    for name in sorted(stored.keys() | given.keys()):
-        old, new = stored.get(name), given.get(name)
-        if name in may_change or old == new:
-            continue
-        if isinstance(old, dict) and isinstance(new, dict):
-            check_same_config(old, new, may_change=may_change)
-            continue
-        raise UserError(
-            f"--resume: the run was started with {name}={old!r}, the command says {new!r}; "
-            "give the same settings or start a new run with --out"
-        )
 
 
 def provenance() -> dict[str, Any]:

@@ -7,14 +7,11 @@ defined in docs/observability.md.
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-Seconds = dict[str, float]
-"""Phase -> seconds."""
+from pushcut.system.stopwatch import Seconds
 
 PREFIX = "seconds_"
 """What stands before a phase's name in metrics.jsonl."""
@@ -24,41 +21,6 @@ LOOP = ("evaluate", "rollout", "update", "save", "other")
 
 BUSY = 0.8
 """Simulators that work for this share of a rollout are what it waits for."""
-
-
-class Stopwatch:
-    """Adds up seconds per phase; a phase inside another interrupts it, so none counts twice.
-
-    ``rest`` names the phase of all time that belongs to no other; without it that is not counted.
-    """
-
-    def __init__(self, rest: str = "") -> None:
-        self._seconds: Seconds = {}
-        self._open = [rest]
-        self._since = time.perf_counter()
-
-    @contextmanager
-    def timed(self, name: str) -> Iterator[None]:
-        """Counts the time of the body as ``name``."""
-        self._charge()
-        self._open.append(name)
-        try:
-            yield
-        finally:
-            self._charge()
-            self._open.pop()
-
-    def take(self) -> Seconds:
-        """The seconds since the last call; the stopwatch goes on from zero."""
-        self._charge()
-        taken, self._seconds = self._seconds, {}
-        return taken
-
-    def _charge(self) -> None:
-        now, name = time.perf_counter(), self._open[-1]
-        if name:
-            self._seconds[name] = self._seconds.get(name, 0.0) + now - self._since
-        self._since = now
 
 
 def to_line(seconds: Mapping[str, float]) -> Seconds:

@@ -102,15 +102,6 @@ class ManiSkillConfig:
 
 
 @dataclass(frozen=True)
-class SimulatorState:
-    """What a scene became what it is by."""
-
-    seed: int
-    actions: tuple[bytes, ...]
-    """Float32 [7] each."""
-
-
-@dataclass(frozen=True)
 class Snapshot:
     """An episode that is put aside."""
 

@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from pushcut.envs.maniskill.env import SimulatorState
 from pushcut.envs.maniskill.experts import Expert
+from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
 
 PICTURE_SIZE = 256

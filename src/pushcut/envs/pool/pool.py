@@ -25,9 +25,8 @@ from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.pool.slots import Reply, ReplyKind, Slot
 from pushcut.envs.pool.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery, RecoveryKind
-from pushcut.runs.timings import Seconds
-from pushcut.types import EnvSpec, InitState, Observation
+from pushcut.system.stopwatch import Seconds
+from pushcut.types import EnvSpec, InitState, Observation, Recovery, RecoveryKind
 
 logger = logging.getLogger("pushcut.pool")
 

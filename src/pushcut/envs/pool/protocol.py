@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from pushcut.envs.pool.pool import Reply
-from pushcut.runs.timings import Seconds
+from pushcut.system.stopwatch import Seconds
 from pushcut.types import EnvSpec, InitState, Observation
 
 

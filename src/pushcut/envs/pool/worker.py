@@ -39,7 +39,7 @@ from pushcut.envs.checks import (
 from pushcut.envs.pool.expert import run_expert
 from pushcut.envs.pool.shared_rows import SharedRows
 from pushcut.errors import UserError
-from pushcut.runs.timings import Stopwatch
+from pushcut.system.stopwatch import Stopwatch
 from pushcut.types import ChunkResult, Demonstration, InitState, Observation
 
 STARTS_KEPT = 16

@@ -15,7 +15,7 @@ from pushcut.policies.flow.moments import (
     ode_step,
     sde_moments,
 )
-from pushcut.policies.networks.precision import full_precision
+from pushcut.policies.precision import full_precision
 
 Noise = Literal["flow-sde", "flow-noise", "flow-cps"]
 

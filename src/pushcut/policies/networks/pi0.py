@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from pushcut.policies.networks.attention import KeyValue, rotation
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
 from pushcut.policies.networks.gradient_checkpointing import Recompute
-from pushcut.policies.networks.precision import full_precision
 from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
 from pushcut.policies.networks.times import time_embedding
+from pushcut.policies.precision import full_precision
 
 
 @dataclass(frozen=True)

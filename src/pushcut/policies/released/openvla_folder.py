@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import UserError
-from pushcut.gripper import Gripper
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
@@ -28,6 +27,7 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
+from pushcut.types import Gripper
 
 DINO, SIGLIP = "vision_backbone.featurizer.", "vision_backbone.fused_featurizer."
 LLAMA = "language_model.model."

@@ -13,7 +13,6 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
-from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, sizes_from
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
@@ -30,7 +29,7 @@ from pushcut.policies.released.scaling import Scaling, VectorStatistics, known
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
-from pushcut.types import Observation
+from pushcut.types import TO_BORDER, Gripper, Observation
 
 __all__ = ["OpenVLAOFTConfig", "OpenVLAOFTPolicy", "network_from_sizes", "preprocess_image"]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from pushcut.gripper import Gripper
 from pushcut.policies.precision import Compute, Precision
+from pushcut.types import Gripper
 
 
 @dataclass(frozen=True)

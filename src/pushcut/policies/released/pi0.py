@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
-from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies.base import Mode
 from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
@@ -51,7 +50,7 @@ from pushcut.policies.released.prompts import (
 from pushcut.policies.released.scaling import Scaling, ScalingKind, VectorStatistics
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.value_head import CriticPlacement
-from pushcut.types import Observation
+from pushcut.types import TO_BORDER, Gripper, Observation
 
 StateDigits = Literal["none", "own", "padded"]
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.gripper import TO_BORDER, Gripper
+from pushcut.types import TO_BORDER, Gripper
 
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
 

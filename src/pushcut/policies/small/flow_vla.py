@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from pushcut.policies.base import ActionNormaliser, Statistics
 from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.times import time_embedding
+from pushcut.policies.normalisation import ActionNormaliser, Statistics
 from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.policies.small.observation_tokens import (
     DataShape,

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.base import Statistics
+from pushcut.policies.normalisation import Statistics
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.base import ActionNormaliser, Statistics
+from pushcut.policies.normalisation import ActionNormaliser, Statistics
 from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.policies.small.observation_tokens import (
     DataShape,
