@@ -24,9 +24,9 @@ import numpy as np
 import torch
 
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.policies.base import Statistics
 from pushcut.policies.flow.transitions import MDP, Denoising
 from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.runs.run import provenance
 from pushcut.types import Observation

@@ -29,6 +29,7 @@ from typing import Any
 import torch
 
 from pushcut.algorithms.grpo import GRPO
+from pushcut.assembly import train
 from pushcut.batch import Credit, Rollout
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest
@@ -47,7 +48,6 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.runs.run import provenance
-from pushcut.trainer import train
 
 ENV = PointMassConfig(
     colours=("red",), goal_distance=0.8, success_radius=0.2, step_size=0.2, max_steps=9,

@@ -31,8 +31,9 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.policies.base import Mode, Policy, Statistics
+from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule

@@ -35,7 +35,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.policies.base import Statistics
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.episode_runner import PlayedEpisode, Player
 from pushcut.rollout.scheduler import ListSchedule

@@ -37,7 +37,8 @@ from pushcut.presets import PRESETS
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import Player
 from pushcut.runs.run import provenance
-from pushcut.runs.timings import Seconds, added
+from pushcut.runs.timings import added
+from pushcut.system.stopwatch import Seconds
 from scaling_costs import Case, Cluster, Costs, Workload
 from scaling_sim import simulate
 from trials import fine_tuned

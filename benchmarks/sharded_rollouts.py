@@ -40,7 +40,7 @@ import torch
 
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.policies.base import Statistics
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.config import RanksConfig

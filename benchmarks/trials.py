@@ -7,13 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pushcut.assembly import train
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.sft import run_sft
 from pushcut.policies.base import Mode
 from pushcut.presets import Preset
 from pushcut.runs.run import read_metrics
-from pushcut.trainer import train
 
 
 def fine_tuned(preset: Preset, out: Path, name: str = "sft") -> Path:

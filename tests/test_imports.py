@@ -3,31 +3,58 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[1] / "src" / "pushcut"
-
-LEVELS = (
-    "errors types streams statistics charts gripper",
-    "system",
-    "runs",
-    "devices weights video report batch verdict lineage plots",
-    "envs policies algorithms ranks",
-    "step demos rollout cluster doctor results memory",
-    "learner",
-    "sft evaluator checkpoint tables",
-    "config",
-    "resume",
-    "presets trainer",
-    "commands",
-    "cli",
-    "__main__",
+from scripts.house import (
+    PAGE,
+    ROOT,
+    all_imports,
+    arrows,
+    floors,
+    house,
+    imports,
+    page_with,
+    reached,
+    room_of,
 )
-"""A part (module or package of pushcut) may import parts of lines above its own, never its
-neighbours on the line; the modules of a package may import each other."""
+
+LEVELS = {
+    "": (
+        "errors weights types",
+        "batch system",
+        "envs policies algorithms ranks runs",
+        "demos rollout cluster memory",
+        "learning evaluation",
+        "config reporting",
+        "trainer presets",
+        "assembly",
+        "commands",
+        "cli",
+        "__main__",
+    ),
+    "envs": (
+        "base checks init_states isolated mujoco",
+        "pool point_mass metaworld libero maniskill",
+        "mixed",
+    ),
+    "policies": (
+        "noise normalisation precision lora",
+        "networks value_head",
+        "base",
+        "pretrained tokens flow",
+        "small released",
+        "source",
+    ),
+    "demos": (
+        "images stats",
+        "dialects frames",
+        "lerobot libero_hdf5",
+        "sources",
+        "dataset collect",
+    ),
+}
+"""Folder -> its floors. A part (module or folder) may import parts of lines above its own, never
+its neighbours on the line; the modules of a folder that is not listed may import each other."""
 
 ONLY_IN = {
     "mujoco": "envs",
@@ -57,77 +84,65 @@ ONLY_IN = {
 }
 """Foreign package -> the one part that may import it."""
 
-WITHOUT_TORCH = "errors types system runs streams statistics charts gripper envs demos"
+WITHOUT_TORCH = "errors types system envs demos"
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
-
-def imports(tree: ast.AST) -> Iterator[str]:
-    """Full names of everything imported anywhere, except for type checkers only."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
-            yield from imports(ast.Module(node.orelse, []))
-            continue
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"a relative import: {ast.unparse(node)}"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.Call) and "import" in ast.unparse(node.func):
-            yield from (str(a.value) for a in node.args if isinstance(a, ast.Constant))
-        yield from imports(node)
-
-
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT).with_suffix("").parts[0]
+FOUND = all_imports()
 
 
 def has_prefix(name: str, prefix: str) -> bool:
     return f"{name}.".startswith(f"{prefix}.")
 
 
-def all_imports() -> list[tuple[Path, str]]:
-    return [
-        (path, name)
-        for path in sorted(ROOT.rglob("*.py"))
-        for name in imports(ast.parse(path.read_text()))
-    ]
+def importers_of(package: str) -> set[str]:
+    return {room_of(one.path) for one in FOUND if has_prefix(one.name, package)}
 
 
-LEVEL = {part: number for number, line in enumerate(LEVELS) for part in line.split()}
-IMPORTS = all_imports()
-OWN = [
-    (path, part_of(path), name.split(".")[1])
-    for path, name in IMPORTS
-    if has_prefix(name, "pushcut") and name != "pushcut.__version__"
-]
+def folders() -> list[str]:
+    return sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("*/**/__init__.py"))
 
 
-def test_every_part_has_its_level():
-    parts = {part_of(path) for path in ROOT.rglob("*.py")} - {"__init__"}
-    assert parts == LEVEL.keys()
+@pytest.mark.parametrize("folder", LEVELS)
+def test_every_part_has_its_level(folder):
+    assert {part for line in LEVELS[folder] for part in line.split()} == arrows(
+        FOUND, folder
+    ).keys()
 
 
-def test_arrows_point_from_lower_to_higher_levels_only():
-    wrong = [
-        f"{path.relative_to(ROOT)} imports {target}"
-        for path, part, target in OWN
-        if part != target and LEVEL[target] >= LEVEL[part]
-    ]
+@pytest.mark.parametrize("folder", LEVELS)
+def test_arrows_point_from_lower_to_higher_levels_only(folder):
+    level = {part: number for number, line in enumerate(LEVELS[folder]) for part in line.split()}
+    found = arrows(FOUND, folder)
+    wrong = [(a, b) for a, targets in found.items() for b in targets if level[b] >= level[a]]
     assert not wrong
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_no_folder_has_a_circle_of_imports(folder):
+    assert floors(arrows(FOUND, folder))
+
+
+@pytest.mark.parametrize("folder", folders())
+def test_every_folder_says_what_it_is_what_it_imports_and_what_it_promises(folder):
+    docstring = ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text())) or ""
+    assert "May import" in docstring
+    assert "Promises" in docstring
+
+
+def test_the_picture_of_the_house_is_the_one_that_the_imports_draw():
+    page = PAGE.read_text()
+    assert page == page_with(house(), page), "stale: python scripts/house.py --write"
 
 
 @pytest.mark.parametrize("package", ONLY_IN)
 def test_a_foreign_package_is_imported_in_its_one_part_only(package):
-    found = {part_of(path) for path, name in IMPORTS if has_prefix(name, package)}
-    assert found <= {ONLY_IN[package]}
+    assert importers_of(package) <= {ONLY_IN[package]}
 
 
 def test_the_workers_parts_reach_torch_over_no_arrow():
-    reached = set(WITHOUT_TORCH.split())
-    while more := {target for _, part, target in OWN if part in reached} - reached:
-        reached |= more
-    guilty = {part_of(path) for path, name in IMPORTS if has_prefix(name, "torch")}
-    assert not reached & guilty
+    found = arrows(FOUND)
+    parts = set(WITHOUT_TORCH.split())
+    assert not parts.union(*(reached(part, found) for part in parts)) & importers_of("torch")
 
 
 def modules_after(code: str) -> set[str]:

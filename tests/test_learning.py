@@ -7,6 +7,7 @@ import pytest
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
+from pushcut.assembly import train
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.sft import run_sft
@@ -27,7 +28,6 @@ from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
-from pushcut.trainer import train
 
 ENV = PointMassConfig(
     colours=("red",),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.cli import main
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest, run_eval
@@ -18,11 +18,11 @@ from pushcut.config import TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import Interrupted
 from pushcut.learning.sft import FitConfig, statistics_of
-from pushcut.policies.base import ActionNormaliser
+from pushcut.policies.normalisation import ActionNormaliser
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
-from pushcut.runs.config_json import from_json
-from pushcut.runs.run import read_metrics, to_json
+from pushcut.runs.config_json import from_json, to_json
+from pushcut.runs.run import read_metrics
 from tests.envs.mixed.members import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
 
 TASKS = (TALL_RED, TALL_BLUE, FLAT_GREEN)
@@ -79,11 +79,11 @@ def test_a_mix_is_trained_resumed_reported_and_evaluated_task_by_task(
         trackers=(),
         out=tmp_path / "run",
     )
-    trainer.train(config)
+    assembly.train(config)
     parts = replace(config, out=tmp_path / "parts", iterations=1)
-    trainer.train(parts)
+    assembly.train(parts)
     fewer = replace(config.rollout, slots=2, workers=1)
-    trainer.train(replace(parts, iterations=2, rollout=fewer, resume=True))
+    assembly.train(replace(parts, iterations=2, rollout=fewer, resume=True))
     assert episodes(config.out) == episodes(parts.out)
     tasks = [episode[2] for line in episodes(config.out) for episode in line["episodes"]]
     assert sorted(tasks) == sorted(TASKS * 8)  # two iterations of a group of 4 of each
@@ -124,7 +124,7 @@ def test_help_lists_the_fields_of_members_by_their_number(command: str, capsys):
 @pytest.mark.parametrize("member", ["maniskill", "1"])
 def test_the_command_line_knows_members_by_name_and_number(member: str, monkeypatch):
     configs = []
-    monkeypatch.setattr(trainer, "train", lambda config: configs.append(config) or stop())
+    monkeypatch.setattr(assembly, "train", lambda config: configs.append(config) or stop())
     fields = [f"--env.members.{member}.env.tasks", "StackCube-v1", "--env.members.0.name", "arm"]
     main(["train", "mixed-grpo", *fields])
     assert list(configs[0].env.spec.tasks) == ["arm/button-press-v3", "maniskill/StackCube-v1"]

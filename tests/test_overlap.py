@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import TrainConfig
 from pushcut.envs.pool.pool import EnvPool
@@ -99,7 +99,7 @@ def test_a_stale_rollout_is_clipped_around_the_policy_that_the_update_starts_fro
 
 
 def test_every_second_iteration_is_played_ahead_where_every_second_has_a_checkpoint(config):
-    trainer.train(config)
+    assembly.train(config)
     lines = read_metrics(config.out / "metrics.jsonl")
     assert [line["staleness"] for line in lines] == [0, 1, 0, 1]
     assert ["seconds_played" in line for line in lines] == [False, True, False, True]
@@ -109,17 +109,17 @@ def test_every_second_iteration_is_played_ahead_where_every_second_has_a_checkpo
 
 
 def test_a_resume_at_a_checkpoint_is_exact(config, tmp_path):
-    trainer.train(config)
+    assembly.train(config)
     parts = replace(config, out=tmp_path / "parts")
-    trainer.train(replace(parts, iterations=2))
-    trainer.train(replace(parts, resume=True))
+    assembly.train(replace(parts, iterations=2))
+    assembly.train(replace(parts, resume=True))
     check_same_run(config.out, parts.out)
 
 
 def test_what_is_played_ahead_depends_neither_on_slots_nor_on_workers(config, tmp_path):
-    trainer.train(config)
+    assembly.train(config)
     other = replace(config, out=tmp_path / "other")
-    trainer.train(replace(other, rollout=replace(other.rollout, slots=3, workers=2)))
+    assembly.train(replace(other, rollout=replace(other.rollout, slots=3, workers=2)))
     check_same_run(config.out, other.out)
 
 
@@ -134,9 +134,9 @@ def test_a_signal_ends_both_the_update_and_the_rollout_beside_it(config, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "update", signal_and_update)
         with pytest.raises(Interrupted):
-            trainer.train(config)
+            assembly.train(config)
     assert not rollout_threads()
-    trainer.train(replace(config, resume=True))
+    assembly.train(replace(config, resume=True))
     assert len(read_metrics(config.out / "metrics.jsonl")) == 4
 
 
@@ -150,7 +150,7 @@ def test_what_goes_wrong_beside_the_update_stops_the_run_and_says_why(config, mo
 
     monkeypatch.setattr(Player, "play", fail)
     with pytest.raises(UserError, match="no simulator would start"):
-        trainer.train(config)
+        assembly.train(config)
     assert not rollout_threads()
     assert len(read_metrics(config.out / "metrics.jsonl")) == 1
 
@@ -161,7 +161,7 @@ def test_an_update_that_fails_does_not_wait_for_the_rollout_beside_it(config, mo
 
     monkeypatch.setattr(Learner, "update", fail)
     with pytest.raises(UserError, match="no finite gradients"):
-        trainer.train(config)
+        assembly.train(config)
     assert not rollout_threads()
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.report import run_report
@@ -59,10 +59,10 @@ def check_same_run(a: Path, b: Path, iteration: int = 4) -> None:
 
 
 def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_path):
-    trainer.train(config)
+    assembly.train(config)
     parts = replace(config, out=tmp_path / "parts")
-    trainer.train(replace(parts, iterations=2))
-    trainer.train(replace(parts, resume=True))
+    assembly.train(replace(parts, iterations=2))
+    assembly.train(replace(parts, resume=True))
     check_same_run(config.out, parts.out)
     assert len(metrics(config.out)) == 4
 
@@ -86,10 +86,10 @@ def test_ppo_on_a_flow_policy_resumes_to_the_bit(
         algorithm=PPO(episodes=6, stream_decisions=stream),
         critic=CriticConfig(placement="expert", warmup_iterations=1),
     )
-    trainer.train(config)
+    assembly.train(config)
     parts = replace(config, out=tmp_path / "parts")
-    trainer.train(replace(parts, iterations=2))
-    trainer.train(replace(parts, resume=True))
+    assembly.train(replace(parts, iterations=2))
+    assembly.train(replace(parts, resume=True))
     check_same_run(config.out, parts.out)
     saved = config.out / "checkpoints" / "000004"
     kept = load_file(saved / "training_parts.safetensors")
@@ -102,7 +102,7 @@ def test_a_policy_trained_with_flow_noise_is_evaluated_without_its_noise_network
     config, finetuned_flow, smoke, tmp_path
 ):
     source = FlowPolicySource(path=finetuned_flow, noise="flow-noise")
-    run = trainer.train(replace(config, policy=source, algorithm=PPO(episodes=6), iterations=1))
+    run = assembly.train(replace(config, policy=source, algorithm=PPO(episodes=6), iterations=1))
     plain = FlowPolicySource(path=run.path)
     evaluation = replace(smoke.eval, policy=plain, episodes_per_task=4, device="cpu")
     ledger = play_manifest(evaluation).ledger
@@ -115,7 +115,7 @@ def test_a_run_with_flow_noise_is_sampled_with_the_noise_it_learned(config, fine
     source = FlowPolicySource(path=finetuned_flow, noise="flow-noise")
     learner = replace(config.learner, lr=1e-2, warmup_iterations=0)
     trained = replace(config, policy=source, algorithm=PPO(episodes=6), learner=learner)
-    run = trainer.train(replace(trained, iterations=1))
+    run = assembly.train(replace(trained, iterations=1))
     kept = load_file(checkpoint.latest(run.checkpoints) / "training_parts.safetensors")
     learned = {name: x for name, x in kept.items() if "noise_network" in name}
     loaded = replace(source, path=run.path).load().state_dict()
@@ -129,33 +129,33 @@ def test_a_flow_preset_refuses_a_token_checkpoint_and_the_other_way_round(
     config, finetuned, finetuned_flow
 ):
     with pytest.raises(UserError, match="not a flow policy"):
-        trainer.train(replace(config, policy=FlowPolicySource(path=finetuned)))
+        assembly.train(replace(config, policy=FlowPolicySource(path=finetuned)))
     with pytest.raises(UserError, match="not an action-token policy"):
-        trainer.train(replace(config, policy=TokenPolicySource(path=finetuned_flow)))
+        assembly.train(replace(config, policy=TokenPolicySource(path=finetuned_flow)))
 
 
 def test_a_critic_of_the_expert_needs_one(config):
     critic = CriticConfig(placement="expert")
     with pytest.raises(ValueError, match="no action expert"):
-        trainer.train(replace(config, algorithm=PPO(episodes=2), critic=critic))
+        assembly.train(replace(config, algorithm=PPO(episodes=2), critic=critic))
 
 
 FILE = "model.safetensors"
 
 
 def test_the_run_depends_neither_on_slots_nor_on_workers(config, tmp_path):
-    trainer.train(config)
+    assembly.train(config)
     other = replace(
         config,
         out=tmp_path / "other",
         rollout=replace(config.rollout, slots=3, workers=2),
     )
-    trainer.train(other)
+    assembly.train(other)
     check_same_run(config.out, other.out)
 
 
 def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeypatch):
-    trainer.train(config)
+    assembly.train(config)
     killed = []
     original = Collector.collect
 
@@ -174,7 +174,7 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
 
     monkeypatch.setattr(Collector, "collect", collect_and_kill)
     shot = replace(config, out=tmp_path / "shot")
-    trainer.train(shot)
+    assembly.train(shot)
     assert killed
     line = read_metrics(shot.out / "metrics.jsonl")[1]
     assert (line["worker_restarts"], line["episodes_requeued"]) == (1, 8)
@@ -188,7 +188,7 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_happened(
     config, tmp_path, monkeypatch, number, exit_code
 ):
-    trainer.train(config)
+    assembly.train(config)
     stopped = replace(config, out=tmp_path / "stopped")
     original = Collector.collect
 
@@ -200,9 +200,9 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_happened(
     with monkeypatch.context() as patch:
         patch.setattr(Collector, "collect", collect_and_signal)
         with pytest.raises(Interrupted) as stop:
-            trainer.train(stopped)
+            assembly.train(stopped)
     assert stop.value.exit_code == exit_code
-    trainer.train(replace(stopped, resume=True))
+    assembly.train(replace(stopped, resume=True))
     check_same_run(config.out, stopped.out)
 
 
@@ -210,27 +210,27 @@ def test_an_existing_run_folder_is_not_overwritten(config):
     config.out.mkdir()
     (config.out / "thesis.txt").write_text("precious")
     with pytest.raises(UserError, match=r"exists; continue it with --resume"):
-        trainer.train(config)
+        assembly.train(config)
     assert (config.out / "thesis.txt").read_text() == "precious"
 
 
 def test_resuming_with_other_settings_names_the_first_that_differs(config):
-    trainer.train(replace(config, iterations=1))
+    assembly.train(replace(config, iterations=1))
     changed = replace(config, resume=True, learner=replace(config.learner, lr=0.5))
     with pytest.raises(UserError, match=r"started with lr=0.0003, the command says 0.5"):
-        trainer.train(changed)
+        assembly.train(changed)
 
 
 def test_a_damaged_checkpoint_is_named(config):
-    trainer.train(replace(config, iterations=1))
+    assembly.train(replace(config, iterations=1))
     file = config.out / "checkpoints" / "000001" / "optimizer.pt"
     file.write_bytes(file.read_bytes()[:100])
     with pytest.raises(UserError, match=r"checkpoint .*000001 is damaged"):
-        trainer.train(replace(config, resume=True))
+        assembly.train(replace(config, resume=True))
 
 
 def test_a_full_disk_leaves_earlier_checkpoints_alone(config, monkeypatch):
-    trainer.train(replace(config, iterations=1))
+    assembly.train(replace(config, iterations=1))
     before = weights(config.out, 1)
 
     def no_space(*arguments, **keywords):
@@ -238,7 +238,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_alone(config, monkeypatch):
 
     monkeypatch.setattr(checkpoint.torch, "save", no_space)
     with pytest.raises(UserError, match=r"No space left on device.*earlier checkpoints"):
-        trainer.train(replace(config, resume=True))
+        assembly.train(replace(config, resume=True))
     folder = config.out / "checkpoints"
     assert [path.name for path in folder.iterdir()] == ["000001"]
     after = weights(config.out, 1)
@@ -247,7 +247,7 @@ def test_a_full_disk_leaves_earlier_checkpoints_alone(config, monkeypatch):
 
 def test_the_newest_checkpoints_and_the_best_are_kept(config):
     evaluation = replace(config.evaluation, every=1, episodes_per_task=5)
-    trainer.train(replace(config, evaluation=evaluation, keep=1))
+    assembly.train(replace(config, evaluation=evaluation, keep=1))
     kept = sorted(path.name for path in (config.out / "checkpoints").iterdir())
     progress = json.loads((config.out / "checkpoints" / "000004" / "progress.json").read_text())
     assert kept == sorted({"000004", f"{progress['best_iteration']:06d}"})
@@ -256,7 +256,7 @@ def test_the_newest_checkpoints_and_the_best_are_kept(config):
 def test_training_gives_up_when_no_group_is_mixed_and_says_why(config):
     impossible = replace(config.env, step_size=1e-3)
     with pytest.raises(UserError, match=r"no group of 4 .* for 2 iterations.*failure modes"):
-        trainer.train(replace(config, env=impossible, patience=2))
+        assembly.train(replace(config, env=impossible, patience=2))
     lines = read_metrics(config.out / "metrics.jsonl")
     assert [line["groups_kept"] for line in lines] == [0, 0]
     assert [line["loss"] for line in lines] == [None, None]
@@ -265,7 +265,7 @@ def test_training_gives_up_when_no_group_is_mixed_and_says_why(config):
 def test_ppo_gives_up_when_nothing_was_ever_rewarded(config):
     impossible = replace(config.env, step_size=1e-3)
     with pytest.raises(UserError, match="no episode had a reward for 2 iterations"):
-        trainer.train(
+        assembly.train(
             replace(config, env=impossible, algorithm=PPO(episodes=6), patience=2, iterations=9)
         )
     assert len(read_metrics(config.out / "metrics.jsonl")) == 2
@@ -286,13 +286,13 @@ def test_diverged_weights_do_not_become_a_checkpoint(config, monkeypatch, save_e
 
     monkeypatch.setattr(Learner, "update", diverge)
     with pytest.raises(DivergedError, match="not finite"):
-        trainer.train(replace(config, save_every=save_every))
+        assembly.train(replace(config, save_every=save_every))
     newest = checkpoint.latest(config.out / "checkpoints")
     assert newest.name == f"{save_every * (2 // save_every):06d}"
 
 
 def test_every_iteration_logs_what_was_sampled_and_what_was_learned(config):
-    trainer.train(replace(config, iterations=1))
+    assembly.train(replace(config, iterations=1))
     (line,) = read_metrics(config.out / "metrics.jsonl")
     wanted = (
         "iteration success_rate_sampled groups_sampled groups_kept episodes env_steps decisions "
@@ -315,7 +315,7 @@ def test_training_on_the_benchmarks_states_is_recorded_and_validates_on_others(c
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Collector, "collect", collect)
-        run = trainer.train(
+        run = assembly.train(
             replace(
                 config,
                 env=BenchmarkConfig(),
@@ -339,10 +339,10 @@ def test_an_environment_without_states_of_its_own_refuses_to_train_on_them(confi
 
 def test_a_policy_without_path_says_how_to_make_one(config):
     with pytest.raises(UserError, match="give --policy.path"):
-        trainer.train(replace(config, policy=TokenPolicySource()))
+        assembly.train(replace(config, policy=TokenPolicySource()))
 
 
 def test_a_policy_that_looks_through_another_camera_is_refused(config):
     bigger = replace(config.env, image_size=48)
     with pytest.raises(UserError, match=r"--env.image-size 32"):
-        trainer.train(replace(config, env=bigger))
+        assembly.train(replace(config, env=bigger))

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.learner import Learner
+from pushcut.runs.jsonl import read_lines
 from pushcut.runs.lock import folder_lock
-from pushcut.runs.recoveries import read_lines
 from pushcut.runs.run import Run, read_metrics
 from tests.test_trainer import check_same_run
 
@@ -21,7 +21,7 @@ from tests.test_trainer import check_same_run
 def whole(small_training, undisturbed) -> Path:
     """What the run must come to: three iterations, undisturbed."""
     if not undisturbed.exists():
-        trainer.train(replace(small_training, iterations=3, out=undisturbed))
+        assembly.train(replace(small_training, iterations=3, out=undisturbed))
     return undisturbed
 
 
@@ -36,7 +36,7 @@ def checkpoints(run: Path) -> list[str]:
 
 def finish(config, whole: Path) -> None:
     """The same command again; afterwards the run is as if nothing had happened."""
-    trainer.train(replace(config, iterations=3, resume=True))
+    assembly.train(replace(config, iterations=3, resume=True))
     check_same_run(config.out, whole, iteration=3)
     assert read_lines(config.out / "episodes.jsonl") == read_lines(whole / "episodes.jsonl")
     assert checkpoints(config.out) == checkpoints(whole)
@@ -49,7 +49,7 @@ def told(run: Path) -> list[dict]:
 
 @pytest.mark.parametrize("file", ["optimizer.pt", "policy/config.json"])
 def test_a_damaged_checkpoint_is_passed_over_and_told(small_training, whole, file):
-    trainer.train(replace(small_training, iterations=2))
+    assembly.train(replace(small_training, iterations=2))
     path = small_training.out / "checkpoints" / "000002" / file
     path.write_bytes(path.read_bytes()[:-9])
     finish(small_training, whole)
@@ -59,7 +59,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_told(small_training, whole, fil
 
 
 def test_a_run_killed_before_its_first_checkpoint_begins_again(small_training, whole):
-    trainer.train(replace(small_training, iterations=2))
+    assembly.train(replace(small_training, iterations=2))
     shutil.rmtree(small_training.out / "checkpoints")
     finish(small_training, whole)
     (resumed,) = told(small_training.out)
@@ -72,7 +72,7 @@ def test_resume_begins_where_there_is_nothing_yet(small_training, whole):
 
 
 def test_a_process_killed_between_two_renames_loses_no_checkpoint(small_training, whole):
-    trainer.train(replace(small_training, iterations=2))
+    assembly.train(replace(small_training, iterations=2))
     folder = small_training.out / "checkpoints"
     shutil.copytree(folder / "000002", folder / ".000002.new")
     (folder / "000002").rename(folder / ".000002.old")
@@ -108,7 +108,7 @@ def test_a_signal_in_an_update_saves_whole_iterations_only(
     with monkeypatch.context() as patch:
         stop_in_the_update_of(1, patch)
         with pytest.raises(Interrupted) as stop:
-            trainer.train(config)
+            assembly.train(config)
     assert stop.value.exit_code == 143
     assert checkpoints(config.out) == saved
     finish(config, whole)
@@ -127,7 +127,7 @@ def test_weights_of_an_iteration_that_could_not_be_logged_are_not_saved(
     with monkeypatch.context() as patch:
         patch.setattr(Run, "log", log)
         with pytest.raises(UserError, match="No space left"):
-            trainer.train(small_training)
+            assembly.train(small_training)
     assert checkpoints(small_training.out) == ["000001"]
     finish(small_training, whole)
 
@@ -148,4 +148,4 @@ def test_two_trainings_in_one_folder_are_refused(small_training):
         folder_lock(out),
         pytest.raises(UserError, match=f"{out} is in use by process {os.getpid()} on"),
     ):
-        trainer.train(small_training)
+        assembly.train(small_training)

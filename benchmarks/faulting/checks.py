@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import load_file
 
 from pushcut.learning.checkpoint import SHARDS
-from pushcut.runs.recoveries import METRICS, read_lines
+from pushcut.runs.jsonl import read_lines
+from pushcut.runs.recoveries import METRICS
 
 
 @dataclass

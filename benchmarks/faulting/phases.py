@@ -62,8 +62,8 @@ def announce(folder: Path) -> None:
 
 
 def train_as_rank(cluster: ClusterConfig, config: TrainConfig) -> None:
-    """What ``pushcut.trainer`` gives to a rank that Ray starts, announced."""
-    from pushcut.trainer import train
+    """What ``pushcut.assembly`` gives to a rank that Ray starts, announced."""
+    from pushcut.assembly import train
 
     env: Any = config.env
     announce(env.folder)

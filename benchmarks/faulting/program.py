@@ -96,15 +96,15 @@ def main() -> int:
 
     prepare_process()
     settings = Settings(**json.loads(Path(sys.argv[1]).read_text()))
-    from pushcut import trainer
+    from pushcut import assembly
     from pushcut.errors import Interrupted, UserError
 
     if settings.address:
-        trainer.train_as_rank = train_as_rank
+        assembly.train_as_rank = train_as_rank
     else:
         announce(Path(settings.faults))
     try:
-        trainer.train(config_of(settings))
+        assembly.train(config_of(settings))
     except Interrupted as stop:
         return stop.exit_code
     except (UserError, OSError) as error:

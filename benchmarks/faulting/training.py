@@ -19,7 +19,7 @@ from faulting.launchers import Launcher
 from faulting.phases import FILE, PHASES
 from faulting.program import Settings
 from processes import Process, command_of, descendants, start_program, wait_until
-from pushcut.runs.recoveries import read_lines
+from pushcut.runs.jsonl import read_lines
 
 MOMENT_S = {
     "start": 3.0, "rollout": 0.3, "update": 0.2, "checkpoint": 0.03, "evaluation": 0.1, "any": 1.0,

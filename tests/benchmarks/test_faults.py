@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from pushcut import trainer
 from pushcut.config import EvaluationConfig
-from pushcut.runs.recoveries import read_lines, rewrite_lines
+from pushcut.runs.jsonl import read_lines, rewrite_lines
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 

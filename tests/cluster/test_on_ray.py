@@ -14,11 +14,11 @@ from uuid import uuid4
 
 import pytest
 
+from pushcut.assembly import train
 from pushcut.cluster.config import ClusterConfig
 from pushcut.config import TrainConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.runs.run import read_metrics
-from pushcut.trainer import train
 from tests.ranks.test_training import MAY_DIFFER, ROUNDED
 
 MARK = f"PUSHCUT_TEST={uuid4()}"

@@ -16,8 +16,7 @@ from pushcut.errors import UserError
 from pushcut.policies.source import TokenPolicySource, policy_folder
 from pushcut.presets import PRESETS
 from pushcut.ranks.config import RanksConfig
-from pushcut.runs.config_json import from_json
-from pushcut.runs.run import to_json
+from pushcut.runs.config_json import from_json, to_json
 from tests.ranks.launch import on_ranks
 
 WEIGHTS = "model.safetensors"

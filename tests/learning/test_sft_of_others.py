@@ -8,7 +8,7 @@ import pytest
 
 from pushcut.commands.sft import run_sft
 from pushcut.policies import load
-from pushcut.policies.base import Statistics
+from pushcut.policies.normalisation import Statistics
 from pushcut.runs.run import read_metrics
 from tests.demos.others import HUGGING_FACE, TASK, write_hdf5, write_lerobot
 

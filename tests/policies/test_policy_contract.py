@@ -13,10 +13,11 @@ import torch
 
 from pushcut.errors import UserError
 from pushcut.policies import load
-from pushcut.policies.base import Policy, Statistics
+from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy

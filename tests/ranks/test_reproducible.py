@@ -9,7 +9,7 @@ from unittest import mock
 import torch
 from safetensors.torch import load_file
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.config import TrainConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.ranks.config import RanksConfig
@@ -29,7 +29,7 @@ def train_with(players: dict[Path, int], config: TrainConfig) -> None:
                 return claim(quota) if ranks.index == player else None
 
             with mock.patch.object(SharedQuota, "claim", claim_all):
-                trainer.train_on(ranks, replace(config, out=out))
+                assembly.train_on(ranks, replace(config, out=out))
 
 
 def test_weights_do_not_depend_on_which_rank_played(smoke, finetuned, tmp_path):

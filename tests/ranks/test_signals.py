@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.config import TrainConfig
 from pushcut.errors import Interrupted
 from pushcut.learning.learner import Learner
@@ -31,7 +31,7 @@ def train_and_signal(config: TrainConfig) -> tuple[int, int]:
 
     Learner.update = signal_and_update
     with joined(config.ranks) as ranks, pytest.raises(Interrupted) as stop:
-        trainer.train_on(ranks, config)
+        assembly.train_on(ranks, config)
     return stop.value.exit_code, learners[-1].steps
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
@@ -81,7 +81,7 @@ def train_all(configs: Sequence[TrainConfig], ports: Sequence[int]) -> None:
         with joined(ranks_config) as ranks:
             for config in configs:
                 if config.ranks == ranks_config:
-                    trainer.train_on(ranks, config)
+                    assembly.train_on(ranks, config)
 
 
 def on_two(*configs: TrainConfig) -> None:
@@ -90,7 +90,7 @@ def on_two(*configs: TrainConfig) -> None:
 
 def alone(*configs: TrainConfig) -> None:
     for config in configs:
-        trainer.train(config)
+        assembly.train(config)
 
 
 def check_same(want: TrainConfig, got: TrainConfig) -> None:

@@ -13,8 +13,8 @@ from pushcut.batch import Rollout
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
-from pushcut.policies.base import Statistics
 from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack

@@ -6,7 +6,9 @@ import resource
 import pytest
 
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery, RecoveryLog, append_line, read_lines
+from pushcut.runs.jsonl import append_line, read_lines
+from pushcut.runs.recoveries import RecoveryLog
+from pushcut.types import Recovery
 
 DIED = Recovery("died", "was killed by SIGKILL", worker=0, task="reach", seed=7, episodes=4)
 RESUMED = Recovery("resumed", "went on from iteration 2", iterations=1)

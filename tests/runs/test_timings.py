@@ -11,7 +11,8 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.source import TokenPolicySource
 from pushcut.runs import timings
 from pushcut.runs.run import read_metrics
-from pushcut.runs.timings import Stopwatch, bottleneck, describe, lanes, loop_parts, merged
+from pushcut.runs.timings import bottleneck, describe, lanes, loop_parts, merged
+from pushcut.system.stopwatch import Stopwatch
 from pushcut.types import InitState
 
 

@@ -16,8 +16,7 @@ from pushcut.envs.pool.assignment import Crew
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.slots import Slot
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery
-from pushcut.types import InitState, Observation
+from pushcut.types import InitState, Observation, Recovery
 from tests.envs.isolated.simulators import NEEDS_MANISKILL
 from tests.envs.libero.tasks import NEEDS_LIBERO
 from tests.envs.mixed.members import FLAT, FLAT_GREEN, MIX, TALL, TALL_BLUE, TALL_RED, FaultyMember

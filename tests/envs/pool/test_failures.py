@@ -15,8 +15,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool import worker_process
 from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.errors import UserError
-from pushcut.runs.recoveries import Recovery
-from pushcut.types import InitState
+from pushcut.types import InitState, Recovery
 from tests.envs.pool.faulty import FaultyConfig
 from tests.envs.pool.play import RED, WAIT_S, chunk_of, inits_of, play_all, start, wait
 

@@ -10,13 +10,12 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import UserError
-from pushcut.gripper import TO_BORDER, Gripper
 from pushcut.policies import load
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.scaling import Scaling, VectorStatistics, in_convention
-from pushcut.types import Observation
+from pushcut.types import TO_BORDER, Gripper, Observation
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
