@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.collect import run_collect
@@ -90,7 +90,7 @@ def improve(policy: AnyPolicySource, algorithm: GRPO | PPO, out: Path) -> list[d
         device="cpu",
         out=out,
     )
-    trainer.train(config)
+    assembly.train(config)
     return read_metrics(out / "metrics.jsonl")
 
 

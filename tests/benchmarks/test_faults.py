@@ -14,7 +14,7 @@ import torch
 from benchmarks.faulting.checks import Damage, damage, difference
 from safetensors.torch import load_file, save_file
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.config import EvaluationConfig
 from pushcut.runs.jsonl import read_lines, rewrite_lines
 
@@ -31,7 +31,7 @@ def undisturbed(runs, small_training) -> Path:
     run = runs / "undisturbed"
     if not run.exists():
         evaluation = EvaluationConfig(every=2, episodes_per_task=2)
-        trainer.train(replace(small_training, iterations=2, evaluation=evaluation, out=run))
+        assembly.train(replace(small_training, iterations=2, evaluation=evaluation, out=run))
     return run
 
 

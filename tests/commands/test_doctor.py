@@ -22,12 +22,12 @@ def a_machine_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("PUSHCUT_SIMS", str(tmp_path / "sims"))
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.delenv("MUJOCO_GL", raising=False)
-    monkeypatch.setattr(doctor, "backends_here", lambda: ("egl", "osmesa"))
-    monkeypatch.setattr(doctor, "probe_gl", probes("egl"))
-    monkeypatch.setattr(doctor, "has_nvidia_gpu", lambda: False)
-    monkeypatch.setattr(doctor, "usable_cores", lambda: 4.0)
-    monkeypatch.setattr(doctor, "memory_bytes", lambda: (16 * GB, 12 * GB))
-    monkeypatch.setattr(doctor, "free_bytes", lambda path: 100 * GB)
+    monkeypatch.setattr(doctor_machine, "backends_here", lambda: ("egl", "osmesa"))
+    monkeypatch.setattr(doctor_machine, "probe_gl", probes("egl"))
+    monkeypatch.setattr(doctor_machine, "has_nvidia_gpu", lambda: False)
+    monkeypatch.setattr(doctor_machine, "usable_cores", lambda: 4.0)
+    monkeypatch.setattr(doctor_machine, "memory_bytes", lambda: (16 * GB, 12 * GB))
+    monkeypatch.setattr(doctor_machine, "free_bytes", lambda path: 100 * GB)
 
 
 def probes(*working: str) -> Callable[[str], GlProbe]:
@@ -59,10 +59,10 @@ def test_simulators_and_what_draws_for_maniskill_are_named(monkeypatch: pytest.M
     assert "not installed: pushcut sims install maniskill" in text
     assert "Vulkan" not in text
     found = Installed(Path("/sims/maniskill"), (), (), "3.11.7", 150.0, 2 << 30)
-    monkeypatch.setattr(doctor, "isolated", lambda name: found)
+    monkeypatch.setattr(doctor_machine, "isolated", lambda name: found)
     for works, part in ((True, "works: a box, 2.7 ms"), (False, "does not work: a box")):
         probe = GlProbe("vulkan", works, 2.7, "a box")
-        monkeypatch.setattr(doctor, "probe_vulkan", lambda python, probe=probe: probe)
+        monkeypatch.setattr(doctor_machine, "probe_vulkan", lambda python, probe=probe: probe)
         code, text = ask()
         assert code == 0
         assert part in text
@@ -70,7 +70,7 @@ def test_simulators_and_what_draws_for_maniskill_are_named(monkeypatch: pytest.M
 
 
 def test_no_opengl_is_fatal_and_says_what_to_install(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "probe_gl", probes())
+    monkeypatch.setattr(doctor_machine, "probe_gl", probes())
     code, text = ask()
     assert code == 1
     assert "MuJoCo cannot render here" in text
@@ -86,7 +86,7 @@ def test_a_choice_of_opengl_that_fails_names_one_that_works(monkeypatch: pytest.
 
 
 def test_a_missing_package_is_fatal(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "PACKAGES", ("no-such-package",))
+    monkeypatch.setattr(doctor_machine, "PACKAGES", ("no-such-package",))
     code, text = ask()
     assert code == 1
     assert "no-such-package is not installed" in text
@@ -103,9 +103,9 @@ def test_a_torch_that_cannot_be_imported_is_fatal(monkeypatch: pytest.MonkeyPatc
 
 
 def test_scarce_cores_memory_and_space_are_told_but_not_fatal(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(doctor, "usable_cores", lambda: 0.5)
-    monkeypatch.setattr(doctor, "memory_bytes", lambda: (2 * GB, GB))
-    monkeypatch.setattr(doctor, "free_bytes", lambda path: 32 << 20)
+    monkeypatch.setattr(doctor_machine, "usable_cores", lambda: 0.5)
+    monkeypatch.setattr(doctor_machine, "memory_bytes", lambda: (2 * GB, GB))
+    monkeypatch.setattr(doctor_machine, "free_bytes", lambda path: 32 << 20)
     code, text = ask()
     assert code == 0
     for part in ("0.5 core:", "1.0 GB of memory is available", "--shm-size=1g", "make room"):
@@ -121,7 +121,7 @@ def test_spinning_openmp_threads_are_told(monkeypatch: pytest.MonkeyPatch):
 def test_a_gpu_that_a_cpu_build_of_torch_leaves_idle_is_told(monkeypatch: pytest.MonkeyPatch):
     import torch
 
-    monkeypatch.setattr(doctor, "has_nvidia_gpu", lambda: True)
+    monkeypatch.setattr(doctor_machine, "has_nvidia_gpu", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     monkeypatch.setattr(torch.version, "cuda", None)
@@ -140,7 +140,7 @@ def test_a_checkpoint_is_sampled_and_judged(tmp_path: Path):
 def test_a_machine_that_cannot_work_samples_no_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(doctor, "probe_gl", probes())
+    monkeypatch.setattr(doctor_machine, "probe_gl", probes())
     code, text = ask(tmp_path, Examination({"push-v3": Rate(2, 8)}))
     assert code == 1
     assert "sampled success" not in text

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.cli import main
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
@@ -50,7 +50,7 @@ def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
         ranks=RanksConfig(weights="sharded"),
     )
     on_ranks(2, train, config)
-    trainer.train(replace(config, out=tmp_path / "whole", ranks=RanksConfig()))
+    assembly.train(replace(config, out=tmp_path / "whole", ranks=RanksConfig()))
     assert main(["eval", "smoke", "--policy.path", str(tmp_path / "sharded")]) == 1
     assert "pushcut export" in capsys.readouterr().err
     for run in ("sharded", "whole"):
@@ -69,7 +69,7 @@ def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
 
 
 def train(config: TrainConfig) -> None:
-    trainer.train(config)
+    assembly.train(config)
 
 
 def test_exporting_what_is_no_run_says_what_would_work(tmp_path: Path, capsys):

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pushcut import trainer
+from pushcut import assembly
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.source import TokenPolicySource
@@ -165,7 +165,7 @@ def test_a_run_logs_phases_that_add_up_and_says_where_the_time_went(
         out=tmp_path / "run",
     )
     start = time.perf_counter()
-    trainer.train(config)
+    assembly.train(config)
     passed = time.perf_counter() - start
     said = capsys.readouterr().out
     first, second, last = read_metrics(config.out / "metrics.jsonl")
@@ -183,5 +183,5 @@ def test_a_run_logs_phases_that_add_up_and_says_where_the_time_went(
     assert [line for line in said.splitlines() if "bottleneck" in line] == [
         line.partition("INFO ")[2] for line in log if "bottleneck" in line
     ]
-    trainer.train(replace(config, resume=True, iterations=3))
+    assembly.train(replace(config, resume=True, iterations=3))
     assert (config.out / "log.txt").read_text().splitlines()[: len(log)] == log

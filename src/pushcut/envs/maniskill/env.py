@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
