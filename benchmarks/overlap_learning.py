@@ -30,7 +30,7 @@ import torch
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.assembly import train
-from pushcut.batch import Credit, Rollout
+from pushcut.batch import Advantages, Rollout
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import play_manifest
 from pushcut.commands.sft import run_sft
@@ -72,7 +72,7 @@ def staleness_ignored(ignored: bool) -> Iterator[None]:
     update = Learner.update
 
     def as_if_fresh(
-        self: Learner, rollout: Rollout, credit: Credit, iteration: int
+        self: Learner, rollout: Rollout, credit: Advantages, iteration: int
     ) -> dict[str, float]:
         return update(self, replace(rollout, staleness=0), credit, iteration)
 

@@ -35,7 +35,7 @@ from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
-from pushcut.rollout.episode_runner import PlayedEpisode, Player
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
 from pushcut.types import Observation
@@ -76,7 +76,7 @@ def rate(policy: Policy, pool: EnvPool, episodes_per_task: int, inference_batch:
         nonlocal steps
         steps += episode.sim_steps
 
-    player = Player(pool, seed=0, inference_batch=inference_batch)
+    player = EpisodeRunner(pool, seed=0, inference_batch=inference_batch)
     schedule = ListSchedule(evaluation_inits(list(pool.spec.tasks), episodes_per_task))
     start = time.perf_counter()
     player.play(policy, schedule, iteration=0, mode="sampled", on_episode=count)

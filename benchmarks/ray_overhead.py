@@ -37,7 +37,7 @@ from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
-from pushcut.rollout.episode_runner import PlayedEpisode, Player
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
 
@@ -65,7 +65,7 @@ def serve(cluster: ClusterConfig, settings: dict[str, Any]) -> None:
         on_recovery=lambda recovery: None,
         final_observation=False,
     ) as pool:
-        player = Player(pool, seed=0, inference_batch=8)
+        player = EpisodeRunner(pool, seed=0, inference_batch=8)
         asked = 0
         while not (folder / "end").exists():
             request, answer = (folder / f"{settings['kind']}-{asked}.{x}" for x in ("ask", "json"))
@@ -79,7 +79,7 @@ def serve(cluster: ClusterConfig, settings: dict[str, Any]) -> None:
             asked += 1
 
 
-def rollout(policy: TinyPolicy, player: Player, episodes: int) -> dict[str, Any]:
+def rollout(policy: TinyPolicy, player: EpisodeRunner, episodes: int) -> dict[str, Any]:
     """Environment steps per second of sampled episodes, and what was played."""
     played: dict[int, int] = {}
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import simpy
 
-from pushcut.ranks.group_budget import LocalQuota
+from pushcut.ranks.group_budget import LocalGroupBudget
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule
 from pushcut.runs.timings import LOOP, Bottleneck, bottleneck
 from pushcut.types import InitState
@@ -50,7 +50,7 @@ class Board:
     def __init__(self, env: simpy.Environment, case: Case, iteration: int) -> None:
         work = case.workload
         self._env, self._iteration, self._work = env, iteration, work
-        self._quota = LocalQuota(work.groups, work.max_groups)
+        self._quota = LocalGroupBudget(work.groups, work.max_groups)
         self._schedule = GroupSchedule(
             lambda group: InitState("any", group),
             group_size=work.group_size,

@@ -35,7 +35,7 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.learning.learner import Learner
 from pushcut.presets import PRESETS
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.episode_runner import Player
+from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.runs.run import provenance
 from pushcut.runs.timings import added
 from pushcut.system.stopwatch import Seconds
@@ -95,7 +95,9 @@ def play(config: TrainConfig, iterations: int, *, workers: int, slots: int) -> I
 
     policy.sample = counted  # type: ignore[method-assign]
     with EnvPool(config.env, slots=slots, workers=workers) as pool:
-        player = Player(pool, seed=config.seed, inference_batch=config.rollout.inference_batch)
+        player = EpisodeRunner(
+            pool, seed=config.seed, inference_batch=config.rollout.inference_batch
+        )
         collector = Collector(
             player,
             tasks=list(config.tasks or pool.spec.tasks),

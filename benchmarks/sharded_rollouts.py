@@ -48,7 +48,7 @@ from pushcut.ranks.devices import choose_device
 from pushcut.ranks.launcher import launched
 from pushcut.ranks.start import joined
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.episode_runner import Player
+from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.runs.run import provenance
 from pushcut.system.progress import silence
 
@@ -117,7 +117,7 @@ def make(size: str) -> TinyPolicy:
     return TinyPolicy.for_data(SIZES[size], statistics=STATISTICS, instructions=words).eval()
 
 
-def collector(player: Player, ranks: Ranks, groups: int) -> Collector:
+def collector(player: EpisodeRunner, ranks: Ranks, groups: int) -> Collector:
     return Collector(
         player,
         tasks=list(ENV.spec.tasks),
@@ -130,14 +130,14 @@ def collector(player: Player, ranks: Ranks, groups: int) -> Collector:
     )
 
 
-def measure(size: str, ranks: Ranks, player: Player, groups: int) -> dict[str, Any]:
+def measure(size: str, ranks: Ranks, player: EpisodeRunner, groups: int) -> dict[str, Any]:
     """A rollout of all ranks together, after one that warms up and tells the memory."""
     gc.collect()
     before = memory()
     policy = make(size)
     if not ranks.sharded:
         policy.to(choose_device("auto", ranks.local))
-    ranks.place(policy, policy.weight_types())
+    ranks.place(policy, policy.parameter_dtypes())
     gc.collect()
     held = memory() - before
     with watched() as peak:
@@ -166,7 +166,7 @@ def serve(options: argparse.Namespace) -> None:
         size: {way: [] for way in WAYS} for size in options.sizes
     }
     with EnvPool(ENV, slots=options.slots, workers=options.workers, timeout_s=60.0) as pool:
-        player = Player(pool, seed=0, inference_batch=options.slots // 2)
+        player = EpisodeRunner(pool, seed=0, inference_batch=options.slots // 2)
         for number in range(options.rounds + 1):
             for size in options.sizes:
                 for way in list(WAYS) if number % 2 else reversed(WAYS):

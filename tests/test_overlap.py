@@ -16,8 +16,8 @@ from pushcut.errors import Interrupted, UserError
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.episode_runner import Player
-from pushcut.rollout.prefetch import Ahead, acting_copy
+from pushcut.rollout.episode_runner import EpisodeRunner
+from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.run import read_metrics
 from tests.learning.test_learner import rollout_of
 from tests.policies.test_policy_contract import tiny
@@ -36,7 +36,7 @@ def config(small_training) -> TrainConfig:
 
 
 def collector(pool: EnvPool) -> Collector:
-    player = Player(pool, seed=0, inference_batch=8)
+    player = EpisodeRunner(pool, seed=0, inference_batch=8)
     return Collector(
         player,
         tasks=list(pool.spec.tasks),
@@ -57,7 +57,9 @@ def test_the_next_rollout_is_that_of_the_weights_from_before_the_update(config):
     with EnvPool(config.env, slots=4, workers=1) as pool:
         due = collector(pool)
         want = due.collect(policy, 1)
-        with Ahead(due, acting_copy(policy), ahead=lambda iteration: iteration == 1) as ahead:
+        with PrefetchingCollector(
+            due, acting_copy(policy), ahead=lambda iteration: iteration == 1
+        ) as ahead:
             first = ahead.collect(policy, 0)
             with torch.no_grad():
                 for weight in policy.parameters():
@@ -141,14 +143,14 @@ def test_a_signal_ends_both_the_update_and_the_rollout_beside_it(config, monkeyp
 
 
 def test_what_goes_wrong_beside_the_update_stops_the_run_and_says_why(config, monkeypatch):
-    original = Player.play
+    original = EpisodeRunner.play
 
     def fail(self, policy, schedule, *, iteration, **rest):
         if iteration == 1:
             raise UserError("no simulator would start")
         return original(self, policy, schedule, iteration=iteration, **rest)
 
-    monkeypatch.setattr(Player, "play", fail)
+    monkeypatch.setattr(EpisodeRunner, "play", fail)
     with pytest.raises(UserError, match="no simulator would start"):
         assembly.train(config)
     assert not rollout_threads()

@@ -33,7 +33,7 @@ from pushcut.memory.parameters import (
 from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.lora import add_lora
 from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import recompute_activations
+from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
@@ -210,7 +210,7 @@ def build(workload: Workload, sizes: Sizes, device: torch.device) -> Network:
         stays_float32 if isinstance(network, Pi0Network) else lambda name: False
     )
     Compute(workload.dtype, workload.master_weights).cast(network, kept)
-    recompute_activations(network, workload.gradient_checkpointing)
+    checkpoint_activations(network, workload.gradient_checkpointing)
     return network.eval()
 
 

@@ -43,7 +43,7 @@ from openvla_oft_calls import (
 )
 from record import arguments, parameters, print_record, sampling_summary, smallest
 
-from pushcut.policies.networks.gradient_checkpointing import recompute_activations
+from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 
 AGAIN = 4
@@ -55,11 +55,11 @@ AUTOTUNED = ("autotuned", "autotuned+graph")
 
 @contextmanager
 def checkpointing(network: OpenVLANetwork, active: bool) -> Iterator[None]:
-    recompute_activations(network, active)
+    checkpoint_activations(network, active)
     try:
         yield
     finally:
-        recompute_activations(network, False)
+        checkpoint_activations(network, False)
 
 
 def measure_sampling(

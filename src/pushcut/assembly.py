@@ -22,8 +22,8 @@ from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.ranks.launcher import launched, restarted
 from pushcut.ranks.start import announce, joined
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.episode_runner import Player
-from pushcut.rollout.prefetch import Ahead, acting_copy
+from pushcut.rollout.episode_runner import EpisodeRunner
+from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import folder_lock, is_empty
 from pushcut.runs.run import Run, note_restart
@@ -54,7 +54,7 @@ def train(config: TrainConfig) -> Run:
             gpus=config.device != "cpu",
             on_restart=lambda reason: note_restart(config.out, reason),
         )
-        return Run.watched(config.out)
+        return Run.read_only(config.out)
     gpus = config.device != "cpu"
     with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config, ranks):
         return train_on(ranks, config)
@@ -97,7 +97,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         SafeExit(config.grace_s) as stop,
         bar("training", config.iterations) as progress_bar,
     ):
-        player = Player(
+        runner = EpisodeRunner(
             pool,
             seed=config.seed,
             inference_batch=config.rollout.inference_batch,
@@ -106,12 +106,12 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         learner.check = lambda left_s: stop_together(ranks, stop.too_long(left_s))
         tasks = list(config.tasks or pool.spec.tasks)
         held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
-        with collecting(config, player, tasks, ranks, actor) as collector:
+        with collecting(config, runner, tasks, ranks, actor) as collector:
             trainer = Trainer(
                 config=config,
                 collector=collector,
                 learner=learner,
-                evaluator=Evaluator(player, held_out, ranks=ranks),
+                evaluator=Evaluator(runner, held_out, ranks=ranks),
                 run=run,
                 progress=progress,
                 ranks=ranks,
@@ -144,12 +144,12 @@ def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
 
 @contextlib.contextmanager
 def collecting(
-    config: TrainConfig, player: Player, tasks: list[str], ranks: Ranks, actor: Policy | None
-) -> Iterator[Collector | Ahead]:
+    config: TrainConfig, runner: EpisodeRunner, tasks: list[str], ranks: Ranks, actor: Policy | None
+) -> Iterator[Collector | PrefetchingCollector]:
     """What collects the rollouts: when they are due, or ahead with a copy of the policy."""
     algorithm = config.algorithm
     collector = Collector(
-        player,
+        runner,
         tasks=tasks,
         seed=config.seed,
         group_size=algorithm.group_size,
@@ -158,7 +158,7 @@ def collecting(
         accepts=algorithm.accepts,
         stream_decisions=algorithm.stream_decisions,
         final_values=algorithm.needs_final_values,
-        benchmark_inits=player.spec.fixed_inits if config.train_init == "benchmark" else 0,
+        benchmark_inits=runner.spec.fixed_inits if config.train_init == "benchmark" else 0,
         ranks=ranks,
     )
     if actor is None:
@@ -171,7 +171,7 @@ def collecting(
         alone = due(iteration, config.save_every) or due(iteration, config.evaluation.every)
         return iteration < config.iterations and not alone
 
-    with Ahead(collector, actor, ahead=ahead, ranks=ranks) as collecting_ahead:
+    with PrefetchingCollector(collector, actor, ahead=ahead, ranks=ranks) as collecting_ahead:
         yield collecting_ahead
 
 
@@ -236,7 +236,7 @@ def new_run(config: TrainConfig, ranks: Ranks) -> Run:
     """A folder that holds nothing yet."""
     out = config.out
     if not ranks.first:
-        return Run.watched(out)
+        return Run.read_only(out)
     if config.resume and out is not None and out.exists() and not is_empty(out):
         raise UserError(f"--resume: no run at {out}; name its folder with --out")
     return Run.create(out, config, config.trackers, prometheus_port=config.prometheus_port)
@@ -245,7 +245,7 @@ def new_run(config: TrainConfig, ranks: Ranks) -> Run:
 def resumed_run(config: TrainConfig, ranks: Ranks, progress: Progress, damaged: list[str]) -> Run:
     """A folder whose metrics go on where the checkpoint stands; what was passed over is noted."""
     if not ranks.first or config.out is None:
-        return Run.watched(config.out)
+        return Run.read_only(config.out)
     run = Run(
         config.out, config.trackers, progress.iteration, prometheus_port=config.prometheus_port
     )

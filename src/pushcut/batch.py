@@ -254,7 +254,7 @@ def merge(parts: Sequence[Rollout]) -> Rollout:
 
 
 @dataclass(frozen=True)
-class Credit:
+class Advantages:
     """Who is to be praised: an algorithm's advantages, and what its critic should have said."""
 
     advantage: Float[Tensor, " n"]

@@ -15,7 +15,7 @@ from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
 from pushcut.ranks.base import Ranks
 from pushcut.rollout.collector import Collector
-from pushcut.rollout.prefetch import Ahead
+from pushcut.rollout.prefetch import PrefetchingCollector
 from pushcut.runs.run import Run
 from pushcut.runs.timings import describe, to_line
 from pushcut.system.machine import usable_cores
@@ -32,7 +32,7 @@ class Trainer:
     """The parts of a training run."""
 
     config: TrainConfig
-    collector: Collector | Ahead
+    collector: Collector | PrefetchingCollector
     learner: Learner
     evaluator: Evaluator
     run: Run
@@ -50,10 +50,10 @@ class Trainer:
             with self.stopwatch.timed("rollout"):
                 rollout = self.collector.collect(policy, iteration)  # 1. act in simulation
             batch = algorithm.select(rollout)  # 2. keep groups that teach
-            credit = algorithm.advantages(batch)  # 3. credit
+            advantages = algorithm.advantages(batch)  # 3. credit
             with self.stopwatch.timed("update"):
-                updated = self.learner.update(batch, credit, iteration)  # 4. learn
-            line = self.line(rollout, batch, credit.metrics | updated)
+                updated = self.learner.update(batch, advantages, iteration)  # 4. learn
+            line = self.line(rollout, batch, advantages.metrics | updated)
             line |= self.timings(iteration, rollout)
             with self.ranks.together():
                 self.run.log_episodes(iteration, rollout.ledger())

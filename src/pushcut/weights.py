@@ -9,7 +9,7 @@ import torch
 
 
 @dataclass(frozen=True)
-class WeightType:
+class ParameterDtype:
     """Precision of a weight."""
 
     kept: torch.dtype
@@ -18,5 +18,5 @@ class WeightType:
     """What every computation rounds it to before it uses it."""
 
 
-WeightTypes = Mapping[str, WeightType]
+ParameterDtypes = Mapping[str, ParameterDtype]
 """By name. Those that are not here are kept and read as they are."""

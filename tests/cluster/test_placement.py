@@ -18,21 +18,21 @@ CPU_NODES = [Machine("c", 64, 0), Machine("d", 64, 0)]
 
 
 def test_there_is_a_rank_for_each_gpu_and_ranks_share_the_cores():
-    room = divide(ClusterConfig("ray", nodes=2), GPU_NODES + CPU_NODES, gpus=True)
-    assert (room.cluster.ranks_per_node, room.cluster.cpus_per_rank) == (8, 4)
-    assert room.bundles == [{"CPU": 32, "GPU": 8}] * 2
+    placement = divide(ClusterConfig("ray", nodes=2), GPU_NODES + CPU_NODES, gpus=True)
+    assert (placement.cluster.ranks_per_node, placement.cluster.cpus_per_rank) == (8, 4)
+    assert placement.bundles == [{"CPU": 32, "GPU": 8}] * 2
 
 
 def test_without_gpus_each_machine_has_one_rank_with_all_its_cores():
-    room = divide(ClusterConfig("ray", nodes=2), CPU_NODES, gpus=True)
-    assert room.bundles == [{"CPU": 64}] * 2
+    placement = divide(ClusterConfig("ray", nodes=2), CPU_NODES, gpus=True)
+    assert placement.bundles == [{"CPU": 64}] * 2
 
 
 def test_simulator_hosts_share_the_machines_without_gpus():
     cluster = ClusterConfig("ray", nodes=2, simulators="hosts", hosts_per_rank=2)
-    room = divide(cluster, GPU_NODES + CPU_NODES, gpus=True)
+    placement = divide(cluster, GPU_NODES + CPU_NODES, gpus=True)
     # 2 machines x 8 ranks x 2 hosts = 32 hosts on 2 machines of 64 cores: 16 on each, 4 cores.
-    assert (room.cluster.cpus_per_rank, room.cluster.cpus_per_host) == (1, 4)
+    assert (placement.cluster.cpus_per_rank, placement.cluster.cpus_per_host) == (1, 4)
 
 
 def test_simulator_hosts_leave_ranks_their_cores_where_machines_are_alike():

@@ -7,7 +7,7 @@ import torch
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
-from pushcut.batch import Credit, Evaluation, Experience, Minibatch, Rollout
+from pushcut.batch import Advantages, Evaluation, Experience, Minibatch, Rollout
 from pushcut.errors import UserError
 from pushcut.learning.learner import Learner, LearnerConfig, learning_rate_share, split
 from pushcut.policies.base import Policy
@@ -136,7 +136,7 @@ def test_a_rollout_without_episodes_changes_nothing():
     rollout = rollout_of(policy, [2, 2])
     empty = rollout.keep(torch.zeros(2, dtype=torch.bool))
     learner = Learner(policy, GRPO(), LearnerConfig(), seed=0)
-    assert learner.update(empty, Credit(torch.zeros(0)), iteration=0) == {}
+    assert learner.update(empty, Advantages(torch.zeros(0)), iteration=0) == {}
     assert all(torch.equal(a, b) for a, b in zip(before, policy.parameters(), strict=True))
 
 
@@ -209,8 +209,8 @@ def test_the_warm_up_of_the_learning_rate_begins_after_that_of_the_critic():
     algorithm, critic = PPO(episodes=2), CriticConfig(warmup_iterations=2)
     config = LearnerConfig(lr=1e-2, warmup_iterations=3)
     learner = Learner(policy, algorithm, config, seed=0, critic=critic)
-    credit = algorithm.advantages(rollout)
-    rates = [learner.update(rollout, credit, iteration=i)["lr"] for i in (2, 3, 5)]
+    advantages = algorithm.advantages(rollout)
+    rates = [learner.update(rollout, advantages, iteration=i)["lr"] for i in (2, 3, 5)]
     assert rates == pytest.approx([0.25e-2, 0.5e-2, 1e-2])
 
 
@@ -248,9 +248,9 @@ def test_the_critic_learns_the_returns():
     critic = CriticConfig(lr=3e-3, warmup_iterations=99)
     learner = Learner(policy, algorithm, LearnerConfig(epochs=50), seed=0, critic=critic)
     target = torch.linspace(0, 1, len(rollout))
-    credit = Credit(torch.ones(len(rollout)), target)
-    first = learner.update(rollout, credit, iteration=0)
-    last = learner.update(rollout, credit, iteration=1)
+    advantages = Advantages(torch.ones(len(rollout)), target)
+    first = learner.update(rollout, advantages, iteration=0)
+    last = learner.update(rollout, advantages, iteration=1)
     assert last["value_loss"] < 0.2 * first["value_loss"]
 
 
@@ -275,7 +275,7 @@ def test_an_iteration_stops_updating_at_the_kl_limit():
     policy = with_critic(tiny())
     rollout = rollout_of(policy, [3, 3])
     algorithm = PPO(episodes=2)
-    config = LearnerConfig(lr=1e-2, warmup_iterations=0, epochs=10, kl_limit=1e-3)
+    config = LearnerConfig(lr=1e-2, warmup_iterations=0, epochs=10, target_kl=1e-3)
     learner = Learner(policy, algorithm, config, seed=0)
     metrics = learner.update(rollout, algorithm.advantages(rollout), iteration=0)
     assert 1 < metrics["optimizer_steps"] < 40
@@ -289,8 +289,8 @@ def test_a_step_that_is_not_finite_is_skipped_and_counted():
     config = LearnerConfig(minibatches=2)
     algorithm = GRPO(group_size=2)
     learner = Learner(policy, algorithm, config, seed=0)
-    credit = algorithm.advantages(rollout)
-    metrics = learner.update(replace(rollout, logprob=broken), credit, iteration=0)
+    advantages = algorithm.advantages(rollout)
+    metrics = learner.update(replace(rollout, logprob=broken), advantages, iteration=0)
     assert (metrics["optimizer_steps"], metrics["skipped_steps"]) == (1, 1)
     assert np.isfinite(metrics["loss"])
     assert all(bool(p.isfinite().all()) for p in policy.parameters())
@@ -326,12 +326,12 @@ def test_every_algorithm_trains_every_policy(name, method):
     rollout = rollout_of(policy, [3, 5, 2, 4])
     config = LearnerConfig(lr=1e-5, warmup_iterations=0, minibatches=1)
     learner = Learner(policy, algorithm, config, seed=0, critic=CriticConfig(lr=1e-5))
-    credit = algorithm.advantages(rollout)
-    first = learner.update(rollout, credit, iteration=0)
+    advantages = algorithm.advantages(rollout)
+    first = learner.update(rollout, advantages, iteration=0)
     # Chunks of a whole chain add up rounding of K steps and h x a elements.
     assert first["approx_kl"] == pytest.approx(0, abs=1e-5)
     assert first["clip_fraction"] == 0
-    second = learner.update(rollout, credit, iteration=1)
+    second = learner.update(rollout, advantages, iteration=1)
     assert second["loss"] < first["loss"]
     assert second["approx_kl"] > 0
 

@@ -24,7 +24,7 @@ from pushcut.policies.lora import LoRAConfig, add_lora
 from pushcut.policies.networks import attention
 from pushcut.policies.networks import pi0 as pi0_module
 from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import recompute_activations
+from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
@@ -91,7 +91,7 @@ def trial(workload: Workload) -> Trial:
     kept = stays_float32 if isinstance(network, Pi0Network) else lambda name: False
     compute = Compute(workload.dtype, workload.master_weights)
     compute.cast(network, kept)
-    recompute_activations(network, workload.gradient_checkpointing)
+    checkpoint_activations(network, workload.gradient_checkpointing)
     plain = made.forward
 
     def forward() -> Tensor:

@@ -1,6 +1,7 @@
 """A run folder that pushcut 0.1.0 wrote at 459fbc3 goes on, is evaluated and reported."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -11,12 +12,12 @@ from pushcut.cli import main
 KEPT = Path(__file__).parent / "0.1.0"
 """``run`` has two of the four iterations whose metrics.jsonl and episodes.jsonl lie beside it."""
 
-SETTINGS = """
+SETTINGS = shlex.split("""
     --env.image-size 16 --policy.temperature 1.5 --algorithm.group-size 8 --algorithm.groups 4
     --algorithm.max-groups 4 --rollout.slots 8 --rollout.workers 1 --save-every 2 --keep 1
     --learner.kl-limit 10 --threads 1 --evaluation.every 2 --evaluation.episodes-per-task 4 --seed 2
     --trackers
-""".split()
+""")
 """As they were typed then."""
 
 

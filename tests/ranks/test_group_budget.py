@@ -9,24 +9,24 @@ from torch.distributed import (
 from torch.distributed.distributed_c10d import Store
 
 from pushcut.errors import RankLostError
-from pushcut.ranks.group import CLOSED, SharedQuota
-from pushcut.ranks.group_budget import LocalQuota
+from pushcut.ranks.group import CLOSED, SharedGroupBudget
+from pushcut.ranks.group_budget import LocalGroupBudget
 
 
-def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedQuota]:
+def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedGroupBudget]:
     return [
-        SharedQuota(store, "quota", wanted, limit, rank=rank, ranks=ranks, timeout_s=10.0)
+        SharedGroupBudget(store, "quota", wanted, limit, rank=rank, ranks=ranks, timeout_s=10.0)
         for rank in range(ranks)
     ]
 
 
-def play_all(quota: SharedQuota, accepted: list[bool]) -> list[int]:
+def play_all(group_budget: SharedGroupBudget, accepted: list[bool]) -> list[int]:
     """What one of several ranks plays until nothing is left."""
     played = []
-    while not quota.done:
-        if (number := quota.claim()) is not None:
+    while not group_budget.done:
+        if (number := group_budget.claim()) is not None:
             played.append(number)
-            quota.judge(accepted[number])
+            group_budget.report(accepted[number])
     return played
 
 
@@ -35,11 +35,11 @@ def test_ranks_that_claim_at_the_same_time_play_each_group_of_the_shortest_prefi
     generator = np.random.default_rng(0)
     for _ in range(10):
         accepted = (generator.random(60) < 0.4).tolist()
-        alone = LocalQuota(5, 60)
+        alone = LocalGroupBudget(5, 60)
         want = []
         while (number := alone.claim()) is not None:
             want.append(number)
-            alone.judge(accepted[number])
+            alone.report(accepted[number])
         quotas = shared(HashStore(), 5, 60, ranks=4)
         with ThreadPoolExecutor(4) as threads:
             played = list(threads.map(play_all, quotas, [accepted] * 4))
@@ -49,10 +49,10 @@ def test_ranks_that_claim_at_the_same_time_play_each_group_of_the_shortest_prefi
 def test_a_rank_holds_at_most_its_share_until_it_has_finished_one():
     first, second = shared(HashStore(), 5, 10, ranks=2)
     assert [first.claim() for _ in range(4)] == [0, 1, 2, None]  # ceil(5 / 2)
-    first.judge(accepted=True)
+    first.report(accepted=True)
     assert first.claim() == 3
     assert [second.claim(), second.claim()] == [4, None]  # five are started or accepted
-    first.judge(accepted=False)
+    first.report(accepted=False)
     assert second.claim() == 5
 
 
@@ -61,17 +61,17 @@ def test_two_ranks_that_write_the_same_numbers_do_not_both_get_the_group():
     first, second = shared(store, 5, 10, ranks=2)
     second._read()  # before the first has claimed
     assert first.claim() == 0
-    assert not second._swap(LocalQuota(5, 10).tally.after_start())
+    assert not second._swap(LocalGroupBudget(5, 10).tally.after_start())
 
 
 def test_nothing_starts_once_a_rank_has_given_up():
     store = HashStore()
-    quota, _ = shared(store, 5, 10, ranks=2)
-    assert quota.claim() == 0
+    group_budget, _ = shared(store, 5, 10, ranks=2)
+    assert group_budget.claim() == 0
     store.set("quota", CLOSED)
-    assert quota.claim() is None
-    quota.judge(accepted=True)
-    assert quota.done
+    assert group_budget.claim() is None
+    group_budget.report(accepted=True)
+    assert group_budget.done
 
 
 def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
@@ -86,8 +86,8 @@ def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
 
 def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait():
     store = HashStore()
-    idle = SharedQuota(store, "quota", 2, 2, rank=0, ranks=2, timeout_s=1e-6)
-    other = SharedQuota(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=10.0)
+    idle = SharedGroupBudget(store, "quota", 2, 2, rank=0, ranks=2, timeout_s=1e-6)
+    other = SharedGroupBudget(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=10.0)
     assert other.claim() == 0
     assert not idle.done  # it has changed
     with pytest.raises(RankLostError, match=r"no rank finished a group.*--ranks.timeout-s"):

@@ -13,22 +13,22 @@ from pushcut import assembly
 from pushcut.config import TrainConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.ranks.config import RanksConfig
-from pushcut.ranks.group import SharedQuota
+from pushcut.ranks.group import SharedGroupBudget
 from pushcut.ranks.start import joined
 from tests.ranks.launch import on_ranks
 
 
 def train_with(players: dict[Path, int], config: TrainConfig) -> None:
     """Trains as often as there are folders; in each only one of the ranks plays."""
-    claim = SharedQuota.claim
+    claim = SharedGroupBudget.claim
     with joined(config.ranks) as ranks:
         for out, player in players.items():
 
-            def claim_all(quota: SharedQuota, player: int = player) -> int | None:
-                quota._share = 10**6
-                return claim(quota) if ranks.index == player else None
+            def claim_all(group_budget: SharedGroupBudget, player: int = player) -> int | None:
+                group_budget._share = 10**6
+                return claim(group_budget) if ranks.index == player else None
 
-            with mock.patch.object(SharedQuota, "claim", claim_all):
+            with mock.patch.object(SharedGroupBudget, "claim", claim_all):
                 assembly.train_on(ranks, replace(config, out=out))
 
 

@@ -24,7 +24,7 @@ from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.pi0 import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts
-from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import check_groups
 from pushcut.ranks.start import joined
@@ -110,9 +110,9 @@ def look_at(name: str, ranks: Ranks) -> Seen:
     policy, again = make(name), make(name, in_files=True)
     # One has a reference policy, which is sharded too.
     algorithm = replace(ALGORITHM, kl_coefficient=0.1 if name == "openvla-lora/masters" else 0.0)
-    want, rollout = compute(policy, Alone()), rollout_of(policy, [2, 1, 3, 1])
+    want, rollout = compute(policy, SingleProcess()), rollout_of(policy, [2, 1, 3, 1])
     learns = name in BFLOAT16 + IN_GROUPS  # the others do in test_training
-    whole_metrics = learn(learner_on(policy, Alone(), algorithm), rollout) if learns else {}
+    whole_metrics = learn(learner_on(policy, SingleProcess(), algorithm), rollout) if learns else {}
     learner = learner_on(again, ranks, algorithm)
     held = sum(p.to_local().numel() for p in again.parameters() if isinstance(p, DTensor))
     # Blocks are cut along their first dimension, which two divides but for small parts.
@@ -151,7 +151,7 @@ def loaded_again(name: str, ranks: Ranks) -> bool:
         policy.save_pretrained(Path(folder) / "policy")
         save_training_parts(policy, Path(folder) / "parts")
         again = make(name, in_files=True)
-        ranks.place(again, again.weight_types())
+        ranks.place(again, again.parameter_dtypes())
         again.load_weights(Path(folder) / "policy")
         load_training_parts(again, Path(folder) / "parts")
     got = {n: whole(p) for n, p in again.named_parameters()}
@@ -266,10 +266,10 @@ def on_four(folder: Path, ports: tuple[int, ...]) -> dict[str, Any]:
 def four(tmp_path_factory) -> dict[str, Any]:
     """Four ranks in two groups, either of which holds all weights."""
     folder = tmp_path_factory.mktemp("checkpoints")
-    one = store(folder / "one", Alone())
+    one = store(folder / "one", SingleProcess())
     found, *others = on_ranks(4, on_four, folder, tuple(free_port() for _ in range(3)))
     assert all(other["seen"] == found["seen"] for other in others)
-    return found | {"one": one, "one from groups": restore(folder / "groups", Alone())}
+    return found | {"one": one, "one from groups": restore(folder / "groups", SingleProcess())}
 
 
 @pytest.mark.slow

@@ -23,11 +23,11 @@ def train_and_signal(config: TrainConfig) -> tuple[int, int]:
     learners: list[Learner] = []
     update = Learner.update
 
-    def signal_and_update(self, rollout, credit, iteration):
+    def signal_and_update(self, rollout, advantages, iteration):
         learners.append(self)
         if iteration == 1 and os.environ["RANK"] == "1":
             os.kill(os.getpid(), signal.SIGTERM)
-        return update(self, rollout, credit, iteration)
+        return update(self, rollout, advantages, iteration)
 
     Learner.update = signal_and_update
     with joined(config.ranks) as ranks, pytest.raises(Interrupted) as stop:

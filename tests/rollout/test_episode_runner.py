@@ -18,7 +18,7 @@ from pushcut.policies.normalisation import Statistics
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack
-from pushcut.rollout.episode_runner import PlayedEpisode, Player, check_fits
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.types import InitState
 
@@ -47,9 +47,9 @@ def play(
     """Episodes in the order of the manifest."""
     episodes: list[PlayedEpisode] = []
     with EnvPool(CONFIG, slots=slots, workers=1) as pool:
-        player = Player(pool, seed=5, inference_batch=4, record_size=record_size)
+        runner = EpisodeRunner(pool, seed=5, inference_batch=4, record_size=record_size)
         schedule = ListSchedule(manifest)
-        player.play(policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append)
+        runner.play(policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append)
     return sorted(episodes, key=lambda episode: episode.task.group)
 
 
@@ -123,7 +123,7 @@ def test_the_packed_rollout_repeats_its_log_probabilities_when_evaluated(policy)
 def test_members_of_a_group_share_the_start_and_differ_in_noise(policy):
     with EnvPool(CONFIG, slots=4, workers=1) as pool:
         collector = Collector(
-            Player(pool, seed=0, inference_batch=4),
+            EpisodeRunner(pool, seed=0, inference_batch=4),
             tasks=list(CONFIG.spec.tasks),
             seed=0,
             group_size=3,
@@ -149,9 +149,9 @@ def test_a_stop_is_noticed_while_playing(policy):
             raise Interrupted(130)
 
     with EnvPool(CONFIG, slots=2, workers=1) as pool:
-        player = Player(pool, seed=0, inference_batch=2, check=stop_at_the_third_look)
+        runner = EpisodeRunner(pool, seed=0, inference_batch=2, check=stop_at_the_third_look)
         with pytest.raises(Interrupted):
-            player.play(
+            runner.play(
                 policy,
                 ListSchedule(inits(50)),
                 iteration=0,
@@ -191,7 +191,7 @@ EASY = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
 def ppo_collector(pool: EnvPool, *, count: int, stream_decisions: int = 0) -> Collector:
     """Episodes, or streams of them, as PPO wants them."""
     return Collector(
-        Player(pool, seed=0, inference_batch=4),
+        EpisodeRunner(pool, seed=0, inference_batch=4),
         tasks=list(CONFIG.spec.tasks),
         seed=0,
         group_size=1,

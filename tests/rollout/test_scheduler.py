@@ -2,6 +2,7 @@ from collections import deque
 
 import numpy as np
 import pytest
+from pushcut.ranks.budget import LocalGroupBudget
 
 from pushcut.envs.init_states import (
     DEMONSTRATION_SEEDS,
@@ -13,7 +14,6 @@ from pushcut.envs.init_states import (
     validation_inits,
 )
 from pushcut.envs.libero.env import LiberoConfig
-from pushcut.ranks.group_budget import LocalQuota
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
 
@@ -24,7 +24,7 @@ def groups_schedule(mixed: list[bool], *, groups: int, max_groups: int) -> Group
         lambda group: InitState("task", group),
         group_size=2,
         accepts=lambda successes: successes == 1,
-        quota=LocalQuota(groups, max_groups),
+        budget=LocalGroupBudget(groups, max_groups),
     )
 
 

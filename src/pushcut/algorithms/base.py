@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 
 @runtime_checkable
@@ -62,7 +62,7 @@ class Algorithm(Protocol):
         """The episodes to train on."""
         ...
 
-    def advantages(self, rollout: Rollout) -> Credit:
+    def advantages(self, rollout: Rollout) -> Advantages:
         """The advantage of each decision, and the critic's targets."""
         ...
 

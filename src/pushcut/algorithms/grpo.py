@@ -19,7 +19,7 @@ from pushcut.algorithms.objectives import (
     token_weights,
 )
 from pushcut.algorithms.surrogate import clipped_surrogate
-from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 Estimator = Callable[[Float[Tensor, " e"], Int[Tensor, " e"]], Float[Tensor, " e"]]
 
@@ -128,10 +128,10 @@ class GRPO:
         """The weight of a token depends on its episode."""
         return True
 
-    def advantages(self, rollout: Rollout) -> Credit:
+    def advantages(self, rollout: Rollout) -> Advantages:
         """Every decision of an episode gets the episode's advantage."""
         per_episode = ESTIMATORS[self.advantage](rollout.outcome, rollout.group_id)
-        return Credit(per_episode[rollout.episode_id])
+        return Advantages(per_episode[rollout.episode_id])
 
     def weights(
         self, valid: Bool[Tensor, "n k h a"], episode_id: Int[Tensor, " n"]

@@ -11,7 +11,7 @@ from torch import Tensor
 from pushcut.algorithms.advantages import gae
 from pushcut.algorithms.objectives import Granularity, pool, value_loss
 from pushcut.algorithms.surrogate import clipped_surrogate
-from pushcut.batch import Credit, Evaluation, Minibatch, Rollout
+from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class PPO:
         """All of them."""
         return rollout
 
-    def advantages(self, rollout: Rollout) -> Credit:
+    def advantages(self, rollout: Rollout) -> Advantages:
         """GAE over the chunks of each episode, and the returns as the critic's targets.
 
         A rollout without any reward teaches nothing: all advantages are 0.
@@ -132,7 +132,7 @@ class PPO:
             advantage = torch.zeros_like(advantage)
         elif self.normalise_advantage and len(advantage) > 1:
             advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-5)
-        return Credit(advantage, target, metrics)
+        return Advantages(advantage, target, metrics)
 
     def _gae(
         self,

@@ -24,7 +24,7 @@ from pushcut import __version__
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
-from pushcut.cluster.placement import Machine, Room, divide
+from pushcut.cluster.placement import Machine, Placement, divide
 from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
@@ -57,10 +57,10 @@ def run_ranks(
 ) -> list[Any]:
     """See ``pushcut.cluster.start``."""
     with connected(cluster), SafeExit() as stop:
-        room = find_room(cluster, gpus=gpus)
+        placement = find_room(cluster, gpus=gpus)
         for restarts in itertools.count():
             try:
-                return _attempt(room, work, argument, restarts, stop)
+                return _attempt(placement, work, argument, restarts, stop)
             except RankLostError as error:
                 if restarts == cluster.restarts:
                     raise RankLostError(
@@ -108,7 +108,7 @@ def _connect(cluster: ClusterConfig) -> None:
         ) from error
 
 
-def find_room(cluster: ClusterConfig, *, gpus: bool) -> Room:
+def find_room(cluster: ClusterConfig, *, gpus: bool) -> Placement:
     """How the run divides the cluster, once enough machines are up; UserError where none do."""
     give_up = time.monotonic() + cluster.timeout_s
     while len(machines()) < cluster.nodes and time.monotonic() < give_up:
@@ -135,19 +135,21 @@ class RayRank(RankProcess):
         return Place(ray.get_runtime_context().get_node_id(), os.getpid())
 
 
-def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExit) -> list[Any]:
+def _attempt(
+    placement: Placement, work: Work, argument: Any, restarts: int, stop: SafeExit
+) -> list[Any]:
     """Runs all ranks once; RankLostError where one was lost."""
     # Not for the ranks that Ray starts: torch must not load before their environment is set.
     from pushcut.ranks.rendezvous import open_store
 
-    cluster, group, store = room.cluster, _reserve(room), open_store()
+    cluster, group, store = placement.cluster, _reserve(placement), open_store()
     ranks = []
     try:
         count = cluster.nodes * cluster.ranks_per_node
         for number in range(count):
             actor: Any = ray.remote(RayRank).options(
                 num_cpus=cluster.cpus_per_rank,
-                num_gpus=room.gpus_per_rank,
+                num_gpus=placement.gpus_per_rank,
                 scheduling_strategy=PlacementGroupSchedulingStrategy(
                     group, placement_group_bundle_index=number // cluster.ranks_per_node
                 ),
@@ -175,12 +177,12 @@ def _attempt(room: Room, work: Work, argument: Any, restarts: int, stop: SafeExi
         remove_placement_group(group)
 
 
-def _reserve(room: Room) -> PlacementGroup:
-    group = placement_group(room.bundles, strategy="STRICT_SPREAD")
-    if group.wait(room.cluster.timeout_s):
+def _reserve(placement: Placement) -> PlacementGroup:
+    group = placement_group(placement.bundles, strategy="STRICT_SPREAD")
+    if group.wait(placement.cluster.timeout_s):
         return group
     remove_placement_group(group)
-    bundle = ", ".join(f"{count:g} {name}" for name, count in room.bundles[0].items())
+    bundle = ", ".join(f"{count:g} {name}" for name, count in placement.bundles[0].items())
     raise UserError(
         f"no room on the Ray cluster for {len(room.bundles)} machines with {bundle} each within "
         f"{room.cluster.timeout_s:g} s (--cluster.timeout-s): wait for others to end, ask for less "

@@ -20,7 +20,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Room:
+class Placement:
     """What ranks take of a cluster."""
 
     cluster: ClusterConfig
@@ -37,7 +37,7 @@ class Room:
         return [bundle] * self.cluster.nodes
 
 
-def divide(cluster: ClusterConfig, machines: Sequence[Machine], *, gpus: bool) -> Room:
+def divide(cluster: ClusterConfig, machines: Sequence[Machine], *, gpus: bool) -> Placement:
     """Fills in the numbers that were left open; UserError where the cluster is too small.
 
     ``gpus``: a rank takes one where there are any.
@@ -57,7 +57,7 @@ def divide(cluster: ClusterConfig, machines: Sequence[Machine], *, gpus: bool) -
     cluster = replace(cluster, ranks_per_node=ranks, cpus_per_rank=cpus)
     if hosted:
         cluster = _with_hosts(cluster, machines, chosen)
-    return Room(cluster, gpus_per_rank=1 if gpus else 0)
+    return Placement(cluster, gpus_per_rank=1 if gpus else 0)
 
 
 def _with_hosts(

@@ -31,7 +31,7 @@ from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import AnyPolicySource
 from pushcut.ranks.devices import choose_device
 from pushcut.reporting.video import write_mp4
-from pushcut.rollout.episode_runner import PlayedEpisode, Player, check_fits
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode, check_fits
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.config_json import to_json
 from pushcut.runs.run import provenance
@@ -142,14 +142,14 @@ def play_sources(
         check_fits(policy, config.env.spec)
     total = len(manifest) * config.repeats * len(policies)
     with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", total) as shown:
-        player = Player(
+        runner = EpisodeRunner(
             pool,
             seed=config.seed,
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
         evaluator = Evaluator(
-            player,
+            runner,
             manifest,
             repeats=config.repeats,
             on_episode=lambda episode: shown.advance(),
@@ -184,7 +184,7 @@ def play_recorded(
     policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig, stop: SafeExit
 ) -> list[PlayedEpisode]:
     """Plays each initial state greedily with pictures of every control step."""
-    player = Player(
+    runner = EpisodeRunner(
         pool,
         seed=config.seed,
         inference_batch=config.rollout.inference_batch,
@@ -193,7 +193,7 @@ def play_recorded(
     )
     episodes: list[PlayedEpisode] = []
     schedule = ListSchedule(inits)
-    player.play(policy, schedule, iteration=0, mode="greedy", on_episode=episodes.append)
+    runner.play(policy, schedule, iteration=0, mode="greedy", on_episode=episodes.append)
     return sorted(episodes, key=lambda episode: episode.task.group)
 
 

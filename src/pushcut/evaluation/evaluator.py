@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.base import Mode, Policy
-from pushcut.ranks.base import Alone, Ranks
-from pushcut.rollout.episode_runner import PlayedEpisode, Player
+from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.types import InitState
 
@@ -21,16 +21,16 @@ class Evaluator:
 
     def __init__(
         self,
-        player: Player,
+        runner: EpisodeRunner,
         manifest: Sequence[InitState],
         *,
         repeats: int = 1,
         on_episode: Callable[[PlayedEpisode], None] = lambda episode: None,
         ranks: Ranks | None = None,
     ) -> None:
-        self._player, self._manifest = player, tuple(manifest)
+        self._runner, self._manifest = runner, tuple(manifest)
         self._repeats, self._on_episode = repeats, on_episode
-        self._ranks = ranks or Alone()
+        self._ranks = ranks or SingleProcess()
 
     def evaluate(self, policy: Policy, mode: Mode = "greedy") -> EvalResult:
         """Plays each initial state of the manifest exactly ``repeats`` times."""
@@ -50,10 +50,10 @@ class Evaluator:
             self._on_episode(episode)
 
         episodes = len(self._manifest) * self._repeats
-        quota = self._ranks.quota(episodes, episodes)
-        schedule = ListSchedule(self._manifest, repeats=self._repeats, quota=quota)
+        budget = self._ranks.group_budget(episodes, episodes)
+        schedule = ListSchedule(self._manifest, repeats=self._repeats, budget=budget)
         with self._ranks.together(), self._ranks.acting(policy):
-            self._player.play(
+            self._runner.play(
                 policy,
                 schedule,
                 iteration=EVALUATION_STREAM,
@@ -66,4 +66,4 @@ class Evaluator:
         groups = range(len(self._manifest))
         ledger = tuple(lines[repeat, group] for repeat in range(self._repeats) for group in groups)
         seconds = time.perf_counter() - start
-        return EvalResult(mode, ledger, seconds, self._player.spec.groups)
+        return EvalResult(mode, ledger, seconds, self._runner.spec.groups)

@@ -21,7 +21,7 @@ from pushcut.policies.pretrained import (
     load_training_parts,
     save_training_parts,
 )
-from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
 
 SHARDS = "shards"
@@ -55,7 +55,7 @@ def save(
     its own, in the background. UserError where the disk is full or the weights are no numbers; what
     was there before stays.
     """
-    ranks = ranks or Alone()
+    ranks = ranks or SingleProcess()
     path = folder / f"{progress.iteration:06d}"
     check_finite(learner.policy, path)
     if not (ranks.first or ranks.sharded):

@@ -15,13 +15,13 @@ from jaxtyping import Int
 from torch import Tensor, nn
 
 from pushcut.algorithms.base import Algorithm
-from pushcut.batch import Credit, Rollout
+from pushcut.batch import Advantages, Rollout
 from pushcut.errors import UserError
-from pushcut.learning.minibatches import Share, Step, executed, micro_batches
+from pushcut.learning.minibatches import OptimizerStep, RankShare, executed, micro_batches
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
-from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.base import Ranks, SingleProcess
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class LearnerConfig:
     """Optimiser steps per epoch, of whole episodes (GRPO) or of any decisions (PPO)."""
     micro_batch: int = 256
     """Decisions per forward and backward; bounds the memory, not the result."""
-    kl_limit: float | None = None
+    target_kl: float | None = None
     """An iteration stops updating once a step's approx_kl is above this; None never does."""
     adapter_lr: float | None = None
     """Learning rate of low-rank adapters; None: that of the rest."""
@@ -59,7 +59,7 @@ class LearnerConfig:
         for name in ("lr", "grad_clip", "epochs", "minibatches", "micro_batch"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        if self.kl_limit is not None and not self.kl_limit > 0:
+        if self.target_kl is not None and not self.target_kl > 0:
             raise ValueError(f"kl_limit must be > 0, got {self.kl_limit}")
         if self.adapter_lr is not None and not self.adapter_lr > 0:
             raise ValueError(f"adapter_lr must be > 0, got {self.adapter_lr}")
@@ -86,7 +86,7 @@ class Learner:
 
         The ranks then hold the policy's weights, in parts or in full.
         """
-        self.policy, self._ranks = policy, ranks or Alone()
+        self.policy, self._ranks = policy, ranks or SingleProcess()
         self.steps = 0
         """Optimiser steps so far; the weights change with them and only then."""
         self.check: Callable[[float], None] = lambda left_s: None
@@ -100,19 +100,19 @@ class Learner:
             self._reference = frozen_copy(policy, shared=self._ranks.sharded)
         for module in (policy, self._reference):
             if module is not None:
-                self._ranks.place(module, module.weight_types())
+                self._ranks.place(module, module.parameter_dtypes())
         self.optimizer = torch.optim.AdamW(
             parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
         )
 
-    def update(self, rollout: Rollout, credit: Credit, iteration: int) -> dict[str, float]:
+    def update(self, rollout: Rollout, advantages: Advantages, iteration: int) -> dict[str, float]:
         """Some optimiser steps on a rollout; metrics are means over the steps.
 
         A rollout that teaches nothing (no episodes, or no advantage anywhere) changes nothing
         and gives no metrics: not even the weight decay acts. A step whose gradient is not
         finite is skipped and counted; UserError if all of them are.
         """
-        if not bool(credit.advantage.any()):
+        if not bool(advantages.advantage.any()):
             return {}
         rate = self._set_rates(iteration)
         # The policy stays in eval() mode: sampling and evaluating must be the same function.
@@ -122,9 +122,9 @@ class Learner:
             rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
         minibatches = list(self._minibatches(rollout, iteration))
-        pace = _Pace(sum(map(len, minibatches)) // self._ranks.count, self.check)
+        time_left = _TimeLeft(sum(map(len, minibatches)) // self._ranks.count, self.check)
         for rows in minibatches:
-            step = self._step(rollout, credit, rows, iteration, pace)
+            step = self._step(rollout, advantages, rows, iteration, time_left)
             if not np.isfinite(step["grad_norm"]):
                 skipped += 1
                 continue
@@ -181,28 +181,28 @@ class Learner:
             yield from split(unit, self._config.minibatches, generator)
 
     def _moved_too_far(self, step: dict[str, float]) -> bool:
-        limit = self._config.kl_limit
+        limit = self._config.target_kl
         return limit is not None and step["approx_kl"] > limit
 
     def _step(
         self,
         rollout: Rollout,
-        credit: Credit,
+        advantages: Advantages,
         rows: Int[Tensor, " m"],
         iteration: int,
-        pace: _Pace,
+        time_left: _TimeLeft,
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches and ranks add up.
 
         Weights are those of the whole step, whichever rank learns from which decisions.
         """
-        step = Step.of(self._algorithm, rollout, credit, rows)
+        step = OptimizerStep.of(self._algorithm, rollout, advantages, rows)
         totals: dict[str, float] = {}
         self.optimizer.zero_grad(set_to_none=True)
         for share in micro_batches(rollout, rows, self._config.micro_batch, self._ranks):
             for name, value in self._backward(step, share).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-            pace.done(len(share.place))
+            time_left.done(len(share.place))
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._ranks.sum_gradients(parameters)
         if iteration < self._critic_only:
@@ -221,7 +221,7 @@ class Learner:
                 for parameter in group["params"]:
                     parameter.grad = None
 
-    def _backward(self, step: Step, share: Share) -> dict[str, Tensor]:
+    def _backward(self, step: OptimizerStep, share: RankShare) -> dict[str, Tensor]:
         """Adds the gradients of some decisions; metrics as parts of the step's."""
         device, experience = self.policy.device, share.experience
         trace = {name: tensor.to(device) for name, tensor in experience.trace.items()}
@@ -238,7 +238,7 @@ class Learner:
         return metrics | {"logprob_mismatch": (apart * counted).sum() / step.valid.sum().to(device)}
 
 
-class _Pace:
+class _TimeLeft:
     """How long an update will still take, judged by what of it is done."""
 
     def __init__(self, decisions: int, check: Callable[[float], None]) -> None:

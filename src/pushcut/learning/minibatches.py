@@ -10,12 +10,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
-from pushcut.batch import Credit, Experience, Minibatch, Rollout, ValueBatch
+from pushcut.batch import Advantages, Experience, Minibatch, Rollout, ValueBatch
 from pushcut.ranks.base import Ranks
 
 
 @dataclass(frozen=True)
-class Share:
+class RankShare:
     """The decisions of a step that this rank learns from, and what the policy saw at them."""
 
     place: Int[Tensor, " m"]
@@ -29,7 +29,7 @@ class Share:
 
 def micro_batches(
     rollout: Rollout, rows: Int[Tensor, " m"], size: int, ranks: Ranks
-) -> Iterator[Share]:
+) -> Iterator[RankShare]:
     """This rank's shares of a step's decisions, at most ``size`` at a time.
 
     All ranks get equally many of equal size, filled up where there are not enough: where
@@ -41,7 +41,7 @@ def micro_batches(
 
 def share_of(
     rollout: Rollout, rows: Int[Tensor, " m"], place: Int[Tensor, " p"], ranks: Ranks
-) -> Share:
+) -> RankShare:
     """This rank's share of some decisions; fetches what others have seen of it."""
     home = rollout.rank[rows[place]]
     dealt = torch.arange(len(place)) % ranks.count
@@ -55,7 +55,7 @@ def share_of(
     if ranks.count > 1:
         arrived = home[mine].argsort(stable=True)  # as they were sent
         experience = experience.select(arrived.argsort())
-    return Share(
+    return RankShare(
         place=place[mine],
         rows=rows[place[mine]],
         counted=counted[ranks.index],
@@ -86,7 +86,7 @@ def shares(
 
 
 @dataclass(frozen=True)
-class Step:
+class OptimizerStep:
     """The decisions of an optimiser step, of all ranks, without experience."""
 
     logprob_old: Float[Tensor, "m k h a"]
@@ -99,17 +99,19 @@ class Step:
     value_target: Float[Tensor, " m"] | None
 
     @staticmethod
-    def of(algorithm: Algorithm, rollout: Rollout, credit: Credit, rows: Int[Tensor, " m"]) -> Step:
+    def of(
+        algorithm: Algorithm, rollout: Rollout, advantages: Advantages, rows: Int[Tensor, " m"]
+    ) -> OptimizerStep:
         """Weighs some decisions of a rollout."""
         valid = executed(rollout)[rows]
         weight = algorithm.weights(valid, rollout.episode_id[rows])
-        target = credit.value_target
+        target = advantages.value_target
         start = rollout.logprob if rollout.proximal is None else rollout.proximal
-        return Step(
+        return OptimizerStep(
             logprob_old=start[rows],
             logprob_behaviour=rollout.logprob[rows] if rollout.staleness else None,
             valid=valid,
-            advantage=credit.advantage[rows],
+            advantage=advantages.advantage[rows],
             weight=weight,
             share=(weight > 0) / (weight > 0).sum(),
             value=None if rollout.value is None else rollout.value[rows],
@@ -117,7 +119,7 @@ class Step:
         )
 
     def minibatch(
-        self, share: Share, device: torch.device, reference: Float[Tensor, "n k h a"] | None
+        self, share: RankShare, device: torch.device, reference: Float[Tensor, "n k h a"] | None
     ) -> Minibatch:
         """A rank's part of it; decisions that only fill up weigh nothing."""
         place = share.place

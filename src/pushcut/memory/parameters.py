@@ -11,7 +11,7 @@ from torch import nn
 from pushcut.memory.workload import Workload
 from pushcut.policies.networks.gemma import GemmaBlock
 from pushcut.policies.networks.llama import LlamaBlock
-from pushcut.policies.networks.meta_init import bare
+from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
 from pushcut.policies.networks.siglip import SiglipBlock
@@ -91,7 +91,7 @@ def meta_network(workload: Workload, sizes: Sizes) -> Network:
     """The network without memory, cast as a policy casts it; adapters are left out."""
     compute = Compute(workload.dtype, workload.master_weights)
     backbone = workload.trained == "all"
-    with bare():
+    with meta_init():
         network = OpenVLANetwork(sizes) if isinstance(sizes, OpenVLASizes) else Pi0Network(sizes)
     if isinstance(network, OpenVLANetwork):
         if not backbone:
@@ -159,7 +159,7 @@ def critic_bytes(width: int) -> int:
     """A value head of four layers, in float32."""
     if width == 0:
         return 0
-    with bare():
+    with meta_init():
         return sum(map(size_of, ValueHead(width, CriticConfig()).parameters()))
 
 

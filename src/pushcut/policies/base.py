@@ -16,7 +16,7 @@ from pushcut.errors import UserError
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.value_head import CriticConfig, ValueHead
 from pushcut.types import Observation
-from pushcut.weights import WeightTypes
+from pushcut.weights import ParameterDtypes
 
 Mode = Literal["greedy", "sampled"]
 
@@ -109,10 +109,10 @@ class Policy(nn.Module, ABC):
     def cast(self, *, now: bool = True) -> None:
         """Puts the weights into their precision, once it is known which of them are trained.
 
-        Not ``now``: somebody else will before they are used, by ``weight_types``.
+        Not ``now``: somebody else will before they are used, by ``parameter_dtypes``.
         """
 
-    def weight_types(self) -> WeightTypes:
+    def parameter_dtypes(self) -> ParameterDtypes:
         """That precision, and what computations round them to first."""
         return {}
 

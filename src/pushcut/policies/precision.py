@@ -10,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from pushcut.weights import WeightType
+from pushcut.weights import ParameterDtype
 
 Precision = Literal["float32", "bfloat16"]
 
@@ -22,28 +22,28 @@ class Compute:
     precision: Precision = "float32"
     master_weights: bool = True
 
-    def weight_types(
+    def parameter_dtypes(
         self, network: nn.Module, stays_float32: Callable[[str], bool]
-    ) -> dict[str, WeightType]:
+    ) -> dict[str, ParameterDtype]:
         """What the parameters are kept in: trained ones stay float32 if asked for.
 
         Those of linear layers are then read in bfloat16 only, for autocast rounds them; other
         layers use all digits.
         """
         linear = {name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)}
-        types: dict[str, WeightType] = {}
+        types: dict[str, ParameterDtype] = {}
         for name, parameter in network.named_parameters():
             exact = self.precision == "float32" or stays_float32(name)
             master = not exact and self.master_weights and parameter.requires_grad
             kept = torch.float32 if exact or master else torch.bfloat16
             rounded = master and name.rpartition(".")[0] in linear
-            types[name] = WeightType(kept, torch.bfloat16 if rounded else kept)
+            types[name] = ParameterDtype(kept, torch.bfloat16 if rounded else kept)
         return types
 
     @torch.inference_mode(False)
     def cast(self, network: nn.Module, stays_float32: Callable[[str], bool]) -> None:
         """Casts the parameters, one after the other."""
-        types = self.weight_types(network, stays_float32)
+        types = self.parameter_dtypes(network, stays_float32)
         for name, parameter in network.named_parameters():
             parameter.data = parameter.data.to(types[name].kept)
 

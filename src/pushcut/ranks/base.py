@@ -10,9 +10,9 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from torch import Tensor, nn
 
-from pushcut.ranks.group_budget import LocalQuota, Quota
-from pushcut.ranks.lockstep import Free, Pace
-from pushcut.weights import WeightTypes
+from pushcut.ranks.group_budget import GroupBudget, LocalGroupBudget
+from pushcut.ranks.lockstep import Coordination, Independent
+from pushcut.weights import ParameterDtypes
 
 T = TypeVar("T")
 
@@ -41,11 +41,11 @@ class Ranks(Protocol):
         """Whether this is rank 0, which writes the files and talks to the user."""
         ...
 
-    def quota(self, wanted: int, limit: int) -> Quota:
+    def group_budget(self, wanted: int, limit: int) -> GroupBudget:
         """A count of groups that the ranks share."""
         ...
 
-    def pace(self) -> Pace:
+    def coordination(self) -> Coordination:
         """Whether ranks that play must run the policy at the same time."""
         ...
 
@@ -65,7 +65,7 @@ class Ranks(Protocol):
         """Work that may fail on one rank: what one raises is raised by all, at the end of it."""
         ...
 
-    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
+    def place(self, module: nn.Module, types: ParameterDtypes | None = None) -> None:
         """Makes the weights equal on all ranks, or leaves each with its part of them.
 
         ``types``: what precision they are kept and read in.
@@ -103,19 +103,19 @@ class Ranks(Protocol):
         ...
 
 
-class Alone:
+class SingleProcess:
     """One process; needs no engine."""
 
     index, count, local, sharded, first = 0, 1, 0, False, True
     reproducible = True
 
-    def quota(self, wanted: int, limit: int) -> Quota:
+    def group_budget(self, wanted: int, limit: int) -> GroupBudget:
         """A count of its own."""
-        return LocalQuota(wanted, limit)
+        return LocalGroupBudget(wanted, limit)
 
-    def pace(self) -> Pace:
+    def coordination(self) -> Coordination:
         """As it likes."""
-        return Free()
+        return Independent()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """The values."""
@@ -133,7 +133,7 @@ class Alone:
         """Nobody else to tell."""
         return contextlib.nullcontext()
 
-    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
+    def place(self, module: nn.Module, types: ParameterDtypes | None = None) -> None:
         """All weights are here."""
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:

@@ -20,13 +20,13 @@ from torch.distributed.rendezvous import rendezvous
 
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
-from pushcut.ranks.group_budget import Quota, Tally
+from pushcut.ranks.group_budget import GroupBudget, Tally
 from pushcut.ranks.launcher import gpu_number
-from pushcut.ranks.lockstep import Free, InStep, OtherRankFailedError, Pace
+from pushcut.ranks.lockstep import Coordination, Independent, Lockstep, OtherRankFailedError
 from pushcut.ranks.rendezvous import meet
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
-from pushcut.weights import WeightTypes
+from pushcut.weights import ParameterDtypes
 
 T = TypeVar("T")
 
@@ -58,19 +58,19 @@ class ProcessGroup:
         self._writer = ShardWriter(timeout) if self.sharded else None
         self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s
-        self._quotas = 0
+        self._group_budgets = 0
 
     @property
     def first(self) -> bool:
         """Rank 0 writes the files and talks to the user."""
         return self.index == 0
 
-    def quota(self, wanted: int, limit: int) -> Quota:
+    def group_budget(self, wanted: int, limit: int) -> GroupBudget:
         """A count in the store that the ranks met at."""
-        self._quotas += 1
-        return SharedQuota(
+        self._group_budgets += 1
+        return SharedGroupBudget(
             self._store,
-            self._quota_key,
+            self._group_budget_key,
             wanted,
             limit,
             rank=self.index,
@@ -78,9 +78,9 @@ class ProcessGroup:
             timeout_s=self._timeout_s,
         )
 
-    def pace(self) -> Pace:
+    def coordination(self) -> Coordination:
         """In step, where weights are gathered as they are used."""
-        return InStep(self.sum) if self._in_step else Free()
+        return Lockstep(self.sum) if self._in_step else Independent()
 
     def sum(self, values: Sequence[float]) -> list[float]:
         """Sums over the ranks."""
@@ -118,9 +118,9 @@ class ProcessGroup:
             raise  # the others cannot be told
         except Exception as error:
             problem = error
-            if self._quotas:  # the others need not wait for what will not be played here
+            if self._group_budgets:  # the others need not wait for what will not be played here
                 with lost_ranks("tell of a failure"):
-                    self._store.set(self._quota_key, CLOSED)
+                    self._store.set(self._group_budget_key, CLOSED)
         problems = self.gather(None if problem is None else _picklable(problem))
         theirs = next(((r, error) for r, error in enumerate(problems) if error is not None), None)
         if theirs is None:
@@ -133,7 +133,7 @@ class ProcessGroup:
             problem.add_note(TOLD)
         raise problem
 
-    def place(self, module: nn.Module, types: WeightTypes | None = None) -> None:
+    def place(self, module: nn.Module, types: ParameterDtypes | None = None) -> None:
         """Shards the weights; replicas start from those of rank 0."""
         if self._shards is not None:
             self._shards.shard(module, types or {})
@@ -170,7 +170,7 @@ class ProcessGroup:
         return float(norm) if self._shards is None else self._shards.full(norm)
 
     @property
-    def _quota_key(self) -> str:
+    def _group_budget_key(self) -> str:
         return f"quota/{self._quotas}"
 
     def write_shards(
@@ -196,7 +196,7 @@ CLOSED = "closed"
 """Stands in place of a tally once a rank has given up: nothing starts any more."""
 
 
-class SharedQuota:
+class SharedGroupBudget:
     """A tally in a store, changed by compare-and-set.
 
     A rank holds at most its share of the groups that are wanted, so that a quick start does not
@@ -232,7 +232,7 @@ class SharedQuota:
             tally = self._parsed()
         return None
 
-    def judge(self, accepted: bool) -> None:
+    def report(self, accepted: bool) -> None:
         """Counts the end of a group."""
         self._held -= 1
         tally = self._read()

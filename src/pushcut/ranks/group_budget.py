@@ -34,14 +34,14 @@ class Tally:
 
 
 @runtime_checkable
-class Quota(Protocol):
+class GroupBudget(Protocol):
     """Hands out the numbers 0, 1, 2, … of groups until enough have been accepted."""
 
     def claim(self) -> int | None:
         """The number of a group to be played here, or None while none may start."""
         ...
 
-    def judge(self, accepted: bool) -> None:
+    def report(self, accepted: bool) -> None:
         """Tells how a group that was claimed here ended."""
         ...
 
@@ -51,7 +51,7 @@ class Quota(Protocol):
         ...
 
 
-class LocalQuota:
+class LocalGroupBudget:
     """The quota of a process that plays all groups itself."""
 
     def __init__(self, wanted: int, limit: int) -> None:
@@ -67,7 +67,7 @@ class LocalQuota:
         self.tally = self.tally.after_start()
         return number
 
-    def judge(self, accepted: bool) -> None:
+    def report(self, accepted: bool) -> None:
         """Counts the end of a group."""
         self.tally = self.tally.after_end(accepted)
 

@@ -20,7 +20,7 @@ class Turn:
 
 
 @runtime_checkable
-class Pace(Protocol):
+class Coordination(Protocol):
     """Asked once in every round of a player's loop."""
 
     @property
@@ -37,7 +37,7 @@ class Pace(Protocol):
         ...
 
 
-class Free:
+class Independent:
     """Every rank for itself."""
 
     pause_s: float | None = None
@@ -50,10 +50,10 @@ class Free:
         """Nobody waits."""
 
 
-FREE = Free()
+INDEPENDENT = Independent()
 
 
-class InStep:
+class Lockstep:
     """All ranks run the policy whenever one wants to: its weights are gathered as it runs."""
 
     pause_s: float | None = 0.005

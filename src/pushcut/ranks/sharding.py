@@ -20,7 +20,7 @@ from torch.distributed.fsdp import (
 from torch.distributed.tensor import DTensor
 
 from pushcut.ranks.shard_files import sharded_like
-from pushcut.weights import WeightType, WeightTypes
+from pushcut.weights import ParameterDtype, ParameterDtypes
 
 CALLS = ("sample", "evaluate", "bc_loss")
 """Methods of a policy that compute."""
@@ -45,7 +45,7 @@ class Shards:
             else init_device_mesh(kind, (ranks // over, over), mesh_dim_names=("copies", "parts"))
         )
 
-    def shard(self, policy: nn.Module, types: WeightTypes) -> None:
+    def shard(self, policy: nn.Module, types: ParameterDtypes) -> None:
         """Leaves each rank with its part of every parameter, frozen ones too.
 
         The elements of module lists (a transformer's blocks) are gathered one after another
@@ -59,13 +59,15 @@ class Shards:
             for name in public_methods(block):
                 register_fsdp_forward_method(block, name)
         # Some of what is left is read outside of the layers that hold it: as it is kept.
-        self._shard_unit(policy, {n: WeightType(its.kept, its.kept) for n, its in types.items()})
+        self._shard_unit(
+            policy, {n: ParameterDtype(its.kept, its.kept) for n, its in types.items()}
+        )
         for name in CALLS:
             register_fsdp_forward_method(policy, name)
         for part in policy.modules():
             part.register_load_state_dict_pre_hook(take_own_part)
 
-    def _shard_unit(self, unit: nn.Module, types: WeightTypes) -> None:
+    def _shard_unit(self, unit: nn.Module, types: ParameterDtypes) -> None:
         """Shards what is gathered together.
 
         Where bfloat16 is trained or is what trained weights are read in, half the bytes are
@@ -76,7 +78,7 @@ class Shards:
         for path, layer in own_layers(unit).items():
             own = part_of(types, path)
             for name, parameter in layer.named_parameters(recurse=False):
-                its = own.get(name, WeightType(parameter.dtype, parameter.dtype))
+                its = own.get(name, ParameterDtype(parameter.dtype, parameter.dtype))
                 parameter.data = parameter.data.to(its.kept)
                 halved |= parameter.requires_grad and its.read == torch.bfloat16
                 if its.read == torch.float32 and layer not in exact:
@@ -133,7 +135,7 @@ def own_layers(unit: nn.Module) -> dict[str, nn.Module]:
     return found
 
 
-def part_of(types: WeightTypes, path: str) -> WeightTypes:
+def part_of(types: ParameterDtypes, path: str) -> ParameterDtypes:
     """Those of the module at ``path``, by the names that they have in it."""
     start = f"{path}." if path else ""
     return {name[len(start) :]: its for name, its in types.items() if name.startswith(start)}

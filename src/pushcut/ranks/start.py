@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pushcut.ranks.base import Alone, Ranks
+from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.launcher import launched
 from pushcut.system.progress import say
@@ -35,7 +35,7 @@ def joined(config: RanksConfig, *, gpus: bool = True) -> Iterator[Ranks]:
     ``gpus``: whether their weights may be on GPUs, where there are any.
     """
     if not launched():
-        yield Alone()
+        yield SingleProcess()
         return
     from pushcut.ranks.group import ProcessGroup, lost_by_torch
 

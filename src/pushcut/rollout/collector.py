@@ -15,9 +15,9 @@ from pushcut.batch import Experience, Rollout, merge, stack_traces
 from pushcut.envs.init_states import train_init
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.ranks.base import Alone, Ranks
-from pushcut.ranks.lockstep import Pace
-from pushcut.rollout.episode_runner import PlayedEpisode, Player
+from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.ranks.lockstep import Coordination
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
 from pushcut.system.stopwatch import Seconds
 from pushcut.types import InitState, Observation
@@ -28,7 +28,7 @@ class Collector:
 
     def __init__(
         self,
-        player: Player,
+        runner: EpisodeRunner,
         *,
         tasks: Sequence[str],
         seed: int,
@@ -46,13 +46,13 @@ class Collector:
         ``final_values``: the critic values what an episode that was cut short ended with.
         ``benchmark_inits``: start from so many states per task of the benchmark's own; 0: others.
         """
-        self._player = player
+        self._runner = runner
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
         self._accepts, self._stream_decisions = accepts, stream_decisions
         self._final_values = final_values
         self._benchmark_inits = benchmark_inits
-        self._ranks = ranks or Alone()
+        self._ranks = ranks or SingleProcess()
         self.seconds: Seconds = {}
         """Where the time of the last rollout went, on this rank."""
 
@@ -60,22 +60,22 @@ class Collector:
         """The rollout of an iteration; the same for any number of slots, processes and ranks."""
         schedule = self.schedule(policy, iteration)
         with self._ranks.together(), self._ranks.acting(policy):
-            played = self.play(policy, schedule, iteration, self._ranks.pace())
+            played = self.play(policy, schedule, iteration, self._ranks.coordination())
         return self.gathered(played)
 
     def play(
-        self, policy: Policy, schedule: Schedule, iteration: int, pace: Pace
+        self, policy: Policy, schedule: Schedule, iteration: int, coordination: Coordination
     ) -> list[PlayedEpisode]:
-        """This rank's episodes of an iteration; does not wait for other ranks but by ``pace``."""
+        """This rank's episodes of an iteration; waits for others only by ``coordination``."""
         episodes: list[PlayedEpisode] = []
-        self.seconds = self._player.play(
+        self.seconds = self._runner.play(
             policy,
             schedule,
             iteration=iteration,
             mode="sampled",
             on_episode=episodes.append,
             final_values=self._final_values,
-            pace=pace,
+            coordination=coordination,
         )
         return episodes
 
@@ -85,7 +85,7 @@ class Collector:
 
     def _check_streams(self, policy: Policy) -> None:
         """UserError where not even one episode fits into a stream."""
-        least = math.ceil(self._player.spec.max_steps / policy.chunk)
+        least = math.ceil(self._runner.spec.max_steps / policy.chunk)
         if 0 < self._stream_decisions < least:
             raise UserError(
                 f"a stream needs at least {least} decisions for an episode of "
@@ -106,16 +106,19 @@ class Collector:
                 benchmark_inits=self._benchmark_inits,
             )
 
-        quota = self._ranks.quota(self._groups, self._max_groups)
+        budget = self._ranks.group_budget(self._groups, self._max_groups)
         if self._stream_decisions:
             return StreamSchedule(
                 init_of_group,
                 streams=self._groups,
                 decisions=self._stream_decisions,
-                quota=quota,
+                budget=budget,
             )
         return GroupSchedule(
-            init_of_group, group_size=self._group_size, accepts=self._accepts, quota=quota
+            init_of_group,
+            group_size=self._group_size,
+            accepts=self._accepts,
+            budget=budget,
         )
 
 

@@ -18,7 +18,7 @@ from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
-from pushcut.ranks.lockstep import FREE, Pace, Turn
+from pushcut.ranks.lockstep import INDEPENDENT, Coordination, Turn
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.system.stopwatch import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
@@ -98,7 +98,7 @@ class _Act:
         return Decision(self.observation, self.row, self.trace, self.logprob, self.value, result)
 
 
-class Player:
+class EpisodeRunner:
     """Drives all slots of a pool until a schedule is done."""
 
     def __init__(
@@ -136,7 +136,7 @@ class Player:
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
-        pace: Pace = FREE,
+        coordination: Coordination = INDEPENDENT,
     ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
@@ -160,23 +160,23 @@ class Player:
             on_episode(episode)
 
         try:
-            while not (turn := self._next_turn(schedule, pace)).over:
+            while not (turn := self._next_turn(schedule, coordination)).over:
                 if turn.act:
                     self._decide(policy, iteration, mode, finish)
                     continue
                 # Without episodes here: others play the rest, one of theirs may call for another.
                 pause_s = BUSY_S if self._episodes else IDLE_S
-                self._look_around(pace.pause_s or pause_s, finish, final_values)
+                self._look_around(coordination.pause_s or pause_s, finish, final_values)
         except (Exception, KeyboardInterrupt):
-            pace.leave()
+            coordination.leave()
             raise
         workers = {name: spent - before[name] for name, spent in self._pool.seconds.items()}
         return {"infer": 0.0, "wait": 0.0} | self._stopwatch.take() | workers
 
-    def _next_turn(self, schedule: Schedule, pace: Pace) -> Turn:
+    def _next_turn(self, schedule: Schedule, coordination: Coordination) -> Turn:
         self._start_idle_slots(schedule)
         wants = len(self._ready) >= self._batch_threshold()
-        return pace.turn(wants=wants, busy=bool(self._episodes) or not schedule.done)
+        return coordination.turn(wants=wants, busy=bool(self._episodes) or not schedule.done)
 
     def _look_around(
         self, timeout_s: float, finish: Callable[[int], None], final_values: bool

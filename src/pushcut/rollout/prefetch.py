@@ -15,15 +15,15 @@ import torch
 
 from pushcut.batch import Rollout
 from pushcut.policies.base import Policy
-from pushcut.ranks.base import Alone, Ranks
-from pushcut.ranks.lockstep import Free, Turn
+from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.ranks.lockstep import Independent, Turn
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import PlayedEpisode
 from pushcut.rollout.scheduler import Schedule
 from pushcut.system.stopwatch import Seconds
 
 
-class Ahead:
+class PrefetchingCollector:
     """A collector whose rollouts are one iteration old.
 
     While iteration i is learned from, a copy of the weights that it started from plays iteration
@@ -41,20 +41,20 @@ class Ahead:
     ) -> None:
         """``actor``: an ``acting_copy`` of the policy."""
         self._collector, self._actor, self._ahead = collector, actor, ahead
-        self._ranks = ranks or Alone()
+        self._ranks = ranks or SingleProcess()
         # One for the whole run: simulators that it starts anew may end with the thread.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rollout")
-        self._pace = _UntilClosed()
+        self._coordination = _UntilClosed()
         self._under_way: Future[tuple[list[PlayedEpisode], float]] | None = None
         self.seconds: Seconds = {}
         """Where the time of the last rollout went, on this rank; ``played`` is all of it, where it
         was played ahead."""
 
-    def __enter__(self) -> Ahead:
+    def __enter__(self) -> PrefetchingCollector:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._pace.closed.set()
+        self._coordination.closed.set()
         self._thread.shutdown(wait=True)
 
     def collect(self, policy: Policy, iteration: int) -> Rollout:
@@ -88,11 +88,11 @@ class Ahead:
     def _play(self, schedule: Schedule, iteration: int) -> tuple[list[PlayedEpisode], float]:
         start = time.perf_counter()
         with own_stream(self._actor.device):
-            episodes = self._collector.play(self._actor, schedule, iteration, self._pace)
+            episodes = self._collector.play(self._actor, schedule, iteration, self._coordination)
         return episodes, time.perf_counter() - start
 
 
-class _UntilClosed(Free):
+class _UntilClosed(Independent):
     """Every rank for itself, until the run ends."""
 
     def __init__(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
-from pushcut.ranks.group_budget import LocalQuota, Quota
+from pushcut.ranks.group_budget import GroupBudget, LocalGroupBudget
 from pushcut.types import InitState
 
 
@@ -44,21 +44,25 @@ class ListSchedule:
     """Every initial state of a manifest exactly ``repeats`` times, each as its own group."""
 
     def __init__(
-        self, inits: Sequence[InitState], *, repeats: int = 1, quota: Quota | None = None
+        self,
+        inits: Sequence[InitState],
+        *,
+        repeats: int = 1,
+        budget: GroupBudget | None = None,
     ) -> None:
-        """``quota``: as many groups as episodes; shared, where ranks play one list together."""
+        """``budget``: as many groups as episodes; shared, where ranks play one list together."""
         self._inits = tuple(inits)
         total = len(self._inits) * repeats
-        self._quota = quota or LocalQuota(total, total)
+        self._budget = budget or LocalGroupBudget(total, total)
 
     @property
     def done(self) -> bool:
         """Whether all have been played."""
-        return self._quota.done
+        return self._budget.done
 
     def next(self) -> EpisodeTask | None:
         """The next of the list."""
-        number = self._quota.claim()
+        number = self._budget.claim()
         if number is None:
             return None
         # A repeat is a member: it draws from a random stream of its own.
@@ -67,13 +71,13 @@ class ListSchedule:
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
         """A list takes any end."""
-        self._quota.judge(accepted=True)
+        self._budget.report(accepted=True)
 
 
 class GroupSchedule:
     """Groups of episodes until ``groups`` of them are accepted (dynamic sampling).
 
-    A further group starts only when one that has finished was rejected (``ranks.quota``), so
+    A further group starts only when one that has finished was rejected (``ranks.group_budget``), so
     nothing is sampled in vain, and which groups make up the batch does not depend on timing.
     """
 
@@ -83,21 +87,21 @@ class GroupSchedule:
         *,
         group_size: int,
         accepts: Callable[[int], bool],
-        quota: Quota,
+        budget: GroupBudget,
     ) -> None:
         self._init_of_group, self._group_size = init_of_group, group_size
-        self._accepts, self._quota = accepts, quota
+        self._accepts, self._budget = accepts, budget
         self._waiting: deque[EpisodeTask] = deque()
         self._outcomes: dict[int, list[bool]] = {}
 
     @property
     def done(self) -> bool:
         """Whether enough groups were accepted or the limit is reached."""
-        return not self._waiting and not self._outcomes and self._quota.done
+        return not self._waiting and not self._outcomes and self._budget.done
 
     def next(self) -> EpisodeTask | None:
         """The next member, of a new group where one may start."""
-        if not self._waiting and (group := self._quota.claim()) is not None:
+        if not self._waiting and (group := self._budget.claim()) is not None:
             init = self._init_of_group(group)
             members = range(self._group_size)
             self._waiting.extend(EpisodeTask(init, group, member) for member in members)
@@ -110,7 +114,7 @@ class GroupSchedule:
         outcomes.append(success)
         if len(outcomes) == self._group_size:
             del self._outcomes[task.group]
-            self._quota.judge(self._accepts(sum(outcomes)))
+            self._budget.report(self._accepts(sum(outcomes)))
 
 
 class StreamSchedule:
@@ -126,22 +130,22 @@ class StreamSchedule:
         *,
         streams: int,
         decisions: int,
-        quota: Quota | None = None,
+        budget: GroupBudget | None = None,
     ) -> None:
-        """``quota``: as many groups as streams; shared, where ranks play them together."""
+        """``budget``: as many groups as streams; shared, where ranks play them together."""
         self._init_of_group = init_of_group
         self._streams, self._decisions = streams, decisions
-        self._quota = quota or LocalQuota(streams, streams)
+        self._budget = budget or LocalGroupBudget(streams, streams)
         self._waiting: deque[EpisodeTask] = deque()
 
     @property
     def done(self) -> bool:
         """Whether every stream has had its decisions."""
-        return not self._waiting and self._quota.done
+        return not self._waiting and self._budget.done
 
     def next(self) -> EpisodeTask | None:
         """The first episode of another stream, or the next of one whose last episode has ended."""
-        if (stream := self._quota.claim()) is not None:
+        if (stream := self._budget.claim()) is not None:
             return self._episode(stream, 0, self._decisions)
         return self._waiting.popleft() if self._waiting else None
 
@@ -152,7 +156,7 @@ class StreamSchedule:
         if left:
             self._waiting.append(self._episode(task.group, task.member + 1, left))
         else:
-            self._quota.judge(accepted=True)
+            self._budget.report(accepted=True)
 
     def _episode(self, stream: int, number: int, decisions: int) -> EpisodeTask:
         init = self._init_of_group(stream + number * self._streams)

@@ -19,7 +19,7 @@ from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
 from pushcut.runs.recoveries import RecoveryLog
-from pushcut.runs.trackers import Tracker, Where, open_tracker
+from pushcut.runs.trackers import RunInfo, Tracker, open_tracker
 from pushcut.types import Recovery
 
 
@@ -43,7 +43,7 @@ class Run:
         """Opens an existing folder whose metrics go on at iteration ``first``."""
         self.path = path
         self._metrics, self._episodes = path / "metrics.jsonl", path / "episodes.jsonl"
-        where = Where(path, first, prometheus_port)
+        where = RunInfo(path, first, prometheus_port)
         with ExitStack() as opened:
             self._trackers = [open_tracker(name, where) for name in trackers]
             for tracker in self._trackers:
@@ -107,9 +107,9 @@ class Run:
         return Run(path, trackers, first, prometheus_port=prometheus_port)
 
     @staticmethod
-    def watched(path: Path | None) -> Run:
+    def read_only(path: Path | None) -> Run:
         """A folder that another rank writes."""
-        return WatchedRun(_named(path))
+        return ReadOnlyRun(_named(path))
 
     @property
     def checkpoints(self) -> Path:
@@ -132,7 +132,7 @@ class Run:
         append_line(self._episodes, {"iteration": iteration, "episodes": episodes})
 
 
-class WatchedRun(Run):
+class ReadOnlyRun(Run):
     """A run folder that another rank writes: nothing is written from here."""
 
     def __init__(self, path: Path) -> None:

@@ -19,7 +19,7 @@ LOOPBACK = "127.0.0.1"
 
 
 @runtime_checkable
-class Sink(Protocol):
+class TrackerBackend(Protocol):
     """An open tracker."""
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
@@ -32,7 +32,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True)
-class Where:
+class RunInfo:
     """The run that is tracked."""
 
     folder: Path
@@ -41,13 +41,13 @@ class Where:
     prometheus_port: int
 
 
-def open_tracker(name: Tracker, where: Where) -> Sink:
+def open_tracker(name: Tracker, where: RunInfo) -> TrackerBackend:
     """Opens a tracker; UserError where its package or its port is not to be had."""
-    return _SINKS[name](where)
+    return _BACKENDS[name](where)
 
 
 class _TensorBoard:
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: RunInfo) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = str(where.folder / "tensorboard")
@@ -63,7 +63,7 @@ class _TensorBoard:
 
 
 class _WandB:
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: RunInfo) -> None:
         try:
             import wandb  # type: ignore[import-not-found]
         except ImportError:
@@ -85,7 +85,7 @@ class _WandB:
 class _Prometheus:
     """Serves the newest metrics as gauges, on loopback only: there is no password."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: RunInfo) -> None:
         try:
             import prometheus_client
         except ImportError:
@@ -138,7 +138,7 @@ class _Prometheus:
         self._thread.join()
 
 
-_SINKS: dict[str, Callable[[Where], Sink]] = {
+_BACKENDS: dict[str, Callable[[RunInfo], TrackerBackend]] = {
     "tensorboard": _TensorBoard,
     "wandb": _WandB,
     "prometheus": _Prometheus,

@@ -12,7 +12,7 @@ from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mixed.config import Member, MixedConfig, joined
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool.assignment import Crew
+from pushcut.envs.pool.assignment import WorkerAssignment
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.slots import Slot
 from pushcut.errors import UserError
@@ -111,16 +111,16 @@ def test_results_do_not_depend_on_slots_and_processes():
 
 
 def test_an_episode_goes_where_its_simulator_is_and_there_where_least_is_to_do():
-    crew = Crew(MIX, processes=2, slots=4, final_observation=False)
-    assert [post.name for post in crew.posts] == ["tall (TallConfig)"] * 2 + [
+    assignment = WorkerAssignment(MIX, processes=2, slots=4, final_observation=False)
+    assert [worker_spec.name for worker_spec in assignment.specs] == ["tall (TallConfig)"] * 2 + [
         "flat (PointMassConfig)"
     ] * 2
-    assert crew.worker_for(TALL_RED, 0, []) == 0
-    assert crew.worker_for(TALL_RED, 1, []) == 1
-    assert crew.worker_for(FLAT_GREEN, 0, []) == 2
+    assert assignment.worker_for(TALL_RED, 0, []) == 0
+    assert assignment.worker_for(TALL_RED, 1, []) == 1
+    assert assignment.worker_for(FLAT_GREEN, 0, []) == 2
     under_way = [Slot(INITS[0], 0), Slot(INITS[0], 1, playing=False), Slot(INITS[1], 2)]
-    assert crew.worker_for(TALL_BLUE, 2, under_way) == 1
-    assert crew.worker_for(FLAT_GREEN, 0, under_way) == 3
+    assert assignment.worker_for(TALL_BLUE, 2, under_way) == 1
+    assert assignment.worker_for(FLAT_GREEN, 0, under_way) == 3
 
 
 def test_a_slot_plays_first_one_member_and_then_the_other():

@@ -5,18 +5,18 @@ import sys
 
 from torch import nn
 
-from pushcut.policies.networks.meta_init import bare
+from pushcut.policies.networks.meta_init import meta_init
 
 
 def test_a_bare_module_has_shapes_and_no_memory():
-    with bare():
+    with meta_init():
         layer, words = nn.Linear(3, 4), nn.Embedding(5, 6)
     assert layer.weight.is_meta and words.weight.is_meta
     assert (layer.weight.shape, layer.bias.shape, words.weight.shape) == ((4, 3), (4,), (5, 6))
 
 
 def test_afterwards_modules_are_as_ever():
-    with bare():
+    with meta_init():
         nn.Linear(3, 4)
     assert not nn.Linear(3, 4).weight.is_meta
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pushcut.policies import load
 from pushcut.policies.base import Policy
-from pushcut.policies.networks.meta_init import bare
+from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork
 from pushcut.policies.released import tensors
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
@@ -317,7 +317,7 @@ def test_while_loading_there_is_one_tensor_in_memory_besides_the_network(
 ):
     monkeypatch.setattr(tensors, "SHARD_BYTES", shard)
     folder = tensors.TensorFolder.open(write_openvla(tmp_path / "theirs"))
-    with bare():
+    with meta_init():
         network = OpenVLANetwork(OPENVLA)
     sizes = [4 * int(np.prod(shape)) for shape in folder.shapes.values()]
     with LiveBytes() as alive:

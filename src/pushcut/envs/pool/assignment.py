@@ -13,7 +13,7 @@ from pushcut.envs.pool.slots import Slot
 
 
 @dataclass(frozen=True)
-class Post:
+class WorkerSpec:
     """What a worker process is there for."""
 
     name: str
@@ -23,7 +23,7 @@ class Post:
     """The first that it is sent."""
 
 
-class Crew:
+class WorkerAssignment:
     """The posts of a pool's processes, as many for each member of a mixed environment.
 
     A slot is a row of memory and an episode, so any process may play any slot, one episode in
@@ -35,16 +35,16 @@ class Crew:
         self, config: EnvConfig, *, processes: int, slots: int, final_observation: bool
     ) -> None:
         """``processes`` of each member; raises UserError where a simulator is not installed."""
-        self.posts: list[Post] = []
+        self.specs: list[WorkerSpec] = []
         """One per process."""
         self._able: dict[str, range] = {}
         for part in parts_of(config):
             name = getattr(part, "title", type(part).__name__)
             message = pickle.dumps((part, slots, final_observation))
-            post = Post(name, launch_of(part), message)
-            able = range(len(self.posts), len(self.posts) + processes)
+            worker_spec = WorkerSpec(name, launch_of(part), message)
+            able = range(len(self.specs), len(self.specs) + processes)
             self._able |= dict.fromkeys(part.spec.tasks, able)
-            self.posts += [post] * processes
+            self.specs += [worker_spec] * processes
 
     def worker_for(self, task: str, slot: int, others: Iterable[Slot]) -> int:
         """The process that shall play an episode of ``task`` in ``slot``; ties go by the slot."""

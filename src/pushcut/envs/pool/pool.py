@@ -20,7 +20,7 @@ import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
-from pushcut.envs.pool.assignment import Crew
+from pushcut.envs.pool.assignment import WorkerAssignment
 from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.pool.slots import Reply, ReplyKind, Slot
 from pushcut.envs.pool.worker_process import Request, UnreadableReplyError, WorkerProcess
@@ -83,7 +83,7 @@ class EnvPool:
         self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
         self._max_failures = max_failures
         self._final_observation = final_observation
-        self._crew = Crew(
+        self._assignment = WorkerAssignment(
             config,
             processes=min(workers, slots),
             slots=slots,
@@ -99,7 +99,7 @@ class EnvPool:
         self._workers: list[WorkerProcess] = []
         begin = time.monotonic()
         try:
-            for index in range(len(self._crew.posts)):
+            for index in range(len(self._assignment.specs)):
                 self._workers.append(self._start_worker(index))
             while any(worker.pending for worker in self._workers):
                 self._collect({}, math.inf)
@@ -197,7 +197,7 @@ class EnvPool:
         if init.task not in self.spec.tasks:
             raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
         self._slots.pop(slot, None)
-        worker = self._crew.worker_for(init.task, slot, self._slots.values())
+        worker = self._assignment.worker_for(init.task, slot, self._slots.values())
         self._slots[slot] = Slot(init, worker)
 
     def _require_no_request(self, slot: int) -> None:
@@ -211,11 +211,11 @@ class EnvPool:
         self._workers[state.worker].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
-        limit, post = self._start_timeout_s, self._crew.posts[index]
+        limit, worker_spec = self._start_timeout_s, self._assignment.specs[index]
         if self._start_s:  # a replacement: it is known how long a start takes
             limit = min(limit, max(self._timeout_s, 10 * self._start_s))
-        start = Request(STARTING, post.message, limit)
-        worker = WorkerProcess(post.launch, start, self._rows_file.fileno())
+        start = Request(STARTING, worker_spec.message, limit)
+        worker = WorkerProcess(worker_spec.launch, start, self._rows_file.fileno())
         self._selector.register(worker, selectors.EVENT_READ, index)
         return worker
 
@@ -245,7 +245,7 @@ class EnvPool:
         if kind == "refused":
             self._selector.unregister(worker)
             worker.kill()
-            name = self._crew.posts[index].name
+            name = self._assignment.specs[index].name
             what = f"cannot start {name}" if slot < 0 else self._describe(slot, name)
             raise UserError(f"{what}: {payload}")
         if kind == "error":
@@ -309,7 +309,7 @@ class EnvPool:
         if tail := worker.output_tail():
             reason = f"{reason} (its last output: {tail})"
         worker.close()
-        name = self._crew.posts[index].name
+        name = self._assignment.specs[index].name
         if culprit == STARTING and not self._start_s:
             raise UserError(f"cannot start {name}: its process {reason}")
         what = "an idle worker" if culprit is None else self._describe(culprit, name)

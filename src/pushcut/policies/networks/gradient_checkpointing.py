@@ -23,7 +23,7 @@ class Recompute:
         return block(*arguments)
 
 
-def recompute_activations(network: nn.Module, active: bool = True) -> None:
+def checkpoint_activations(network: nn.Module, active: bool = True) -> None:
     """Turns gradient checkpointing on or off in all parts of a network: memory against time."""
     for module in network.modules():
         switch = getattr(module, "recompute", None)

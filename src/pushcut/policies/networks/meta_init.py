@@ -21,7 +21,7 @@ class _Uninitialised(TorchFunctionMode):
 
 
 @contextlib.contextmanager
-def bare() -> Iterator[None]:
+def meta_init() -> Iterator[None]:
     """Inside, modules are made on the meta device: shapes and types, nothing else.
 
     Unlike ``torch.device("meta")`` alone it draws no initial values. On the meta device they mean

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.networks.gradient_checkpointing import recompute_activations
+from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
-from pushcut.policies.networks.meta_init import bare
+from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.adapters import base_of, merge_adapters
@@ -67,11 +67,11 @@ def load_openvla_oft(
         config = first_config(path, description, tensors, statistics, options, int(proprio))
     else:
         config = replace(stored_config(path, ours, options), statistics=statistics.key)
-    with bare():
+    with meta_init():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
     merge_adapters(network, path)
-    recompute_activations(network, options.recompute)
+    checkpoint_activations(network, options.recompute)
     content = read_tokenizer(path, options.tokenizer)
     policy = OpenVLAOFTPolicy(
         config,

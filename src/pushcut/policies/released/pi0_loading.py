@@ -9,8 +9,8 @@ from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import recompute_activations
-from pushcut.policies.networks.meta_init import bare
+from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
+from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.released.adapters import base_of, merge_adapters
@@ -65,11 +65,11 @@ def load_pi0(
     if data is not None or options.statistics is not None:
         place = None if options.statistics is None else _inside(path, Path(options.statistics))
         files = with_statistics(files, facts, place)
-    with bare():
+    with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
     merge_adapters(network, path)
-    recompute_activations(network, options.recompute)
+    checkpoint_activations(network, options.recompute)
     content = read_tokenizer(path, options.tokenizer)
     policy = Pi0Policy(
         config,

@@ -14,7 +14,7 @@ from pushcut.policies.precision import Compute
 from pushcut.policies.released.adapters import read_trained, save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.tensors import NETWORK
-from pushcut.weights import WeightTypes
+from pushcut.weights import ParameterDtypes
 
 
 class ReleasedPolicy(Policy):
@@ -52,9 +52,9 @@ class ReleasedPolicy(Policy):
             self.compute.cast(self.network, self.stays_float32)
         self._is_cast = True
 
-    def weight_types(self) -> WeightTypes:
+    def parameter_dtypes(self) -> ParameterDtypes:
         """Those of the network; what is trained besides it is float32."""
-        types = self.compute.weight_types(self.network, self.stays_float32)
+        types = self.compute.parameter_dtypes(self.network, self.stays_float32)
         return {f"{NETWORK}{name}": its for name, its in types.items()}
 
     @contextlib.contextmanager
