@@ -72,9 +72,9 @@ def staleness_ignored(ignored: bool) -> Iterator[None]:
     update = Learner.update
 
     def as_if_fresh(
-        self: Learner, rollout: Rollout, credit: Advantages, iteration: int
+        self: Learner, rollout: Rollout, advantages: Advantages, iteration: int
     ) -> dict[str, float]:
-        return update(self, replace(rollout, staleness=0), credit, iteration)
+        return update(self, replace(rollout, staleness=0), advantages, iteration)
 
     if ignored:
         Learner.update = as_if_fresh

@@ -50,12 +50,12 @@ class Board:
     def __init__(self, env: simpy.Environment, case: Case, iteration: int) -> None:
         work = case.workload
         self._env, self._iteration, self._work = env, iteration, work
-        self._quota = LocalGroupBudget(work.groups, work.max_groups)
+        self._budget = LocalGroupBudget(work.groups, work.max_groups)
         self._schedule = GroupSchedule(
             lambda group: InitState("any", group),
             group_size=work.group_size,
             accepts=work.accepts,
-            quota=self._quota,
+            budget=self._budget,
         )
         self._members = work.group_size if case.cluster.whole_groups else 1
         self._episodes: dict[int, list[tuple[bool, int]]] = {}
@@ -71,7 +71,7 @@ class Board:
 
     @property
     def groups(self) -> int:
-        return self._quota.tally.started
+        return self._budget.tally.started
 
     def claim(self) -> list[EpisodeTask]:
         """The next episodes, if any may start."""

@@ -2,7 +2,7 @@ from collections import deque
 
 import numpy as np
 import pytest
-from pushcut.ranks.budget import LocalGroupBudget
+from pushcut.ranks.group_budget import LocalGroupBudget
 
 from pushcut.envs.init_states import (
     DEMONSTRATION_SEEDS,

@@ -38,7 +38,7 @@ LOCAL_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
 """Of a cluster that we start: nothing is reported to anybody, and ranks are not slower than other
 processes (Ray's own choice is niceness 15)."""
 START_S = 180.0
-"""Longest time that processes may take to start once they have room."""
+"""Longest time that processes may take to start once they have placement."""
 END_S = 60.0
 """Longest time that ranks may go on when one of them has failed: they save."""
 ROUND_S = 0.5
@@ -184,8 +184,8 @@ def _reserve(placement: Placement) -> PlacementGroup:
     remove_placement_group(group)
     bundle = ", ".join(f"{count:g} {name}" for name, count in placement.bundles[0].items())
     raise UserError(
-        f"no room on the Ray cluster for {len(room.bundles)} machines with {bundle} each within "
-        f"{room.cluster.timeout_s:g} s (--cluster.timeout-s): wait for others to end, ask for less "
+        f"no room on the Ray cluster for {len(placement.bundles)} machines with {bundle} each within "
+        f"{placement.cluster.timeout_s:g} s (--cluster.timeout-s): wait for others to end, ask for less "
         "(--nodes, --cluster.ranks-per-node, --cluster.cpus-per-rank) or add machines"
     )
 

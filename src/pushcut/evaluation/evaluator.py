@@ -59,7 +59,7 @@ class Evaluator:
                 iteration=EVALUATION_STREAM,
                 mode=mode,
                 on_episode=note,
-                pace=self._ranks.pace(),
+                coordination=self._ranks.coordination(),
             )
         for theirs in self._ranks.gather(lines):
             lines |= theirs

@@ -60,7 +60,7 @@ class LearnerConfig:
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
         if self.target_kl is not None and not self.target_kl > 0:
-            raise ValueError(f"kl_limit must be > 0, got {self.kl_limit}")
+            raise ValueError(f"target_kl must be > 0, got {self.target_kl}")
         if self.adapter_lr is not None and not self.adapter_lr > 0:
             raise ValueError(f"adapter_lr must be > 0, got {self.adapter_lr}")
         if self.decay_iterations < 0:

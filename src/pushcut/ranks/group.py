@@ -171,7 +171,7 @@ class ProcessGroup:
 
     @property
     def _group_budget_key(self) -> str:
-        return f"quota/{self._quotas}"
+        return f"groups/{self._group_budgets}"
 
     def write_shards(
         self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]

@@ -89,7 +89,7 @@ class Collector:
         if 0 < self._stream_decisions < least:
             raise UserError(
                 f"a stream needs at least {least} decisions for an episode of "
-                f"{self._player.spec.max_steps} steps in chunks of {policy.chunk}, "
+                f"{self._runner.spec.max_steps} steps in chunks of {policy.chunk}, "
                 f"got --algorithm.stream-decisions {self._stream_decisions}"
             )
 
