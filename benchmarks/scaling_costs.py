@@ -63,9 +63,9 @@ class Costs:
     """First of a group: soft reset (facts.md: 20 ms) and ten steps in which objects settle."""
     start: float = 0.2e-3
     """The other members: a snapshot (facts.md)."""
-    # Measured: this machine, OpenVLA's pictures (JPEG, Lanczos, crop), one thread.
+    # Measured: this machine, OpenVLA's images (JPEG, Lanczos, crop), one thread.
     prepare: float = 8e-3
-    """Pictures per row in the main process, before a forward and before an update."""
+    """Images per row in the main process, before a forward and before an update."""
     overhead: float = 0.2e-3
     """Per decision in the main process: the player's own work and packing (point mass, quiet)."""
     # Measured: Ray 2.60 on two cores (facts.md).
@@ -104,8 +104,8 @@ class Costs:
         # FSDP gathers the weights for the forward and the backward and scatters the gradients.
         traffic = 3 * self.weights_gb * (gpus - 1) / gpus / self.bus_gb_s
         busy = micro * max(compute, traffic) + steps * self.optimizer_step
-        pictures = micro * self.micro_batch * self.prepare
-        return busy + pictures, busy, decisions / gpus * self.train_row
+        images = micro * self.micro_batch * self.prepare
+        return busy + images, busy, decisions / gpus * self.train_row
 
     def save(self, gpus: int) -> float:
         """Seconds per iteration for checkpoints."""
@@ -152,7 +152,7 @@ def networks(case: Case) -> Iterator[tuple[str, Case]]:
     """Worse ways to the simulators' hosts."""
     for name, changed in {
         "1 Gbit/s per host and GPU": replace(case.cluster, link_gb_s=1 / 8),
-        "the same, pictures ten times larger": replace(
+        "the same, images ten times larger": replace(
             case.cluster, link_gb_s=1 / 8, observation_mb=10 * case.cluster.observation_mb
         ),
         "20 ms one way": replace(case.cluster, latency=20e-3),
@@ -173,9 +173,9 @@ def assumptions(case: Case) -> Iterator[tuple[str, Case]]:
             costs, infer_row=costs.infer_row / 1.5, train_row=costs.train_row / 1.5
         ),
         "25 GB/s between GPUs": replace(costs, bus_gb_s=25.0),
-        "pictures rendered in 10 ms": replace(costs, render=10e-3),
+        "images rendered in 10 ms": replace(costs, render=10e-3),
         "stock render settings": replace(costs, render=8 * (25.29e-3 - 4.44e-3)),
-        "pictures prepared in 1 ms": replace(costs, prepare=1e-3),
+        "images prepared in 1 ms": replace(costs, prepare=1e-3),
     }.items():
         yield name, replace(case, costs=changed)
     for name, changed in {

@@ -222,7 +222,7 @@ class Rank:
         costs, cluster = self.case.costs, self.case.cluster
         slots = self.ready[: cluster.inference_batch]
         del self.ready[: len(slots)]
-        # Padded rows are copies whose pictures are prepared again (Player._decide).
+        # Padded rows are copies whose images are prepared again (Player._decide).
         seconds = cluster.inference_batch * costs.prepare + costs.infer(cluster.inference_batch)
         start = self.env.now
         yield from self.work(seconds)

@@ -1,6 +1,6 @@
 """Two simulator processes against one: simulator steps per second of the same play.
 
-MetaWorld with random chunks and a picture after each, as in rollout.py, at the same number of
+MetaWorld with random chunks and an image after each, as in rollout.py, at the same number of
 slots. The two are measured in turns, in an order that alternates, so that a busy moment of the
 machine falls on both; the ratio is the median over the rounds.
 

@@ -166,7 +166,7 @@ def main() -> None:
 
 
 def sensitivity(network: OpenVLANetwork, prompt: int, device: torch.device) -> float:
-    """How much the logits change with the picture; see the benchmark of pi0."""
+    """How much the logits change with the image; see the benchmark of pi0."""
     batch = observation(network.sizes, 2, prompt, device)
     other = batch | {"pixel_values": batch["pixel_values"].flip(0)}
     sampler = Sampler(network, "eager")

@@ -42,7 +42,7 @@ def build(bench: Bench, sizes: OpenVLASizes) -> OpenVLANetwork:
 
 
 def observation(sizes: OpenVLASizes, size: int, prompt: int, device: torch.device) -> Batch:
-    """Random pictures (as both towers want them) and prompts, and what an update needs."""
+    """Random images (as both towers want them) and prompts, and what an update needs."""
     generator = torch.Generator(device).manual_seed(size)
 
     def normal(*shape: int) -> Tensor:

@@ -85,7 +85,7 @@ class Observation:
 
     @staticmethod
     def blank(spec: EnvSpec, rows: int) -> Observation:
-        """Black pictures and zero states of an environment."""
+        """Black images and zero states of an environment."""
         return Observation(
             images={
                 name: np.zeros((rows, height, width, 3), np.uint8)

@@ -34,7 +34,7 @@ def two_episodes() -> Rollout:
 
 def test_credit_is_gae_over_each_episode():
     # Episode 0: A_1 = 1 - 0.5 = 0.5; A_0 = 0.9 * 0.5 - 0.5 + 0.9 * 0.5 * 0.5 = 0.175.
-    # Episode 1 is truncated: A = 0.9 * 0.6 - 0.2 = 0.34, from the value of its final picture.
+    # Episode 1 is truncated: A = 0.9 * 0.6 - 0.2 = 0.34, from the value of its final image.
     credit = PLAIN.advantages(two_episodes())
     torch.testing.assert_close(credit.advantage, torch.tensor([0.175, 0.5, 0.34]))
     assert credit.value_target is not None

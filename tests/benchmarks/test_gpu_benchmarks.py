@@ -43,7 +43,7 @@ def test_all_variants_of_pi0_sample_and_learn_the_same(model, dtype, bound):
     record = record_of("pi0.py", "--model", model, "--dtype", dtype)
     assert record["not_measured"] == {}
     assert record["results_agree"] and largest_error(record) < bound
-    assert record["sensitivity"] > 0.1, "a variant blind to the picture would not be noticed"
+    assert record["sensitivity"] > 0.1, "a variant blind to the image would not be noticed"
     assert set(record["decisions_per_second"]) == PI0_VARIANTS | {"autotuned", "autotuned+graph"}
     assert set(record["ours"]) == {"1", "2"}
     # Four ways to run ours with the prefix computed again, kept, or on the host; two baselines.

@@ -135,7 +135,7 @@ def test_every_point_counts_seen_and_unseen_tasks_apart(generalised):
     assert json.loads((config.out / "result.json").read_text())["splits"] == result["splits"]
 
 
-def test_the_plot_is_a_picture(generalised):
+def test_the_plot_is_a_image(generalised):
     config, _ = generalised
     assert (config.out / "result.png").read_bytes().startswith(b"\x89PNG")
 

@@ -26,7 +26,7 @@ SPEC = EnvSpec(
 
 
 def demonstration(task: str, seed: int, length: int, success: bool = True) -> Demonstration:
-    """State [seed, t, 0.5], action [t, -seed], pictures of one colour: 10 * seed + t."""
+    """State [seed, t, 0.5], action [t, -seed], images of one colour: 10 * seed + t."""
     t = np.arange(length)
     images = {
         name: np.broadcast_to(

@@ -26,7 +26,7 @@ INSTRUCTION = "pick up the milk and place it in the basket"
 class Recording:
     """The gripper opens (+1) in the first half and closes (-1) in the second.
 
-    Pictures are grey with a white top left corner; the wrist's are darker by 5.
+    Images are grey with a white top left corner; the wrist's are darker by 5.
     """
 
     number: int

@@ -25,7 +25,7 @@ def test_what_was_written_is_read_back_bit_for_bit(dataset):
         np.testing.assert_array_equal(observation.images[camera], images)
 
 
-def test_video_pictures_are_nearly_what_was_written(tmp_path):
+def test_video_images_are_nearly_what_was_written(tmp_path):
     dataset = DemoDataset.open(write_example(tmp_path / "set", "video"))
     observation, _, _ = dataset.batch(np.arange(7, 12), horizon=1)
     for camera, images in demonstration("push", 2, 5).observation.images.items():

@@ -62,7 +62,7 @@ def test_without_states_the_rows_are_taken_as_they_are(file):
     assert_recordings(DemoDataset.open(file))
 
 
-def test_pictures_in_the_order_of_opencv_are_only_mirrored(file):
+def test_images_in_the_order_of_opencv_are_only_mirrored(file):
     with h5py.File(file, "a") as content:
         content["data"].attrs["macros_image_convention"] = "opencv"
         for place in ("demo_0/obs", "demo_1/obs"):
@@ -120,7 +120,7 @@ def test_demonstrations_come_in_the_order_of_their_numbers(tmp_path):
     assert dataset.frames.state[::2, 0].tolist() == [0, 2, 10]
 
 
-def test_pictures_are_shrunk_to_the_policys_size(file):
+def test_images_are_shrunk_to_the_policys_size(file):
     small = DemoDataset.open(file, image_size=4)
     images = small.frames.images["agentview"]
     assert images.shape == (14, 4, 4, 3)
@@ -129,7 +129,7 @@ def test_pictures_are_shrunk_to_the_policys_size(file):
     assert small.frames.changes[1] == "camera 'agentview': 16 resized to 4 pixels"
 
 
-def _break_pictures(demo: h5py.Group) -> None:
+def _break_images(demo: h5py.Group) -> None:
     del demo["obs/agentview_rgb"]
     del demo["obs/eye_in_hand_rgb"]
 
@@ -175,7 +175,7 @@ def _break_name(demo: h5py.Group) -> None:
 @pytest.mark.parametrize(
     ("breaking", "message"),
     [
-        (_break_pictures, r"no pictures \(obs/agentview_rgb.*create_dataset.py --use-camera-obs"),
+        (_break_images, r"no images \(obs/agentview_rgb.*create_dataset.py --use-camera-obs"),
         (_break_wrist, "has no camera 'wrist'; it has agentview"),
         (_break_actions, r"data/demo_0/actions has shape \(8, 4\), not \(8, 7\)"),
         (_break_length, r"demo_0/obs/gripper_states has shape \(7, 2\), not \(8, 2\)"),
@@ -214,7 +214,7 @@ def test_a_file_without_instruction_says_how_to_name_it(tmp_path):
         DemoDataset.open(write_hdf5(tmp_path / "mine.hdf5"))
 
 
-def test_files_of_different_pictures_are_told(tmp_path):
+def test_files_of_different_images_are_told(tmp_path):
     write_hdf5(tmp_path / "a_demo.hdf5")
     write_hdf5(tmp_path / "b_demo.hdf5", macros_image_convention="opencv")
     with pytest.raises(UserError, match="put them into two folders"):

@@ -46,7 +46,7 @@ def maniskill() -> EnvConfig:
     return RemoteConfig(ManiSkillConfig(tasks=("PickCube-v1", "StackCube-v1")))
 
 
-def maniskill_pictures() -> EnvConfig:
+def maniskill_images() -> EnvConfig:
     from pushcut.envs.maniskill.env import ManiSkillConfig
 
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
@@ -102,7 +102,7 @@ class Case:
         pytest.param(metaworld, marks=pytest.mark.sim),
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
-        pytest.param(maniskill_pictures, marks=MANISKILL),
+        pytest.param(maniskill_images, marks=MANISKILL),
         mixed,
         pytest.param(mixed_metaworld, marks=pytest.mark.sim),
         pytest.param(mixed_maniskill, marks=MANISKILL),
@@ -112,7 +112,7 @@ class Case:
 def case(request: pytest.FixtureRequest) -> Iterator[Case]:
     if request.param is libero:
         request.getfixturevalue("kept_models")
-    if request.param is maniskill_pictures:
+    if request.param is maniskill_images:
         require_vulkan()
     config = request.param()
     tasks = list(config.spec.tasks)
@@ -182,7 +182,7 @@ def test_observation_has_the_shapes_that_the_spec_says(case: Case):
     for name, (height, width) in spec.cameras.items():
         assert observation.images[name].shape == (1, height, width, 3)
         assert observation.images[name].dtype == np.uint8
-        assert observation.images[name].std() > 1  # something is in the picture
+        assert observation.images[name].std() > 1  # something is in the image
 
 
 def test_unknown_task_is_an_error_that_lists_what_exists(case: Case):
@@ -311,10 +311,10 @@ def test_success_ends_the_chunk_and_terminates(case: Case):
     assert not result.reward[result.steps :].any()
 
 
-def test_render_makes_a_picture_of_the_asked_size(case: Case):
+def test_render_makes_a_image_of_the_asked_size(case: Case):
     case.env.reset(case.a)
     if not case.env.spec.cameras:
-        with pytest.raises(UserError, match="no pictures without cameras"):
+        with pytest.raises(UserError, match="no images without cameras"):
             case.env.render(96)
         return
     picture = case.env.render(96)

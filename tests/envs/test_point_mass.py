@@ -1,4 +1,4 @@
-"""The point mass: its physics, its pictures, its expert."""
+"""The point mass: its physics, its images, its expert."""
 
 import math
 
@@ -12,10 +12,10 @@ from pushcut.types import InitState
 RED, BLUE = "reach-red", "reach-blue"
 
 
-def where(picture: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, float]:
+def where(image: np.ndarray, colour: tuple[int, int, int]) -> tuple[float, float]:
     """Centre (x, y) in metres of the pixels that have exactly this colour."""
-    rows, columns = np.nonzero((picture == np.array(colour)).all(axis=-1))
-    size = len(picture)
+    rows, columns = np.nonzero((image == np.array(colour)).all(axis=-1))
+    size = len(image)
     return (
         float((columns.mean() + 0.5) * 2 / size - 1),
         float(1 - (rows.mean() + 0.5) * 2 / size),
@@ -47,14 +47,14 @@ def test_walls_stop_the_point():
     np.testing.assert_array_equal(env.observe().state[0], [1.0, 1.0])
 
 
-def test_picture_shows_the_point_and_every_goal_with_y_up():
+def test_image_shows_the_point_and_every_goal_with_y_up():
     env = PointMassConfig(image_size=128).build()
     env.reset(InitState(RED, 3))
     env.step_chunk(np.array([[0.0, 1.0]] * 2, np.float32))
     observation = env.observe()
-    picture, state = observation.images["top"][0], observation.state[0]
-    np.testing.assert_allclose(where(picture, (255, 255, 255)), state, atol=0.02)
-    red, blue = where(picture, PALETTE["red"]), where(picture, PALETTE["blue"])
+    image, state = observation.images["top"][0], observation.state[0]
+    np.testing.assert_allclose(where(image, (255, 255, 255)), state, atol=0.02)
+    red, blue = where(image, PALETTE["red"]), where(image, PALETTE["blue"])
     assert math.hypot(*red) == pytest.approx(0.7, abs=0.05)
     # Two goals are opposite each other.
     np.testing.assert_allclose(red, np.negative(blue), atol=0.05)

@@ -64,7 +64,7 @@ class Trial:
     sizes: Sizes
     forward: Callable[[], Tensor]
     inputs: int
-    """Bytes of the pictures."""
+    """Bytes of the images."""
 
 
 def workload_of(network: str, trained: str, **changes: Any) -> Workload:
@@ -167,7 +167,7 @@ def test_checkpointing_leaves_the_inputs_of_blocks(training):
     with counter:
         output = tried.forward()
         alive = counter.now - output.untyped_storage().nbytes()
-    # The pictures were there before; a patch embedding in float32 keeps them as they are.
+    # The images were there before; a patch embedding in float32 keeps them as they are.
     alive += tried.inputs if trained == "all" and network != "openvla-oft" else 0
     got = BATCH * footprint(workload, tried.sizes).saved(checkpointing=True)
     assert got == pytest.approx(alive, rel=0.04)

@@ -103,11 +103,11 @@ def test_a_kept_prefix_fills_the_host():
     assert kept.prefixes == 3 * not_kept.prefixes
 
 
-def test_the_host_holds_pictures_state_bins_and_log_probabilities():
-    workload = Workload("openvla-oft", "all", images=1, picture=(256, 256), decisions=10)
-    # a picture, 8 numbers of state, 56 bins of 2 bytes, 56 log-probabilities; twice
+def test_the_host_holds_images_state_bins_and_log_probabilities():
+    workload = Workload("openvla-oft", "all", images=1, image=(256, 256), decisions=10)
+    # an image, 8 numbers of state, 56 bins of 2 bytes, 56 log-probabilities; twice
     assert plan(workload).host == 2 * 10 * (256 * 256 * 3 + 32 + 112 + 224)
-    flow = Workload("pi0", images=2, picture=(100, 50), decisions=1, chunk=5, mdp="two-layer")
+    flow = Workload("pi0", images=2, image=(100, 50), decisions=1, chunk=5, mdp="two-layer")
     # five points of 50 x 32, four log-probabilities of 5 x 7
     assert plan(flow).host == 2 * (2 * 15000 + 32 + 4 * 5 * 1600 + 4 * 4 * 35)
 

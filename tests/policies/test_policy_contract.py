@@ -194,7 +194,7 @@ def test_actions_lie_within_the_demonstrated_quantiles(name):
     [
         ("tiny", 150),
         ("tiny-without-state", 150),
-        pytest.param("flow-hybrid", 800, marks=pytest.mark.slow),
+        pytest.param("flow-hybrid", 1000, marks=pytest.mark.slow),
     ],
 )
 def test_behaviour_cloning_learns_a_chunk_and_ignores_invalid_steps(name, steps):

@@ -36,7 +36,7 @@ def test_odd_sizes_are_padded_to_even_ones(tmp_path: Path):
     assert meta["size"] == (36, 34)
 
 
-def test_the_index_comes_before_the_pictures_so_that_browsers_start_at_once(tmp_path: Path):
+def test_the_index_comes_before_the_images_so_that_browsers_start_at_once(tmp_path: Path):
     data = write_mp4(tmp_path / "a.mp4", np.zeros((3, 32, 32, 3), np.uint8), fps=5).read_bytes()
     assert 0 < data.index(b"moov") < data.index(b"mdat")
 

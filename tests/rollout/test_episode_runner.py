@@ -92,7 +92,7 @@ def test_the_number_of_slots_changes_no_episode(policy, slots):
         assert (one.success, one.length) == (other.success, other.length)
 
 
-def test_pictures_are_recorded_of_every_control_step_and_of_the_start(policy):
+def test_images_are_recorded_of_every_control_step_and_of_the_start(policy):
     for episode in play(policy, inits(3), record_size=24):
         assert len(episode.frames) == episode.length + 1
         assert {frame.shape for frame in episode.frames} == {(24, 24, 3)}
@@ -216,7 +216,7 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
             assert rollout.next_value[row] == rollout.value[row + 1]
         elif rollout.terminated[row]:
             assert rollout.next_value[row] == 0
-    # By hand: the episode of the first truncation, played again up to its final picture.
+    # By hand: the episode of the first truncation, played again up to its final image.
     row = int(rollout.truncated.nonzero()[0])
     episode = int(rollout.episode_id[row])
     env = EASY.build()

@@ -2,7 +2,6 @@ from collections import deque
 
 import numpy as np
 import pytest
-from pushcut.ranks.group_budget import LocalGroupBudget
 
 from pushcut.envs.init_states import (
     DEMONSTRATION_SEEDS,
@@ -14,6 +13,7 @@ from pushcut.envs.init_states import (
     validation_inits,
 )
 from pushcut.envs.libero.env import LiberoConfig
+from pushcut.ranks.group_budget import LocalGroupBudget
 from pushcut.rollout.scheduler import EpisodeTask, GroupSchedule, ListSchedule, StreamSchedule
 from pushcut.types import InitState
 

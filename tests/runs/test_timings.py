@@ -65,11 +65,11 @@ MACHINE = {"workers": 2, "slots": 16, "cores": 8}
         # (1.6 + 0.3) / 2.0 = 95 % busy
         ({"simulate": 1.6, "render": 0.3}, {}, "simulators (workers busy 95%)", "more --rollout"),
         ({"simulate": 1.6, "render": 0.3}, {"cores": 2}, "simulators (", "more cores (2 workers"),
-        ({"simulate": 0.8, "render": 1.0}, {}, "rendering (workers busy 90%)", "smaller pictures"),
+        ({"simulate": 0.8, "render": 1.0}, {}, "rendering (workers busy 90%)", "smaller images"),
         ({"simulate": 1.0, "render": 0.2}, {}, "idle simulators (workers busy 60%)", "last episod"),
         ({"simulate": 1.0, "render": 0.2}, {"slots": 3}, "idle simulators", "3 for 2 now"),
         ({"infer": 1.5, "wait": 0.2}, {}, "infer (75% of the rollout)", "--rollout.inference-b"),
-        ({"infer": 0.2, "wait": 0.2}, {}, "prepare (80% of the rollout)", "smaller pictures"),
+        ({"infer": 0.2, "wait": 0.2}, {}, "prepare (80% of the rollout)", "smaller images"),
         ({"update": 2.1}, {}, "update", "--learner.micro-batch"),
         ({"evaluate": 2.1}, {}, "evaluate", "--evaluation.every"),
         # Of four workers on two cores, two are busy at best.

@@ -184,9 +184,9 @@ def _reserve(placement: Placement) -> PlacementGroup:
     remove_placement_group(group)
     bundle = ", ".join(f"{count:g} {name}" for name, count in placement.bundles[0].items())
     raise UserError(
-        f"no room on the Ray cluster for {len(placement.bundles)} machines with {bundle} each within "
-        f"{placement.cluster.timeout_s:g} s (--cluster.timeout-s): wait for others to end, ask for less "
-        "(--nodes, --cluster.ranks-per-node, --cluster.cpus-per-rank) or add machines"
+        f"no room on the Ray cluster for {len(placement.bundles)} machines with {bundle} each "
+        f"within {placement.cluster.timeout_s:g} s (--cluster.timeout-s): wait for others to end, "
+        "ask for less (--nodes, --cluster.ranks-per-node, --cluster.cpus-per-rank) or add machines"
     )
 
 

@@ -183,7 +183,7 @@ def record_videos(config: EvalConfig, folder: Path, name: str) -> None:
 def play_recorded(
     policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig, stop: SafeExit
 ) -> list[PlayedEpisode]:
-    """Plays each initial state greedily with pictures of every control step."""
+    """Plays each initial state greedily with images of every control step."""
     runner = EpisodeRunner(
         pool,
         seed=config.seed,

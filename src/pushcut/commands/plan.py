@@ -88,7 +88,7 @@ def workload_of(config: PlanConfig) -> Workload:
         gpus=config.gpus,
         sharding=config.sharding,
         rollouts=train.ranks.rollouts,
-        picture=(size, size),
+        image=(size, size),
         state_size=train.env.spec.state_size,
         action_size=train.env.spec.action_size,
     )

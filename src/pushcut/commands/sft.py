@@ -60,7 +60,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
             config.policy, statistics=statistics_of(training), instructions=instructions
         )
     policy = started_policy(config, training)
-    cameras, image_size = pictures(config)
+    cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,
         "image_size": image_size,
@@ -89,8 +89,8 @@ def started_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     return policy
 
 
-def pictures(config: SFTConfig) -> tuple[tuple[str, ...], int]:
-    """Cameras and size of the pictures that the policy wants to see."""
+def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:
+    """Cameras and size of the images that the policy wants to see."""
     shape, released = config.policy, config.released
     if config.init is None:
         return shape.cameras, shape.image_size
@@ -98,12 +98,12 @@ def pictures(config: SFTConfig) -> tuple[tuple[str, ...], int]:
 
 
 def open_dataset(config: SFTConfig) -> DemoDataset:
-    """The demonstrations, with the pictures that the policy wants to see."""
+    """The demonstrations, with the images that the policy wants to see."""
     if config.dataset is None:
         raise UserError(
             "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
         )
-    cameras, image_size = pictures(config)
+    cameras, image_size = images(config)
     dataset = DemoDataset.open(
         config.dataset, cameras=cameras, image_size=image_size, data=config.data
     )

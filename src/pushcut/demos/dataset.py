@@ -58,7 +58,7 @@ class DemoDataset:
         image_size: int | None = None,
         data: DataConfig = DataConfig(),  # noqa: B008 - frozen
     ) -> DemoDataset:
-        """Loads a dataset with the pictures of the given cameras (all, if None).
+        """Loads a dataset with the images of the given cameras (all, if None).
 
         Raises UserError, in one line, for a path without demonstrations, a camera that it
         does not have, files that are damaged, or no episodes.
@@ -66,7 +66,7 @@ class DemoDataset:
         Args:
             path: A LeRobot dataset, a file of LIBERO's demonstrations or a folder of them.
             cameras: The environment's names of the cameras.
-            image_size: Side of square pictures to resize to; None leaves them as they are.
+            image_size: Side of square images to resize to; None leaves them as they are.
             data: Conventions that are not the usual ones of the dataset's layout.
         """
         source = open_source(path, data)

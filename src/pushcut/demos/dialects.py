@@ -1,6 +1,6 @@
 """How datasets of others differ from the conventions at pushcut's border, as data.
 
-The border wants pictures as the environment gives them and a gripper command that opens at
+The border wants images as the environment gives them and a gripper command that opens at
 +1 (docs/decisions/0005).
 """
 
@@ -23,7 +23,7 @@ class DataConfig:
     """What is unusual about a dataset of others; None: as its layout usually has it."""
 
     flip: Flip | None = None
-    """Which way its pictures are turned on reading: both is by 180 degrees."""
+    """Which way its images are turned on reading: both is by 180 degrees."""
     gripper: Gripper | None = None
     """What its gripper command means: which of ±1, or of 0 and 1, opens."""
 
@@ -34,7 +34,7 @@ class Dialect:
 
     name: str
     flip: Flip = "none"
-    """Turns its pictures to those of the environment."""
+    """Turns its images to those of the environment."""
     gripper: Gripper | None = "plus_opens"
     """None: its range tells whether it is ``plus_closes`` or ``one_opens``."""
     cameras: Mapping[str, str] = field(default_factory=dict)

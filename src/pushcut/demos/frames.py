@@ -13,11 +13,11 @@ import numpy as np
 import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
-from pushcut.demos.images import Flip, PictureEdit
+from pushcut.demos.images import Flip, ImageEdit
 from pushcut.errors import UserError
 
 _MEMORY_SHARE = 0.7
-"""Pictures may take this share of the machine's memory."""
+"""Images may take this share of the machine's memory."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Source(Protocol):
         ...
 
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        """Reads everything, pictures of some cameras only, resized if need be.
+        """Reads everything, images of some cameras only, resized if need be.
 
         Every frame of ``episodes`` is there exactly once, in their order; numbers are finite
         and every ``task_index`` is in ``info.tasks``.
@@ -93,26 +93,26 @@ class Source(Protocol):
         ...
 
 
-def picture_edits(
+def image_edits(
     info: DatasetInfo, cameras: Sequence[str], flip: Flip, image_size: int | None
-) -> dict[str, PictureEdit]:
-    """What becomes of the pictures of each camera; refuses what cannot be done."""
+) -> dict[str, ImageEdit]:
+    """What becomes of the images of each camera; refuses what cannot be done."""
     edits = {}
     for name in cameras:
         stored = info.cameras[name]
-        edits[name] = PictureEdit((stored.height, stored.width), flip, image_size)
+        edits[name] = ImageEdit((stored.height, stored.width), flip, image_size)
         edits[name].check(info.path, name)
     return edits
 
 
-def empty_frames(info: DatasetInfo, count: int, edits: Mapping[str, PictureEdit]) -> Frames:
-    """Arrays for ``count`` frames; refuses pictures larger than the memory."""
+def empty_frames(info: DatasetInfo, count: int, edits: Mapping[str, ImageEdit]) -> Frames:
+    """Arrays for ``count`` frames; refuses images larger than the memory."""
     shapes = {name: edit.shape for name, edit in edits.items()}
     needed = sum(count * height * width * 3 for height, width in shapes.values())
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > _MEMORY_SHARE * memory:
         raise UserError(
-            f"{info.path} holds {needed / 2**30:.1f} GiB of pictures, this machine has "
+            f"{info.path} holds {needed / 2**30:.1f} GiB of images, this machine has "
             f"{memory / 2**30:.1f} GiB of memory: use fewer cameras or a smaller dataset"
         )
     return Frames(
@@ -126,7 +126,7 @@ def empty_frames(info: DatasetInfo, count: int, edits: Mapping[str, PictureEdit]
     )
 
 
-def _words(edit: PictureEdit) -> Iterator[str]:
+def _words(edit: ImageEdit) -> Iterator[str]:
     if edit.flip != "none":
         yield "turned by 180 degrees" if edit.flip == "both" else f"{edit.flip} reversed"
     if edit.resizes:

@@ -1,4 +1,4 @@
-"""Turning and resizing pictures while a dataset is read."""
+"""Turning and resizing images while a dataset is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from PIL import Image
 from pushcut.errors import UserError
 
 Flip = Literal["none", "rows", "columns", "both"]
-"""Which axes of a picture are reversed; both is a rotation by 180 degrees."""
+"""Which axes of an image are reversed; both is a rotation by 180 degrees."""
 
 _STEPS: dict[Flip, tuple[int, int]] = {
     "none": (1, 1),
@@ -24,14 +24,14 @@ _STEPS: dict[Flip, tuple[int, int]] = {
 
 
 @dataclass(frozen=True)
-class PictureEdit:
-    """What becomes of the stored pictures of one camera."""
+class ImageEdit:
+    """What becomes of the stored images of one camera."""
 
     stored: tuple[int, int]
     """Height and width in the files."""
     flip: Flip = "none"
     size: int | None = None
-    """Side of the square pictures that are wanted; None keeps the stored size."""
+    """Side of the square images that are wanted; None keeps the stored size."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -44,7 +44,7 @@ class PictureEdit:
         return self.shape != self.stored
 
     def check(self, path: Path, camera: str) -> None:
-        """Refuses to enlarge pictures, which an environment would never show, or squeeze them."""
+        """Refuses to enlarge images, which an environment would never show, or squeeze them."""
         height, width = self.stored
         has = f"{path}: camera {camera!r} has {height}x{width} pixels, the policy takes {self.size}"
         if self.size is not None and min(height, width) < self.size:
@@ -55,7 +55,7 @@ class PictureEdit:
             raise UserError(f"{has}x{self.size}: crop them to squares first")
 
     def __call__(self, image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "_ _ 3"]:
-        """The picture as the policy gets it."""
+        """The image as the policy gets it."""
         rows, columns = _STEPS[self.flip]
         turned = image[::rows, ::columns]
         if not self.resizes:

@@ -2,7 +2,7 @@
 
 ``data/demo_*`` holds ``actions`` [T, 7], ``states`` [T, …] of the simulator and, in ``obs``,
 ``ee_states`` [T, 6] (position, axis-angle), ``gripper_states`` [T, 2], ``joint_states`` [T, 7]
-and the pictures ``agentview_rgb`` and ``eye_in_hand_rgb`` [T, H, W, 3].
+and the images ``agentview_rgb`` and ``eye_in_hand_rgb`` [T, H, W, 3].
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from pushcut.demos.frames import (
     EpisodeInfo,
     Frames,
     empty_frames,
-    picture_edits,
+    image_edits,
     readable,
 )
-from pushcut.demos.images import Flip, PictureEdit
+from pushcut.demos.images import Flip, ImageEdit
 from pushcut.errors import UserError
 
 SUFFIX = ".hdf5"
@@ -88,7 +88,7 @@ class LiberoHdf5Source:
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
         """Reads everything, as ``Source.load`` promises."""
         info = self.info
-        edits = picture_edits(info, cameras, self._dialect.flip, image_size)
+        edits = image_edits(info, cameras, self._dialect.flip, image_size)
         lengths = [demo.length for demo in self._demos]
         frames = empty_frames(info, sum(lengths), edits)
         start = 0
@@ -111,7 +111,7 @@ class LiberoHdf5Source:
         content: Mapping[str, Any],
         frames: Frames,
         rows: slice,
-        edits: Mapping[str, PictureEdit],
+        edits: Mapping[str, ImageEdit],
     ) -> None:
         """Copies one demonstration to its rows."""
         group = content["data"][demo.group]
@@ -151,9 +151,9 @@ def _opened(file: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _flip(content: Mapping[str, Any]) -> Flip:
-    """Pictures lie upside down unless robosuite was told to store them as OpenCV does.
+    """Images lie upside down unless robosuite was told to store them as OpenCV does.
 
-    The environment's pictures are the upside-down ones turned by 180 degrees.
+    The environment's images are the upside-down ones turned by 180 degrees.
     """
     convention = content["data"].attrs.get("macros_image_convention", "opengl")
     return "columns" if convention == "opencv" else LIBERO_HDF5.flip
@@ -162,7 +162,7 @@ def _flip(content: Mapping[str, Any]) -> Flip:
 def _dialect(path: Path, flips: set[Flip], data: DataConfig) -> Dialect:
     if len(flips) > 1 and data.flip is None:
         raise UserError(
-            f"{path}: some files store upside-down pictures, some do not: put them into two folders"
+            f"{path}: some files store upside-down images, some do not: put them into two folders"
         )
     return replace(LIBERO_HDF5, flip=flips.pop()).adjusted(data)
 
@@ -197,7 +197,7 @@ def _cameras(file: Path, content: Mapping[str, Any]) -> dict[str, CameraInfo]:
         found = {key: obs[key].shape for key in LIBERO_HDF5.cameras if key in obs}
         if not found:
             raise UserError(
-                f"{file} has no pictures (obs/{', obs/'.join(LIBERO_HDF5.cameras)}): make them "
+                f"{file} has no images (obs/{', obs/'.join(LIBERO_HDF5.cameras)}): make them "
                 "with LIBERO's scripts/create_dataset.py --use-camera-obs"
             )
         return {key: CameraInfo(height, width) for key, (_, height, width, _) in found.items()}

@@ -42,7 +42,7 @@ class Env(Protocol):
         ...
 
     def render(self, size: int) -> np.ndarray:
-        """A picture for people, uint8 [size, size, 3], from the first camera of the spec."""
+        """An image for people, uint8 [size, size, 3], from the first camera of the spec."""
         ...
 
     def snapshot(self) -> Any:

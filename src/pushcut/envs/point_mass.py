@@ -29,7 +29,7 @@ class PointMassConfig:
     """Describes a ``PointMassEnv``."""
 
     colours: tuple[str, ...] = ("red", "blue")
-    """One goal and one task ``reach-<colour>`` per colour; every goal is always in the picture."""
+    """One goal and one task ``reach-<colour>`` per colour; every goal is always in the image."""
     image_size: int = 32
     """Height and width of the camera ``top``, pixels."""
     max_steps: int = 20
@@ -87,7 +87,7 @@ class PointMassEnv:
     Action: 0 ``dx``, 1 ``dy`` in [-1, 1] (clipped), in units of ``step_size``; the walls
     stop the point. State: 0 ``x``, 1 ``y``. Image ``top``: the goals as coloured discs of
     the success radius, the point as a white one, edges anti-aliased.
-    Initial state: drawn from the seed alone, so the tasks of one seed show one picture and
+    Initial state: drawn from the seed alone, so the tasks of one seed show one image and
     only the instruction tells them apart. Goals lie on a circle around the centre, spread
     evenly and turned by a random angle; the point starts near the centre.
     Reward: 1 in the step that succeeds, else 0. Terminates at success, truncates at the
@@ -122,7 +122,7 @@ class PointMassEnv:
         self._done = False
 
     def observe(self) -> Observation:
-        """Draws the picture and reads the state: a batch of one."""
+        """Draws the image and reads the state: a batch of one."""
         return Observation(
             images={"top": self.render(self._config.image_size)[None]},
             state=np.array([self._position], dtype=np.float32),
@@ -156,12 +156,12 @@ class PointMassEnv:
         """Draws the plane from above."""
         # Pixel centres; row 0 is the top, where y is largest.
         axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-        picture = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
+        image = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
         colours = [PALETTE[name] for name in self._config.colours]
         for centre, colour in zip(self._goals, colours, strict=True):
-            _draw_disc(picture, axis, centre, self._config.success_radius, colour)
-        _draw_disc(picture, axis, self._position, POINT_RADIUS, POINT)
-        return np.rint(picture).astype(np.uint8)
+            _draw_disc(image, axis, centre, self._config.success_radius, colour)
+        _draw_disc(image, axis, self._position, POINT_RADIUS, POINT)
+        return np.rint(image).astype(np.uint8)
 
     def snapshot(self) -> tuple:
         """The whole state; immutable."""
@@ -195,14 +195,14 @@ class PointMassEnv:
 
 
 def _draw_disc(
-    picture: np.ndarray,
+    image: np.ndarray,
     axis: np.ndarray,
     centre: tuple[float, float],
     radius: float,
     colour: tuple[int, int, int],
 ) -> None:
-    """Blends a disc into the picture; edge pixels by coverage, so that no motion is invisible."""
+    """Blends a disc into the image; edge pixels by coverage, so that no motion is invisible."""
     pixel = 2 / len(axis)
     distance = np.hypot(axis[None, :] - centre[0], -axis[:, None] - centre[1])
     coverage = np.clip((radius - distance) / pixel + 0.5, 0, 1)[..., None]
-    picture += coverage * (np.array(colour, dtype=np.float32) - picture)
+    image += coverage * (np.array(colour, dtype=np.float32) - image)

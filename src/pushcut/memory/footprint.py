@@ -158,7 +158,7 @@ def _last_vlm_block(sizes: Pi0Sizes, context: int, how: Training) -> int:
 
 
 def _around_vision(sizes: Pi0Sizes, images: int, how: Training) -> int:
-    """The tower's last norm; the pictures and what the projector keeps, where they are trained."""
+    """The tower's last norm; the images and what the projector keeps, where they are trained."""
     vision = sizes.vision
     pictures = FLOAT32 * how.w * images * 3 * vision.image_size**2
     kept = how.stream + how.w * how.element
@@ -182,13 +182,13 @@ def openvla_footprint(workload: Workload, sizes: OpenVLASizes) -> Footprint:
     norm = sizes.slots * (4 * (d + 1) + reading.w * (reading.stream + e) * d)
     rotations = FLOAT32 * 2 * sizes.llm.head_dim * tokens
     pictures = 2 * images * 3 * sizes.image_size**2
-    kept_pictures = e * seeing.w * pictures
+    kept_images = e * seeing.w * pictures
     embeddings = e * (tokens + seen) * d + rotations
     return Footprint(
         stacks=(*towers, llama) if seeing.i else (llama,),
-        outside=norm + rotations + kept_pictures + _openvla_projector(workload, sizes),
+        outside=norm + rotations + kept_images + _openvla_projector(workload, sizes),
         prefix=0,
-        # Beside a block there are the pictures, the embeddings that Llama began with, rotations.
+        # Beside a block there are the images, the embeddings that Llama began with, rotations.
         encode=FLOAT32 * pictures
         + max(*(tower.block.forward for tower in towers), llama.block.forward + embeddings),
         act=0,

@@ -229,12 +229,12 @@ def acting(workload: Workload, parameters: Parameters) -> int:
 
 
 def host_bytes(workload: Workload, sizes: Sizes, decision: Footprint) -> int:
-    """What a rollout keeps of a decision: pictures, state, trace, log-probabilities, prefix.
+    """What a rollout keeps of a decision: images, state, trace, log-probabilities, prefix.
 
     The trace is what was drawn: a bin of two bytes for each number of an action; or, in float32,
     the two points around the noisy step, or all K + 1 of the chain.
     """
-    height, width = workload.picture
+    height, width = workload.image
     observation = workload.images * height * width * 3 + 4 * workload.state_size
     if isinstance(sizes, OpenVLASizes):
         trace, parts = 2 * sizes.slots, 1

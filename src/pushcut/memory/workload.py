@@ -74,8 +74,8 @@ class Workload:
     """Every GPU holds everything; or parameters, gradients and AdamW are divided by N (FSDP)."""
     rollouts: Literal["gathered", "in-step"] = "gathered"
     """Sharded weights are whole while episodes are played, or gathered block by block."""
-    picture: tuple[int, int] = (256, 256)
-    """Height and width of a camera's picture, as the rollout keeps it."""
+    image: tuple[int, int] = (256, 256)
+    """Height and width of a camera's image, as the rollout keeps it."""
     state_size: int = 8
     """Length of the proprioceptive state."""
     action_size: int = 7

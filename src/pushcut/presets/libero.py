@@ -25,7 +25,7 @@ NOISE = 0.05
 """On what demonstrations execute: without it they are all alike, and who strays is lost."""
 
 TEXTURE_SIZE = 256
-"""More than shows in so small a picture, and less memory (not measured; at 512 a process with one
+"""More than shows in so small an image, and less memory (not measured; at 512 a process with one
 task took 0.5 instead of 0.9 GB)."""
 
 SUITES = {"spatial": 240, "object": 240, "goal": 320, "10": 480, "90": 480}

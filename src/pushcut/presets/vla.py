@@ -25,7 +25,7 @@ from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
 
 IMAGE_SIZE = 256
-"""Pictures of the data that the checkpoints were trained on."""
+"""Images of the data that the checkpoints were trained on."""
 
 SUITES = {"spatial": "spatial", "object": "object", "goal": "goal", "long": "10"}
 """The papers' columns -> LIBERO's names."""

@@ -50,7 +50,7 @@ class PlayedEpisode:
     final_value: Tensor | None = None
     """The critic's estimate of the final observation, where a limit or a cut ended it."""
     frames: list[np.ndarray] = field(default_factory=list)
-    """Pictures of each control step, where they were asked for."""
+    """Images of each control step, where they were asked for."""
 
     @property
     def success(self) -> bool:

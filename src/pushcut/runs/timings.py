@@ -139,7 +139,7 @@ def bottleneck(seconds: Mapping[str, float], *, workers: int, slots: int, cores:
     if workers >= cores:
         more = f"more cores ({workers} workers have {cores})"
     if render > simulate:
-        return Bottleneck(f"rendering ({busy})", f"fewer or smaller pictures, or {more}")
+        return Bottleneck(f"rendering ({busy})", f"fewer or smaller images, or {more}")
     return Bottleneck(f"simulators ({busy})", more)
 
 
@@ -150,7 +150,7 @@ _ADVICE = {
     "save": "save less often (--save-every) or on a faster disk",
     "other": "logging and bookkeeping: fewer --trackers",
     "infer": "a larger --rollout.inference-batch, or a faster device",
-    "prepare": "packing and copying observations: smaller pictures or longer chunks",
+    "prepare": "packing and copying observations: smaller images or longer chunks",
 }
 
 

@@ -96,7 +96,7 @@ def test_rows_in_any_order_find_their_places(example):
     np.testing.assert_array_equal(frames.images["front"][:, 0, 0, 0][7:12], [20, 21, 22, 23, 24])
 
 
-def test_pictures_in_other_formats_and_channels_first_shapes_are_read(example):
+def test_images_in_other_formats_and_channels_first_shapes_are_read(example):
     info = json.loads((example / "meta/info.json").read_text())
     info["features"]["observation.images.front"]["shape"] = [3, 16, 24]
     (example / "meta/info.json").write_text(json.dumps(info))
@@ -145,7 +145,7 @@ def _break_tasks(root: Path) -> None:
     (root / "meta/tasks.parquet").write_bytes(b"")
 
 
-def _break_picture(root: Path) -> None:
+def _break_image(root: Path) -> None:
     pictures = pq.read_table(root / DATA)["observation.images.front"].to_pylist()
     pictures[5]["bytes"] = pictures[5]["bytes"][:40]
     _change_column(root / DATA, "observation.images.front", pa.array(pictures))
@@ -196,7 +196,7 @@ def _break_column(root: Path) -> None:
         (_break_parquet, "file-000.parquet is corrupted, truncated"),
         (_break_bytes, "file-000.parquet"),
         (_break_tasks, "tasks.parquet is corrupted, truncated"),
-        (_break_picture, "observation.images.front holds a picture that cannot be decoded"),
+        (_break_image, "observation.images.front holds an image that cannot be decoded"),
         (_break_data, "file-000.parquet is missing: the dataset is incomplete"),
         (_break_episodes, "holds no episodes"),
         (_break_rows, "episode 3 should have 2 frames, its data files have 0"),
@@ -229,9 +229,9 @@ def test_a_missing_video_is_one_line_that_names_the_file(tmp_path):
         DemoDataset.open(out)
 
 
-def test_pictures_larger_than_memory_are_refused_before_loading(example):
+def test_images_larger_than_memory_are_refused_before_loading(example):
     info = json.loads((example / "meta/info.json").read_text())
     info["features"]["observation.images.front"]["shape"] = [10**6, 10**6, 3]
     (example / "meta/info.json").write_text(json.dumps(info))
-    with pytest.raises(UserError, match="GiB of pictures"):
+    with pytest.raises(UserError, match="GiB of images"):
         DemoDataset.open(example)

@@ -105,4 +105,4 @@ def require_vulkan() -> None:
     assert found is not None
     probe = probe_vulkan(found.python)
     if not probe.works:
-        pytest.skip(f"no Vulkan for ManiSkill's pictures: {probe.detail}")
+        pytest.skip(f"no Vulkan for ManiSkill's images: {probe.detail}")

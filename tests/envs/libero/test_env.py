@@ -1,4 +1,4 @@
-"""LIBERO: exact starts, snapshots and pictures, on one task of each suite."""
+"""LIBERO: exact starts, snapshots and images, on one task of each suite."""
 
 from collections.abc import Iterator
 from dataclasses import replace

@@ -33,17 +33,17 @@ for _ in range(10):
     env.step([0, 0, 0, 0, 0, 0, -1])
 sim = env.sim
 sim.forward()
-picture = sim.render(64, 64, camera_name="agentview")
+image = sim.render(64, 64, camera_name="agentview")
 model, data = sim.model._model, sim.data._data
 np.savez(
-    out, picture=picture, qpos=data.qpos, qvel=data.qvel, body_pos=model.body_pos,
+    out, image=image, qpos=data.qpos, qvel=data.qvel, body_pos=model.body_pos,
     body_quat=model.body_quat, site_rgba=model.site_rgba,
 )
 """
 
 
 @pytest.mark.slow
-def test_a_start_and_its_stock_picture_are_those_of_liberos_own_environment(tmp_path: Path):
+def test_a_start_and_its_stock_image_are_those_of_liberos_own_environment(tmp_path: Path):
     from pushcut.envs.libero.package import init_states_file, problem_file
 
     out = tmp_path / "stock.npz"
@@ -65,7 +65,7 @@ def test_a_start_and_its_stock_picture_are_those_of_liberos_own_environment(tmp_
         np.testing.assert_array_equal(getattr(simulator.model, name), stock[name])
     simulator.data.qpos[:] = stock["qpos"]
     simulator._stale = True
-    np.testing.assert_array_equal(env.render(64), stock["picture"][::-1])
+    np.testing.assert_array_equal(env.render(64), stock["image"][::-1])
     env.close()
 
 

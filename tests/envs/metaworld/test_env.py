@@ -301,12 +301,12 @@ def test_states_need_no_camera_and_may_tell_where_the_objects_are():
     np.testing.assert_allclose(seen.state[0, 10:], wanted[36:], atol=1e-6)
     assert env.spec.state_names[10:] == ("goal_x", "goal_y", "goal_z")
     stock.close()
-    with pytest.raises(UserError, match="no pictures without cameras"):
+    with pytest.raises(UserError, match="no images without cameras"):
         env.render(32)
 
 
 @pytest.mark.parametrize("camera", ["corner", "corner2", "corner3", "corner4"])
-def test_up_is_up_in_the_picture(camera: str):
+def test_up_is_up_in_the_image(camera: str):
     env = make("reach-v3", cameras=(camera,), image_size=128)
     rows = []
     for direction in (-1, 1):
@@ -319,7 +319,7 @@ def test_up_is_up_in_the_picture(camera: str):
     env.close()
 
 
-def test_pictures_differ_between_tasks_and_render_has_any_size():
+def test_images_differ_between_tasks_and_render_has_any_size():
     env = make("mt10")
     pictures = set()
     for task in env.spec.tasks:

@@ -25,8 +25,8 @@ def test_building_bare_modules_does_not_load_the_compiler():
     code = """
 import sys
 from torch import nn
-from pushcut.policies.networks.meta_init import bare
-with bare():
+from pushcut.policies.networks.meta_init import meta_init
+with meta_init():
     nn.Embedding(3, 3), nn.Linear(3, 3), nn.LayerNorm(3)
 assert "torch._dynamo" not in sys.modules
 """

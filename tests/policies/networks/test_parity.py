@@ -41,7 +41,7 @@ def seen(io: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return io["images"], io["image_mask"], io["token_ids"], io["token_mask"]
 
 
-def test_pi0_embeds_pictures_and_prompt_as_the_reference_does(pi0):
+def test_pi0_embeds_images_and_prompt_as_the_reference_does(pi0):
     network, _, io = pi0
     with torch.no_grad():
         embedded, _ = network.embed(*seen(io))
@@ -78,7 +78,7 @@ def test_several_points_of_a_chain_side_by_side_are_the_points_one_by_one(pi0):
     torch.testing.assert_close(together, torch.cat(apart, dim=1), rtol=0, atol=1e-5)
 
 
-def test_a_picture_that_is_masked_may_as_well_be_left_out(pi0):
+def test_a_image_that_is_masked_may_as_well_be_left_out(pi0):
     network, _, io = pi0
     images, _, ids, mask = seen(io)
     masked = torch.tensor([[True, False]] * 3)

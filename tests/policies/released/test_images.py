@@ -1,4 +1,4 @@
-"""Pictures as released policies see them: the reference's pixels, and arithmetic written out."""
+"""Images as released policies see them: the reference's pixels, and arithmetic written out."""
 
 import sys
 from pathlib import Path
@@ -41,7 +41,7 @@ def pictures(batch: int, height: int, width: int) -> np.ndarray:
     return generator.integers(0, 256, (batch, height, width, 3), dtype=np.uint8)
 
 
-def assert_same_picture(got: np.ndarray, wanted: np.ndarray) -> None:
+def assert_same_image(got: np.ndarray, wanted: np.ndarray) -> None:
     difference = np.abs(got.astype(int) - wanted.astype(int)).max(axis=-1)
     assert difference.max() <= 1
     assert (difference > 0).mean() < 1e-3
@@ -64,17 +64,17 @@ def test_jpeg_round_trip_is_the_references_to_the_bit(reference):
 )
 def test_each_stage_gives_the_references_pixels(reference, stage, given, wanted):
     for image, expected in zip(reference[given], reference[wanted], strict=True):
-        assert_same_picture(stage(image), expected)
+        assert_same_image(stage(image), expected)
 
 
 def test_both_pipelines_give_the_references_pixels(reference):
     libero = openvla_pixels(reference["io.image"], source="libero", rotated=False)
     robotwin = openvla_pixels(reference["io.image"], source="robotwin", rotated=False)
     for row in range(4):
-        assert_same_picture(libero[row], reference["io.center_cropped_224"][row])
-        assert_same_picture(robotwin[row], reference["io.direct_center_cropped"][row])
+        assert_same_image(libero[row], reference["io.center_cropped_224"][row])
+        assert_same_image(robotwin[row], reference["io.direct_center_cropped"][row])
     wide = preprocess_image(reference["io.wide_image"], source="robotwin")
-    assert_same_picture(wide, reference["io.wide_center_cropped"])
+    assert_same_image(wide, reference["io.wide_center_cropped"])
 
 
 def test_pixel_values_are_the_references(reference):
@@ -95,7 +95,7 @@ def test_the_centre_crop_interpolates_from_edge_to_edge_of_the_kept_part():
     assert (cropped == cropped[:1]).all()
 
 
-def test_lanczos_leaves_a_picture_of_224_pixels_alone():
+def test_lanczos_leaves_a_image_of_224_pixels_alone():
     (image,) = pictures(1, 224, 224)
     np.testing.assert_array_equal(lanczos(image), image)
 
@@ -106,7 +106,7 @@ def test_libero_takes_any_square_and_a_grey_one_stays_grey(size):
     assert (preprocess_image(grey, source="libero") == 128).all()
 
 
-def test_a_picture_that_is_rotated_already_is_not_rotated_again():
+def test_a_image_that_is_rotated_already_is_not_rotated_again():
     raw = pictures(2, 256, 256)
     turned = raw[:, ::-1, ::-1]
     np.testing.assert_array_equal(
@@ -124,7 +124,7 @@ def test_robotwin_never_rotates():
 
 
 @pytest.mark.parametrize("source", ["libero", "robotwin"])
-def test_a_picture_looks_the_same_in_every_batch(source):
+def test_a_image_looks_the_same_in_every_batch(source):
     batch = pictures(5, 128, 128)
     together = openvla_pixels(batch, source=source, rotated=False)
     for row, image in enumerate(batch):
@@ -158,7 +158,7 @@ def test_pixel_values_are_dino_channels_then_siglip_channels():
         ("torch", 35, 175),
     ],
 )
-def test_resize_with_pad_fits_a_wide_picture_into_a_black_square(method, left, right):
+def test_resize_with_pad_fits_a_wide_image_into_a_black_square(method, left, right):
     image = np.zeros((1, 2, 4, 3), dtype=np.uint8)
     image[...] = np.array([0, 70, 140, 210])[:, None]
     # 2 x 4 fits as 1 x 2 into the square of 2; the one row of padding goes to the bottom.
@@ -175,7 +175,7 @@ def test_resize_with_pad_fits_a_wide_picture_into_a_black_square(method, left, r
 def test_resize_with_pad_centres_and_drops_fractions_of_a_pixel(method):
     white = np.full((1, 10, 18, 3), 255, dtype=np.uint8)
     got = resize_with_pad(white, 9, method=method)[0]
-    # 18 -> 9 halves the picture: 5 of 9 rows, two rows of padding above and below.
+    # 18 -> 9 halves the image: 5 of 9 rows, two rows of padding above and below.
     assert got[:, :, 4].tolist() == [[-1, -1, 1, 1, 1, 1, 1, -1, -1]] * 3
     got = resize_with_pad(white, 8, method=method)[0]
     # 10 / (18/8) = 4.44 -> 4 rows of 8.
@@ -217,14 +217,14 @@ def test_a_source_or_method_nobody_knows_is_told_the_choices(unchecked):
         (np.zeros((1, 0, 8, 3), dtype=np.uint8), r"got \[1, 0, 8, 3\]"),
     ],
 )
-def test_pictures_of_another_kind_are_refused(unchecked, images, said):
+def test_images_of_another_kind_are_refused(unchecked, images, said):
     with pytest.raises(ValueError, match=said):
         openvla_pixels(images, source="libero", rotated=True)
     with pytest.raises(ValueError, match=said):
         resize_with_pad(images, method="torch")
 
 
-def test_one_picture_of_another_kind_is_refused(unchecked):
+def test_one_image_of_another_kind_is_refused(unchecked):
     with pytest.raises(ValueError, match=r"shape \[height, width, 3\], got \[1, 8, 8, 3\]"):
         preprocess_image(pictures(1, 8, 8), source="libero")
 
@@ -251,7 +251,7 @@ def test_without_simplejpeg_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "simplejpeg", None)
     with pytest.raises(UserError, match=r"pip install 'pushcut\[vla\]'"):
         preprocess_image(pictures(1, 8, 8)[0], source="libero")
-    # RoboTwin's pictures never were in a JPEG file.
+    # RoboTwin's images never were in a JPEG file.
     preprocess_image(pictures(1, 8, 8)[0], source="robotwin")
 
 

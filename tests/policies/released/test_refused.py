@@ -163,7 +163,7 @@ def test_more_cameras_than_a_pi0_was_trained_with_are_refused(write, most, tmp_p
 
 
 def test_openvlas_weights_do_not_tell_how_many_images_they_want(tmp_path):
-    # Each picture is a row of tokens more: only the user knows.
+    # Each image is a row of tokens more: only the user knows.
     policy = load(write_openvla(tmp_path / "a"), replace(READING, cameras=("top", "side")))
     assert policy.cameras == ("top", "side")
 

@@ -15,9 +15,9 @@ from pushcut.demos.lerobot import layout
 from pushcut.demos.lerobot.layout import FilePlace
 from pushcut.demos.lerobot.video import VideoWriter
 
-_PNG_LEVEL = 3  # measured on a MetaWorld picture: as small as level 6 and twice as fast
+_PNG_LEVEL = 3  # measured on a MetaWorld image: as small as level 6 and twice as fast
 _COMPRESSION = 20
-"""Roughly how much smaller H.264 is than raw pictures. An estimate, because the size of a
+"""Roughly how much smaller H.264 is than raw images. An estimate, because the size of a
 file that ffmpeg still writes depends on timing, and what lies in which file must not."""
 
 

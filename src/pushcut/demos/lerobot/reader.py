@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pushcut.demos.dialects import DataConfig, open_at_plus_one
-from pushcut.demos.frames import Frames, empty_frames, picture_edits, readable
-from pushcut.demos.images import PictureEdit
+from pushcut.demos.frames import Frames, empty_frames, image_edits, readable
+from pushcut.demos.images import ImageEdit
 from pushcut.demos.lerobot.meta import LeRobotMeta, StoredCamera, read_meta
 from pushcut.demos.lerobot.video import read_frames
 from pushcut.errors import UserError
@@ -36,7 +36,7 @@ class LeRobotSource:
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
         """Reads everything, as ``Source.load`` promises."""
         meta, info = self._meta, self.info
-        edits = picture_edits(info, cameras, meta.dialect.flip, image_size)
+        edits = image_edits(info, cameras, meta.dialect.flip, image_size)
         lengths = [episode.length for episode in self.episodes]
         frames = empty_frames(info, sum(lengths), edits)
         _DataReader(meta, edits, frames).read()
@@ -56,7 +56,7 @@ class LeRobotSource:
 class _DataReader:
     """Copies the rows of the data files to their places in ``frames``."""
 
-    def __init__(self, meta: LeRobotMeta, edits: Mapping[str, PictureEdit], frames: Frames) -> None:
+    def __init__(self, meta: LeRobotMeta, edits: Mapping[str, ImageEdit], frames: Frames) -> None:
         self._meta, self._info, self._frames = meta, meta.info, frames
         self._edits = {
             name: edit for name, edit in edits.items() if meta.cameras[name].storage == "image"
@@ -125,19 +125,19 @@ def _vectors(path: Path, batch: pa.RecordBatch, key: str, size: int) -> np.ndarr
 
 
 def _decoded(path: Path, key: str, content: pa.Scalar, size: tuple[int, int]) -> np.ndarray:
-    """An encoded picture as uint8 [H, W, 3]."""
+    """An encoded image as uint8 [H, W, 3]."""
     try:
         with Image.open(io.BytesIO(content.as_py())) as picture:
             image = np.asarray(picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
-        raise UserError(f"{path}: {key} holds a picture that cannot be decoded") from None
+        raise UserError(f"{path}: {key} holds an image that cannot be decoded") from None
     if image.shape[:2] != size:
-        raise UserError(f"{path}: {key} holds a picture of {image.shape[:2]} pixels, not {size}")
+        raise UserError(f"{path}: {key} holds an image of {image.shape[:2]} pixels, not {size}")
     return image
 
 
 def _read_videos(
-    meta: LeRobotMeta, camera: StoredCamera, edit: PictureEdit, images: np.ndarray
+    meta: LeRobotMeta, camera: StoredCamera, edit: ImageEdit, images: np.ndarray
 ) -> None:
     """Decodes each video file of a camera once."""
     spans: dict[Path, list[tuple[int, int, int]]] = defaultdict(list)

@@ -10,7 +10,7 @@ import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 
-from pushcut.demos.images import PictureEdit
+from pushcut.demos.images import ImageEdit
 from pushcut.errors import UserError
 
 # MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key
@@ -75,7 +75,7 @@ def read_frames(
     path: Path,
     spans: Sequence[tuple[int, int]],
     out: Sequence[UInt8[np.ndarray, "_ _ _ 3"]],
-    edit: PictureEdit,
+    edit: ImageEdit,
 ) -> None:
     """Decodes a video file once and copies spans of its frames.
 

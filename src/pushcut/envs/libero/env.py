@@ -50,7 +50,7 @@ class LiberoConfig:
     """Suites (libero_spatial, libero_object, libero_goal, libero_10, libero_90), tasks, or
     suite/index such as libero_goal/3."""
     image_size: int = 128
-    """Height and width of the pictures, pixels."""
+    """Height and width of the images, pixels."""
     cameras: tuple[str, ...] = ("agentview",)
     """agentview looks at the robot from the front, wrist sits on its hand; or none. The state tells
     nothing of objects."""
@@ -63,10 +63,10 @@ class LiberoConfig:
     control: Literal["fast", "stock"] = "fast"
     """Fast: the same control law without robosuite's overhead; stock: robosuite's own code."""
     orientation: Literal["rotated", "upright"] = "rotated"
-    """Rotated by 180 degrees from robosuite's upside-down picture, as published checkpoints and
+    """Rotated by 180 degrees from robosuite's upside-down image, as published checkpoints and
     data have it: upright, and left and right swapped. Upright: as a person would see it."""
     texture_size: int | None = None
-    """Textures with a longer side are shrunk to this, pixels: saves memory, changes the picture."""
+    """Textures with a longer side are shrunk to this, pixels: saves memory, changes the image."""
     action_repeat: int = 1
     """Simulator steps for which an action is held."""
     init_folder: str | None = None
@@ -161,8 +161,8 @@ class LiberoEnv(MuJoCoEnv):
         mirrored = self._config.orientation == "rotated"
         images = {}
         for name in self._config.cameras:
-            picture = self._picture(name, size)
-            turned = picture[:, ::-1] if mirrored else picture
+            image = self._image(name, size)
+            turned = image[:, ::-1] if mirrored else image
             images[name] = np.ascontiguousarray(turned)[None]
         return Observation(
             images=images,
@@ -180,8 +180,8 @@ class LiberoEnv(MuJoCoEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size; always upright."""
         if not self._config.cameras:
-            raise UserError("there are no pictures without cameras: --env.cameras agentview")
-        return np.ascontiguousarray(self._picture(self._config.cameras[0], size))
+            raise UserError("there are no images without cameras: --env.cameras agentview")
+        return np.ascontiguousarray(self._image(self._config.cameras[0], size))
 
     def close(self) -> None:
         """Releases simulators and renderers."""
@@ -218,7 +218,7 @@ class LiberoEnv(MuJoCoEnv):
                 self._starts.popitem(last=False)
         self._starts.move_to_end(init)
 
-    def _picture(self, camera: str, size: int) -> np.ndarray:
+    def _image(self, camera: str, size: int) -> np.ndarray:
         return self._draw(CAMERAS[camera], size)
 
 

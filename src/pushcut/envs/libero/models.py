@@ -60,16 +60,16 @@ def compile_scene(xml: str, texture_size: int) -> mujoco.MjModel:
 
 
 def _shrunk(path: Path, size: int) -> bytes:
-    """A picture in MuJoCo's own format: int32 width and height, then RGB bytes."""
+    """An image in MuJoCo's own format: int32 width and height, then RGB bytes."""
     from PIL import Image
 
     with Image.open(path) as file:
-        picture = file.convert("RGB")
-    if max(picture.size) > size:
-        width, height = (max(1, side * size // max(picture.size)) for side in picture.size)
+        image = file.convert("RGB")
+    if max(image.size) > size:
+        width, height = (max(1, side * size // max(image.size)) for side in image.size)
         # The mean of the pixels that fall together, as OpenGL's own smaller versions of it are.
-        picture = picture.resize((width, height), Image.Resampling.BOX)
-    return struct.pack("ii", *picture.size) + picture.tobytes()
+        image = image.resize((width, height), Image.Resampling.BOX)
+    return struct.pack("ii", *image.size) + image.tobytes()
 
 
 def main() -> None:

@@ -48,9 +48,9 @@ class ManiSkillConfig:
     tasks: tuple[str, ...] = ("PickCube-v1",)
     """PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""
     cameras: tuple[str, ...] = ()
-    """base_camera, or none: pictures need Vulkan (`pushcut doctor` tells), states do not."""
+    """base_camera, or none: images need Vulkan (`pushcut doctor` tells), states do not."""
     image_size: int = 64
-    """Height and width of the pictures, pixels."""
+    """Height and width of the images, pixels."""
     max_steps: int = 100
     """Time limit, control steps."""
     scenes: int = 16
@@ -205,7 +205,7 @@ class ManiSkillEnv:
         """Draws what a camera for people sees, the goal included."""
         if not self._config.cameras:
             raise UserError(
-                "there are no pictures without cameras: --env.cameras base_camera "
+                "there are no images without cameras: --env.cameras base_camera "
                 "(it needs Vulkan: pushcut doctor)"
             )
         return self._simulator(self._episode().task).picture(size)

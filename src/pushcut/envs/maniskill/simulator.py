@@ -27,7 +27,7 @@ from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
 
 PICTURE_SIZE = 256
-"""Height and width of pictures for people before they are brought to the size asked for."""
+"""Height and width of images for people before they are brought to the size asked for."""
 
 LARGEST_MOVE = 0.1
 """Displacement of the hand for which an action is 1, metres."""
@@ -51,7 +51,7 @@ TARGETS = {
 """Task -> the attributes of ManiSkill's environment that hold the cube and the target."""
 
 NO_VULKAN = (
-    "ManiSkill finds no Vulkan device for pictures (a GPU's driver, or Mesa 25 or later; Debian "
+    "ManiSkill finds no Vulkan device for images (a GPU's driver, or Mesa 25 or later; Debian "
     "12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers); states need none: "
     "leave --env.cameras empty"
 )
@@ -232,7 +232,7 @@ def prepare(*, pictures: bool) -> None:
     """Imports ManiSkill, once per process.
 
     ManiSkill makes materials also where nothing is ever drawn, and without a Vulkan device that
-    fails. Without pictures they are stood in for by something that takes any attribute.
+    fails. Without images they are stood in for by something that takes any attribute.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # where libvulkan is, and what torch would like better

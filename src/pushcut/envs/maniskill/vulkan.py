@@ -16,7 +16,7 @@ ADVICE = (
     "a GPU needs its Vulkan driver (in a container: NVIDIA_DRIVER_CAPABILITIES=all), a CPU Mesa "
     "25 or later (Debian 12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers)"
 )
-"""What would make pictures possible."""
+"""What would make images possible."""
 
 
 def probe_vulkan(python: Path, *, timeout: float = 120.0) -> GlProbe:
@@ -54,15 +54,15 @@ def main() -> None:
     camera = scene.add_camera("camera", 64, 64, 1.0, 0.01, 10.0)
     camera.set_entity_pose(sapien.Pose([-2.0, 0.0, 0.0]))
     start = 0.0
-    picture = None
+    image = None
     for frame in range(11):
         if frame == 1:  # the first one compiles shaders
             start = time.perf_counter()
         scene.update_render()
         camera.take_picture()
-        picture = camera.get_picture("Color")
-    if picture is None or not picture[32, 32, 0] > picture[32, 32, 1]:
-        raise RuntimeError("the picture does not show what was drawn")
+        image = camera.get_picture("Color")
+    if image is None or not image[32, 32, 0] > image[32, 32, 1]:
+        raise RuntimeError("the image does not show what was drawn")
     print(json.dumps((time.perf_counter() - start) * 100))
 
 

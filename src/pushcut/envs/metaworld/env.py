@@ -59,12 +59,12 @@ class MetaWorldConfig:
     )
     """Tasks or groups: easy, medium, hard, very_hard, mt10, mt50, ml45-train, ml45-test."""
     image_size: int = 64
-    """Height and width of the pictures, pixels."""
+    """Height and width of the images, pixels."""
     cameras: tuple[str, ...] = ("corner2",)
     """MetaWorld's cameras, or none; corner2 hangs where the LeRobot and RLinf data have it."""
     state: Literal["hand", "objects"] = "hand"
     """Hand: where it is, and its opening. Objects: also where the task's objects and its goal are,
-    which pictures would show, for policies without cameras."""
+    which images would show, for policies without cameras."""
     max_steps: int = 150
     """Time limit, simulator steps."""
     action_repeat: int = 1
@@ -158,7 +158,7 @@ class MetaWorldEnv(MuJoCoEnv):
         init = self._episode()
         size = self._config.image_size
         return Observation(
-            images={name: self._picture(name, size)[None] for name in self._config.cameras},
+            images={name: self._image(name, size)[None] for name in self._config.cameras},
             state=self._state(init.task)[None],
             instruction=[self.spec.tasks[init.task]],
         )
@@ -170,8 +170,8 @@ class MetaWorldEnv(MuJoCoEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size."""
         if not self._config.cameras:
-            raise UserError("there are no pictures without cameras: --env.cameras corner2")
-        return self._picture(self._config.cameras[0], size)
+            raise UserError("there are no images without cameras: --env.cameras corner2")
+        return self._image(self._config.cameras[0], size)
 
     @property
     def _style(self) -> RenderStyle:
@@ -193,7 +193,7 @@ class MetaWorldEnv(MuJoCoEnv):
             return hand
         return np.concatenate([hand, simulator.objects_and_goal()])
 
-    def _picture(self, camera: str, size: int) -> np.ndarray:
-        picture = self._draw(camera, size)
-        turned = picture[::-1, ::-1] if camera in UPSIDE_DOWN else picture
+    def _image(self, camera: str, size: int) -> np.ndarray:
+        image = self._draw(camera, size)
+        turned = image[::-1, ::-1] if camera in UPSIDE_DOWN else image
         return np.ascontiguousarray(turned)

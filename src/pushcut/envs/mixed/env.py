@@ -56,7 +56,7 @@ class PartEnv:
         return action
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """A picture for people."""
+        """An image for people."""
         return self._inner.render(size)
 
     def snapshot(self) -> Any:
@@ -106,7 +106,7 @@ class MixedEnv:
         return self._now().expert_action()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """A picture for people."""
+        """An image for people."""
         return self._now().render(size)
 
     def snapshot(self) -> tuple[str, Any]:

@@ -1,4 +1,4 @@
-"""What environments of MuJoCo tasks have in common: episodes, chunks, snapshots, pictures."""
+"""What environments of MuJoCo tasks have in common: episodes, chunks, snapshots, images."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class MuJoCoEnv(ABC):
     @property
     @abstractmethod
     def _style(self) -> RenderStyle:
-        """How pictures are drawn."""
+        """How images are drawn."""
 
     @abstractmethod
     def _make_simulator(self, task: str) -> Any:

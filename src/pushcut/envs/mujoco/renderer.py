@@ -1,4 +1,4 @@
-"""Pictures of MuJoCo scenes: one OpenGL context, one set of meshes and textures per task.
+"""Images of MuJoCo scenes: one OpenGL context, one set of meshes and textures per task.
 
 This module imports MuJoCo, so it is itself imported late, by the environments.
 """
@@ -23,14 +23,14 @@ class RenderStyle:
     """What is drawn, and how well."""
 
     lean: bool = False
-    """Neither multisampling nor shadow maps, and a buffer no larger than a picture: these
+    """Neither multisampling nor shadow maps, and a buffer no larger than an image: these
     three cost most of a frame in software."""
     without: tuple[str, ...] = ()
     """Effects that are left out, by MuJoCo's names: shadow, reflection, skybox …"""
     hidden_groups: tuple[int, ...] = ()
     """Groups of geoms that are not drawn."""
     cull: bool = False
-    """Leaves out what the camera cannot see: the same picture sooner, as long as nothing
+    """Leaves out what the camera cannot see: the same image sooner, as long as nothing
     casts shadows."""
 
 
@@ -86,7 +86,7 @@ class TaskRenderer:
             model: Its quality settings are changed for a lean style.
             data: What is drawn.
             style: The default is MuJoCo's.
-            size: Height and width of most pictures, pixels.
+            size: Height and width of most images, pixels.
         """
         self._opengl = opengl
         self._model, self._data = model, data
@@ -145,7 +145,7 @@ class TaskRenderer:
         )
 
     def _grow_buffer(self, size: int) -> None:
-        """Makes room for a larger picture; smaller ones are drawn into its corner, unchanged."""
+        """Makes room for a larger image; smaller ones are drawn into its corner, unchanged."""
         if size > min(self._buffer):
             width, height = (max(size, side) for side in self._buffer)
             mujoco.mjr_resizeOffscreen(width, height, self._context)
@@ -164,7 +164,7 @@ class View:
         self._mirrors = np.flatnonzero(flat & shiny)
 
     def unseen(self, camera: int) -> Bool[np.ndarray, " geom"]:
-        """Geoms of which neither they nor their images in a mirror are in the picture."""
+        """Geoms of which neither they nor their images in a mirror are in the image."""
         points = self._data.geom_xpos
         outside = self._outside(camera, points)
         for mirror in self._mirrors.tolist():
@@ -177,7 +177,7 @@ class View:
     def _outside(
         self, camera: int, points: Float[np.ndarray, "geom 3"]
     ) -> Bool[np.ndarray, " geom"]:
-        # In the camera's frame it looks along -z; the pictures are square.
+        # In the camera's frame it looks along -z; the images are square.
         local = (points - self._data.cam_xpos[camera]) @ self._data.cam_xmat[camera].reshape(3, 3)
         angle = np.deg2rad(self._model.cam_fovy[camera]) / 2
         depth = -local[:, 2:]

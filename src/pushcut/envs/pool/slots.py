@@ -24,7 +24,7 @@ class Reply:
     demonstration: Demonstration | None = None
     """After ``demonstrate``."""
     frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
-    """After a recorded ``step``: a picture after each control step, and one before the
+    """After a recorded ``step``: an image after each control step, and one before the
     episode's first, so that the frames of an episode's replies join to its video."""
     reason: str = ""
     """Why the episode was lost."""

@@ -130,7 +130,7 @@ class Worker:
 def _step_recorded(
     env: Env, actions: np.ndarray, size: int, *, first: bool
 ) -> tuple[ChunkResult, np.ndarray]:
-    """Executes a chunk step by step with a picture after each (and before, where asked)."""
+    """Executes a chunk step by step with an image after each (and before, where asked)."""
     frames = [env.render(size)] if first else []
     reward = np.zeros(len(actions), dtype=np.float32)
     steps = sim_steps = 0

@@ -1,4 +1,4 @@
-"""How released vision-language-action policies see pictures.
+"""How released vision-language-action policies see images.
 
 OpenVLA's pipeline was written in TensorFlow and its policies notice small differences: float32
 and the order of the operations below are those of ``tf.image.resize`` (Lanczos3) and
@@ -23,18 +23,18 @@ from torch import Tensor
 from pushcut.errors import UserError
 
 Source = Literal["libero", "robotwin"]
-"""Benchmark whose pictures an OpenVLA was trained on: its training data decide the pipeline."""
+"""Benchmark whose images an OpenVLA was trained on: its training data decide the pipeline."""
 Padding = Literal["pil", "torch"]
 """Whose resize: ``pil`` as openpi's client, ``torch`` as LeRobot."""
 
 OPENVLA_SIZE = 224
-"""Side of the picture that OpenVLA's vision towers take, in pixels."""
+"""Side of the image that OpenVLA's vision towers take, in pixels."""
 CROP_AREA = 0.9
-"""Part of the picture that the centre crop keeps: training cropped at random to this area."""
+"""Part of the image that the centre crop keeps: training cropped at random to this area."""
 JPEG_QUALITY = 95
 """TensorFlow's default, with which the training data of LIBERO were stored."""
 LANCZOS_RADIUS = 3
-"""Zero crossings of the Lanczos3 kernel on each side, in pixels of the coarser picture."""
+"""Zero crossings of the Lanczos3 kernel on each side, in pixels of the coarser image."""
 
 Channels = tuple[float, float, float]
 # ImageNet's statistics rounded to bfloat16: so they stand in the released configurations.
@@ -47,7 +47,7 @@ SIGLIP_STD: Channels = (0.5, 0.5, 0.5)
 def preprocess_image(
     image: UInt8[np.ndarray, "_ _ 3"], *, source: Source
 ) -> UInt8[np.ndarray, "224 224 3"]:
-    """Makes of one picture as the benchmark's simulator gives it what OpenVLA was trained on.
+    """Makes of one image as the benchmark's simulator gives it what OpenVLA was trained on.
 
     ``libero``: rotated by 180 degrees, stored as JPEG and read again, resized to 224 with an
     antialiased Lanczos3, centre crop of area 0.9 back to 224. ``robotwin``: the centre crop alone.
@@ -59,25 +59,25 @@ def preprocess_image(
 def openvla_pixels(
     images: UInt8[np.ndarray, "b _ _ 3"], *, source: Source, rotated: bool
 ) -> UInt8[np.ndarray, "b 224 224 3"]:
-    """``preprocess_image`` for a batch; each picture is what it would be alone.
+    """``preprocess_image`` for a batch; each image is what it would be alone.
 
     Args:
-        images: Pictures of any size; the resize stretches them to a square.
+        images: Images of any size; the resize stretches them to a square.
         source: Benchmark of the checkpoint's training data.
-        rotated: Whether LIBERO's pictures are rotated already, as pushcut's environment gives
+        rotated: Whether LIBERO's images are rotated already, as pushcut's environment gives
             them by default, rather than upside down as robosuite renders them.
     """
     _check_choice("source", source, get_args(Source))
     _check_images(images, dimensions=4)
     seen = np.empty((len(images), OPENVLA_SIZE, OPENVLA_SIZE, 3), dtype=np.uint8)
-    # One by one: a picture fits the processor's cache, and a batch would need as much memory again.
+    # One by one: an image fits the processor's cache, and a batch would need as much memory again.
     for row, image in enumerate(images):
         seen[row] = centre_crop(_stored_libero(image, rotated) if source == "libero" else image)
     return seen
 
 
 def through_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """What is left of a picture in a JPEG file.
+    """What is left of an image in a JPEG file.
 
     Decoded with the fast integer cosine transform, as TensorFlow does: Pillow's decoder is up to
     11 levels away.
@@ -97,7 +97,7 @@ def lanczos(image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "224 224 3"]
 
 
 def centre_crop(image: UInt8[np.ndarray, "_ _ 3"]) -> UInt8[np.ndarray, "224 224 3"]:
-    """The middle ``CROP_AREA`` of a picture at 224 pixels; levels are truncated."""
+    """The middle ``CROP_AREA`` of an image at 224 pixels; levels are truncated."""
     high, wide = (_crop_taps(size) for size in image.shape[:2])
     values = image.astype(np.float32) * np.float32(1 / 255)
     columns = _between(np.ascontiguousarray(values.swapaxes(0, 1)), wide).swapaxes(0, 1)
@@ -125,9 +125,9 @@ def openvla_pixel_values(pixels: UInt8[Tensor, "b s s 3"]) -> Float32[Tensor, "b
 def resize_with_pad(
     images: UInt8[np.ndarray, "b _ _ 3"], size: int = 224, *, method: Padding
 ) -> Float32[Tensor, "b 3 {size} {size}"]:
-    """Fits pictures into a black square without distortion, in [-1, 1] as SigLIP was trained.
+    """Fits images into a black square without distortion, in [-1, 1] as SigLIP was trained.
 
-    The picture lies in the middle; an odd pixel of padding goes to the bottom or to the right.
+    The image lies in the middle; an odd pixel of padding goes to the bottom or to the right.
     ``pil`` rounds to whole levels and filters over the pixels that shrink into one; ``torch``
     interpolates between the four nearest.
     """
@@ -149,7 +149,7 @@ class _Taps(NamedTuple):
 
 
 def _stored_libero(image: np.ndarray, rotated: bool) -> np.ndarray:
-    """A picture as the training data of LIBERO hold it: rotated, through JPEG, 224 pixels."""
+    """An image as the training data of LIBERO hold it: rotated, through JPEG, 224 pixels."""
     return lanczos(through_jpeg(image if rotated else image[::-1, ::-1]))
 
 
@@ -158,7 +158,7 @@ def _simplejpeg() -> Any:
         import simplejpeg  # late: only OpenVLA on LIBERO needs it
     except ImportError:
         raise UserError(
-            "OpenVLA's pictures need the library simplejpeg: pip install 'pushcut[vla]'"
+            "OpenVLA's images need the library simplejpeg: pip install 'pushcut[vla]'"
         ) from None
     return simplejpeg
 
@@ -176,7 +176,7 @@ def _lanczos_taps(size: int) -> _Taps:
     """Weights of an antialiased Lanczos3 from ``size`` pixels to 224, in float32 throughout.
 
     The kernel is 3 sin(pi x) sin(pi x / 3) / (pi x)^2 for |x| <= 3, its x in pixels of the
-    coarser picture, and the weights of each new pixel sum to one.
+    coarser image, and the weights of each new pixel sum to one.
     """
     one, half, radius = np.float32(1), np.float32(0.5), np.float32(LANCZOS_RADIUS)
     step = one / (np.float32(OPENVLA_SIZE) / np.float32(size))
@@ -269,10 +269,10 @@ def _check_choice(name: str, given: str, choices: Sequence[str]) -> None:
 
 def _check_images(images: np.ndarray, dimensions: int) -> None:
     if images.dtype != np.uint8:
-        raise ValueError(f"pictures must be uint8 levels 0..255, got {images.dtype}")
+        raise ValueError(f"images must be uint8 levels 0..255, got {images.dtype}")
     if images.ndim != dimensions or images.shape[-1] != 3 or 0 in images.shape[-3:]:
         wanted = "[batch, height, width, 3]" if dimensions == 4 else "[height, width, 3]"
-        raise ValueError(f"pictures must have the shape {wanted}, got {list(images.shape)}")
+        raise ValueError(f"images must have the shape {wanted}, got {list(images.shape)}")
 
 
 def _check_pixels(pixels: Tensor) -> None:

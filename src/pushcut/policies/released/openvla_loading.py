@@ -122,7 +122,7 @@ def first_config(
             statistics=statistics.key,
             scaling="bounds" if two_arms else "quantiles",
             gripper=options.gripper or (None if two_arms else GRIPPER),
-            pictures="robotwin" if two_arms else "libero",
+            image_transform="robotwin" if two_arms else "libero",
         )
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
@@ -142,6 +142,7 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
             "cameras": tuple(ours["cameras"]),
             "chunk": options.chunk or ours["chunk"],
         }
-        return OpenVLAOFTConfig(**(dict(ours) | restored))
+        fields = {"image_transform" if name == "pictures" else name: x for name, x in ours.items()}
+        return OpenVLAOFTConfig(**(fields | restored))  # up to 0.1.0 it was called pictures
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe an OpenVLA-OFT: {error}") from None

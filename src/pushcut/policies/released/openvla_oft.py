@@ -42,7 +42,7 @@ class OpenVLAOFTConfig:
     cameras: tuple[str, ...] = ("image",)
     """Cameras of the environment, in the order of the network's images."""
     image_size: int = 256
-    """Pictures of the environment, pixels."""
+    """Images of the environment, pixels."""
     chunk: int = 8
     """Steps that are executed."""
     statistics: str = ""
@@ -52,8 +52,8 @@ class OpenVLAOFTConfig:
     gripper: Gripper | None = "one_opens"
     """What the gripper command of the data means; executed as fully open or closed. None leaves
     the actions alone."""
-    pictures: Literal["libero", "robotwin"] = "libero"
-    """How pictures were prepared for training: see ``vla_images``."""
+    image_transform: Literal["libero", "robotwin"] = "libero"
+    """How images were prepared for training: see ``vla_images``."""
 
     def __post_init__(self) -> None:
         if len(self.cameras) != self.sizes.num_images:
@@ -68,7 +68,7 @@ class OpenVLAOFTConfig:
 
 
 class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
-    """Picture and question in, the tokens of a whole chunk out."""
+    """Image and question in, the tokens of a whole chunk out."""
 
     config: OpenVLAOFTConfig
     network: OpenVLANetwork
@@ -190,7 +190,9 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     def _pixels(self, obs: Observation) -> Float[Tensor, "b channels s s"]:
         values = []
         for camera in self.cameras:
-            pixels = openvla_pixels(obs.images[camera], source=self.config.pictures, rotated=True)
+            pixels = openvla_pixels(
+                obs.images[camera], source=self.config.image_transform, rotated=True
+            )
             values.append(openvla_pixel_values(torch.from_numpy(pixels).to(self.device)))
         return torch.cat(values, dim=1)
 

@@ -19,7 +19,7 @@ class ReleasedConfig:
     cameras: tuple[str, ...] | None = None
     """Cameras of the environment for its images, in its order; images beyond them are empty."""
     image_size: int | None = None
-    """Height and width of the pictures that the environment gives, before its own resizing."""
+    """Height and width of the images that the environment gives, before its own resizing."""
     chunk: int | None = None
     """Steps that are executed of each predicted chunk."""
     horizon: int | None = None

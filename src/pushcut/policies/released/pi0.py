@@ -1,4 +1,4 @@
-"""pi0 and pi0.5 as policies: released networks with their own pictures, prompts and scales."""
+"""pi0 and pi0.5 as policies: released networks with their own images, prompts and scales."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Pi0Config:
     """Cameras of the environment, in the order of the network's images. Images that a checkpoint
     knows and that are empty here are left out: nothing would look at them."""
     image_size: int = 256
-    """Pictures of the environment, pixels."""
+    """Images of the environment, pixels."""
     state_size: int = 8
     action_size: int = 7
     chunk: int = 5
@@ -222,13 +222,13 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
             return super().bc_loss(obs, action_chunk, valid, generator)
 
     def encode(self, obs: Observation) -> Pi0Prefix:
-        """Pictures, prompt and state of a batch; once per decision."""
+        """Images, prompt and state of a batch; once per decision."""
         size = self.config.sizes.vision.image_size
-        pictures = [
+        camera_images = [
             resize_with_pad(obs.images[camera], size, method=self.config.resize)
             for camera in self.cameras
         ]
-        images = torch.stack(pictures, dim=1).to(self.device)
+        images = torch.stack(camera_images, dim=1).to(self.device)
         state = self._scaled_state(obs)
         prompts = self._prompts(obs, state)
         cache = self.network.encode(

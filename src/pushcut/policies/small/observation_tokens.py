@@ -81,7 +81,7 @@ def words(instruction: str) -> list[str]:
 def conv_stem(width: int) -> nn.Sequential:
     """Four stride-2 convolutions: one token for each 16 x 16 pixels.
 
-    He initialisation: with torch's default the picture fades from layer to layer.
+    He initialisation: with torch's default the image fades from layer to layer.
     """
     layers: list[nn.Module] = []
     sizes = (3, 32, 64, 128, width)
