@@ -51,11 +51,11 @@ format: venv-dev  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-# In short forms. The others train for half an hour and more or need extras: each file says how to run it.
-BENCH ?= "rollout.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5" \
-    "scaling_validation.py --iterations 3" "soak.py --env point-mass --minutes 2" "faults.py --short"
+# In short forms. The others need extras, a fine-tuned policy or a GPU: each file says how to run it.
+# Campaigns, ablations and learning curves are in studies/.
+BENCH ?= "rollout.py --seconds 5" "workers.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5"
 
-bench: gl  ## short forms of the benchmarks, about 15 minutes; each ends with one JSON object
+bench: gl  ## short forms of the benchmarks, about 5 minutes; each ends with one JSON object
 	@for command in $(BENCH); do \
 	    echo "== $$command"; $(BIN)/python benchmarks/$$command || exit 1; done
 

@@ -8,17 +8,10 @@ the task, settled, and get the same random actions; resets are not part of it. T
 are measured in turns, so that a busy moment of the machine falls on all of them, and ratios
 are taken within a round.
 
-The last line is one JSON object. Run: python benchmarks/libero.py [--task libero_object/0]
+The last line is one JSON object. Run: python benchmarks/libero_steps.py [--task libero_object/0]
 """
 
-# ruff: noqa: E402 - the path must be right before anything looks for libero
 from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-# This file is found where Python looks for the package of the same name.
-sys.path = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import argparse
 import json
@@ -31,6 +24,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import numpy as np

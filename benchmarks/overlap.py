@@ -4,7 +4,7 @@ Both train MetaWorld from the same policy with as many simulator processes and o
 turns whose order alternates; each pair has a seed of its own. Iterations that are played alone (the
 first, those that begin with a checkpoint) count too, as in a real run; the time to start does not.
 The episodes differ, for the policies do: the rate is simulator steps per second of training.
-``--episodes-per-task`` also evaluates what was learned, on held-out states.
+What overlap costs in learning is a study: studies/overlap_learning.py.
 
 The last line is one JSON object.
 Run: python benchmarks/overlap.py --policy FOLDER [--workers 1 2] [--iterations 8] [--pairs 2]
@@ -19,14 +19,11 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pushcut.presets import PRESETS
 from pushcut.runs.run import provenance, read_metrics
 from pushcut.runs.timings import LOOP, of_line
-from trials import evaluated, fine_tuned
 
 
 def trained(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -> dict[str, Any]:
@@ -41,14 +38,7 @@ def trained(policy: Path, out: Path, options: argparse.Namespace, *extra: str) -
     times = [of_line(line) for line in lines]
     seconds = sum(row[name] for row in times for name in LOOP if name in row)
     phases = {name: statistics.fmean(row[name] for row in times) for name in ("rollout", "update")}
-    found: dict[str, Any] = {"rate": sum(line["env_steps"] for line in lines) / seconds}
-    found |= phases
-    if options.episodes_per_task:
-        preset = PRESETS[options.preset]
-        held_out = replace(preset.eval, episodes_per_task=options.episodes_per_task)
-        found["greedy"] = evaluated(replace(preset, eval=held_out), out, "greedy")
-        found["sampled"] = evaluated(replace(preset, eval=held_out), out, "sampled")
-    return found
+    return {"rate": sum(line["env_steps"] for line in lines) / seconds, **phases}
 
 
 def measure(policy: Path, folder: Path, workers: int, options: argparse.Namespace) -> Any:
@@ -68,17 +58,14 @@ def measure(policy: Path, folder: Path, workers: int, options: argparse.Namespac
 def main() -> None:
     parser = argparse.ArgumentParser(description="Training with rollouts played ahead.")
     parser.add_argument("--preset", default="metaworld-grpo")
-    parser.add_argument("--policy", type=Path, help="fine-tuned policy; made where none is given")
+    parser.add_argument("--policy", type=Path, required=True, help="fine-tuned policy")
     parser.add_argument("--iterations", type=int, default=8)
     parser.add_argument("--pairs", type=int, default=2)
-    parser.add_argument("--episodes-per-task", type=int, default=0, help="0: no evaluation")
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2])
     options = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        policy = options.policy or fine_tuned(PRESETS[options.preset], folder)
-        cases = {n: measure(policy, folder, n, options) for n in options.workers}
+        cases = {n: measure(options.policy, Path(name), n, options) for n in options.workers}
     record = {
         "ratio": {n: case["ratio"] for n, case in cases.items()},
         "cases": cases,

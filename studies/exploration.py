@@ -1,6 +1,6 @@
 """SimpleVLA-RL's Figure 3 in short: GRPO with each exploration switch turned off.
 
-    python benchmarks/exploration.py [--policy runs/quickstart/sft/policy] [--iterations 15]
+    python studies/exploration.py [--policy runs/quickstart/sft/policy] [--iterations 15]
 
 Without --policy the quickstart's demonstrations and fine-tuning come first. All runs start
 from the same policy with the same seed and are evaluated on the same held-out states. The

@@ -1,6 +1,6 @@
 """Injects faults into training runs and compares what comes out with an undisturbed run.
 
-    python benchmarks/faults.py [--per-kind 20 | --short] [--kinds ...] [--env point-mass]
+    python studies/faults.py [--per-kind 20 | --short] [--kinds ...] [--env point-mass]
                                 [--seed 0] [--policy DIR] [--out runs/faults]
 
 Each kind of fault gets runs of its own; ``--short`` mixes two of each kind that takes seconds. A

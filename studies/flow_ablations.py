@@ -1,6 +1,6 @@
 """pi_RL's ablations in miniature: Table 2, Figures 6, 7 and 8, and PPO against GRPO (Table 9).
 
-    python benchmarks/flow_ablations.py [--iterations 12] [--seeds 0] [--only base "chunk 10"]
+    python studies/flow_ablations.py [--iterations 12] [--seeds 0] [--only base "chunk 10"]
 
 Every variant starts from the same fine-tuned policy (one for each length of chunk), plays the
 same number of episodes per iteration and is evaluated on the same held-out states, with the

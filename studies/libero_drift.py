@@ -5,17 +5,10 @@ steps from the same start, and it also plays with fast steps itself: are the out
 after the same number of steps? One step differs by 1e-15; contacts that hang by a rounding
 error make more of it.
 
-The last line is one JSON object. Run: python benchmarks/libero_drift.py [--episodes 5]
+The last line is one JSON object. Run: python studies/libero_drift.py [--episodes 5]
 """
 
-# ruff: noqa: E402 - the path must be right before anything looks for libero
 from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-# libero.py lies beside this file, where Python would look for the package of that name.
-sys.path = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import argparse
 import json

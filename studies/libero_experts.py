@@ -1,17 +1,10 @@
 """Success of LIBERO's scripted experts, on the benchmark's initial states and on drawn ones.
 
-The last line is one JSON object. Run: python benchmarks/libero_experts.py
+The last line is one JSON object. Run: python studies/libero_experts.py
 [--tasks libero_object libero_spatial libero_goal] [--episodes 10]
 """
 
-# ruff: noqa: E402 - the path must be right before anything looks for libero
 from __future__ import annotations
-
-import sys
-from pathlib import Path
-
-# libero.py lies beside this file, where Python would look for the package of that name.
-sys.path = [path for path in sys.path if Path(path).resolve() != Path(__file__).resolve().parent]
 
 import argparse
 import json

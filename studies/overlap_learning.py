@@ -5,7 +5,7 @@ is trained for as many iterations in three ways: without overlap; with it; and w
 around the policy that acted, as if nothing were stale. Learning rates are high, so an iteration
 changes much and staleness matters. Greedy success on 200 held-out states, for each seed.
 
-The last line is one JSON object. Run: python benchmarks/overlap_learning.py [--seeds 6]
+The last line is one JSON object. Run: python studies/overlap_learning.py [--seeds 6]
 """
 
 # ruff: noqa: E402 - what must be set before torch loads

@@ -1,6 +1,6 @@
 """Three seeds of the quickstart: success before and after, and where the time goes.
 
-    python benchmarks/quickstart.py [--preset quickstart] [--seeds 0 1 2] [--out runs/bench-NAME]
+    python studies/quickstart.py [--preset quickstart] [--seeds 0 1 2] [--out runs/bench-NAME]
 
 The last line is one JSON object. Takes three times as long as `make quickstart`.
 """

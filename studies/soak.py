@@ -1,6 +1,6 @@
 """Trains for an hour and watches: memory of trainer and workers, processes, files, shared memory.
 
-    python benchmarks/soak.py [--minutes 60] [--env metaworld] [--workers 1] [--out runs/soak]
+    python studies/soak.py [--minutes 60] [--env metaworld] [--workers 1] [--out runs/soak]
 
 Training runs as a program of its own, evaluations and checkpoints included. The learning rate is
 next to nothing, so that no task is ever solved and every iteration plays, learns and saves. At the

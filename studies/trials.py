@@ -1,4 +1,4 @@
-"""What the benchmarks that train have in common: a fine-tuned policy, and a short run of RL."""
+"""What the studies that train have in common: a fine-tuned policy, and a short run of RL."""
 
 from __future__ import annotations
 

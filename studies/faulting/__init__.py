@@ -1,1 +1,1 @@
-"""Parts of the fault campaign (``benchmarks/faults.py``)."""
+"""Parts of the fault campaign (``studies/faults.py``)."""

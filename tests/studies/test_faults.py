@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from benchmarks.faulting.checks import Damage, damage, difference
 from safetensors.torch import load_file, save_file
+from studies.faulting.checks import Damage, damage, difference
 
 from pushcut import assembly
 from pushcut.config import EvaluationConfig
 from pushcut.runs.jsonl import read_lines, rewrite_lines
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+STUDIES = Path(__file__).parents[2] / "studies"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,8 @@ def test_the_campaign_sees_each_kind_of_damage(undisturbed, tmp_path, name):
 
 
 def record_of(script: str, *options: str) -> dict:
-    environment = os.environ | {"PYTHONPATH": str(BENCHMARKS.parent / "src")}
-    command = [sys.executable, str(BENCHMARKS / script), *options]
+    environment = os.environ | {"PYTHONPATH": str(STUDIES.parent / "src")}
+    command = [sys.executable, str(STUDIES / script), *options]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
