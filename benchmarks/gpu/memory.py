@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import torch
+from pi0_calls import sample_actions
 from torch import Tensor, nn
 
 from pushcut.memory import GB, MemoryPlan, Workload, plan
@@ -232,7 +233,7 @@ def openvla_calls(
     def logits(batch: int) -> Tensor:
         pixels = torch.rand(batch, 6 * sizes.num_images, *2 * (sizes.image_size,), device=device)
         words = torch.ones(batch, workload.prompt, dtype=torch.long, device=device)
-        return network.action_logits(pixels, words, words).view(batch, *shape, sizes.bins)
+        return network(pixels, words, words).logits.view(batch, *shape, sizes.bins)
 
     def loss() -> Tensor:
         bins = torch.zeros(workload.micro_batch, *shape, dtype=torch.long, device=device)
@@ -273,7 +274,7 @@ def pi0_calls(
         batch = workload.inference_batch
         noise = torch.randn(batch, *shape, device=device)
         state = torch.rand(batch, sizes.state_dim, device=device)
-        return network.sample_actions(*observation(batch), state, noise, workload.num_steps)
+        return sample_actions(network, observation(batch), state, noise, workload.num_steps)
 
     return loss, act
 

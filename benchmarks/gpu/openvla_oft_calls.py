@@ -61,7 +61,7 @@ def observation(sizes: OpenVLASizes, size: int, prompt: int, device: torch.devic
 
 
 def logits(network: OpenVLANetwork, batch: Batch) -> Tensor:
-    return network.action_logits(batch["pixel_values"], batch["input_ids"], batch["attention_mask"])
+    return network(batch["pixel_values"], batch["input_ids"], batch["attention_mask"]).logits
 
 
 def straightforward_logits(network: OpenVLANetwork, batch: Batch) -> Tensor:

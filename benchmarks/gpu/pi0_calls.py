@@ -101,15 +101,29 @@ class Sampler:
     """Whether each denoising step computes the prefix."""
 
     def __call__(self, batch: Batch) -> Tensor:
-        seen = observed(batch)
-        if not self.again:
-            return self.network.sample_actions(*seen, batch["state"], batch["noise"], STEPS)
-        x = batch["noise"]
-        with torch.no_grad():
-            for step in range(STEPS):
-                t = x.new_full((len(x),), 1 - step / STEPS)
-                x = x - self.network.velocity(*seen, batch["state"], x, t) / STEPS
-        return x
+        start = batch["state"], batch["noise"]
+        return sample_actions(self.network, observed(batch), *start, STEPS, again=self.again)
+
+
+@torch.no_grad()
+def sample_actions(
+    network: Pi0Network,
+    seen: tuple[Tensor, Tensor, Tensor, Tensor],
+    state: Tensor,
+    noise: Tensor,
+    num_steps: int,
+    *,
+    again: bool = False,
+) -> Tensor:
+    """Euler steps from noise; ``again``: each of them computes the prefix."""
+    prefix = network.encode(*seen)
+    x = noise[:, None]
+    for step in range(num_steps):
+        if again and step:
+            prefix = network.encode(*seen)
+        t = x.new_full(x.shape[:2], 1 - step / num_steps)
+        x = x - network.denoise(prefix, state, x, t).velocity / num_steps
+    return x[:, 0]
 
 
 class Update:
@@ -192,7 +206,7 @@ def flops(network: Pi0Network, prompt: int) -> tuple[int, int]:
     keys = [last.self_attn.k_proj, last.self_attn.v_proj]
     read = linear_flops([*first, *keys]) * prefix
     read += 4 * prefix**2 * sizes.vlm.heads * sizes.vlm.head_dim * (sizes.vlm.depth - 1)
-    tokens, expert = network.tokens_per_point, sizes.expert
+    tokens, expert = sizes.chunk + (0 if sizes.pi05 else 1), sizes.expert
     parts: list[nn.Module] = [network.action_in_proj, network.action_out_proj]
     if not sizes.pi05:
         parts += [network.action_time_mlp_in, network.action_time_mlp_out]

@@ -124,9 +124,7 @@ def openvla_trial() -> Trial:
     network = OpenVLANetwork(OPENVLA)
     pixels, words = torch.rand(BATCH, 6, 56, 56), torch.randint(0, 99, (BATCH, 10))
     mask = torch.ones(BATCH, 10, dtype=torch.long)
-    return Trial(
-        network, OPENVLA, lambda: network.action_logits(pixels, words, mask), pixels.nbytes
-    )
+    return Trial(network, OPENVLA, lambda: network(pixels, words, mask).logits, pixels.nbytes)
 
 
 TRAININGS = [

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.released.openvla_oft import network_from_sizes as openvla_from_sizes
-from pushcut.policies.released.pi0 import network_from_sizes as pi0_from_sizes
 from pushcut.policies.tokens.head import ActionTokenizer
+from tests.policies.networks.parity_sizes import openvla_sizes, pi0_sizes
+from tests.policies.networks.pi0_calls import sample_actions, velocity
 
 FOLDER = Path(__file__).parents[2] / "parity"
 TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
@@ -32,7 +32,7 @@ def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor
 @pytest.fixture(params=["pi0_tiny", "pi05_tiny"])
 def pi0(request) -> tuple[Pi0Network, dict[str, Any], dict[str, Tensor]]:
     config, weights, io = read(request.param)
-    network = pi0_from_sizes(config)
+    network = Pi0Network(pi0_sizes(config))
     network.load_state_dict(weights)
     return network, config, io
 
@@ -50,7 +50,7 @@ def test_pi0_embeds_images_and_prompt_as_the_reference_does(pi0):
 
 def test_pi0_samples_the_actions_that_the_reference_sampled(pi0):
     network, config, io = pi0
-    got = network.sample_actions(*seen(io), io["state"], io["noise"], config["denoise_steps"])
+    got = sample_actions(network, seen(io), io["state"], io["noise"], config["denoise_steps"])
     torch.testing.assert_close(got, io["sampled_actions"], **TOLERANCE)
 
 
@@ -59,8 +59,8 @@ def test_pi0_has_the_loss_that_the_reference_had(pi0):
     t = io["time"][:, None, None]
     x = t * io["noise"] + (1 - t) * io["action"]
     with torch.no_grad():
-        velocity = network.velocity(*seen(io), io["state"], x, io["time"])
-    loss = (velocity - (io["noise"] - io["action"])) ** 2
+        got = velocity(network, seen(io), io["state"], x, io["time"])
+    loss = (got - (io["noise"] - io["action"])) ** 2
     torch.testing.assert_close(loss, io["loss_elementwise"], **TOLERANCE)
 
 
@@ -82,16 +82,16 @@ def test_a_image_that_is_masked_may_as_well_be_left_out(pi0):
     network, _, io = pi0
     images, _, ids, mask = seen(io)
     masked = torch.tensor([[True, False]] * 3)
-    rest = (ids, mask, io["state"], io["noise"], 2)
-    with_both = network.sample_actions(images, masked, *rest)
-    alone = network.sample_actions(images[:, :1], masked[:, :1], *rest)
+    rest = (io["state"], io["noise"], 2)
+    with_both = sample_actions(network, (images, masked, ids, mask), *rest)
+    alone = sample_actions(network, (images[:, :1], masked[:, :1], ids, mask), *rest)
     torch.testing.assert_close(with_both, alone, rtol=0, atol=1e-5)
 
 
 @pytest.fixture(params=["openvla_oft_tiny", "openvla_oft_proprio_tiny"])
 def openvla(request) -> tuple[OpenVLANetwork, dict[str, Any], dict[str, Tensor]]:
     config, weights, io = read(request.param)
-    network = openvla_from_sizes(config)
+    network = OpenVLANetwork(openvla_sizes(config))
     network.load_state_dict(weights)
     return network, config, io
 
@@ -99,9 +99,7 @@ def openvla(request) -> tuple[OpenVLANetwork, dict[str, Any], dict[str, Tensor]]
 def logits_of(network: OpenVLANetwork, io: dict[str, Tensor]) -> Tensor:
     proprio = io["proprio"].float() if "proprio" in io else None
     with torch.no_grad():
-        return network.action_logits(
-            io["pixel_values"], io["input_ids"], io["attention_mask"], proprio
-        )
+        return network(io["pixel_values"], io["input_ids"], io["attention_mask"], proprio).logits
 
 
 def test_openvla_projects_patches_and_state_as_the_reference_does(openvla):

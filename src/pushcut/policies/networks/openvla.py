@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -168,16 +167,6 @@ class OpenVLANetwork(nn.Module):
         logits = F.linear(llama.norm(out[:, first : first + slots]), words).float()
         return OpenVLAOutput(logits, out[:, : first + 1], visible)
 
-    def action_logits(
-        self,
-        pixel_values: Float[Tensor, "b channels s s"],
-        input_ids: Int[Tensor, "b l"],
-        attention_mask: Shaped[Tensor, "b l"],
-        proprio: Float[Tensor, "b st"] | None = None,
-    ) -> Float[Tensor, "b slots bins"]:
-        """Logits of the action tokens at temperature 1, in the order of the vocabulary."""
-        return self(pixel_values, input_ids, attention_mask, proprio).logits
-
     @property
     def _action_words(self) -> slice:
         return slice(self.sizes.vocab_size - self.sizes.bins, self.sizes.vocab_size)
@@ -191,21 +180,3 @@ def _positions(is_prompt: Bool[Tensor, "b l"], p: int, slots: int) -> Int[Tensor
     prompt = torch.where(count > 1, count - 1 + p, 0)
     after = torch.arange(slots + 1, device=is_prompt.device)
     return torch.cat((patches, prompt, p + count[:, -1:] + after), dim=1)
-
-
-def sizes_from(config: dict[str, Any]) -> OpenVLASizes:
-    """Sizes from a plain description: image_size, dino, siglip, llm, chunk, action_dim, bins."""
-
-    def tower(values: dict[str, Any]) -> ViTSizes:
-        names = ("width", "depth", "heads", "mlp", "prefix_tokens")
-        return ViTSizes(**{name: values[name] for name in names})
-
-    names = ("image_size", "patch_size", "num_images", "chunk", "action_dim", "vocab_size")
-    return OpenVLASizes(
-        dino=tower(config["dino"]),
-        siglip=tower(config["siglip"]),
-        llm=LlamaSizes(**config["llm"]),
-        proprio_dim=config["proprio_dim"] if config.get("use_proprio") else 0,
-        bins=config["n_action_bins"],
-        **{name: config[name] for name in names},
-    )

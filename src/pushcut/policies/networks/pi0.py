@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
@@ -151,11 +150,6 @@ class Pi0Network(nn.Module):
         """The action expert's Gemma."""
         return self.paligemma_with_expert.gemma_expert.model
 
-    @property
-    def tokens_per_point(self) -> int:
-        """Tokens that the expert reads for one point of a chain."""
-        return self.sizes.chunk + (0 if self.sizes.pi05 else 1)
-
     def embed(
         self,
         images: Float[Tensor, "b n 3 s s"],
@@ -220,39 +214,6 @@ class Pi0Network(nn.Module):
         with full_precision(x):
             return ExpertOutput(self.action_out_proj(features), features)
 
-    def velocity(
-        self,
-        images: Float[Tensor, "b n 3 s s"],
-        image_mask: Bool[Tensor, "b n"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        state: Float[Tensor, "b st"],
-        x: Float[Tensor, "b h a"],
-        t: Float[Tensor, " b"],
-    ) -> Float[Tensor, "b h a"]:
-        """Velocity of noisy actions x at times t, observation and all."""
-        prefix = self.encode(images, image_mask, token_ids, token_mask)
-        return self.denoise(prefix, state, x[:, None], t[:, None]).velocity[:, 0]
-
-    @torch.no_grad()
-    def sample_actions(
-        self,
-        images: Float[Tensor, "b n 3 s s"],
-        image_mask: Bool[Tensor, "b n"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        state: Float[Tensor, "b st"],
-        noise: Float[Tensor, "b h a"],
-        num_steps: int,
-    ) -> Float[Tensor, "b h a"]:
-        """Normalised actions: Euler steps from t = 1 (``noise``) to 0."""
-        prefix = self.encode(images, image_mask, token_ids, token_mask)
-        x = noise[:, None]
-        for step in range(num_steps):
-            t = x.new_full(x.shape[:2], 1 - step / num_steps)
-            x = x - self.denoise(prefix, state, x, t).velocity / num_steps
-        return x[:, 0]
-
     def _suffix(
         self, state: Float[Tensor, "b s"], x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
     ) -> tuple[Float[Tensor, "b m n d"], Float[Tensor, "b m d"] | None]:
@@ -287,20 +248,3 @@ def stays_float32(name: str) -> bool:
     """Whether openpi keeps a parameter in float32 when the network computes in bfloat16."""
     inside = name.startswith("paligemma_with_expert.")
     return not inside or any(kept in name for kept in KEPT_FLOAT32)
-
-
-def sizes_from(config: dict[str, Any]) -> Pi0Sizes:
-    """Sizes from a plain description: image_size, patch_size, vision, vlm, expert and so on."""
-    vision = SiglipSizes(
-        **config["vision"], image_size=config["image_size"], patch_size=config["patch_size"]
-    )
-    return Pi0Sizes(
-        vision=vision,
-        vlm=GemmaSizes(**config["vlm"]),
-        expert=GemmaSizes(**config["expert"]),
-        vocab_size=config["vocab_size"],
-        chunk=config["chunk"],
-        state_dim=config["state_dim"],
-        action_dim=config["action_dim"],
-        pi05=config["model"] == "pi05",
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,10 +13,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
-from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes, sizes_from
+from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
-from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels, preprocess_image
+from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
     ActionStatistics,
@@ -30,8 +30,6 @@ from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensor
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.types import TO_BORDER, Gripper, Observation
-
-__all__ = ["OpenVLAOFTConfig", "OpenVLAOFTPolicy", "network_from_sizes", "preprocess_image"]
 
 
 @dataclass(frozen=True)
@@ -233,8 +231,3 @@ def state_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Sca
     if statistics.proprio is None:
         raise UserError(f"statistics {statistics.key!r} have no proprio, the network takes a state")
     return Scaling.by_range(*_bounds(config, statistics.proprio), eps=1e-8)
-
-
-def network_from_sizes(config: dict[str, Any]) -> OpenVLANetwork:
-    """A fresh network from a plain description of its sizes (tests/parity)."""
-    return OpenVLANetwork(sizes_from(config))

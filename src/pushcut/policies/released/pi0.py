@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -23,7 +23,6 @@ from pushcut.policies.networks.pi0 import (
     Pi0Network,
     Pi0Sizes,
     PrefixCache,
-    sizes_from,
     stays_float32,
 )
 from pushcut.policies.noise import DecisionNoise
@@ -331,8 +330,3 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         if self.config.delta:
             pose[:, 0, :6] = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose)
         return pose
-
-
-def network_from_sizes(config: dict[str, Any]) -> Pi0Network:
-    """A fresh network from a plain description of its sizes (tests/parity)."""
-    return Pi0Network(sizes_from(config))

@@ -39,13 +39,6 @@ class ActionTokenizer:
         centres = (edges[:-1] + edges[1:]) / 2
         return centres[index.clamp(0, self.bins - 2)]
 
-    def to_vocab(self, vocab_size: int) -> Int[Tensor, " bins"]:
-        """Vocabulary id of each bin: the last ``bins`` words in descending order.
-
-        ``to_vocab(32000)[0]`` is 31999 and ``to_vocab(32000)[255]`` is 31744 (Llama-2).
-        """
-        return vocab_size - 1 - torch.arange(self.bins)
-
 
 def draw(
     logits: Float[Tensor, "*shape bins"], uniform: Float[Tensor, "*shape"]
