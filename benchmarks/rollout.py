@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -179,7 +180,9 @@ def worker_mb(tasks: tuple[str, ...], slots: int) -> float:
         player = PoolPlayer(pool)
         player.touch_every_task()
         player.measure(3.0)
-        return round(max(pool.worker_rss_mb()), 1)
+        (pid,) = pool.worker_pids()
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return round(pages * os.sysconf("SC_PAGE_SIZE") / 2**20, 1)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from processes import memory
 from pushcut.envs.isolated.simulators import installed
 from pushcut.envs.maniskill.env import INSTRUCTIONS, ManiSkillConfig
 from pushcut.envs.pool.pool import EnvPool
@@ -101,7 +102,8 @@ def speed(slots: int, workers: int, seconds: float) -> dict[str, float]:
                     chunk = rng.uniform(-1, 1, (CHUNK, 7)).astype(np.float32)
                     pool.step(reply.slot, chunk)
         elapsed = time.perf_counter() - start
-        rss = max(pool.worker_rss_mb())
+        found = [memory(pid) for pid in pool.worker_pids()]
+        rss = max(each.rss for each in found if each is not None)
     return {"control_steps": round(steps / elapsed, 1), "worker_mb": round(rss)}
 
 

@@ -186,7 +186,7 @@ def left_behind(family: Sequence[Process]) -> dict[str, Any]:
 
 def plot(samples: Sequence[Sample], path: Path, note: str) -> None:
     """Memory over time, pages of libraries left out."""
-    from pushcut.reporting.plots import plot_lines
+    from matplotlib.figure import Figure  # without pyplot, which would look for a display
 
     minutes = [sample.seconds / 60 for sample in samples]
     curves = {
@@ -194,7 +194,16 @@ def plot(samples: Sequence[Sample], path: Path, note: str) -> None:
         "workers": [sample.workers_own for sample in samples],
         "shared memory": [sample.shared for sample in samples],
     }
-    plot_lines(path, minutes, curves, x_label="minutes", y_label="MB allocated", note=note)
+    figure = Figure(figsize=(7, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, megabytes in curves.items():
+        axes.plot(minutes, megabytes, linewidth=1.2, label=name)
+    axes.set(xlabel="minutes", ylabel="MB allocated")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=8, frameon=False)
+    figure.supxlabel(note, fontsize=7, color="#555555", wrap=True)
+    figure.savefig(path, dpi=90)
 
 
 def verdict(samples: Sequence[Sample], limit: float) -> dict[str, Any]:

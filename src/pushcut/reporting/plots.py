@@ -58,31 +58,6 @@ def plot_generalisation(
     figure.savefig(path, dpi=90)
 
 
-def plot_lines(
-    path: Path,
-    x: Sequence[float],
-    curves: Mapping[str, Sequence[float]],
-    *,
-    x_label: str,
-    y_label: str,
-    note: str,
-) -> None:
-    """One panel with a line per curve; the y axis begins at 0."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.6), layout="constrained")
-    axes = figure.subplots()
-    for colour, (name, y) in zip(COLOURS, curves.items(), strict=False):
-        axes.plot(x, y, color=colour, linewidth=1.2, label=name)
-    axes.set(xlabel=x_label, ylabel=y_label)
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, frameon=False)
-    figure.supxlabel(note, fontsize=7, color="#555555", wrap=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-
-
 def _draw_curve(axes: Axes, points: Sequence[Point], colour: str, method: str) -> None:
     x, xerr = _with_whiskers([point.seen for point in points])
     y, yerr = _with_whiskers([point.unseen for point in points])

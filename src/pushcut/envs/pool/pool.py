@@ -186,10 +186,6 @@ class EnvPool:
         """Process ids, one per worker."""
         return [worker.pid for worker in self._workers]
 
-    def worker_rss_mb(self) -> list[float]:
-        """Resident memory of each worker in MB (2**20 bytes), shared pages included."""
-        return [worker.rss_mb() for worker in self._workers]
-
     def _begin(self, slot: int, init: InitState) -> None:
         if not 0 <= slot < self.slots:
             raise IndexError(f"no slot {slot}; have 0 to {self.slots - 1}")

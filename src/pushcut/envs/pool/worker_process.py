@@ -154,15 +154,6 @@ class WorkerProcess:
         self.kill()
         self._output.close()
 
-    def rss_mb(self) -> float:
-        """Resident memory of the process, MB (2**20 bytes); nan where /proc does not tell."""
-        try:
-            with open(f"/proc/{self.pid}/statm") as file:
-                pages = int(file.read().split()[1])
-        except OSError:
-            return math.nan
-        return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
     def _send_ahead(self) -> None:
         while self._sent < len(self.pending):
             request = self.pending[self._sent]
