@@ -1,4 +1,4 @@
-"""Charts as inline SVG that follow the page's colours, light or dark."""
+"""Charts as inline SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -15,22 +15,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Matplotlib knows no CSS variables: these stand for them until the SVG is written.
-_INK, _MUTED, _GRID = "#010203", "#010204", "#010205"
-_BEFORE, _AFTER, _THIRD = "#010206", "#010207", "#010208"
-_FOURTH, _FIFTH, _SIXTH, _PALE = "#010209", "#01020a", "#01020b", "#01020c"
-_VARIABLES = {
-    _INK: "var(--ink)",
-    _MUTED: "var(--muted)",
-    _GRID: "var(--grid)",
-    _BEFORE: "var(--before)",
-    _AFTER: "var(--after)",
-    _THIRD: "var(--third)",
-    _FOURTH: "var(--fourth)",
-    _FIFTH: "var(--fifth)",
-    _SIXTH: "var(--sixth)",
-    _PALE: "var(--pale)",
-}
+_INK, _MUTED, _GRID = "#1c2230", "#626d80", "#dde2ea"  # as in report.css
+_BEFORE, _AFTER, _THIRD = "#9aa6b8", "#1668d6", "#d9792b"
+_FOURTH, _FIFTH, _SIXTH, _PALE = "#7b4fc9", "#179a92", "#c9a227", "#e3e7ee"
 _LINE_COLOURS = (_AFTER, _THIRD, _BEFORE)
 _PHASE_COLOURS = (_MUTED, _SIXTH, _THIRD, _BEFORE, _AFTER, _INK, _FOURTH, _FIFTH)
 
@@ -256,16 +243,10 @@ def _svg(figure: Figure, label: str) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata=nothing)
         svg = file.getvalue()
     svg = svg[svg.index("<svg") :]
-    for stand_in, variable in _VARIABLES.items():
-        svg = svg.replace(stand_in, variable)
-    svg = re.sub(r' xmlns(:\w+)?="[^"]*"', "", svg).replace("xlink:href", "href")
     # Several charts share a page: names must not meet.
     prefix = f"c{next(_numbers)}-"
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = svg.replace('href="#', f'href="#{prefix}').replace("url(#", f"url(#{prefix}")
-    # The page sets the size; the view box keeps the proportions.
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 
