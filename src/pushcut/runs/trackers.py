@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import re
 from collections.abc import Callable, Mapping
@@ -92,17 +91,14 @@ class _Prometheus:
             raise UserError(
                 'the prometheus tracker needs `pip install "pushcut[prometheus]"`'
             ) from None
-        self._gauge: Callable[..., Any] = prometheus_client.Gauge
+        self._client = prometheus_client
         # Our own registry: the default one is shared by the process and outlives the run.
         self._registry = prometheus_client.CollectorRegistry()
-        self._labels = {"run": where.folder.name}
+        self._run = where.folder.name
         self._gauges: dict[str, Any] = {}
-        self._iterations = prometheus_client.Counter(
-            "pushcut_iterations",
-            "Iteration of the newest metrics",
-            list(self._labels),
-            registry=self._registry,
-        ).labels(**self._labels)
+        self._iterations = self._metric(
+            prometheus_client.Counter, "iterations", "Iteration of the newest metrics"
+        )
         self._iteration = 0
         port = where.prometheus_port
         try:
@@ -110,26 +106,25 @@ class _Prometheus:
                 port, LOOPBACK, registry=self._registry
             )
         except OSError as error:
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise
-            what = "is in use" if error.errno == errno.EADDRINUSE else "is not allowed"
             raise UserError(
-                f"port {port} on {LOOPBACK} {what}: give another with --prometheus-port, or 0 "
-                "for any that is free"
+                f"port {port} on {LOOPBACK} cannot be opened ({error.strerror}): give another "
+                "with --prometheus-port, or 0 for any that is free"
             ) from None
         say(f"metrics for Prometheus: http://{LOOPBACK}:{self._server.server_port}/metrics")
+
+    def _metric(self, kind: Callable[..., Any], name: str, meaning: str) -> Any:
+        name = "pushcut_" + re.sub(r"\W", "_", name, flags=re.ASCII)
+        metric = kind(name, meaning, ["run"], registry=self._registry)
+        return metric.labels(run=self._run)
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
         self._iterations.inc(iteration - self._iteration)
         self._iteration = iteration
         for name, value in metrics.items():
             if name not in self._gauges:
-                self._gauges[name] = self._gauge(
-                    "pushcut_" + re.sub(r"\W", "_", name, flags=re.ASCII),
-                    f"{name} of metrics.jsonl",
-                    list(self._labels),
-                    registry=self._registry,
-                ).labels(**self._labels)
+                self._gauges[name] = self._metric(
+                    self._client.Gauge, name, f"{name} of metrics.jsonl"
+                )
             self._gauges[name].set(value)
 
     def close(self) -> None:
