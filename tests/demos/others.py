@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from pushcut.demos.lerobot.video import VideoWriter
+from pushcut.demos.lerobot.files import H264
+from pushcut.system.video import VideoWriter
 
 SIDE = 16
 TASK = "pick_up_the_milk_and_place_it_in_the_basket"
@@ -216,7 +217,9 @@ def _write_v2(out: Path, names: Names, tables: Sequence[pa.Table], video: bool) 
             if video:
                 folder = out / "videos" / place / key
                 folder.mkdir(parents=True)
-                writer = VideoWriter(folder / f"{name}.mp4", height=SIDE, width=SIDE, fps=10)
+                writer = VideoWriter(
+                    folder / f"{name}.mp4", height=SIDE, width=SIDE, fps=10, h264=H264
+                )
                 writer.add(recording.images(camera))
                 writer.close()
 

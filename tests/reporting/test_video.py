@@ -2,6 +2,7 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+import psutil
 import pytest
 
 from pushcut.errors import UserError
@@ -46,7 +47,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_rest(
 ):
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
-    monkeypatch.setattr("pushcut.reporting.video._ffmpeg", lambda: "false")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "false")
     with pytest.raises(UserError, match=r"ffmpeg could not write .*a\.mp4"):
         write_mp4(path, np.zeros((3, 32, 32, 3), np.uint8), fps=5)
     assert path.read_bytes() == b"old"
@@ -54,10 +55,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_no_rest(
 
 
 def test_a_missing_ffmpeg_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def missing() -> str:
-        raise RuntimeError("No ffmpeg exe could be found")
-
-    monkeypatch.setattr(imageio_ffmpeg, "get_ffmpeg_exe", missing)
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "nothing"))
     with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
         write_mp4(tmp_path / "a.mp4", np.zeros((1, 32, 32, 3), np.uint8), fps=5)
 
@@ -68,3 +66,11 @@ def test_a_missing_ffmpeg_says_what_to_install(tmp_path: Path, monkeypatch: pyte
 def test_a_video_without_pixels_is_refused(tmp_path: Path, frames: np.ndarray):
     with pytest.raises(ValueError, match="need uint8 frames"):
         write_mp4(tmp_path / "a.mp4", frames, fps=5)
+
+
+def test_a_frame_that_cannot_be_encoded_leaves_no_process(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", "false")
+    before = set(psutil.Process().children())
+    with pytest.raises(UserError):
+        write_mp4(tmp_path / "a.mp4", np.zeros((99, 96, 96, 3), np.uint8), fps=5)
+    assert set(psutil.Process().children()) <= before

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import UInt8
 
-from pushcut.errors import UserError
+from pushcut.system.video import VideoWriter
+
+# One thread: clips are short, and the simulators need the cores.
+_H264 = ("-preset", "veryfast", "-crf", "20", "-threads", "1")
 
 
 def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int) -> Path:
-    """Writes RGB frames as H.264 with its index first, so that it plays while it loads.
+    """Writes RGB frames as H.264.
 
     The file appears under its name only when it is complete. Odd heights and widths are
     padded by one repeated row or column, since 4:2:0 colour needs even sizes.
@@ -29,37 +31,12 @@ def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.tmp")
+    writer = VideoWriter(unfinished, height=even.shape[1], width=even.shape[2], fps=fps, h264=_H264)
     try:
-        done = subprocess.run(
-            _command(unfinished, even.shape[2], even.shape[1], fps),
-            input=even.tobytes(),
-            capture_output=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise UserError(f"ffmpeg could not write {path}: {said[-1] if said else 'no reason'}")
+        writer.add(even)
+        writer.close()
         unfinished.replace(path)
     finally:
+        writer.abort()
         unfinished.unlink(missing_ok=True)
     return path
-
-
-def _command(path: Path, width: int, height: int, fps: float | int) -> list[str]:
-    raw = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps:g}"]
-    # One thread: clips are short, and the simulators need the cores.
-    h264 = ["-c:v", "libx264", "-preset", "veryfast", "-crf", "20", "-threads", "1"]
-    playable = ["-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4"]
-    quiet = ["-y", "-nostdin", "-hide_banner", "-loglevel", "error"]
-    return [_ffmpeg(), *quiet, *raw, "-i", "pipe:0", *h264, *playable, str(path)]
-
-
-def _ffmpeg() -> str:
-    try:
-        import imageio_ffmpeg
-
-        return imageio_ffmpeg.get_ffmpeg_exe()
-    except (ImportError, RuntimeError) as error:
-        raise UserError(
-            f"no ffmpeg for videos ({error}); type: pip install imageio-ffmpeg"
-        ) from error

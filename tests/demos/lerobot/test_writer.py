@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -120,6 +121,12 @@ def test_an_existing_path_is_refused(tmp_path):
     (tmp_path / "set").mkdir()
     with pytest.raises(UserError, match="exists already: choose another --out or delete it"):
         DatasetWriter(tmp_path / "set", SPEC)
+
+
+def test_videos_of_an_odd_size_are_refused_with_what_would_work(tmp_path):
+    camera = {"camera": (33, 32)}
+    with pytest.raises(ValueError, match="got 33x32: use storage 'image'"):
+        DatasetWriter(tmp_path / "set", replace(SPEC, cameras=camera), storage="video")
 
 
 def test_an_interrupted_collection_leaves_nothing(tmp_path):
