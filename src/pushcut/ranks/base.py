@@ -94,7 +94,7 @@ class Ranks(Protocol):
         """Begins to write sharded tensors; ``finish`` is called on one rank, once all have."""
         ...
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits until what was begun is written."""
         ...
 
@@ -157,7 +157,7 @@ class SingleProcess:
         """Nothing is sharded."""
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Nothing is written in the background."""
 
     def close(self) -> None:

@@ -180,11 +180,11 @@ class ProcessGroup:
         assert self._writer is not None
         self._writer.write(tensors, folder, finish if self.first else None)
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits for the last checkpoint."""
         if self._writer is not None:
             with lost_by_torch("write a checkpoint"):
-                self._writer.settle()
+                self._writer.wait_for_writes()
 
     def close(self) -> None:
         """Leaves the group."""

@@ -42,7 +42,7 @@ class ShardWriter:
 
         Waits for the checkpoint before; raises what went wrong with it.
         """
-        self.settle()
+        self.wait_for_writes()
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         written: Future[None] = Future()
         self._under_way = written
@@ -61,7 +61,7 @@ class ShardWriter:
         assert isinstance(saving, Future)
         saving.add_done_callback(then)
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits until the last checkpoint is written; raises what went wrong."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
