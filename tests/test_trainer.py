@@ -160,8 +160,8 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
     original = Collector.collect
 
     def collect_and_kill(self, policy, iteration):
-        pool = self._player._pool
-        play = self._player._decide
+        pool = self._runner._pool
+        play = self._runner._decide
 
         def decide_then_kill(*arguments):
             play(*arguments)
@@ -169,7 +169,7 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
                 killed.append(pool.worker_pids()[0])
                 os.kill(killed[0], signal.SIGKILL)
 
-        monkeypatch.setattr(self._player, "_decide", decide_then_kill)
+        monkeypatch.setattr(self._runner, "_decide", decide_then_kill)
         return original(self, policy, iteration)
 
     monkeypatch.setattr(Collector, "collect", collect_and_kill)

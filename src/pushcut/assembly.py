@@ -186,7 +186,7 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
     except (DivergedError, RankLostError):
         raise  # the last checkpoint is better than the weights at hand
     except (Interrupted, UserError, OSError):
-        if trainer.settled_steps < trainer.learner.steps:
+        if trainer.finished_steps < trainer.learner.steps:
             say(
                 f"stopped inside the update of iteration {trainer.progress.iteration}, which is "
                 "not saved; --resume goes on from the newest checkpoint"
@@ -195,7 +195,7 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError, OSError):
             trainer.save()
-            trainer.settle()
+            trainer.wait_for_writes()
             say(f"saved iteration {trainer.progress.iteration}; continue with --resume")
         raise
 

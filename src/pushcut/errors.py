@@ -15,7 +15,7 @@ class RankLostError(UserError):
 
 
 class ProcessLostError(RankLostError):
-    """The process of a rank, or its machine, is gone: whatever the others raise comes of it."""
+    """The process of a rank, or its machine, is gone; errors on other ranks follow from it."""
 
 
 class DivergedError(UserError):

@@ -38,7 +38,7 @@ class Trainer:
     run: Run
     progress: Progress
     ranks: Ranks
-    settled_steps: int = 0
+    finished_steps: int = 0
     """Optimiser steps that belong to finished iterations."""
     stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
 
@@ -54,24 +54,34 @@ class Trainer:
             with self.stopwatch.timed("update"):
                 updated = self.learner.update(batch, advantages, iteration)  # 4. learn
             line = self.line(rollout, batch, advantages.metrics | updated)
-            line |= self.timings(iteration, rollout)
-            with self.ranks.together():
-                self.run.log_episodes(iteration, rollout.ledger())
-                self.run.log(iteration, evaluated | line)
-            idle = 0 if updated else self.progress.idle + 1
-            self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
-            self.settled_steps = self.learner.steps
-            if due(iteration + 1, config.save_every):
-                self.save()
+            self.finish(iteration, rollout, evaluated | line, learned=bool(updated))
             progress_bar.advance(note=f"sampled success {rollout.success_rate:.0%}")
             self.give_up_if_idle(rollout)
-        if config.evaluation.every:
-            evaluated = self.evaluate(config.iterations)
+        self.end()
+
+    def finish(
+        self, iteration: int, rollout: Rollout, line: dict[str, Any], *, learned: bool
+    ) -> None:
+        """Logs a finished iteration, and saves it where a checkpoint is due."""
+        line |= self.timings(iteration, rollout)
+        with self.ranks.together():
+            self.run.log_episodes(iteration, rollout.ledger())
+            self.run.log(iteration, line)
+        idle = 0 if learned else self.progress.idle + 1
+        self.progress = replace(self.progress, iteration=iteration + 1, idle=idle)
+        self.finished_steps = self.learner.steps
+        if due(iteration + 1, self.config.save_every):
+            self.save()
+
+    def end(self) -> None:
+        """Evaluates once more, where evaluations were asked for, and saves."""
+        if self.config.evaluation.every:
+            evaluated = self.evaluate(self.config.iterations)
             rest = to_line(self.stopwatch.take()) | self.recovered()
             with self.ranks.together():
-                self.run.log(config.iterations, evaluated | rest)
+                self.run.log(self.config.iterations, evaluated | rest)
         self.save()
-        self.settle()
+        self.wait_for_writes()
 
     def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
@@ -81,7 +91,9 @@ class Trainer:
     def recovered(self) -> dict[str, Any]:
         """What the next line of the metrics says of the recoveries of all ranks."""
         log = self.run.recoveries
-        for rank, theirs in enumerate(self.ranks.gather([] if self.ranks.first else log.drain())):
+        for rank, theirs in enumerate(
+            self.ranks.gather([] if self.ranks.first else log.pop_pending())
+        ):
             for recovery in theirs:
                 log.note_line(recovery | {"rank": rank})
         return log.take()
@@ -123,10 +135,10 @@ class Trainer:
                 ranks=self.ranks,
             )
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits for checkpoints that are written in the background."""
         with self.stopwatch.timed("save"), self.ranks.together():
-            self.ranks.settle()
+            self.ranks.wait_for_writes()
 
     def give_up_if_idle(self, rollout: Rollout) -> None:
         """UserError when no rollout taught anything for ``patience`` iterations."""

@@ -131,7 +131,7 @@ class ChunkResult:
         return self.terminated or self.truncated
 
     def shown(self, *, final_observation: bool) -> bool:
-        """Whether there is an observation after it; at a time limit only where one is wanted."""
+        """Whether an observation follows; at a time limit only where one is wanted."""
         return not self.done or (final_observation and self.truncated)
 
 
@@ -150,8 +150,8 @@ class Demonstration:
 
 RecoveryKind = Literal["died", "hung", "raised", "corrupt", "host", "rank", "resumed", "checkpoint"]
 """A simulator process that ended, gave no answer, raised, or reported nonsense and was replaced; a
-simulator host or rank that was lost; a
-run that went on after a stop; a damaged checkpoint that was passed over."""
+simulator host or rank that was lost; a run that went on after a stop; a damaged checkpoint that was
+passed over."""
 
 
 @dataclass(frozen=True)

@@ -243,7 +243,7 @@ def store(folder: Path, ranks: Ranks) -> dict[str, Any]:
     learner = learner_on(make(STORED), ranks)
     learn(learner, rollout_of(make(STORED), [2, 1, 3, 1]))
     checkpoint.save(folder, learner, Progress(1), keep=1, ranks=ranks)
-    ranks.settle()
+    ranks.wait_for_writes()
     return state(learner)
 
 

@@ -28,7 +28,7 @@ EMPTY_S = 1.0
 
 @dataclass(frozen=True)
 class HostRequest:
-    """What a slot of a host shall do."""
+    """A request to one slot of a host."""
 
     kind: Literal["reset", "step"]
     slot: int
@@ -55,7 +55,7 @@ class Answer:
 
 
 class SimulatorHost:
-    """Plays the slots of a pool for somebody far away.
+    """Plays the slots of a pool for a rank on another machine.
 
     ``submit`` and ``collect`` may run in two threads, each once at a time: requests reach the
     simulators while ``collect`` waits for replies.

@@ -35,10 +35,10 @@ from pushcut.system.signals import SafeExit
 from pushcut.types import Recovery
 
 LOCAL_SETTINGS = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
-"""Of a cluster that we start: nothing is reported to anybody, and ranks are not slower than other
+"""For a cluster that we start: nothing is reported to anybody, and ranks are not slower than other
 processes (Ray's own choice is niceness 15)."""
 START_S = 180.0
-"""Longest time that processes may take to start once they have placement."""
+"""Longest time that processes may take to start once they have room."""
 END_S = 60.0
 """Longest time that ranks may go on when one of them has failed: they save."""
 ROUND_S = 0.5
@@ -205,7 +205,7 @@ def _all(references: list[Any], stop: SafeExit) -> list[Any]:
 
 
 def _follow(references: list[Any], places: Sequence[Place], stop: SafeExit) -> list[Any]:
-    """What the ranks return; forwards the first signal, raises what stopped them."""
+    """Waits for what the ranks return; forwards the first signal, raises what stopped them."""
     stopped: Interrupted | None = None
     failures: list[Exception] = []
     running, give_up = list(references), None
@@ -263,7 +263,7 @@ def _send(pid: int, number: int) -> None:
 
 
 def one_line(error: BaseException) -> str:
-    """What matters of Ray's long messages."""
+    """The one line of a message of Ray that matters."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     reasons = [line for line in lines if line.startswith("The actor is dead because")]
     return (reasons or lines or [type(error).__name__])[0][:300]

@@ -21,15 +21,15 @@ class Machine:
 
 @dataclass(frozen=True)
 class Placement:
-    """What ranks take of a cluster."""
+    """Resources that the ranks reserve on a cluster."""
 
     cluster: ClusterConfig
-    """With its numbers filled in."""
+    """The config, with the numbers that were left open filled in."""
     gpus_per_rank: int
 
     @property
     def bundles(self) -> list[dict[str, float]]:
-        """What is reserved, on as many machines."""
+        """Resources to reserve, one bundle a machine."""
         ranks = self.cluster.ranks_per_node
         bundle = {"CPU": float(ranks * self.cluster.cpus_per_rank)}
         if self.gpus_per_rank:
@@ -38,7 +38,7 @@ class Placement:
 
 
 def divide(cluster: ClusterConfig, machines: Sequence[Machine], *, gpus: bool) -> Placement:
-    """Fills in the numbers that were left open; UserError where the cluster is too small.
+    """Divides machines between ranks and hosts; raises UserError where they are too few.
 
     ``gpus``: a rank takes one where there are any.
     """

@@ -61,7 +61,7 @@ class RankProcess:
 
 
 def require_answer(address: str, timeout_s: float) -> None:
-    """UserError where nobody, or no Ray, answers: Ray itself would try for minutes."""
+    """Raises UserError unless Ray answers at an address; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     what = f"no Ray cluster answers at {address} (--cluster.address)"
     advice = "is it running, is this the address that `ray start --head` printed?"

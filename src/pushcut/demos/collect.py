@@ -25,7 +25,7 @@ SEED_STRIDE = 1000
 
 @dataclass(frozen=True)
 class CollectReport:
-    """What a collection brought."""
+    """Result of a collection: episodes kept and failed, by task."""
 
     out: Path
     episodes: dict[str, int]
@@ -121,7 +121,7 @@ class _TaskQueue:
     finished: dict[int, Demonstration | None] = field(default_factory=dict)
     """Attempts that ended but were not written yet; None for a failure."""
     written: int = 0
-    """Attempts that were written or passed over."""
+    """Number of attempts that were written or passed over."""
 
     @property
     def task(self) -> str:
@@ -145,7 +145,7 @@ class _TaskQueue:
         return self.begun - 1
 
     def end(self, attempt: int, demonstration: Demonstration) -> None:
-        """Takes in what became of an attempt."""
+        """Stores the outcome of an attempt."""
         self.under_way -= 1
         self.succeeded += demonstration.success
         self.failed += not demonstration.success

@@ -27,9 +27,9 @@ class DemoEpisode:
     start: int
     """Row of its first frame in the loaded arrays."""
     length: int
-    """Frames."""
+    """Number of frames."""
     instruction: str
-    """What it was told to do (at its first frame)."""
+    """Instruction at the first frame of the episode."""
     task_name: str | None
     """The environment's name of the task, where pushcut collected the episode."""
     seed: int | None
@@ -37,7 +37,7 @@ class DemoEpisode:
 
     @property
     def task(self) -> str:
-        """What tells its task from others: scenes of libero_90 share some instructions."""
+        """Identity of the task: its name, as scenes of libero_90 share some instructions."""
         return self.task_name or self.instruction
 
 

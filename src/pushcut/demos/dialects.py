@@ -20,12 +20,12 @@ from pushcut.types import OPPOSITE, TO_BORDER, Gripper
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What is unusual about a dataset of others; None: as its layout usually has it."""
+    """Conventions of a dataset of others; None leaves them as its layout usually has them."""
 
     flip: Flip | None = None
-    """Which way its images are turned on reading: both is by 180 degrees."""
+    """How images are turned on reading; both is a rotation by 180 degrees."""
     gripper: Gripper | None = None
-    """What its gripper command means: which of ±1, or of 0 and 1, opens."""
+    """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Dialect:
     """Whether the last two numbers of the state are the positions of the fingers (m)."""
 
     def adjusted(self, data: DataConfig) -> Dialect:
-        """With what the user knows better; then the fingers are not asked."""
+        """The dialect with the conventions that the user names; the fingers are then not asked."""
         return replace(
             self,
             flip=self.flip if data.flip is None else data.flip,
@@ -53,7 +53,7 @@ class Dialect:
 
 
 PLAIN = Dialect("LeRobot")
-"""Datasets that pushcut wrote, and all others that nothing is known of."""
+"""Dialect of datasets that pushcut wrote, and of those of unknown origin."""
 
 LIBERO_LEROBOT = Dialect(
     "LIBERO in LeRobot's layout",
@@ -118,7 +118,7 @@ def _from_range(path: Path, command: Float32[np.ndarray, " n"]) -> Gripper:
 def _agreement(
     command: Float32[np.ndarray, " n"], opening: Float32[np.ndarray, " n"], lengths: Sequence[int]
 ) -> float:
-    """1 where the fingers always go where the command says, -1 for the contrary, 0 if unclear.
+    """Whether fingers follow commands: 1 always, -1 always contrary, 0 if unclear.
 
     The sum of command times change of the opening over all steps, as a share of all change;
     steps from one episode to the next do not count.

@@ -1,4 +1,4 @@
-"""What every reader of demonstrations delivers, and what all of them need."""
+"""What every reader of demonstrations delivers, and helpers that all readers share."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class CameraInfo:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What is true of a whole dataset, whatever its layout."""
+    """Facts about a whole dataset, whatever its layout."""
 
     path: Path
     fps: float
@@ -47,7 +47,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """What is known of an episode before its frames are read."""
+    """Facts about an episode that are known before its frames are read."""
 
     index: int
     length: int
@@ -67,7 +67,7 @@ class Frames:
     action: Float32[np.ndarray, "n a"]
     task_index: Int64[np.ndarray, " n"]
     changes: list[str] = field(default_factory=list)
-    """What is different from the files, in words."""
+    """How the frames differ from the files, in words for the user."""
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class Source(Protocol):
 
     @property
     def info(self) -> DatasetInfo:
-        """What is known before the frames are read."""
+        """Facts about the dataset that are known before its frames are read."""
         ...
 
     @property
@@ -96,7 +96,7 @@ class Source(Protocol):
 def image_edits(
     info: DatasetInfo, cameras: Sequence[str], flip: Flip, image_size: int | None
 ) -> dict[str, ImageEdit]:
-    """What becomes of the images of each camera; refuses what cannot be done."""
+    """How the images of each camera are turned and resized; refuses what cannot be done."""
     edits = {}
     for name in cameras:
         stored = info.cameras[name]

@@ -25,7 +25,7 @@ _STEPS: dict[Flip, tuple[int, int]] = {
 
 @dataclass(frozen=True)
 class ImageEdit:
-    """What becomes of the stored images of one camera."""
+    """How the stored images of one camera are turned and resized."""
 
     stored: tuple[int, int]
     """Height and width in the files."""

@@ -143,7 +143,7 @@ def _h5py() -> Any:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Mapping[str, Any]]:
-    """An open file; all that is wrong with it becomes one line that names it."""
+    """Opens a file; turns any fault in it into one line that names it."""
     h5py = _h5py()
     # Locks fail on network file systems, and nobody writes here.
     with readable(file), h5py.File(file, "r", locking=False) as content:
@@ -226,7 +226,7 @@ def _demos(file: Path, content: Mapping[str, Any], task_index: int) -> list[_Dem
 
 
 def _is_late(group: Mapping[str, Any]) -> bool:
-    """Whether observation t was recorded after action t.
+    """Whether a demonstration recorded observation t after action t.
 
     LIBERO's own files are like that (its issue 54), files that OpenVLA's script made anew are
     not. The simulator's state t is the one before action t and its numbers 1 … 7 are the

@@ -37,7 +37,7 @@ def _is_hdf5(path: Path) -> bool:
 
 
 def _hint(path: Path) -> str:
-    """What to give instead, where a look around tells."""
+    """Suggests another path, where the folders nearby tell one."""
     if not path.is_dir():
         return ": give the folder of a dataset"
     inside = [child for child in sorted(path.iterdir()) if child.is_dir()]

@@ -23,7 +23,7 @@ class FeatureStats:
     std: Float64[np.ndarray, "*d"]
     """Population standard deviation, as LeRobot's."""
     count: int
-    """Frames that were looked at."""
+    """Number of frames that were looked at."""
     quantiles: dict[str, Float64[np.ndarray, "*d"]]
     """Quantile name, as in ``QUANTILES`` -> value."""
 
@@ -40,7 +40,7 @@ class FeatureStats:
         return {name: array.tolist() for name, array in arrays.items()}
 
     def reshaped(self, *shape: int) -> FeatureStats:
-        """The same numbers in arrays of another shape."""
+        """The statistics in arrays of another shape."""
         return FeatureStats(
             minimum=self.minimum.reshape(shape),
             maximum=self.maximum.reshape(shape),

@@ -67,7 +67,7 @@ def save(
             write_whole(learner, writing.aside)
             writing.finish()
             return
-        ranks.settle()
+        ranks.wait_for_writes()
         if ranks.first:
             writing.begin()
         ranks.gather(None)  # the folder is there

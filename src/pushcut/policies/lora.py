@@ -17,7 +17,7 @@ BASE = ".base_layer."
 
 @dataclass(frozen=True)
 class LoRAConfig:
-    """Low-rank adapters, where they are asked for; needs pushcut[lora]."""
+    """Low-rank adapters; they need pushcut[lora]."""
 
     rank: int = 32
     """Rank of the adapters."""
@@ -55,7 +55,7 @@ def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None
 def adapt(
     parts: Mapping[str, nn.Module], ranks: Mapping[str, int], *, alpha: int, seed: int = 0
 ) -> None:
-    """Adapters of a rank for each of some parts; what they adapt is frozen."""
+    """Adds adapters of a given rank to each of some parts and freezes what they adapt."""
     for name, rank in ranks.items():
         if name not in parts:
             raise UserError(f"no part {name!r} for adapters; this policy has {', '.join(parts)}")
@@ -68,7 +68,7 @@ def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """The state as if there were no adapters: what they add is added to the frozen layers.
+    """The state with adapters merged into the frozen layers.
 
     Sums are made one by one on the host, for a GPU has no room for a second copy, and are
     float32: bfloat16 would round most of a small adapter away.

@@ -24,7 +24,7 @@ class DecisionKey:
         return _philox(self.seed, self.iteration, self.group, self.member, self.decision)
 
     def shared_generator(self) -> np.random.Generator:
-        """The same for all episodes at this decision of this iteration."""
+        """A generator that all episodes share at this decision of this iteration."""
         return _philox(self.seed, self.iteration, self.decision)
 
 

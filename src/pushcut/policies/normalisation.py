@@ -41,7 +41,7 @@ class Statistics:
 
 
 class ActionNormaliser(nn.Module):
-    """Maps actions to [-1, 1] by quantiles and back, as OpenVLA does (docs: equations §6).
+    """Maps actions to [-1, 1] by quantiles and back (OpenVLA; docs/equations.md, section 6).
 
     normalise: 2 (a - q01) / (q99 - q01 + 1e-8) - 1, clipped to [-1, 1];
     denormalise: 0.5 (x + 1) (q99 - q01 + 1e-8) + q01.

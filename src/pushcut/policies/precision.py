@@ -1,4 +1,4 @@
-"""What a large network computes in, and what its trained weights are kept in."""
+"""Precision in which a large network computes and keeps its trained weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Compute:
     def parameter_dtypes(
         self, network: nn.Module, stays_float32: Callable[[str], bool]
     ) -> dict[str, ParameterDtype]:
-        """What the parameters are kept in: trained ones stay float32 if asked for.
+        """Dtypes of the parameters; trained ones stay float32 if asked for.
 
         Those of linear layers are then read in bfloat16 only, for autocast rounds them; other
         layers use all digits.
@@ -48,14 +48,14 @@ class Compute:
             parameter.data = parameter.data.to(types[name].kept)
 
     def context(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
-        """What to compute in: float32 weights are cast on the way where they are masters."""
+        """Context to compute in; autocast rounds float32 masters on the way."""
         if self.precision == "bfloat16" and self.master_weights:
             return torch.autocast(device.type, torch.bfloat16)
         return contextlib.nullcontext()
 
 
 def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
-    """No autocast: what becomes log-probabilities and values wants float32."""
+    """Context without autocast, for log-probabilities and values want float32."""
     if x.device.type == "meta":  # has no autocast
         return contextlib.nullcontext()
     return torch.autocast(x.device.type, enabled=False)

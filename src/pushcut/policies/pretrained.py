@@ -43,7 +43,7 @@ def policy_weights(module: nn.Module) -> dict[str, Tensor]:
 
 
 def training_state(module: nn.Module) -> dict[str, Tensor]:
-    """What of a policy's state its folder lacks: training parts, and adapters with their layers."""
+    """The part of a policy's state that its folder lacks: training parts and adapted layers."""
     saved, apart = plain_state(module), getattr(module, "adapters_apart", False)
     return {
         name: tensor.contiguous()
@@ -88,7 +88,7 @@ def load_noise_network(policy: Policy, checkpoint: Path) -> None:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """The content of a policy folder's config.json; UserError where it is no policy folder."""
+    """Reads a policy folder's config.json; raises UserError where it is no policy folder."""
     file = path / "config.json"
     if not path.is_dir() or not file.exists():
         raise UserError(
@@ -105,12 +105,12 @@ def read_description(path: Path) -> dict[str, Any]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The tensors of a policy folder; UserError where the file is missing or damaged."""
+    """Reads the tensors of a policy folder; raises UserError where they are missing or damaged."""
     return read_tensors(path / WEIGHTS)
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:
-    """The tensors of a safetensors file; UserError where it is missing or damaged."""
+    """Reads a safetensors file; raises UserError where it is missing or damaged."""
     if not file.exists():
         raise UserError(f"{file} is missing")
     try:
@@ -120,7 +120,7 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Loads weights and explains in one line which do not fit."""
+    """Loads weights into a policy; raises UserError that names those that do not fit."""
     weights = read_weights(path)
     wanted = {
         name: tensor

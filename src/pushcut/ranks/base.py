@@ -19,18 +19,18 @@ T = TypeVar("T")
 
 @runtime_checkable
 class Ranks(Protocol):
-    """Processes that run the same program on parts of the same work.
+    """The processes of one run; each does a part of the same work.
 
     All ranks must call the methods in the same order. What they return is the same on every
     rank, unless said otherwise.
     """
 
     index: int
-    """Which of them this is, from 0."""
+    """Number of this rank, from 0."""
     count: int
-    """How many there are."""
+    """Number of ranks."""
     local: int
-    """Which of those on this machine this is: the number of its GPU."""
+    """Number of this rank on its machine, which is also the number of its GPU."""
     sharded: bool
     """Whether each rank holds a part of the weights; else all hold all of them."""
     reproducible: bool
@@ -42,7 +42,7 @@ class Ranks(Protocol):
         ...
 
     def group_budget(self, wanted: int, limit: int) -> GroupBudget:
-        """A count of groups that the ranks share."""
+        """Hands out numbers of groups, which the ranks share."""
         ...
 
     def coordination(self) -> Coordination:
@@ -50,30 +50,30 @@ class Ranks(Protocol):
         ...
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Sums over the ranks, one for each position."""
+        """Sums each of the values over the ranks."""
         ...
 
     def gather(self, value: T) -> list[T]:
-        """Every rank's value, in their order. Values are pickled."""
+        """The value of every rank, by rank; values are pickled."""
         ...
 
     def exchange(self, outgoing: Sequence[T]) -> list[T]:
-        """Sends ``outgoing[r]`` to rank r; what the ranks sent here, in their order."""
+        """Sends ``outgoing[r]`` to rank r; returns what each rank sent here, by rank."""
         ...
 
     def together(self) -> AbstractContextManager[None]:
-        """Work that may fail on one rank: what one raises is raised by all, at the end of it."""
+        """Guards work that may fail on one rank: at its end all ranks raise what one raised."""
         ...
 
     def place(self, module: nn.Module, types: ParameterDtypes | None = None) -> None:
-        """Makes the weights equal on all ranks, or leaves each with its part of them.
+        """Makes weights equal on all ranks, or shards them.
 
         ``types``: what precision they are kept and read in.
         """
         ...
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
-        """While open, the module may be called on any rank at any time, without gradients."""
+        """While open, a rank may call the module without the others and without gradients."""
         ...
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -81,7 +81,7 @@ class Ranks(Protocol):
         ...
 
     def loss_scale(self) -> float:
-        """What a loss is multiplied by, so that gradients are sums over the ranks."""
+        """Factor on a loss that makes gradients sums over the ranks."""
         ...
 
     def norm(self, norm: Tensor) -> float:
@@ -94,17 +94,17 @@ class Ranks(Protocol):
         """Begins to write sharded tensors; ``finish`` is called on one rank, once all have."""
         ...
 
-    def settle(self) -> None:
-        """Waits until what was begun is written."""
+    def wait_for_writes(self) -> None:
+        """Waits until the shards that were begun are written."""
         ...
 
     def close(self) -> None:
-        """Leaves the group."""
+        """Leaves the other ranks."""
         ...
 
 
 class SingleProcess:
-    """One process; needs no engine."""
+    """The only rank of a run in one process."""
 
     index, count, local, sharded, first = 0, 1, 0, False, True
     reproducible = True
@@ -157,7 +157,7 @@ class SingleProcess:
         """Nothing is sharded."""
         raise NotImplementedError
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Nothing is written in the background."""
 
     def close(self) -> None:

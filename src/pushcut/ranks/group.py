@@ -35,7 +35,7 @@ class ProcessGroup:
     """The ranks of torch.distributed; see ``Ranks`` for what the methods promise."""
 
     def __init__(self, config: RanksConfig, *, gpus: bool = True) -> None:
-        """Meets the other ranks at the address that the launcher put into the environment."""
+        """Meets the other ranks at the address in the environment, which the launcher set."""
         gpus = gpus and torch.cuda.is_available()
         timeout = timedelta(seconds=config.timeout_s)
         with lost_ranks("meet the other ranks"):
@@ -180,11 +180,11 @@ class ProcessGroup:
         assert self._writer is not None
         self._writer.write(tensors, folder, finish if self.first else None)
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits for the last checkpoint."""
         if self._writer is not None:
             with lost_by_torch("write a checkpoint"):
-                self._writer.settle()
+                self._writer.wait_for_writes()
 
     def close(self) -> None:
         """Leaves the group."""
@@ -262,7 +262,7 @@ class SharedGroupBudget:
         return self._parsed()
 
     def _swap(self, tally: Tally) -> bool:
-        """Writes a tally where nobody has changed the one that was read last."""
+        """Writes a tally unless another rank has changed it since it was read."""
         self._writes += 1
         # Two ranks may want to write the same numbers: the tail tells whose they are.
         counts = " ".join(map(str, astuple(tally)))
@@ -282,7 +282,7 @@ class SharedGroupBudget:
 
 
 def check_groups(shard_over: int, rank: int, ranks: int) -> None:
-    """UserError where groups of that size do not make up all ranks."""
+    """Raises UserError unless the ranks divide into groups of that size."""
     if shard_over and ranks % shard_over:
         fitting = ", ".join(str(size) for size in range(2, ranks + 1) if ranks % size == 0)
         error = UserError(
@@ -294,7 +294,7 @@ def check_groups(shard_over: int, rank: int, ranks: int) -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    """The error, or what it says where it cannot travel."""
+    """The error; one with its text where it cannot be pickled."""
     try:
         return pickle.loads(pickle.dumps(error))
     except Exception:
@@ -302,7 +302,7 @@ def _picklable(error: Exception) -> Exception:
 
 
 def _buckets(tensors: Sequence[Tensor], size: int = 2**24) -> Iterator[list[Tensor]]:
-    """Tensors of one precision and device, about ``size`` elements at a time."""
+    """Splits tensors into lists of one dtype and device, about ``size`` elements each."""
     bucket: list[Tensor] = []
     for tensor in tensors:
         alike = bucket and (tensor.dtype, tensor.device) == (bucket[0].dtype, bucket[0].device)
@@ -325,7 +325,7 @@ def lost_ranks(what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def lost_by_torch(what: str) -> Iterator[None]:
-    """The same around code of torch that talks to ranks among other things: FSDP, checkpoints."""
+    """As ``lost_ranks``, around code of torch that also talks to ranks: FSDP, checkpoints."""
     try:
         yield
     except RuntimeError as error:

@@ -1,4 +1,4 @@
-"""How many groups may still start: the rule, and the count of one process.
+"""Which groups may still start: the rule, and the count of a single process.
 
 A group may start while ``started - rejected < wanted``: as if all unfinished groups were going
 to be accepted. So exactly the shortest prefix of groups 0, 1, 2, … that holds ``wanted`` accepted
@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 
 @dataclass(frozen=True)
 class Tally:
-    """Groups so far."""
+    """Number of groups that have started, ended and been rejected."""
 
     started: int = 0
     finished: int = 0
@@ -24,11 +24,11 @@ class Tally:
         return self.started < limit and self.started - self.rejected < wanted
 
     def after_start(self) -> Tally:
-        """One more has been started."""
+        """The tally after another group has started."""
         return replace(self, started=self.started + 1)
 
     def after_end(self, accepted: bool) -> Tally:
-        """One more has ended."""
+        """The tally after another group has ended."""
         rejected = self.rejected + (not accepted)
         return replace(self, finished=self.finished + 1, rejected=rejected)
 
@@ -52,7 +52,7 @@ class GroupBudget(Protocol):
 
 
 class LocalGroupBudget:
-    """The quota of a process that plays all groups itself."""
+    """The budget of a process that plays all groups itself."""
 
     def __init__(self, wanted: int, limit: int) -> None:
         self._wanted, self._limit = wanted, limit
@@ -60,7 +60,7 @@ class LocalGroupBudget:
         """Groups so far."""
 
     def claim(self) -> int | None:
-        """The next number, where one may start."""
+        """The number of the next group, or None while none may start."""
         if not self.tally.may_start(self._wanted, self._limit):
             return None
         number = self.tally.started
@@ -73,6 +73,6 @@ class LocalGroupBudget:
 
     @property
     def done(self) -> bool:
-        """Whether all that started have ended and none may start."""
+        """Whether every group that started has ended and no other may start."""
         tally = self.tally
         return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)

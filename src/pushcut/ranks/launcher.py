@@ -1,13 +1,13 @@
-"""What a launcher (torchrun, Ray) tells the ranks that it starts; without torch."""
+"""Environment variables by which a launcher (torchrun, Ray) tells ranks who they are; no torch."""
 
 from __future__ import annotations
 
 import os
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What every launcher tells."""
+"""Variables that every launcher sets."""
 RESTARTS_VARIABLES = ("TORCHELASTIC_RESTART_COUNT", "PUSHCUT_RESTARTS")
-"""How often torchrun, or our own launcher, has started the ranks again."""
+"""Variables that count how often the ranks were started again (torchrun, ours)."""
 GPU_VARIABLE = "PUSHCUT_GPU"
 """The number of a rank's GPU, where that is not its number on its machine: Ray hides the GPUs of
 the others, so that each has number 0."""
@@ -24,14 +24,14 @@ def restarted() -> bool:
 
 
 def gpu_number(rank: int) -> int:
-    """Which of the GPUs that this process sees is its own."""
+    """Number of this rank's GPU among those that the process sees."""
     return int(os.environ.get(GPU_VARIABLE, os.environ.get("LOCAL_RANK", rank)))
 
 
 def launch_environment(
     *, rank: int, ranks: int, local: int, local_ranks: int, address: str, port: int, restarts: int
 ) -> dict[str, str]:
-    """The variables of a rank that our own launcher starts."""
+    """Variables for a rank that our own launcher starts."""
     values = {
         "RANK": rank,
         "WORLD_SIZE": ranks,

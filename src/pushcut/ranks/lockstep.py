@@ -1,4 +1,4 @@
-"""Whether ranks may act when they like, or must act at the same time."""
+"""Whether each rank runs the policy when it likes, or all at the same time."""
 
 from __future__ import annotations
 
@@ -14,22 +14,27 @@ class Turn:
     """What the ranks agreed to do now."""
 
     act: bool
-    """Run the policy, be it for the others' sake."""
+    """Run the policy now, even if this rank has nothing to decide."""
     over: bool
-    """No rank has anything to do any more."""
+    """Every rank has finished."""
 
 
 @runtime_checkable
 class Coordination(Protocol):
-    """Asked once in every round of a player's loop."""
+    """When this rank may run the policy; asked once in each round of an episode runner."""
 
     @property
     def pause_s(self) -> float | None:
-        """Longest that a round may wait for simulators; None where nobody waits for this rank."""
+        """Longest wait for simulators in a round (seconds); None where no rank waits."""
         ...
 
     def turn(self, *, wants: bool, busy: bool) -> Turn:
-        """``wants``: decisions are due here. ``busy``: there is or may be something to play."""
+        """What to do in this round.
+
+        Args:
+            wants: Whether decisions are due on this rank.
+            busy: Whether this rank has or may get something to play.
+        """
         ...
 
     def leave(self) -> None:
@@ -38,7 +43,7 @@ class Coordination(Protocol):
 
 
 class Independent:
-    """Every rank for itself."""
+    """Each rank runs the policy when it likes."""
 
     pause_s: float | None = None
 
@@ -54,7 +59,7 @@ INDEPENDENT = Independent()
 
 
 class Lockstep:
-    """All ranks run the policy whenever one wants to: its weights are gathered as it runs."""
+    """All ranks run the policy whenever one wants to, for its weights are gathered as it runs."""
 
     pause_s: float | None = 0.005
 
@@ -62,11 +67,11 @@ class Lockstep:
         self._sum = sum_over_ranks
 
     def turn(self, *, wants: bool, busy: bool) -> Turn:
-        """As any rank wants; RankLostError where one has failed."""
+        """Runs the policy if any rank wants to; raises RankLostError where one has failed."""
         return self._turn(wants, busy, failed=False)
 
     def leave(self) -> None:
-        """A last turn; the others stop at it."""
+        """Takes a last turn, at which the others stop."""
         self._turn(False, False, failed=True)
 
     def _turn(self, wants: bool, busy: bool, *, failed: bool) -> Turn:
@@ -77,4 +82,4 @@ class Lockstep:
 
 
 class OtherRankFailedError(RankLostError):
-    """Another rank will say what happened."""
+    """Another rank failed; it says itself what happened."""

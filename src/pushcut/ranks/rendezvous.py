@@ -1,4 +1,4 @@
-"""How ranks find each other in a store that may hold what earlier ones left.
+"""Rendezvous: how ranks find each other in a store that earlier ranks may have used.
 
 torchrun starts all ranks again when one is lost and keeps its store (torch 2.13: the server that
 the agents met at). Their addresses of last time are still in it; whoever reads them waits for the
@@ -17,7 +17,7 @@ PAUSE_S = 0.02
 
 
 def open_store() -> TCPStore:
-    """A store for ranks to meet at, on a free port, for whoever starts them.
+    """Opens a store on a free port at which a launcher lets its ranks meet.
 
     It must not be with a rank: what asks the store of a process that hangs waits for ever.
     """
@@ -25,7 +25,7 @@ def open_store() -> TCPStore:
 
 
 def meet(store: Store, rank: int, count: int, timeout_s: float) -> str:
-    """A name that all ranks of this start, and no others, return; TimeoutError without them.
+    """Agrees on a name among the ranks of this start; raises TimeoutError if some do not come.
 
     Each rank leaves a number nobody had before. Rank 0 names the meeting and answers each with
     that number; whoever finds its own in the answer is at the meeting and says so.

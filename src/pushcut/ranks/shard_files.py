@@ -42,7 +42,7 @@ class ShardWriter:
 
         Waits for the checkpoint before; raises what went wrong with it.
         """
-        self.settle()
+        self.wait_for_writes()
         writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
         written: Future[None] = Future()
         self._under_way = written
@@ -61,7 +61,7 @@ class ShardWriter:
         assert isinstance(saving, Future)
         saving.add_done_callback(then)
 
-    def settle(self) -> None:
+    def wait_for_writes(self) -> None:
         """Waits until the last checkpoint is written; raises what went wrong."""
         under_way, self._under_way = self._under_way, None
         if under_way is not None:
@@ -69,7 +69,7 @@ class ShardWriter:
 
 
 def read_shards(tensors: dict[str, Tensor], folder: Path) -> None:
-    """Fills tensors, whole or sharded over any number of ranks, by their names."""
+    """Fills tensors by name from a checkpoint of any number of ranks."""
     reader = HuggingFaceStorageReader(str(folder))
     with warnings.catch_warnings():
         # That a single process reads is what we mean.
@@ -88,12 +88,12 @@ def shard_shapes(folder: Path) -> dict[str, torch.Size]:
 
 
 def local_part(tensor: Tensor) -> Tensor:
-    """What of a tensor is on this rank."""
+    """The part of a tensor that this rank holds."""
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
 def sharded_like(tensor: Tensor, model: Tensor) -> Tensor:
-    """A whole tensor, which every rank has, as the model is: whole or in parts."""
+    """Shards a whole tensor, which every rank has, as ``like`` is sharded."""
     if not isinstance(model, DTensor) or isinstance(tensor, DTensor):
         return tensor
     if tensor.shape != model.shape:

@@ -23,7 +23,7 @@ from pushcut.ranks.shard_files import sharded_like
 from pushcut.weights import ParameterDtype, ParameterDtypes
 
 CALLS = ("sample", "evaluate", "bc_loss")
-"""Methods of a policy that compute."""
+"""Methods of a policy for which its weights are gathered."""
 
 # Log-probabilities and chains must not be rounded on their way in.
 AS_KEPT = MixedPrecisionPolicy(cast_forward_inputs=False)
@@ -68,7 +68,7 @@ class Shards:
             part.register_load_state_dict_pre_hook(take_own_part)
 
     def _shard_unit(self, unit: nn.Module, types: ParameterDtypes) -> None:
-        """Shards what is gathered together.
+        """Shards one module whose weights are gathered together.
 
         Where bfloat16 is trained or is what trained weights are read in, half the bytes are
         gathered. Layers that use all digits are then gathered by themselves.
@@ -106,14 +106,14 @@ class Shards:
                 part.reshard()
 
     def full(self, tensor: Tensor) -> float:
-        """The value of a scalar that the ranks hold in parts."""
+        """The full value of a scalar of which each rank holds a part."""
         return float(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
 
 
 def take_own_part(
     module: nn.Module, state: dict[str, Any], prefix: str, *arguments: object
 ) -> None:
-    """Before whole weights are loaded into sharded ones: leaves of each this rank's part."""
+    """Cuts whole weights to this rank's part, to be loaded into sharded ones."""
     for name, parameter in module.named_parameters(recurse=False):
         if (key := prefix + name) in state:
             state[key] = sharded_like(state[key], parameter)
@@ -136,7 +136,7 @@ def own_layers(unit: nn.Module) -> dict[str, nn.Module]:
 
 
 def part_of(types: ParameterDtypes, path: str) -> ParameterDtypes:
-    """Those of the module at ``path``, by the names that they have in it."""
+    """The entries that belong to the module at ``path``, by their names within it."""
     start = f"{path}." if path else ""
     return {name[len(start) :]: its for name, its in types.items() if name.startswith(start)}
 

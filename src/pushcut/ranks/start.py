@@ -30,7 +30,7 @@ def announce(ranks: Ranks, config: RanksConfig, groups: int) -> None:
 
 @contextmanager
 def joined(config: RanksConfig, *, gpus: bool = True) -> Iterator[Ranks]:
-    """The ranks of this run; a process that no launcher started is alone.
+    """Joins the ranks of this run; a process that no launcher started is the only one.
 
     ``gpus``: whether their weights may be on GPUs, where there are any.
     """

@@ -84,7 +84,7 @@ class Collector:
         return gathered(pack(played) if played else None, self._ranks)
 
     def _check_streams(self, policy: Policy) -> None:
-        """UserError where not even one episode fits into a stream."""
+        """Raises UserError where a stream is too short for one episode."""
         least = math.ceil(self._runner.spec.max_steps / policy.chunk)
         if 0 < self._stream_decisions < least:
             raise UserError(
@@ -186,7 +186,7 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
 
 
 def following_values(episodes: Sequence[PlayedEpisode]) -> list[Tensor]:
-    """What the critic says of the observation after each decision; 0 after a termination."""
+    """The critic's value of the observation after each decision; 0 after a termination."""
     values: list[Tensor] = []
     for episode in episodes:
         estimates = [decision.value for decision in episode.decisions]

@@ -31,7 +31,7 @@ IDLE_S = 0.02
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: rows of the batch it was made in, and what came of it."""
+    """One decision: its rows in the batch it was made in, and its outcome."""
 
     observation: Observation
     row: int
@@ -64,7 +64,7 @@ class PlayedEpisode:
 
     @property
     def cut(self) -> bool:
-        """Whether it had all its decisions before it came to an end."""
+        """Whether its stream ran out of decisions before the episode ended."""
         over = len(self.decisions) == self.task.max_decisions
         return over and not self.decisions[-1].result.done
 
@@ -120,11 +120,11 @@ class EpisodeRunner:
         self._ready: list[int] = []
         self._stopwatch = Stopwatch()
         self.lost = 0
-        """Episodes that were started again because their simulator was lost."""
+        """Number of episodes that were started again because their simulator was lost."""
 
     @property
     def spec(self) -> EnvSpec:
-        """What the environment of the pool is."""
+        """Specification of the pool's environment."""
         return self._pool.spec
 
     def play(
@@ -181,7 +181,7 @@ class EpisodeRunner:
     def _look_around(
         self, timeout_s: float, finish: Callable[[int], None], final_values: bool
     ) -> None:
-        """Takes in replies, of which there may be none within the time, and signals."""
+        """Handles replies that arrive within a time, if any, and signals."""
         with self._stopwatch.timed("wait"):
             replies = self._pool.wait(timeout_s=timeout_s)
         for reply in replies:

@@ -48,7 +48,7 @@ class RecoveryLog:
             if self._path is not None:
                 append_line(self._path, line)
 
-    def drain(self) -> list[dict[str, Any]]:
+    def pop_pending(self) -> list[dict[str, Any]]:
         """What was noted since the last time."""
         with self._lock:
             drained, self._pending = self._pending, []
@@ -56,7 +56,7 @@ class RecoveryLog:
 
     def take(self) -> dict[str, Any]:
         """What the next line of the metrics says of the recoveries since the last one."""
-        taken = [{k: v for k, v in line.items() if k != "time"} for line in self.drain()]
+        taken = [{k: v for k, v in line.items() if k != "time"} for line in self.pop_pending()]
         counts: dict[str, Any] = {
             "worker_restarts": sum(line["kind"] in WORKER_KINDS for line in taken),
             "episodes_requeued": sum(line.get("episodes", 0) for line in taken),

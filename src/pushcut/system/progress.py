@@ -76,7 +76,7 @@ def bar(label: str, total: int) -> Iterator[Bar]:
 
 
 def silence() -> None:
-    """Prints nothing any more, neither lines nor bars: another rank talks to the user."""
+    """Stops printing lines and bars, for another rank talks to the user."""
     console.quiet = True
 
 

@@ -1,4 +1,4 @@
-"""Seconds per phase; what the workers import."""
+"""Seconds per phase of a program."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class DataFiles:
         self._writer = self._file = None
 
     def abort(self) -> None:
-        """Lets go of the current file, whatever state it is in."""
+        """Closes the current file, whatever its state."""
         try:
             self.close()
         except OSError:

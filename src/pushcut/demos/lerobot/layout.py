@@ -52,7 +52,7 @@ _PER_FRAME = {
 
 @dataclass(frozen=True, order=True)
 class FilePlace:
-    """Which of the numbered files something lies in."""
+    """One of the numbered files of a dataset."""
 
     chunk_index: int = 0
     file_index: int = 0

@@ -25,7 +25,7 @@ _PREFIXES = (layout.CAMERA_PREFIX, "observation.", "images.")
 
 @dataclass(frozen=True)
 class StoredCamera(CameraInfo):
-    """Where a camera lies."""
+    """Where the images of a camera are stored."""
 
     key: str
     """The feature's full name, for example ``observation.images.corner2``."""
@@ -34,7 +34,7 @@ class StoredCamera(CameraInfo):
 
 @dataclass(frozen=True)
 class StoredEpisode(EpisodeInfo):
-    """Where an episode lies."""
+    """Where an episode is stored."""
 
     data: Path
     videos: Mapping[str, tuple[Path, float]]
@@ -43,7 +43,7 @@ class StoredEpisode(EpisodeInfo):
 
 @dataclass(frozen=True)
 class LeRobotMeta:
-    """Everything but the frames."""
+    """Metadata of a dataset: everything but its frames."""
 
     info: DatasetInfo
     cameras: Mapping[str, StoredCamera]
@@ -139,7 +139,7 @@ def _names(feature: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _tasks_v3(path: Path) -> dict[int, str]:
-    """The text is in the column beside ``task_index``, whatever pandas called its index."""
+    """Reads tasks of version 3; pandas may have named the column of texts anything."""
     file = path / layout.TASKS_PATH
     with readable(file):
         table = pq.read_table(file)
@@ -160,7 +160,7 @@ def _json_lines(file: Path) -> list[dict[str, Any]]:
 
 
 def _episodes_v3(path: Path, raw: dict[str, Any], videos: tuple[str, ...]) -> list[StoredEpisode]:
-    """Many episodes in a file: rows of ``meta/episodes`` say where."""
+    """Finds the episodes of version 3, many to a file, by the rows of ``meta/episodes``."""
     episodes = []
     for file in sorted((path / layout.EPISODES_FOLDER).glob("*/*.parquet")):
         with readable(file):
@@ -194,7 +194,7 @@ def _episode_v3(
 
 
 def _episodes_v2(path: Path, raw: dict[str, Any], videos: tuple[str, ...]) -> list[StoredEpisode]:
-    """A file for each episode, in numbered folders of ``chunks_size``."""
+    """Finds the episodes of version 2, one to a file, in numbered folders of ``chunks_size``."""
     with readable(path / EPISODES_V2):
         rows = _json_lines(path / EPISODES_V2)
         return [_episode_v2(path, raw, row, videos) for row in rows]

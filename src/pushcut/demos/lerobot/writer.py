@@ -146,7 +146,7 @@ class DatasetWriter:
     def _remember(
         self, demonstration: Demonstration, columns: dict[str, np.ndarray], place: dict[str, Any]
     ) -> None:
-        """Keeps what goes into meta/ at the end: the episode's row and its share of statistics."""
+        """Keeps an episode's row and statistics, which are written to meta/ at the end."""
         observation = demonstration.observation
         length = len(observation)
         stats = {key: _stats(values) for key, values in columns.items()}
@@ -228,7 +228,7 @@ def _write_json(path: Path, value: Any) -> None:
 
 
 def _explained(error: OSError, out: Path) -> UserError:
-    """One line for what the operating system refused."""
+    """Explains an error of the operating system in one line."""
     if error.errno == errno.ENOSPC:
         return UserError(f"no space left on the disk of {out}: free some or choose another --out")
     return UserError(f"cannot write {out}: {error.strerror or error}")

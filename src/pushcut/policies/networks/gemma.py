@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from pushcut.policies.networks.attention import KeyValue, Rotation, attention, rotate
 
 EPS = 1e-6
-"""Of all norms."""
+"""Epsilon of all norms."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class RMSNorm(nn.Module):
 
 
 class AdaptiveRMSNorm(nn.Module):
-    """Scale, shift and gate of the residual come from a condition (pi0.5's adaRMS).
+    """Root-mean-square norm whose scale, shift and gate come from a condition (pi0.5's adaRMS).
 
     Each of m conditions is for t / m consecutive tokens.
     """
@@ -66,7 +66,7 @@ class AdaptiveRMSNorm(nn.Module):
 
 
 def make_norm(width: int, *, adaptive: bool) -> RMSNorm | AdaptiveRMSNorm:
-    """One of the two norms."""
+    """Makes a plain norm, or an adaptive one where there is a condition."""
     return AdaptiveRMSNorm(width) if adaptive else RMSNorm(width)
 
 
@@ -97,7 +97,7 @@ class SelfAttention(nn.Module):
         self.o_proj = nn.Linear(queries, sizes.width, bias=False)
 
     def split(self, projected: Float[Tensor, "b t inner"]) -> Float[Tensor, "b heads t c"]:
-        """Heads apart."""
+        """Splits projections into heads."""
         b, t, _ = projected.shape
         return projected.view(b, t, -1, self.sizes.head_dim).transpose(1, 2)
 
@@ -133,7 +133,7 @@ class GemmaBlock(nn.Module):
         return _add(x, self.mlp(normed), gate), own
 
     def cache(self, x: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
-        """Keys and values alone, where nobody wants the updated tokens."""
+        """Keys and values alone, where updated tokens are not needed."""
         return self._key_value(self.input_layernorm(x, None)[0], by)
 
     def _key_value(self, normed: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:

@@ -1,4 +1,4 @@
-"""Gradient checkpointing."""
+"""Gradient checkpointing: activations are computed again in the backward pass."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 class Recompute:
-    """Where active, activations inside a block are made again in the backward pass."""
+    """While active, activations inside a block are computed again in the backward pass."""
 
     def __init__(self) -> None:
         self.active = False

@@ -98,7 +98,7 @@ class LlamaBlock(nn.Module):
 
 
 class LlamaModel(nn.Module):
-    """The stack of blocks; what goes in are embeddings."""
+    """The stack of blocks on given embeddings."""
 
     def __init__(self, sizes: LlamaSizes) -> None:
         super().__init__()

@@ -22,7 +22,7 @@ class _Uninitialised(TorchFunctionMode):
 
 @contextlib.contextmanager
 def meta_init() -> Iterator[None]:
-    """Inside, modules are made on the meta device: shapes and types, nothing else.
+    """Within this context modules are made on the meta device: shapes and types, nothing else.
 
     Unlike ``torch.device("meta")`` alone it draws no initial values. On the meta device they mean
     nothing, and the first one makes torch load its compiler, for 15 to 40 seconds on a small

@@ -86,14 +86,14 @@ class _Llama(nn.Module):
 
 @dataclass(frozen=True)
 class OpenVLAOutput:
-    """What the network says of a batch."""
+    """Outputs of the network for a batch."""
 
     logits: Float[Tensor, "b slots bins"]
-    """In float32, in the order of the vocabulary."""
+    """Logits in float32, in the order of the vocabulary."""
     prefix: Float[Tensor, "b p d"]
     """The last block's output at patches, state and prompt."""
     visible: Bool[Tensor, "b p"]
-    """Where the prefix is no padding."""
+    """Which tokens of the prefix are no padding."""
 
 
 class OpenVLANetwork(nn.Module):
@@ -173,7 +173,7 @@ class OpenVLANetwork(nn.Module):
 
 
 def _positions(is_prompt: Bool[Tensor, "b l"], p: int, slots: int) -> Int[Tensor, "b t"]:
-    """BOS is at 0, p patches follow, then the rest of the prompt, the slots and the stop."""
+    """Positions: BOS at 0, p patches, the rest of the prompt, the slots and the stop."""
     b = len(is_prompt)
     patches = torch.arange(1, p + 1, device=is_prompt.device).expand(b, p)
     count = is_prompt.long().cumsum(1)

@@ -36,7 +36,7 @@ class Pi0Sizes:
 
 @dataclass(frozen=True)
 class PrefixCache:
-    """What a decision computes once: images and prompt as the expert sees them."""
+    """Images and prompt as the expert sees them, computed once for each decision."""
 
     caches: list[KeyValue]
     """Keys and values at each block."""
@@ -107,11 +107,11 @@ def unused_head(width: int, vocab_size: int) -> nn.Linear:
 
 @dataclass(frozen=True)
 class ExpertOutput:
-    """What the action expert says of m points of each row's chain."""
+    """Outputs of the action expert at m points of each row's chain."""
 
     velocity: Float[Tensor, "b m h a"]
     features: Float[Tensor, "b m h d"]
-    """Its output at the action tokens, in float32."""
+    """Output of the last block at the action tokens, in float32."""
 
 
 class Pi0Network(nn.Module):

@@ -13,7 +13,7 @@ from pushcut.policies.networks.attention import attention
 from pushcut.policies.networks.gradient_checkpointing import Recompute
 
 EPS = 1e-6
-"""Of all norms."""
+"""Epsilon of all norms."""
 
 
 @dataclass(frozen=True)

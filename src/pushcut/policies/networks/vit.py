@@ -13,7 +13,7 @@ from pushcut.policies.networks.attention import attention
 from pushcut.policies.networks.gradient_checkpointing import Recompute
 
 EPS = 1e-6
-"""Of all norms."""
+"""Epsilon of all norms."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class ViTSizes:
 
     @property
     def is_dino(self) -> bool:
-        """DINOv2 has such tokens and scales its residuals; SigLIP has a pooling head instead."""
+        """Whether this is DINOv2, with prefix tokens; SigLIP has a pooling head."""
         return self.prefix_tokens > 0
 
 
@@ -127,7 +127,7 @@ class VisionTower(nn.Module):
 
     @property
     def used_blocks(self) -> list[nn.Module]:
-        """All but the last."""
+        """All blocks but the last."""
         return list(self.blocks)[:-1]
 
     def unused(self) -> list[nn.Module]:

@@ -19,7 +19,7 @@ from pushcut.policies.released.tensors import fill
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 START, LEROBOT = "base_model.model.", "model."
-"""What peft puts in front of the names of a model, and LeRobot in front of those of a network."""
+"""Prefixes of names: peft's before those of a model, LeRobot's before those of a network."""
 
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
 
@@ -32,7 +32,7 @@ def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def trained_besides(network: nn.Module) -> dict[str, nn.Parameter]:
-    """What is trained and no adapter: an action expert, the projections of actions."""
+    """Parameters that are trained and are no adapters: an action expert, projections of actions."""
     return {
         name: parameter
         for name, parameter in network.named_parameters()
@@ -41,7 +41,7 @@ def trained_besides(network: nn.Module) -> dict[str, nn.Parameter]:
 
 
 def save_adapters(network: nn.Module, path: Path, *, base: Path, prefix: str = "") -> None:
-    """Writes all that is trained, and where the weights are that it belongs to."""
+    """Writes all that is trained, and the path of the weights that it belongs to."""
     layers = {f"{prefix}{name}": layer for name, layer in adapted_layers(network)}
     ranks = {name: int(layer.r["default"]) for name, layer in layers.items()}
     alphas = {name: int(layer.lora_alpha["default"]) for name, layer in layers.items()}
@@ -127,10 +127,10 @@ def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _own(name: str) -> str:
-    """A name in our network, whose names never begin as LeRobot's do."""
+    """The name in our network, without the prefix of LeRobot."""
     return name.removeprefix(LEROBOT)
 
 
 def _holds_adapters(path: Path) -> bool:
-    """A merged folder may keep the configuration of adapters that it once had."""
+    """Whether a folder has adapters; merged ones may keep the configuration alone."""
     return (path / CONFIG).exists() and not list(path.glob("model*.safetensors*"))

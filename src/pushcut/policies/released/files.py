@@ -10,7 +10,7 @@ from typing import Any
 from pushcut.errors import UserError
 
 OURS = "pushcut.json"
-"""What pushcut adds to a released folder: how it is read."""
+"""File that pushcut adds to a released folder; it says how the folder is read."""
 
 LARGEST = 64_000_000
 """Bytes up to which a file counts as small: tokenizers do, weights do not."""
@@ -19,7 +19,7 @@ WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json")
 
 
 def small_files(folder: Path) -> dict[str, bytes]:
-    """Everything in a folder that is no weights, by its path in the folder."""
+    """The small files of a folder (no weights), by their paths in it."""
     return {
         str(file.relative_to(folder)): file.read_bytes()
         for file in sorted(folder.rglob("*"))
@@ -35,7 +35,7 @@ def _is_kept(path: Path, size: int) -> bool:
 
 
 def write_small_files(files: dict[str, bytes], folder: Path) -> None:
-    """Writes them to a folder."""
+    """Writes small files into a folder."""
     for name, content in files.items():
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -48,7 +48,7 @@ def write_ours(config: Any, path: Path) -> None:
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """A JSON object; UserError where it is none."""
+    """Reads a JSON object; raises UserError where the file holds none."""
     try:
         content = json.loads(file.read_text())
     except FileNotFoundError:

@@ -7,8 +7,8 @@ from pathlib import Path
 from pushcut.errors import UserError
 
 PATTERNS = ("*.json", "*.safetensors", "*.model", "proprio_projector--*", "action_head--*")
-"""What of a repository is needed: no code, no optimiser, no weights as pickles but the state's
-projector, which is read as tensors; an action head is fetched to be refused."""
+"""Files of a repository that are fetched: no code, no optimiser, no weights as pickles but the
+state's projector, which is read as tensors; an action head is fetched to be refused."""
 
 
 def local_folder(path: Path, *, download: bool) -> Path:

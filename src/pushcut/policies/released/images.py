@@ -25,7 +25,7 @@ from pushcut.errors import UserError
 Source = Literal["libero", "robotwin"]
 """Benchmark whose images an OpenVLA was trained on: its training data decide the pipeline."""
 Padding = Literal["pil", "torch"]
-"""Whose resize: ``pil`` as openpi's client, ``torch`` as LeRobot."""
+"""Library that resizes: ``pil`` as in openpi's client, ``torch`` as in LeRobot."""
 
 OPENVLA_SIZE = 224
 """Side of the image that OpenVLA's vision towers take, in pixels."""
@@ -47,7 +47,7 @@ SIGLIP_STD: Channels = (0.5, 0.5, 0.5)
 def preprocess_image(
     image: UInt8[np.ndarray, "_ _ 3"], *, source: Source
 ) -> UInt8[np.ndarray, "224 224 3"]:
-    """Makes of one image as the benchmark's simulator gives it what OpenVLA was trained on.
+    """Turns an image of the benchmark's simulator into one like those OpenVLA was trained on.
 
     ``libero``: rotated by 180 degrees, stored as JPEG and read again, resized to 224 with an
     antialiased Lanczos3, centre crop of area 0.9 back to 224. ``robotwin``: the centre crop alone.
@@ -77,7 +77,7 @@ def openvla_pixels(
 
 
 def through_jpeg(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h w 3"]:
-    """What is left of an image in a JPEG file.
+    """An image after JPEG compression and decompression.
 
     Decoded with the fast integer cosine transform, as TensorFlow does: Pillow's decoder is up to
     11 levels away.
@@ -224,7 +224,7 @@ def _crop_taps(size: int) -> _Taps:
 
 
 def _frozen(pixel: np.ndarray, weight: np.ndarray) -> _Taps:
-    """Taps that nobody can change in the cache."""
+    """Taps as read-only arrays, for the cache."""
     pixel.setflags(write=False)
     weight.setflags(write=False)
     return _Taps(pixel, weight)

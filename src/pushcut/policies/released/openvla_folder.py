@@ -34,16 +34,16 @@ LLAMA = "language_model.model."
 PROPRIO = "proprio_projector."
 
 DINO_HEAD_DIM, SIGLIP_HEADS = 64, 16
-"""Of ViT-L and so400m; no shape tells them."""
+"""Sizes of heads of ViT-L and number of heads of so400m, which no shape tells."""
 
 GRIPPER: Gripper = "one_opens"
-"""What the gripper command of a one-armed checkpoint means where nobody says otherwise."""
+"""Default meaning of the gripper command of a one-armed checkpoint."""
 
 OWN_KEY = "pushcut"
 """Key of statistics that pushcut measured."""
 
 STATISTICS_FILE = "dataset_statistics.json"
-"""Takes the place of norm_stats in config.json."""
+"""File of statistics that takes the place of norm_stats in config.json."""
 
 CHUNKS = {7: 8, 14: 25}
 """Size of an action -> steps that are predicted: LIBERO and RoboTwin (SimpleVLA-RL F.3)."""
@@ -61,7 +61,7 @@ class ActionStatistics:
 
 
 def refuse_regression(path: Path) -> None:
-    """UserError for checkpoints whose actions come from OpenVLA-OFT's L1 head."""
+    """Raises UserError for checkpoints whose actions come from OpenVLA-OFT's L1 head."""
     heads = sorted(path.glob("action_head--*"))
     if heads:
         raise UserError(
@@ -101,7 +101,7 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> A
 
 
 def is_two_arms(action_size: int) -> bool:
-    """RoboTwin's fourteen joint positions, which other conventions hold for than for one hand."""
+    """Whether actions are RoboTwin's fourteen joint positions, which have other conventions."""
     return action_size == 14
 
 
@@ -115,7 +115,7 @@ def statistics_of_data(data: DataStatistics, gripper: Gripper | None) -> ActionS
 
 
 def statistics_json(statistics: ActionStatistics) -> bytes:
-    """As dataset_statistics.json."""
+    """Statistics as the bytes of a dataset_statistics.json."""
     values: dict[str, Any] = {
         "action": statistics.action.by_name() | {"mask": list(statistics.mask)}
     }

@@ -46,7 +46,7 @@ def load_openvla_oft(
     options: ReleasedConfig,
     data: DataStatistics | None = None,
 ) -> OpenVLAOFTPolicy:
-    """The policy in a folder; UserError in one line where something is missing or unfit.
+    """Loads the policy in a folder; raises UserError where something is missing or unfit.
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
@@ -95,7 +95,7 @@ def first_config(
     options: ReleasedConfig,
     proprio_dim: int,
 ) -> OpenVLAOFTConfig:
-    """How a folder that pushcut did not write is to be read."""
+    """Config for a folder that pushcut did not write."""
     if not options.cameras:
         raise UserError(
             f"{path} does not name its cameras: give the environment's in its order, for instance "
@@ -129,7 +129,7 @@ def first_config(
 
 
 def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> OpenVLAOFTConfig:
-    """What pushcut wrote of a policy that it saved; the steps that are executed may change."""
+    """Config that pushcut stored with a policy; the steps that are executed may change."""
     try:
         sizes = dict(ours["sizes"])
         parts = {

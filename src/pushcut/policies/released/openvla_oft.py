@@ -51,7 +51,7 @@ class OpenVLAOFTConfig:
     """What the gripper command of the data means; executed as fully open or closed. None leaves
     the actions alone."""
     image_transform: Literal["libero", "robotwin"] = "libero"
-    """How images were prepared for training: see ``vla_images``."""
+    """How images were prepared for training: see ``released.images``."""
 
     def __post_init__(self) -> None:
         if len(self.cameras) != self.sizes.num_images:
@@ -84,7 +84,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
         compute: Compute | None = None,
         origin: Path | None = None,
     ) -> None:
-        """Saved back are ``files`` that are no weights, shards, the state's projector apart."""
+        """``files`` are the folder's files without weights, which are saved back as they were."""
         super().__init__()
         self.config, self.network, self.tokenizer = config, network, tokenizer
         self.statistics, self.files = statistics, dict(files or {})
@@ -116,7 +116,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
-        """What can have low-rank adapters."""
+        """Parts that can have low-rank adapters."""
         llama = self.network.language_model.model
         vision = self.network.vision_backbone
         towers = (vision.featurizer, vision.fused_featurizer)
@@ -126,7 +126,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
-        """Of the bins, at temperature 1 in float32, and the value."""
+        """Logits of the bins at temperature 1 in float32, and the value."""
         sizes = self.config.sizes
         prompts = pad_left([self._prompt(text) for text in obs.instruction], self.tokenizer.bos)
         with self.computing():

@@ -1,4 +1,4 @@
-"""What a user says about a released checkpoint that its folder does not say itself."""
+"""Options for reading a released checkpoint, where its folder does not say enough."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ReleasedConfig:
     tokenizer: Path | None = None
     """A tokenizer.json, where the folder has none."""
     gripper: Gripper | None = None
-    """What its gripper command means."""
+    """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
     delta: bool | None = None
     """openpi's pi0 for LIBERO: predicted are actions minus the hand's pose. LeRobot's never do."""
     state_in_prompt: bool | None = None
@@ -44,11 +44,12 @@ class ReleasedConfig:
     download: bool = False
     """Whether the path may name a model of the Hugging Face hub (owner/name), which is fetched."""
     precision: Precision = "float32"
-    """What it computes in."""
+    """Precision in which the network computes."""
     master_weights: bool = True
     """With bfloat16: keep what is trained, its gradients and the optimiser in float32."""
     recompute: bool = False
-    """Gradient checkpointing: make activations anew in the backward pass, memory against time."""
+    """Gradient checkpointing: compute activations anew in the backward pass, which saves memory
+    and takes time."""
 
     @property
     def compute(self) -> Compute:

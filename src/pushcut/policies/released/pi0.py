@@ -83,7 +83,7 @@ class Pi0Config:
     resize: Literal["pil", "torch"] = "pil"
     """Whose resizing: openpi's client or LeRobot."""
     layout: Layout = "openpi"
-    """Whose folder it is saved as."""
+    """Program whose layout of a folder is written."""
     scaling: Mapping[str, ScalingKind] = field(
         default_factory=lambda: {"state": "mean_std", "action": "mean_std"}
     )
@@ -106,15 +106,15 @@ class Pi0Config:
 
 @dataclass(frozen=True)
 class Pi0Prefix:
-    """What a decision computes once."""
+    """What is computed once for each decision: the expert's view of images, prompt and state."""
 
     cache: PrefixCache
     state: Float[Tensor, "b s"]
-    """Scaled and padded."""
+    """The state, scaled and padded."""
     mean: Float[Tensor, "b d"] | None
 
     def trace(self) -> dict[str, Tensor]:
-        """As tensors that a rollout can keep."""
+        """The prefix as tensors that a rollout can keep."""
         layers = [torch.stack(cache, dim=1) for cache in self.cache.caches]
         means = {} if self.mean is None else {"prefix_mean": self.mean}
         own = {"prefix_visible": self.cache.visible, "prefix_state": self.state}
@@ -147,7 +147,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         compute: Compute | None = None,
         origin: Path | None = None,
     ) -> None:
-        """Saved back are ``files`` that are no weights, and all weights but the ``omitted``."""
+        """``files`` and all weights but the ``omitted`` are saved back as they were."""
         super().__init__()
         self.config, self.network, self.tokenizer = config, network, tokenizer
         self.statistics, self.files = dict(statistics), dict(files or {})
@@ -276,7 +276,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
 
     @property
     def prefix(self) -> str:
-        """LeRobot's names have one."""
+        """Prefix of the names in files of LeRobot."""
         return LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
 
     def fill(self, path: Path) -> None:
@@ -325,7 +325,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
 
     def _pose(self, obs: Observation, action: Tensor) -> Float[Tensor, "b 1 a"]:
-        """What predicted actions are relative to: the hand's six numbers, or nothing."""
+        """The hand's pose that predicted actions are relative to, or None."""
         pose = torch.zeros(len(obs), 1, self.action_size, device=action.device)
         if self.config.delta:
             pose[:, 0, :6] = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose)

@@ -49,7 +49,7 @@ OPENPI_SLOTS = 3
 LEROBOT_PREFIX = "model."
 
 LEROBOT_OTHERS = ("use_relative_actions", "use_visual_memory", "use_proprioceptive_memory")
-"""What newer checkpoints of LeRobot may do and pushcut does not."""
+"""Settings of newer checkpoints of LeRobot that pushcut does not support."""
 
 _KINDS: dict[str, ScalingKind] = {
     "MEAN_STD": "mean_std",
@@ -61,7 +61,7 @@ _KINDS: dict[str, ScalingKind] = {
 
 @dataclass(frozen=True)
 class Pi0Facts:
-    """What a folder says of its model, besides the weights."""
+    """Facts about a model that its folder holds besides the weights."""
 
     layout: Layout
     chunk: int
@@ -129,7 +129,7 @@ def _gemma(shapes: Shapes, start: str) -> GemmaSizes:
 
 
 def read_facts(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Facts:
-    """What the folder at ``path`` says; ``statistics`` names a norm_stats.json elsewhere."""
+    """Reads the facts of a folder; ``statistics`` names a norm_stats.json elsewhere."""
     try:
         if "type" in config:
             return _lerobot(path, config, statistics)
@@ -178,7 +178,7 @@ def _kind(name: str) -> ScalingKind:
 
 
 def _lerobot_statistics(path: Path) -> dict[str, VectorStatistics]:
-    """What the normaliser step of the preprocessor keeps; empty where there is none."""
+    """Statistics in the normaliser step of the preprocessor; empty where there is none."""
     file = path / "policy_preprocessor.json"
     steps = read_json(file).get("steps", []) if file.exists() else []
     names = [step["state_file"] for step in steps if "state_file" in step]

@@ -31,7 +31,7 @@ from pushcut.policies.released.scaling import DataStatistics, VectorStatistics, 
 from pushcut.policies.released.tensors import TensorFolder
 
 GRIPPER = "plus_closes"
-"""What the gripper command of a checkpoint means where nobody says otherwise."""
+"""Default meaning of the gripper command of a checkpoint."""
 
 POSE = 6
 """Numbers of a hand's pose, position and rotation."""
@@ -46,7 +46,7 @@ def load_pi0(
     options: ReleasedConfig,
     data: DataStatistics | None = None,
 ) -> Pi0Policy:
-    """The policy in a folder; UserError in one line where something is missing or unfit.
+    """Loads the policy in a folder; raises UserError where something is missing or unfit.
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
@@ -91,7 +91,7 @@ def _inside(path: Path, file: Path) -> str | None:
 
 
 def with_data(facts: Pi0Facts, data: DataStatistics, config: Pi0Config) -> Pi0Facts:
-    """With other statistics, in the checkpoint's own conventions."""
+    """The facts with other statistics, turned into the checkpoint's own conventions."""
     if config.delta:
         raise UserError(
             "statistics of the data are of actions, this checkpoint predicts differences: keep its "
@@ -104,7 +104,7 @@ def with_data(facts: Pi0Facts, data: DataStatistics, config: Pi0Config) -> Pi0Fa
 def first_config(
     path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig
 ) -> Pi0Config:
-    """How a folder that pushcut did not write is to be read."""
+    """Config for a folder that pushcut did not write."""
     state, action = (facts.statistics.get(name) for name in ("state", "action"))
     cameras = options.cameras or facts.images
     if not cameras:
@@ -160,7 +160,7 @@ def _digits(facts: Pi0Facts, sizes: Pi0Sizes, wanted: bool | None) -> StateDigit
 
 
 def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> Pi0Config:
-    """What pushcut wrote of a policy that it saved; the steps that are executed may change."""
+    """Config that pushcut stored with a policy; the steps that are executed may change."""
     try:
         sizes = dict(ours["sizes"])
         parts = {

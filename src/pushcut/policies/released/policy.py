@@ -1,4 +1,4 @@
-"""What policies of released checkpoints have in common: precision, saving, adapters apart."""
+"""Base of policies of released checkpoints: precision, saving, separate adapters."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class ReleasedPolicy(Policy):
     config: Any
     """A dataclass of JSON values, saved beside the released files."""
     network: Any
-    """Under the released parameter names."""
+    """The network, under the released parameter names."""
     files: dict[str, bytes]
     """The folder's files that are no weights."""
     compute: Compute
     origin: Path | None
     """The folder that it was read from; None where that held adapters of another."""
     prefix = ""
-    """What stands before the released names in its files."""
+    """Prefix of the released names in the files."""
 
     _is_cast = False
 
@@ -53,13 +53,13 @@ class ReleasedPolicy(Policy):
         self._is_cast = True
 
     def parameter_dtypes(self) -> ParameterDtypes:
-        """Those of the network; what is trained besides it is float32."""
+        """Dtypes of the network; what is trained besides it is float32."""
         types = self.compute.parameter_dtypes(self.network, self.stays_float32)
         return {f"{NETWORK}{name}": its for name, its in types.items()}
 
     @contextlib.contextmanager
     def computing(self) -> Iterator[None]:
-        """In the precision asked for, also where nobody has called ``cast``."""
+        """Computes in the precision asked for, also where ``cast`` was never called."""
         if not self._is_cast:
             self.cast()
         with self.compute.context(self.device):

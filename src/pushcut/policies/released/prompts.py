@@ -1,4 +1,4 @@
-"""What released VLAs read: prompts, and the tokens of their own tokenizers."""
+"""Prompts of released VLAs, and the tokens of their own tokenizers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class PromptTokenizer:
         return [self.bos, *self.plain(text)]
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a text and nothing else."""
+        """Tokens of a text, without BOS."""
         return self._tokenizer.encode(text, add_special_tokens=False).ids
 
 
@@ -82,17 +82,17 @@ def read_tokenizer(folder: Path, given: Path | None) -> bytes:
 
 
 def openvla_prompt(instruction: str) -> str:
-    """OpenVLA's question."""
+    """OpenVLA's prompt for an instruction."""
     return f"In: What action should the robot take to {instruction.lower()}?\nOut:"
 
 
 def clean(instruction: str) -> str:
-    """An instruction as openpi's pi0 and pi0.5 have it: one line, spaces between words."""
+    """Cleans an instruction as openpi's pi0 and pi0.5 do: one line, spaces between words."""
     return instruction.strip().replace("_", " ").replace("\n", " ")
 
 
 def without_newline(instruction: str) -> str:
-    """An instruction as LeRobot's pi0 has it: as it is, one newline follows."""
+    """Keeps an instruction as LeRobot's pi0 does: unchanged, for one newline follows."""
     return instruction.removesuffix("\n")
 
 
@@ -103,7 +103,7 @@ def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
 
 
 def pad_right(rows: list[list[int]], length: int) -> Prompts:
-    """Prompts of one length: longer ones lose their end, shorter ones get zeros."""
+    """Pads prompts to one length: longer ones lose their end, shorter ones get zeros."""
     ids, mask = np.zeros((len(rows), length), dtype=np.int64), np.zeros((len(rows), length), bool)
     for row, tokens in enumerate(rows):
         kept = tokens[:length]
@@ -112,7 +112,7 @@ def pad_right(rows: list[list[int]], length: int) -> Prompts:
 
 
 def pad_left(rows: list[list[int]], pad: int) -> Prompts:
-    """Prompts of one length with padding in front: that of the longest, rounded up.
+    """Pads prompts in front to the length of the longest, rounded up.
 
     So that a batch hardly ever has another shape than the next one.
     """

@@ -1,4 +1,4 @@
-"""Tensors of checkpoints: sharded or not, one at a time, and never more than needed in memory."""
+"""Tensors of checkpoints, sharded or not, read one at a time."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TensorFolder:
         raise UserError(f"{path} has neither {SINGLE} nor {INDEX}: is the download complete?")
 
     def renamed(self, rename: Callable[[str], str | None]) -> TensorFolder:
-        """Under other names; None leaves a tensor out."""
+        """The tensors under other names; None leaves one out."""
         names = {name: new for name in self.shapes if (new := rename(name)) is not None}
         return replace(
             self,
@@ -134,7 +134,7 @@ def count_blocks(shapes: Shapes, start: str) -> int:
 def check_names(
     folder: TensorFolder, wanted: Shapes, *, optional: Collection[str], cause: str
 ) -> None:
-    """UserError that lists the first tensors that are missing, surplus or of another shape."""
+    """Raises UserError that lists tensors that are missing, surplus or of another shape."""
     shapes = [
         f"{name} is {folder.shapes[name]}, expected {wanted[name]}"
         for name in wanted
@@ -149,7 +149,7 @@ def check_names(
 
 
 def check_memory(network: nn.Module, folder: TensorFolder) -> None:
-    """UserError if the weights of a network on ``meta`` will not fit into this machine."""
+    """Raises UserError if the weights of a network on ``meta`` do not fit into this machine."""
     if not any(parameter.is_meta for parameter in network.parameters()):
         return
     needed = sum(file.stat().st_size for file in set(folder.files.values()))
@@ -202,7 +202,7 @@ def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
 
 
 def leave_files(network: nn.Module) -> None:
-    """Gives weights that are views of files a memory of their own, one after the other."""
+    """Copies weights that are views of files into memory, one after the other."""
     for parameter in network.parameters():
         if not parameter.untyped_storage().resizable():  # a mapped file
             parameter.data = parameter.data.clone()
@@ -238,7 +238,7 @@ def _pack(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
 
 
 def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Safetensors refuses tensors that share memory; of tied ones a copy is written."""
+    """Copies tied tensors, for safetensors refuses those that share memory."""
     seen: set[int] = set()
     apart = {}
     for name, tensor in state.items():
