@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
 from pushcut.policies.normalisation import Statistics
 from pushcut.policies.released.scaling import VectorStatistics
@@ -98,7 +99,13 @@ def fit(
     )
     policy.train()
     for step in range(config.steps):
-        rate = cosine(step, config)
+        rate = warmup_cosine(
+            step,
+            peak=config.lr,
+            warmup=config.warmup_steps,
+            ramp=config.warmup_steps,
+            decay=max(1, config.steps - config.warmup_steps),
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = generator.integers(len(training), size=config.batch_size)
@@ -116,14 +123,6 @@ def fit(
             line |= validate(policy, validation, config.batch_size)
         report(step + 1, line)
     policy.eval()
-
-
-def cosine(step: int, config: FitConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to a tenth of it."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @torch.no_grad()
