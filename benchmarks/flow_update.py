@@ -61,8 +61,7 @@ def main() -> None:
         policy = FlowPolicy.for_data(
             FlowConfig(chunk=options.chunk), statistics=STATISTICS, instructions=[instruction]
         ).eval()
-        policy.train_prefix(prefix == "trained")
-        policy.keeps_prefix = prefix == "kept"
+        policy.train_prefix(prefix == "trained", kept=prefix == "kept")
         times: dict[MDP, list[float]] = {"hybrid": [], "two-layer": []}
         for measured in range(options.rounds + 1):
             for chain, values in times.items():

@@ -1,17 +1,21 @@
-"""Observations as tokens: image patches, words of the instruction, proprioceptive state."""
+"""What the small policies share: sizes, a folder, and observations as tokens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.base import Policy
+from pushcut.policies.normalisation import ActionNormaliser, Statistics
+from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1
@@ -157,3 +161,36 @@ class ObservationTokens(nn.Module):
             known = known[: self.max_words]
             ids[row, : len(known)] = known
         return torch.from_numpy(ids).to(self._device)
+
+
+class SmallPolicy(Policy):
+    """A policy that is made from demonstrations alone; a subclass adds its network."""
+
+    kind: ClassVar[str]
+    """What config.json calls it."""
+    config: Any
+    """A ``SmallConfig``."""
+
+    def __init__(self, config: SmallConfig, shape: DataShape, statistics: Statistics) -> None:
+        super().__init__()
+        self.config, self.shape, self.statistics = config, shape, statistics
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, shape.action_size
+        self.state_size = shape.state_size if config.use_state else 0
+        self.observation = ObservationTokens(config, shape, statistics)
+        self.actions = ActionNormaliser(statistics)
+
+    @classmethod
+    def for_data(
+        cls, config: Any, *, statistics: Statistics, instructions: Collection[str]
+    ) -> Self:
+        """A fresh policy whose sizes and vocabulary come from demonstrations."""
+        return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
+
+    def load_weights(self, path: Path) -> None:
+        """Reads model.safetensors."""
+        load_weights(self, path)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes config.json, model.safetensors and statistics.json, without training parts."""
+        save_checkpoint(self, self.kind, self.config, self.shape, self.statistics, path)
