@@ -12,8 +12,7 @@ import torch
 from pushcut.demos.dataset import DemoDataset
 from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
-from pushcut.policies.normalisation import Statistics
-from pushcut.policies.released.scaling import VectorStatistics
+from pushcut.policies.normalisation import NormStats
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -51,32 +50,10 @@ class FitConfig:
             )
 
 
-def statistics_of(dataset: DemoDataset) -> Statistics:
-    """What a policy normalises with, from a dataset's statistics."""
-    statistics = dataset.statistics()
-    action, state = statistics["action"], statistics["state"]
-    return Statistics(
-        action_low=tuple(action.quantiles["q01"].tolist()),
-        action_high=tuple(action.quantiles["q99"].tolist()),
-        state_mean=tuple(state.mean.tolist()),
-        state_std=tuple(state.std.tolist()),
-    )
-
-
-def vector_statistics_of(dataset: DemoDataset) -> dict[str, VectorStatistics]:
-    """The same for policies of others, which normalise in more than one way."""
-    return {
-        name: VectorStatistics(
-            mean=tuple(values.mean.tolist()),
-            std=tuple(values.std.tolist()),
-            q01=tuple(values.quantiles["q01"].tolist()),
-            q99=tuple(values.quantiles["q99"].tolist()),
-            minimum=tuple(values.minimum.tolist()),
-            maximum=tuple(values.maximum.tolist()),
-        )
-        for name, values in dataset.statistics().items()
-        if name in ("state", "action")
-    }
+def norm_stats_of(dataset: DemoDataset) -> dict[str, NormStats]:
+    """What a policy normalises "state" and "action" with, from a dataset's statistics."""
+    found = dataset.statistics()
+    return {name: NormStats.of(found[name].to_json()) for name in ("state", "action")}
 
 
 def fit(

@@ -13,17 +13,17 @@ from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.lora import LoRAConfig, adapt
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.tokens.policy import TokenPolicy
 
 
 def load_any(
     path: Path | None,
     released: ReleasedConfig,
-    data: DataStatistics | None = None,
+    data: DataStats | None = None,
     *,
     in_files: bool = False,
 ) -> Policy:

@@ -13,7 +13,7 @@ from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.times import time_embedding
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
     DataShape,
     SmallConfig,
@@ -128,7 +128,7 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
     kind = "flow"
     config: FlowConfig
 
-    def __init__(self, config: FlowConfig, shape: DataShape, statistics: Statistics) -> None:
+    def __init__(self, config: FlowConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__(config, shape, statistics)
         self.prefix_blocks = nn.ModuleList(
             Block(config.width, config.heads) for _ in range(config.depth)

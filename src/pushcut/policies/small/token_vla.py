@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
     DataShape,
     SmallConfig,
@@ -39,7 +39,7 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
     kind = "tiny"
     config: TinyConfig
 
-    def __init__(self, config: TinyConfig, shape: DataShape, statistics: Statistics) -> None:
+    def __init__(self, config: TinyConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__(config, shape, statistics)
         self.query = nn.Parameter(torch.zeros(config.chunk * shape.action_size, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
