@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,7 @@ def known(values: Values, name: str) -> tuple[float, ...]:
     return values
 
 
-def _floats(values: Sequence[float]) -> tuple[float, ...]:
+def _floats(values: Iterable[Any]) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
@@ -163,6 +163,9 @@ class ObservationTokens(nn.Module):
         return torch.from_numpy(ids).to(self._device)
 
 
+Kind = TypeVar("Kind", bound="SmallPolicy")
+
+
 class SmallPolicy(Policy):
     """A policy that is made from demonstrations alone; a subclass adds its network."""
 
@@ -181,7 +184,9 @@ class SmallPolicy(Policy):
         self.actions = ActionNormaliser(statistics["action"])
 
     @classmethod
-    def for_data(cls, config: Any, *, statistics: DataStats, instructions: Collection[str]) -> Self:
+    def for_data(
+        cls: type[Kind], config: Any, *, statistics: DataStats, instructions: Collection[str]
+    ) -> Kind:
         """A fresh policy whose sizes and vocabulary come from demonstrations."""
         return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
 
