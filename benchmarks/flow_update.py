@@ -26,12 +26,12 @@ import torch
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.policies.flow.transitions import MDP, Denoising
 from pushcut.policies.noise import DecisionKey, DecisionNoise
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.runs.run import provenance
 from pushcut.types import Observation
 
-STATISTICS = Statistics((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
+STATISTICS = small_stats((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
 
 
 def seconds_of_update(policy: FlowPolicy, obs: Observation) -> float:
@@ -61,8 +61,7 @@ def main() -> None:
         policy = FlowPolicy.for_data(
             FlowConfig(chunk=options.chunk), statistics=STATISTICS, instructions=[instruction]
         ).eval()
-        policy.train_prefix(prefix == "trained")
-        policy.keeps_prefix = prefix == "kept"
+        policy.train_prefix(prefix == "trained", kept=prefix == "kept")
         times: dict[MDP, list[float]] = {"hybrid": [], "two-layer": []}
         for measured in range(options.rounds + 1):
             for chain, values in times.items():

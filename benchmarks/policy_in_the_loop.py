@@ -33,7 +33,7 @@ from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import ListSchedule
@@ -41,7 +41,7 @@ from pushcut.runs.run import provenance
 from pushcut.types import Observation
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")
-STATISTICS = Statistics((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
+STATISTICS = small_stats((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
 
 
 class RandomPolicy(Policy):

@@ -35,14 +35,14 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import provenance
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")
-STATISTICS = Statistics((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
+STATISTICS = small_stats((-1.0,) * 4, (1.0,) * 4, (0.0, 0.6, 0.2, 0.5), (0.1, 0.1, 0.1, 0.5))
 KINDS = ("local", "actor", "hosts")
 SCRIPT = "benchmarks.ray_overhead"
 

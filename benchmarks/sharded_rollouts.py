@@ -40,7 +40,7 @@ import torch
 
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.config import RanksConfig
@@ -53,7 +53,7 @@ from pushcut.runs.run import provenance
 from pushcut.system.progress import silence
 
 ENV = PointMassConfig(image_size=64)
-STATISTICS = Statistics((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (0.5,) * 2)
+STATISTICS = small_stats((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (0.5,) * 2)
 SIZES = {
     "tiny": TinyConfig(cameras=("top",)),
     "mid": TinyConfig(cameras=("top",), width=512, depth=8, heads=8),

@@ -17,7 +17,7 @@ from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import Interrupted
-from pushcut.learning.sft import FitConfig, statistics_of
+from pushcut.learning.sft import FitConfig, norm_stats_of
 from pushcut.policies.normalisation import ActionNormaliser
 from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import PRESETS
@@ -51,10 +51,10 @@ def test_a_dataset_has_the_demonstrations_of_every_member(mixed_demonstrations):
 
 def test_dimensions_that_never_vary_do_not_blow_up_when_normalised(mixed_demonstrations):
     """Only of flat's episodes: the height and its action are always 0."""
-    statistics = statistics_of(DemoDataset.open(mixed_demonstrations).only([FLAT_GREEN]))
-    assert statistics.action_low[0] == statistics.action_high[0] == 0
-    assert statistics.state_std[0] == 0
-    normaliser = ActionNormaliser(statistics)
+    stats = norm_stats_of(DemoDataset.open(mixed_demonstrations).only([FLAT_GREEN]))
+    action, state = (stats[name].by_name() for name in ("action", "state"))
+    assert action["q01"][0] == action["q99"][0] == state["std"][0] == 0
+    normaliser = ActionNormaliser(stats["action"])
     action = torch.tensor([[0.0, 0.5, -0.5], [1.0, 0.5, -0.5]])
     normalised = normaliser.normalise(action)
     assert normalised.abs().max() <= 1

@@ -73,6 +73,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     announce(ranks, config.ranks, config.algorithm.groups)
     policy = load_policy(config, ranks)
     actor = acting_copy(policy) if config.overlap else None
+    stop = SafeExit(config.grace_s)
     learner = Learner(
         policy,
         config.algorithm,
@@ -80,6 +81,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         seed=config.seed,
         critic=config.critic,
         ranks=ranks,
+        check=lambda left_s: stop_together(ranks, stop.too_long(left_s)),
     )
     run, progress = open_run(config, learner, ranks)
     with (
@@ -94,7 +96,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             on_recovery=run.recoveries.note,
         ) as pool,
         # Nothing is lost by a signal that comes before.
-        SafeExit(config.grace_s) as stop,
+        stop,
         bar("training", config.iterations) as progress_bar,
     ):
         runner = EpisodeRunner(
@@ -103,7 +105,6 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             inference_batch=config.rollout.inference_batch,
             check=stop.check,
         )
-        learner.check = lambda left_s: stop_together(ranks, stop.too_long(left_s))
         tasks = list(config.tasks or pool.spec.tasks)
         held_out = validation_inits(tasks, config.evaluation.episodes_per_task)
         with collecting(config, runner, tasks, ranks, actor) as collector:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -154,30 +155,11 @@ class Rollout:
     def keep(self, episodes: Bool[Tensor, " e"]) -> Rollout:
         """Only the marked episodes, renumbered."""
         rows = episodes[self.episode_id].nonzero().squeeze(1)
+        kept = {name: x[rows] for name in PER_DECISION if (x := getattr(self, name)) is not None}
+        kept |= {name: getattr(self, name)[episodes] for name in PER_EPISODE}
         number = episodes.long().cumsum(0) - 1
-        return replace(
-            self,
-            rank=self.rank[rows],
-            row=self.row[rows],
-            logprob=self.logprob[rows],
-            valid=self.valid[rows],
-            reward=self.reward[rows],
-            terminated=self.terminated[rows],
-            truncated=self.truncated[rows],
-            cut=self.cut[rows],
-            value=None if self.value is None else self.value[rows],
-            next_value=None if self.next_value is None else self.next_value[rows],
-            proximal=None if self.proximal is None else self.proximal[rows],
-            episode_id=number[self.episode_id[rows]],
-            group_id=self.group_id[episodes],
-            member=self.member[episodes],
-            success=self.success[episodes],
-            length=self.length[episodes],
-            sim_steps=self.sim_steps[episodes],
-            inits=tuple(
-                init for init, kept in zip(self.inits, episodes.tolist(), strict=True) if kept
-            ),
-        )
+        inits = tuple(compress(self.inits, episodes.tolist()))
+        return replace(self, **kept, episode_id=number[self.episode_id[rows]], inits=inits)
 
     def seen(self, rows: Int[Tensor, " m"]) -> Experience:
         """The experience of some decisions that this rank played."""

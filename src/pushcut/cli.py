@@ -115,6 +115,7 @@ def _configure(
     """The config of ``command`` from a preset and overrides, through tyro."""
     import tyro
 
+    from pushcut.envs.mixed.config import MixedConfig
     from pushcut.presets import PRESETS
 
     if rest and not rest[0].startswith("-"):
@@ -130,7 +131,8 @@ def _configure(
         raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
     if name not in PRESETS:
         raise UsageError(unknown("preset", name, PRESETS))
-    members = getattr(PRESETS[name].train.env, "members", ())
+    env = PRESETS[name].train.env
+    members = env.members if isinstance(env, MixedConfig) else ()
     numbers = {f".members.{m.name}.": f".members.{i}." for i, m in enumerate(members)}
     rest = [_long(argument, numbers) for argument in rest]
     config = config_of(PRESETS[name]) if config_of else getattr(PRESETS[name], command)

@@ -7,7 +7,6 @@ from typing import Any
 
 from pushcut.batch import Rollout
 from pushcut.config import TrainConfig
-from pushcut.envs.base import parts_of
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learning import checkpoint
@@ -102,7 +101,7 @@ class Trainer:
         """Where the time since the last line went; says so and names the bottleneck."""
         seconds = self.stopwatch.take() | self.collector.seconds
         parts = self.config.rollout
-        workers = parts.processes * len(parts_of(self.config.env))
+        workers = parts.processes * len(self.config.env.parts)
         where = describe(seconds, workers=workers, slots=parts.slots, cores=int(usable_cores()))
         say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
         here = to_line(seconds)

@@ -38,7 +38,7 @@ def taken(folder: Path, site: str) -> str:
 
 
 @dataclass(frozen=True)
-class FaultyConfig:
+class FaultyConfig(EnvConfig):
     """Another environment, with faults on request."""
 
     inner: EnvConfig

@@ -9,7 +9,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.batch import Advantages, Evaluation, Experience, Minibatch, Rollout
 from pushcut.errors import UserError
-from pushcut.learning.learner import Learner, LearnerConfig, learning_rate_share, split
+from pushcut.learning.learner import Learner, LearnerConfig, split
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapt
 from pushcut.policies.value_head import CriticConfig
@@ -149,12 +149,6 @@ def test_minibatches_hold_whole_episodes_and_each_once():
         assert all((episode_id[rows] == e).sum() == 3 for e in episode_id[rows].unique())
 
 
-def test_the_learning_rate_warms_up_linearly():
-    config = LearnerConfig(warmup_iterations=3)
-    got = [learning_rate_share(config, i) for i in range(5)]
-    assert got == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0])
-
-
 def test_the_kl_reference_is_the_starting_policy():
     policy = tiny()
     rollout = rollout_of(policy, [3, 3])
@@ -166,13 +160,6 @@ def test_the_kl_reference_is_the_starting_policy():
     second = learner.update(rollout, advantages, iteration=1)
     assert first["kl_reference"] == pytest.approx(0, abs=1e-6)
     assert second["kl_reference"] > 1e-4
-
-
-def test_the_learning_rate_falls_as_a_cosine_to_a_tenth():
-    config = LearnerConfig(warmup_iterations=0, decay_iterations=10)
-    # Half of the way: 0.1 + 0.9 * (1 + cos 90 degrees) / 2 = 0.55; it stays at 0.1.
-    got = [learning_rate_share(config, i) for i in (0, 5, 10, 99)]
-    assert got == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
 def with_critic(policy: Policy, **fields: Any) -> Policy:

@@ -8,7 +8,7 @@ import pytest
 
 from pushcut.commands.sft import run_sft
 from pushcut.policies import load
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.small.observation_tokens import SmallPolicy
 from pushcut.runs.run import read_metrics
 from tests.demos.others import HUGGING_FACE, TASK, write_hdf5, write_lerobot
 
@@ -35,9 +35,9 @@ def test_two_steps_of_fine_tuning_need_no_conversion(tmp_path, smoke, capsys, wr
     )
     policy = load(run_sft(config))
     assert policy.action_size == 7
-    statistics = policy.statistics
-    assert isinstance(statistics, Statistics)
-    assert (statistics.action_low[6], statistics.action_high[6]) == (-1, 1)  # closed, open
+    assert isinstance(policy, SmallPolicy)
+    low, high = (policy.statistics["action"].by_name()[name] for name in ("q01", "q99"))
+    assert (low[6], high[6]) == (-1, 1)  # closed, open
     assert len(read_metrics(config.out / "metrics.jsonl")) == 2
     printed = " ".join(capsys.readouterr().out.split())  # lines are folded to the terminal
     assert "gripper commands converted from 'plus_closes'" in printed

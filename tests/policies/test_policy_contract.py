@@ -17,7 +17,7 @@ from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.noise import DecisionKey, DecisionNoise
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
@@ -30,7 +30,7 @@ from tests.policies.released.folders import (
     write_openvla,
 )
 
-STATISTICS = Statistics(
+STATISTICS = small_stats(
     action_low=(-1.0, -2.0, 0.0),
     action_high=(1.0, 2.0, 0.0),
     state_mean=(0.5, 0.5),
@@ -184,7 +184,7 @@ def test_greedy_actions_of_tokens_do_not_depend_on_the_noise(name):
 def test_actions_lie_within_the_demonstrated_quantiles(name):
     policy = POLICIES[name]()
     actions = policy.sample(observation(8), noise(8), "sampled").actions
-    low, high = torch.tensor(STATISTICS.action_low), torch.tensor(STATISTICS.action_high)
+    low, high = torch.tensor(STATISTICS["action"].q01), torch.tensor(STATISTICS["action"].q99)
     assert bool(((actions >= low - 1e-6) & (actions <= high + 1e-6)).all())
     assert actions.shape == (8, 4, 3)
 

@@ -14,7 +14,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.noise import DecisionKey, DecisionNoise
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import small_stats
 from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector, pack
@@ -32,7 +32,7 @@ def policy() -> TinyPolicy:
     shape = TinyConfig(
         cameras=("top",), image_size=16, width=32, depth=1, heads=2, bins=8, chunk=CHUNK
     )
-    statistics = Statistics((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (1.0,) * 2)
+    statistics = small_stats((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (1.0,) * 2)
     tasks = CONFIG.spec.tasks.values()
     return TinyPolicy.for_data(shape, statistics=statistics, instructions=tasks)
 

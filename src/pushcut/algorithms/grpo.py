@@ -18,7 +18,7 @@ from pushcut.algorithms.objectives import (
     pool,
     token_weights,
 )
-from pushcut.algorithms.surrogate import clipped_surrogate
+from pushcut.algorithms.surrogate import ClippedAlgorithm
 from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 Estimator = Callable[[Float[Tensor, " e"], Int[Tensor, " e"]], Float[Tensor, " e"]]
@@ -32,7 +32,7 @@ ESTIMATORS: dict[str, Estimator] = {
 
 
 @dataclass(frozen=True)
-class GRPO:
+class GRPO(ClippedAlgorithm):
     """Group-relative policy optimisation (SimpleVLA-RL eq. 2-4 and 10; docs/algorithms/grpo.md).
 
     The defaults are the paper's: dynamic sampling, clip-higher, no KL term.
@@ -67,7 +67,10 @@ class GRPO:
     behaviour_cap: float = 5.0
     """With --overlap: largest importance weight of what the weights before the last update drew."""
 
+    whole_episodes = True  # the weight of a token depends on its episode
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.group_size < 2:
             raise ValueError(f"group_size must be >= 2, got {self.group_size}")
         if self.groups < 1 or self.max_groups < self.groups:
@@ -80,19 +83,8 @@ class GRPO:
                 "need 0 <= min_success <= max_success <= 1, "
                 f"got {self.min_success} and {self.max_success}"
             )
-        if not self.behaviour_cap >= 1:
-            raise ValueError(f"behaviour_cap must be >= 1, got {self.behaviour_cap}")
-        if self.kl_coefficient < 0 or self.entropy_coefficient < 0:
-            raise ValueError("kl_coefficient and entropy_coefficient must be >= 0")
-        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
-            raise ValueError(
-                f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"
-            )
-
-    @property
-    def stream_decisions(self) -> int:
-        """Groups are of whole episodes."""
-        return 0
+        if self.kl_coefficient < 0:
+            raise ValueError(f"kl_coefficient must be >= 0, got {self.kl_coefficient}")
 
     @property
     def needs_reference(self) -> bool:
@@ -113,21 +105,6 @@ class GRPO:
         wanted = torch.tensor([self.accepts(int(count)) for count in successes], dtype=torch.bool)
         return rollout.keep(wanted[group])
 
-    @property
-    def needs_critic(self) -> bool:
-        """The group is the baseline."""
-        return False
-
-    @property
-    def needs_final_values(self) -> bool:
-        """No critic."""
-        return False
-
-    @property
-    def whole_episodes(self) -> bool:
-        """The weight of a token depends on its episode."""
-        return True
-
     def advantages(self, rollout: Rollout) -> Advantages:
         """Every decision of an episode gets the episode's advantage."""
         per_episode = ESTIMATORS[self.advantage](rollout.outcome, rollout.group_id)
@@ -144,15 +121,7 @@ class GRPO:
         self, evaluation: Evaluation, batch: Minibatch
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The clipped surrogate, with KL and entropy terms where asked for."""
-        loss, metrics = clipped_surrogate(
-            evaluation,
-            batch,
-            granularity=self.granularity,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            entropy_coefficient=self.entropy_coefficient,
-            behaviour_cap=self.behaviour_cap,
-        )
+        loss, metrics = self.surrogate(evaluation, batch)
         if batch.logprob_reference is not None:
             new = pool(evaluation.logprob, batch.valid, self.granularity)
             reference = pool(batch.logprob_reference, batch.valid, self.granularity)

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from pushcut.algorithms.advantages import gae
 from pushcut.algorithms.objectives import Granularity, pool, value_loss
-from pushcut.algorithms.surrogate import clipped_surrogate
+from pushcut.algorithms.surrogate import ClippedAlgorithm
 from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 
 @dataclass(frozen=True)
-class PPO:
+class PPO(ClippedAlgorithm):
     """Proximal policy optimisation over chunks (pi_RL 4.3; docs/algorithms/ppo.md)."""
 
     episodes: int = 64
@@ -50,66 +50,36 @@ class PPO:
     behaviour_cap: float = 5.0
     """With --overlap: largest importance weight of what the weights before the last update drew."""
 
+    needs_critic = True
+
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.episodes < 1:
             raise ValueError(f"episodes must be >= 1, got {self.episodes}")
         if self.stream_decisions < 0:
             raise ValueError(f"stream_decisions must be >= 0, got {self.stream_decisions}")
         if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
             raise ValueError(f"gamma and lam must be in [0, 1], got {self.gamma}, {self.lam}")
-        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
-            raise ValueError(
-                f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"
-            )
         if not self.value_clip > 0 or not self.huber_delta > 0:
             raise ValueError("value_clip and huber_delta must be > 0")
-        if not self.behaviour_cap >= 1:
-            raise ValueError(f"behaviour_cap must be >= 1, got {self.behaviour_cap}")
-        if self.value_coefficient < 0 or self.entropy_coefficient < 0:
-            raise ValueError("value_coefficient and entropy_coefficient must be >= 0")
+        if self.value_coefficient < 0:
+            raise ValueError(f"value_coefficient must be >= 0, got {self.value_coefficient}")
 
+    # An attribute that is computed, which pyright does not know.
     @property
-    def group_size(self) -> int:
-        """Every episode has an initial state of its own."""
-        return 1
-
-    @property
-    def groups(self) -> int:
-        """As many as episodes."""
+    def groups(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """As many as episodes: each has an initial state of its own."""
         return self.episodes
 
     @property
-    def max_groups(self) -> int:
+    def max_groups(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         """Nothing is left out, so no more are needed."""
         return self.episodes
-
-    @property
-    def needs_reference(self) -> bool:
-        """No KL term."""
-        return False
-
-    @property
-    def needs_critic(self) -> bool:
-        """The critic is the baseline."""
-        return True
 
     @property
     def needs_final_values(self) -> bool:
         """Where something could have followed: behind a time limit or the cut of a stream."""
         return self.bootstrap_on_truncation or self.stream_decisions > 0
-
-    @property
-    def whole_episodes(self) -> bool:
-        """Decisions stand alone once they have their advantage."""
-        return False
-
-    def accepts(self, successes: int) -> bool:
-        """Every episode counts."""
-        return True
-
-    def select(self, rollout: Rollout) -> Rollout:
-        """All of them."""
-        return rollout
 
     def advantages(self, rollout: Rollout) -> Advantages:
         """GAE over the chunks of each episode, and the returns as the critic's targets.
@@ -175,15 +145,7 @@ class PPO:
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """The clipped surrogate and the critic's clipped Huber loss."""
         assert evaluation.value is not None and batch.value is not None
-        loss, metrics = clipped_surrogate(
-            evaluation,
-            batch,
-            granularity=self.granularity,
-            clip_low=self.clip_low,
-            clip_high=self.clip_high,
-            entropy_coefficient=self.entropy_coefficient,
-            behaviour_cap=self.behaviour_cap,
-        )
+        loss, metrics = self.surrogate(evaluation, batch)
         critic = value_loss(
             evaluation.value,
             batch.value.old,

@@ -1,4 +1,4 @@
-"""The clipped policy loss that the algorithms share, with what is logged about it."""
+"""The clipped policy loss that the algorithms share: settings, loss and what is logged of it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pushcut.algorithms.base import Algorithm
 from pushcut.algorithms.objectives import (
     Granularity,
     behaviour_weight,
@@ -60,3 +61,37 @@ def clipped_surrogate(
         "approx_kl": (batch.share * importance * kl_k3(old, new)).sum(),
         "clip_fraction": (batch.share * clipped).sum(),
     }
+
+
+class ClippedAlgorithm(Algorithm):
+    """An algorithm of clipped probability ratios; its fields say what is left open here."""
+
+    granularity: Granularity
+    clip_low: float
+    clip_high: float
+    entropy_coefficient: float
+    behaviour_cap: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.clip_low < 1 or self.clip_high <= 0:
+            raise ValueError(
+                f"need 0 < clip_low < 1 and clip_high > 0, got {self.clip_low}, {self.clip_high}"
+            )
+        if not self.behaviour_cap >= 1:
+            raise ValueError(f"behaviour_cap must be >= 1, got {self.behaviour_cap}")
+        if self.entropy_coefficient < 0:
+            raise ValueError(f"entropy_coefficient must be >= 0, got {self.entropy_coefficient}")
+
+    def surrogate(
+        self, evaluation: Evaluation, batch: Minibatch
+    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """``clipped_surrogate`` with these settings."""
+        return clipped_surrogate(
+            evaluation,
+            batch,
+            granularity=self.granularity,
+            clip_low=self.clip_low,
+            clip_high=self.clip_high,
+            entropy_coefficient=self.entropy_coefficient,
+            behaviour_cap=self.behaviour_cap,
+        )

@@ -9,7 +9,7 @@ import torch
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import Interrupted, UserError
-from pushcut.learning.sft import fit, statistics_of, vector_statistics_of
+from pushcut.learning.sft import fit, norm_stats_of
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
@@ -57,7 +57,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         torch.manual_seed(config.seed)
         instructions = (*training.info.tasks.values(), *config.instructions)
         return new_policy(
-            config.policy, statistics=statistics_of(training), instructions=instructions
+            config.policy, statistics=norm_stats_of(training), instructions=instructions
         )
     policy = started_policy(config, training)
     cameras, image_size = images(config)
@@ -77,7 +77,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
 
 def started_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     """The checkpoint to go on from, and what of it is trained."""
-    data = vector_statistics_of(training) if config.statistics == "data" else None
+    data = norm_stats_of(training) if config.statistics == "data" else None
     try:
         policy = load_any(config.init, config.released, data)
     except UserError as error:

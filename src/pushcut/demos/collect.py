@@ -73,9 +73,8 @@ def collect(
         _TaskQueue(demo_inits(task, seed * SEED_STRIDE, limit), episodes_per_task)
         for task in env.spec.tasks
     ]
-    robot_type = type(env).__name__.removesuffix("Config").lower()
     with (
-        DatasetWriter(out, env.spec, storage=storage, robot_type=robot_type) as writer,
+        DatasetWriter(out, env.spec, storage=storage, robot_type=env.robot_type) as writer,
         EnvPool(env, slots=workers, workers=workers, timeout_s=DEMONSTRATION_TIMEOUT_S) as pool,
     ):
         _run(_Collection(pool, queues, noise=noise), writer, on_progress)

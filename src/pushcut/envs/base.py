@@ -1,7 +1,8 @@
-"""The protocol every environment follows, and the one its config follows."""
+"""The protocol every environment follows, and the base of its config."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -58,20 +59,36 @@ class Env(Protocol):
         ...
 
 
-@runtime_checkable
-class EnvConfig(Protocol):
-    """A frozen dataclass that describes an environment and builds it."""
+class EnvConfig(ABC):
+    """The base of an environment's description: a frozen dataclass that builds it.
+
+    No dataclass itself: what stands here is not stored with an experiment, nor an option.
+    """
+
+    simulator: str = ""
+    """Name of the simulator among the isolated ones, where it can be one; where a package is
+    installed is not part of an experiment."""
 
     @property
+    def title(self) -> str:
+        """What messages call it."""
+        return type(self).__name__
+
+    @property
+    def robot_type(self) -> str:
+        """What the demonstrations call it."""
+        return type(self).__name__.removesuffix("Config").lower()
+
+    @property
+    def parts(self) -> tuple[EnvConfig, ...]:
+        """What has worker processes of its own: all of it, or each member of a mix."""
+        return (self,)
+
+    @property
+    @abstractmethod
     def spec(self) -> EnvSpec:
         """What ``build()`` will offer, without importing the simulator."""
-        ...
 
+    @abstractmethod
     def build(self) -> Env:
         """Imports the simulator and makes the environment."""
-        ...
-
-
-def parts_of(config: EnvConfig) -> tuple[EnvConfig, ...]:
-    """What of an environment has processes of its own: all of it, or each member of a mix."""
-    return getattr(config, "parts", (config,))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.base import EnvConfig
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 PALETTE = {
@@ -25,7 +26,7 @@ START_RANGE = 0.2
 
 
 @dataclass(frozen=True)
-class PointMassConfig:
+class PointMassConfig(EnvConfig):
     """Describes a ``PointMassEnv``."""
 
     colours: tuple[str, ...] = ("red", "blue")

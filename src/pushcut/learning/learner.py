@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +16,8 @@ from torch import Tensor, nn
 from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Advantages, Rollout
 from pushcut.errors import UserError
-from pushcut.learning.minibatches import OptimizerStep, RankShare, executed, micro_batches
+from pushcut.learning.minibatches import MicroBatch, executed, micro_batches, rank_shares
+from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
@@ -81,18 +81,25 @@ class Learner:
         seed: int,
         critic: CriticConfig | None = None,
         ranks: Ranks | None = None,
+        check: Callable[[float], None] = lambda left_s: None,
     ) -> None:
-        """``critic`` says how a critic that the policy has is trained.
+        """The ranks then hold the policy's weights, in parts or in full.
 
-        The ranks then hold the policy's weights, in parts or in full.
+        Args:
+            policy: What is updated.
+            algorithm: What says how.
+            config: Steps and rates.
+            seed: Shuffles the minibatches.
+            critic: How a critic that the policy has is trained.
+            ranks: The processes that learn together.
+            check: Called between micro-batches, on every rank, with the seconds that the update
+                will still take; it may raise to stop there, on all of them.
         """
         self.policy, self._ranks = policy, ranks or SingleProcess()
         self.steps = 0
         """Optimiser steps so far; the weights change with them and only then."""
-        self.check: Callable[[float], None] = lambda left_s: None
-        """Called between micro-batches, on every rank, with the seconds that the update will still
-        take; it may raise to stop there, on all of them."""
         self._algorithm, self._config, self._seed = algorithm, config, seed
+        self._check = check
         self._critic = critic or CriticConfig()
         self._critic_only = 0 if policy.critic is None else self._critic.warmup_iterations
         self._reference = None
@@ -122,7 +129,7 @@ class Learner:
             rollout, mismatch = self._recomputed(rollout)
         history, skipped = [], 0
         minibatches = list(self._minibatches(rollout, iteration))
-        time_left = _TimeLeft(sum(map(len, minibatches)) // self._ranks.count, self.check)
+        time_left = _TimeLeft(sum(map(len, minibatches)) // self._ranks.count, self._check)
         for rows in minibatches:
             step = self._step(rollout, advantages, rows, iteration, time_left)
             if not np.isfinite(step["grad_norm"]):
@@ -148,7 +155,7 @@ class Learner:
         """The rollout with log-probabilities evaluated anew, and how far they were apart."""
         logprob = torch.empty_like(rollout.logprob)
         everything = torch.arange(len(rollout))
-        for share in micro_batches(rollout, everything, self._config.micro_batch, self._ranks):
+        for share in rank_shares(rollout, everything, self._config.micro_batch, self._ranks):
             evaluated = self.policy.evaluate(share.experience.observation, share.experience.trace)
             for theirs, values in self._ranks.gather((share.rows, evaluated.logprob.cpu())):
                 logprob[theirs] = values
@@ -162,8 +169,14 @@ class Learner:
         Its schedule begins when the policy is first trained: AdamW's first steps are its
         largest.
         """
-        share = learning_rate_share(self._config, max(0, iteration - self._critic_only))
-        rate, adapter_rate = self._config.lr, self._config.adapter_lr
+        config = self._config
+        share = warmup_cosine(
+            max(0, iteration - self._critic_only),
+            warmup=config.warmup_iterations,
+            ramp=config.warmup_iterations + 1,
+            decay=config.decay_iterations,
+        )
+        rate, adapter_rate = config.lr, config.adapter_lr
         rates = {
             "policy": share * rate,
             "adapters": share * (rate if adapter_rate is None else adapter_rate),
@@ -192,17 +205,21 @@ class Learner:
         iteration: int,
         time_left: _TimeLeft,
     ) -> dict[str, float]:
-        """One optimiser step; gradients of micro-batches and ranks add up.
-
-        Weights are those of the whole step, whichever rank learns from which decisions.
-        """
-        step = OptimizerStep.of(self._algorithm, rollout, advantages, rows)
+        """One optimiser step; gradients of micro-batches and ranks add up."""
         totals: dict[str, float] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for share in micro_batches(rollout, rows, self._config.micro_batch, self._ranks):
-            for name, value in self._backward(step, share).items():
+        for part in micro_batches(
+            self._algorithm,
+            rollout,
+            advantages,
+            rows,
+            size=self._config.micro_batch,
+            ranks=self._ranks,
+            device=self.policy.device,
+        ):
+            for name, value in self._backward(part).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
-            time_left.done(len(share.place))
+            time_left.done(len(part.experience))
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._ranks.sum_gradients(parameters)
         if iteration < self._critic_only:
@@ -221,21 +238,19 @@ class Learner:
                 for parameter in group["params"]:
                     parameter.grad = None
 
-    def _backward(self, step: OptimizerStep, share: RankShare) -> dict[str, Tensor]:
+    def _backward(self, part: MicroBatch) -> dict[str, Tensor]:
         """Adds the gradients of some decisions; metrics as parts of the step's."""
-        device, experience = self.policy.device, share.experience
-        trace = {name: tensor.to(device) for name, tensor in experience.trace.items()}
-        reference = None
+        batch, observation = part.batch, part.experience.observation
+        trace = {name: x.to(self.policy.device) for name, x in part.experience.trace.items()}
         if self._reference is not None:
             with torch.no_grad():
-                reference = self._reference.evaluate(experience.observation, trace).logprob
-        batch = step.minibatch(share, device, reference)
-        evaluation = self.policy.evaluate(experience.observation, trace)
+                reference = self._reference.evaluate(observation, trace).logprob
+            batch = replace(batch, logprob_reference=reference)
+        evaluation = self.policy.evaluate(observation, trace)
         loss, metrics = self._algorithm.loss(evaluation, batch)
         (loss * self._ranks.loss_scale()).backward()
         apart = (evaluation.logprob.detach() - batch.logprob_old).abs() * batch.valid
-        counted = share.counted.to(device).view(-1, 1, 1, 1)
-        return metrics | {"logprob_mismatch": (apart * counted).sum() / step.valid.sum().to(device)}
+        return metrics | {"logprob_mismatch": (apart * part.counted).sum() / part.elements}
 
 
 class _TimeLeft:
@@ -260,16 +275,6 @@ def parameter_groups(policy: Policy) -> list[dict[str, Any]]:
     others = [p for p in policy.parameters() if p.requires_grad and id(p) not in known]
     groups = {"policy": others, "adapters": adapters, "critic": critic}
     return [{"name": name, "params": params} for name, params in groups.items() if params]
-
-
-def learning_rate_share(config: LearnerConfig, iteration: int) -> float:
-    """Linear warm-up to 1 over the first iterations, then constant or a cosine to a tenth."""
-    if iteration < config.warmup_iterations:
-        return (iteration + 1) / (config.warmup_iterations + 1)
-    if config.decay_iterations == 0:
-        return 1.0
-    progress = min(1.0, (iteration - config.warmup_iterations) / config.decay_iterations)
-    return 0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def split(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
@@ -15,19 +15,71 @@ from pushcut.ranks.base import Ranks
 
 
 @dataclass(frozen=True)
+class MicroBatch:
+    """What this rank learns from in one forward and backward."""
+
+    experience: Experience
+    batch: Minibatch
+    counted: Bool[Tensor, "m 1 1 1"]
+    """False where a decision only fills up the batch: another rank learns from it."""
+    elements: Int[Tensor, ""]
+    """Executed action elements of the whole optimiser step."""
+
+
+def micro_batches(
+    algorithm: Algorithm,
+    rollout: Rollout,
+    advantages: Advantages,
+    rows: Int[Tensor, " m"],
+    *,
+    size: int,
+    ranks: Ranks,
+    device: torch.device,
+) -> Iterator[MicroBatch]:
+    """This rank's part of an optimiser step, at most ``size`` decisions at a time.
+
+    Weights are those of the whole step, whichever rank learns from which decisions; what only
+    fills up weighs nothing.
+    """
+    valid = executed(rollout)[rows]
+    weight = algorithm.weights(valid, rollout.episode_id[rows])
+    share = (weight > 0) / (weight > 0).sum()
+    start = rollout.logprob if rollout.proximal is None else rollout.proximal
+    elements = valid.sum().to(device)
+    for part in rank_shares(rollout, rows, size, ranks):
+        counted = part.counted.view(-1, 1, 1, 1)
+        value, target = rollout.value, advantages.value_target
+        critic = None
+        if value is not None and target is not None:
+            per_decision = part.counted.float() / len(rows)
+            columns = (value[part.rows], target[part.rows], per_decision)
+            critic = ValueBatch(*(column.to(device) for column in columns))
+        batch = Minibatch(
+            logprob_old=start[part.rows].to(device),
+            valid=valid[part.place].to(device),
+            advantage=advantages.advantage[part.rows].view(-1, 1, 1, 1).to(device),
+            weight=(weight[part.place] * counted).to(device),
+            share=(share[part.place] * counted).to(device),
+            value=critic,
+            logprob_behaviour=rollout.logprob[part.rows].to(device) if rollout.staleness else None,
+        )
+        yield MicroBatch(part.experience, batch, counted.to(device), elements)
+
+
+@dataclass(frozen=True)
 class RankShare:
     """The decisions of a step that this rank learns from, and what the policy saw at them."""
 
     place: Int[Tensor, " m"]
-    """Of each among the decisions of the step."""
+    """Index of each decision within the step."""
     rows: Int[Tensor, " m"]
-    """Of each in the rollout."""
+    """Index of each decision within the rollout."""
     counted: Bool[Tensor, " m"]
     """False where it only fills up the batch: another rank learns from it."""
     experience: Experience
 
 
-def micro_batches(
+def rank_shares(
     rollout: Rollout, rows: Int[Tensor, " m"], size: int, ranks: Ranks
 ) -> Iterator[RankShare]:
     """This rank's shares of a step's decisions, at most ``size`` at a time.
@@ -83,63 +135,6 @@ def shares(
         result.append(torch.cat((taken, filler.expand(size - len(taken)))))
         counted.append(torch.arange(size) < len(taken))
     return result, counted
-
-
-@dataclass(frozen=True)
-class OptimizerStep:
-    """The decisions of an optimiser step, of all ranks, without experience."""
-
-    logprob_old: Float[Tensor, "m k h a"]
-    logprob_behaviour: Float[Tensor, "m k h a"] | None
-    valid: Bool[Tensor, "m k h a"]
-    advantage: Float[Tensor, " m"]
-    weight: Float[Tensor, "m k hu au"]
-    share: Float[Tensor, "m k hu au"]
-    value: Float[Tensor, " m"] | None
-    value_target: Float[Tensor, " m"] | None
-
-    @staticmethod
-    def of(
-        algorithm: Algorithm, rollout: Rollout, advantages: Advantages, rows: Int[Tensor, " m"]
-    ) -> OptimizerStep:
-        """Weighs some decisions of a rollout."""
-        valid = executed(rollout)[rows]
-        weight = algorithm.weights(valid, rollout.episode_id[rows])
-        target = advantages.value_target
-        start = rollout.logprob if rollout.proximal is None else rollout.proximal
-        return OptimizerStep(
-            logprob_old=start[rows],
-            logprob_behaviour=rollout.logprob[rows] if rollout.staleness else None,
-            valid=valid,
-            advantage=advantages.advantage[rows],
-            weight=weight,
-            share=(weight > 0) / (weight > 0).sum(),
-            value=None if rollout.value is None else rollout.value[rows],
-            value_target=None if target is None else target[rows],
-        )
-
-    def minibatch(
-        self, share: RankShare, device: torch.device, reference: Float[Tensor, "n k h a"] | None
-    ) -> Minibatch:
-        """A rank's part of it; decisions that only fill up weigh nothing."""
-        place = share.place
-        counts = share.counted.float().view(-1, 1, 1, 1)
-        value = None
-        if self.value is not None and self.value_target is not None:
-            weight = share.counted.float() / len(self.value)
-            parts = (self.value[place], self.value_target[place], weight)
-            value = ValueBatch(*(part.to(device) for part in parts))
-        behaviour = self.logprob_behaviour
-        return Minibatch(
-            logprob_old=self.logprob_old[place].to(device),
-            valid=self.valid[place].to(device),
-            advantage=self.advantage[place].view(-1, 1, 1, 1).to(device),
-            weight=(self.weight[place] * counts).to(device),
-            share=(self.share[place] * counts).to(device),
-            value=value,
-            logprob_reference=reference,
-            logprob_behaviour=None if behaviour is None else behaviour[place].to(device),
-        )
 
 
 def executed(rollout: Rollout) -> Bool[Tensor, "n k h a"]:

@@ -10,9 +10,9 @@ import numpy as np
 import torch
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
-from pushcut.policies.normalisation import Statistics
-from pushcut.policies.released.scaling import VectorStatistics
+from pushcut.policies.normalisation import NormStats
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -50,32 +50,10 @@ class FitConfig:
             )
 
 
-def statistics_of(dataset: DemoDataset) -> Statistics:
-    """What a policy normalises with, from a dataset's statistics."""
-    statistics = dataset.statistics()
-    action, state = statistics["action"], statistics["state"]
-    return Statistics(
-        action_low=tuple(action.quantiles["q01"].tolist()),
-        action_high=tuple(action.quantiles["q99"].tolist()),
-        state_mean=tuple(state.mean.tolist()),
-        state_std=tuple(state.std.tolist()),
-    )
-
-
-def vector_statistics_of(dataset: DemoDataset) -> dict[str, VectorStatistics]:
-    """The same for policies of others, which normalise in more than one way."""
-    return {
-        name: VectorStatistics(
-            mean=tuple(values.mean.tolist()),
-            std=tuple(values.std.tolist()),
-            q01=tuple(values.quantiles["q01"].tolist()),
-            q99=tuple(values.quantiles["q99"].tolist()),
-            minimum=tuple(values.minimum.tolist()),
-            maximum=tuple(values.maximum.tolist()),
-        )
-        for name, values in dataset.statistics().items()
-        if name in ("state", "action")
-    }
+def norm_stats_of(dataset: DemoDataset) -> dict[str, NormStats]:
+    """What a policy normalises "state" and "action" with, from a dataset's statistics."""
+    found = dataset.statistics()
+    return {name: NormStats.of(found[name].to_json()) for name in ("state", "action")}
 
 
 def fit(
@@ -98,7 +76,13 @@ def fit(
     )
     policy.train()
     for step in range(config.steps):
-        rate = cosine(step, config)
+        rate = warmup_cosine(
+            step,
+            peak=config.lr,
+            warmup=config.warmup_steps,
+            ramp=config.warmup_steps,
+            decay=max(1, config.steps - config.warmup_steps),
+        )
         for group in optimizer.param_groups:
             group["lr"] = rate
         rows = generator.integers(len(training), size=config.batch_size)
@@ -116,14 +100,6 @@ def fit(
             line |= validate(policy, validation, config.batch_size)
         report(step + 1, line)
     policy.eval()
-
-
-def cosine(step: int, config: FitConfig) -> float:
-    """Linear warm-up, then a cosine from the peak to a tenth of it."""
-    if step < config.warmup_steps:
-        return config.lr * (step + 1) / config.warmup_steps
-    progress = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.lr * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 @torch.no_grad()

@@ -13,12 +13,11 @@ from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import DataStats, read_small_stats
 from pushcut.policies.pretrained import load_weights, read_description
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_loading import load_pi0
-from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.released.tensors import leave_files
 from pushcut.policies.small.flow_vla import FlowConfig, FlowPolicy
 from pushcut.policies.small.observation_tokens import DataShape
@@ -29,7 +28,7 @@ AnyPolicyConfig = TinyConfig | FlowConfig
 
 
 def new_policy(
-    config: AnyPolicyConfig, *, statistics: Statistics, instructions: Collection[str]
+    config: AnyPolicyConfig, *, statistics: DataStats, instructions: Collection[str]
 ) -> Policy:
     """A fresh policy for demonstrations."""
     if isinstance(config, TinyConfig):
@@ -40,7 +39,7 @@ def new_policy(
 def load(
     path: Path,
     released: ReleasedConfig | None = None,
-    data: DataStatistics | None = None,
+    data: DataStats | None = None,
     *,
     in_files: bool = False,
 ) -> Policy:
@@ -89,7 +88,7 @@ def _build(
     path: Path, description: dict, config_type: type, policy_type: Callable[..., Policy]
 ) -> Policy:
     """The policy that a folder describes, with fresh weights."""
-    statistics = Statistics.load(path / "statistics.json")
+    statistics = read_small_stats(path / "statistics.json")
     try:
         config = config_type(**_tuples(description["config"]))
         shape = DataShape(**_tuples(description["shape"]))
@@ -97,7 +96,7 @@ def _build(
         raise UserError(
             f"{path / 'config.json'} does not describe a {description['type']} policy: {error}"
         ) from None
-    sizes = (len(statistics.state_mean), len(statistics.action_low))
+    sizes = (statistics["state"].size, statistics["action"].size)
     if sizes != (shape.state_size, shape.action_size):
         raise UserError(
             f"{path / 'statistics.json'} is for state and action sizes {sizes}, the policy has "
@@ -117,7 +116,7 @@ KINDS: dict[str, tuple[Any, Any]] = {
 }
 """Checkpoint type of pushcut's own -> its config and its policy."""
 
-LoadReleased = Callable[[Path, dict[str, Any], ReleasedConfig, DataStatistics | None], Policy]
+LoadReleased = Callable[[Path, dict[str, Any], ReleasedConfig, DataStats | None], Policy]
 
 RELEASED: dict[str, LoadReleased] = {
     "pi0": load_pi0,

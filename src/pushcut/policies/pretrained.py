@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.normalisation import DataStats, small_stats_json
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -22,14 +22,20 @@ TRAINING_PARTS = "training_parts."
 
 
 def save_checkpoint(
-    module: nn.Module, kind: str, config: Any, shape: Any, statistics: Statistics, path: Path
+    module: nn.Module,
+    kind: str,
+    config: Any,
+    shape: Any,
+    statistics: DataStats,
+    path: Path,
 ) -> None:
     """Writes a policy folder; ``config`` and ``shape`` are dataclasses of JSON values."""
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     description = {"type": kind, "config": asdict(config), "shape": asdict(shape)}
     (path / "config.json").write_text(json.dumps(description, indent=2) + "\n")
-    statistics.save(path / "statistics.json")
+    stored = small_stats_json(statistics)
+    (path / "statistics.json").write_text(json.dumps(stored, indent=2) + "\n")
     save_file(policy_weights(module), path / WEIGHTS)
 
 

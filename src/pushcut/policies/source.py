@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -12,17 +13,17 @@ from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.lora import LoRAConfig, adapt
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.tokens.policy import TokenPolicy
 
 
 def load_any(
     path: Path | None,
     released: ReleasedConfig,
-    data: DataStatistics | None = None,
+    data: DataStats | None = None,
     *,
     in_files: bool = False,
 ) -> Policy:
@@ -42,7 +43,12 @@ def load_any(
 def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
     """Trains adapters on all parts that can have them, or on those named, and nothing else."""
     policy.requires_grad_(False)
-    ranks = dict(lora.ranks) or dict.fromkeys(policy.adaptable, lora.rank)
+    add_adapters(policy, lora, policy.adaptable, seed=seed)
+
+
+def add_adapters(policy: Policy, lora: LoRAConfig, parts: Iterable[str], *, seed: int) -> None:
+    """Puts fresh adapters on the parts that ``lora`` names, or on these."""
+    ranks = dict(lora.ranks) or dict.fromkeys(parts, lora.rank)
     adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
     if lora.saved == "separate":
         policy.keep_adapters_apart()
@@ -75,7 +81,7 @@ class TokenPolicySource:
         policy = load_any(self.path, self.released, in_files=in_files)
         if not isinstance(policy, TokenPolicy):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
-        policy.tokens.temperature = self.temperature
+        policy.explore(self.temperature)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
         policy.cast(now=not in_files)
@@ -118,13 +124,10 @@ class FlowPolicySource(Denoising):
         policy.explore(self, seed=seed)
         assert self.path is not None
         load_noise_network(policy, policy_folder(self.path).parent)
-        policy.train_prefix(self.prefix == "trained")
+        frozen = self.prefix == "frozen"
+        policy.train_prefix(self.prefix == "trained", kept=self.keep_prefix and frozen)
         if self.prefix == "lora":
-            ranks = dict(self.lora.ranks) or {"language": self.lora.rank}
-            adapt(policy.adaptable, ranks, alpha=self.lora.alpha, seed=seed)
-            if self.lora.saved == "separate":
-                policy.keep_adapters_apart()
-        policy.keeps_prefix = self.keep_prefix and self.prefix == "frozen"
+            add_adapters(policy, self.lora, ["language"], seed=seed)
         policy.cast(now=not in_files)
         return policy
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.isolated.simulators import installed, isolated_launch, simulator_of
+from pushcut.envs.isolated.simulators import installed, isolated_launch
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.maniskill.vulkan import probe_vulkan
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
@@ -76,7 +76,7 @@ class RemoteEnv:
 
 
 @dataclass(frozen=True)
-class RemoteConfig:
+class RemoteConfig(EnvConfig):
     """A config whose environment is built where its simulator is installed."""
 
     config: EnvConfig
@@ -86,7 +86,7 @@ class RemoteConfig:
         return self.config.spec
 
     def build(self) -> RemoteEnv:
-        found = installed(simulator_of(self.config))
+        found = installed(self.config.simulator)
         assert found is not None
         return RemoteEnv(self.config, found.python)
 

@@ -138,14 +138,14 @@ def test_a_folder_without_a_stamp_is_not_installed(sims: Path):
 def test_what_can_be_imported_here_is_preferred(sims: Path, monkeypatch: pytest.MonkeyPatch):
     make_venv(sims / "metaworld", with_ours=False)
     stamp(sims / "metaworld")
-    assert launch_of(MetaWorldConfig()).command[0] == sys.executable
+    assert launch_of("metaworld").command[0] == sys.executable
     monkeypatch.setattr(simulators.importlib.util, "find_spec", lambda name: None)
-    launch = launch_of(MetaWorldConfig())
+    launch = launch_of("metaworld")
     assert launch.command[0] == str(python_of(sims / "metaworld"))
     assert "PYTHONPATH" not in launch.environment
     shutil.rmtree(sims / "metaworld")
     with pytest.raises(UserError, match="metaworld is not installed.*or, beside pushcut: pip"):
-        launch_of(MetaWorldConfig())
+        launch_of("metaworld")
 
 
 def test_the_folder_is_what_the_user_says(monkeypatch: pytest.MonkeyPatch):

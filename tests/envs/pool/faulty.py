@@ -13,6 +13,7 @@ from typing import Literal
 
 import numpy as np
 
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.point_mass import PointMassConfig, PointMassEnv
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
@@ -23,7 +24,7 @@ Fault = Literal[
 
 
 @dataclass(frozen=True)
-class FaultyConfig:
+class FaultyConfig(EnvConfig):
     """A ``PointMassConfig`` whose episodes of ``seed`` fail in their second chunk."""
 
     fault: Fault = ""

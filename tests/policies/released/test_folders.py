@@ -20,12 +20,12 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork
+from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released import tensors
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, VLM_HEAD, WORDS
-from pushcut.policies.released.scaling import VectorStatistics
 from tests.memory.live_bytes import LiveBytes
 from tests.policies.released.folders import (
     OPENVLA,
@@ -256,8 +256,8 @@ def test_of_several_statistics_the_named_ones_stay_in_their_place(tmp_path):
 @pytest.mark.parametrize("name", FOLDERS)
 def test_statistics_of_a_dataset_are_saved_where_others_look_for_them(name, tmp_path):
     vector = (0.25,) * 3
-    action = VectorStatistics(vector, vector, (-0.5,) * 3, (0.5,) * 3, (-2.0,) * 3, (2.0,) * 3)
-    state = VectorStatistics(*(v and v[:2] for v in vars(action).values()))
+    action = NormStats(vector, vector, (-0.5,) * 3, (0.5,) * 3, (-2.0,) * 3, (2.0,) * 3)
+    state = NormStats(*(v and v[:2] for v in vars(action).values()))
     options = replace(READING, gripper="plus_opens")
     first = load(FOLDERS[name](tmp_path / "theirs"), options, {"state": state, "action": action})
     first.save_pretrained(tmp_path / "ours")

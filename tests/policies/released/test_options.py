@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from pushcut.policies import load
+from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from pushcut.policies.released.scaling import VectorStatistics
 from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
@@ -50,8 +50,8 @@ def test_statistics_of_data_leave_the_rest_of_a_saved_policy_as_it_was(tmp_path)
     first = load(write_openpi(tmp_path / "a"), replace(READING, gripper="one_opens", chunk=3))
     first.save_pretrained(tmp_path / "b")
     data = {
-        "state": VectorStatistics(mean=(0.0,) * 2, std=(1.0,) * 2),
-        "action": VectorStatistics(mean=(0.0,) * 3, std=(1.0,) * 3),
+        "state": NormStats(mean=(0.0,) * 2, std=(1.0,) * 2),
+        "action": NormStats(mean=(0.0,) * 3, std=(1.0,) * 3),
     }
     policy = load(tmp_path / "b", ReleasedConfig(), data)
     assert isinstance(policy, Pi0Policy) and isinstance(first, Pi0Policy)
@@ -63,7 +63,7 @@ def test_statistics_of_data_leave_the_rest_of_a_saved_policy_as_it_was(tmp_path)
 
 def test_openvlas_statistics_of_data_are_found_under_their_own_key(tmp_path):
     load(write_openvla(tmp_path / "a"), READING).save_pretrained(tmp_path / "b")
-    bounds = VectorStatistics(q01=(-1.0,) * 3, q99=(1.0,) * 3)
+    bounds = NormStats(q01=(-1.0,) * 3, q99=(1.0,) * 3)
     policy = load(tmp_path / "b", ReleasedConfig(), {"state": bounds, "action": bounds})
     policy.save_pretrained(tmp_path / "c")
     again = load(tmp_path / "c")

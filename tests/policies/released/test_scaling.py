@@ -11,10 +11,11 @@ from torch import Tensor
 
 from pushcut.errors import UserError
 from pushcut.policies import load
+from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from pushcut.policies.released.scaling import Scaling, VectorStatistics, in_convention
+from pushcut.policies.released.scaling import Scaling, in_convention
 from pushcut.types import TO_BORDER, Gripper, Observation
 from tests.policies.released.folders import (
     OPENVLA,
@@ -49,7 +50,7 @@ def observation(state: list[list[float]]) -> Observation:
 
 
 def test_mean_and_deviation_with_openpis_epsilon_both_ways():
-    stats = VectorStatistics(mean=(0.0, 1.0), std=(1e-6, 0.499999))
+    stats = NormStats(mean=(0.0, 1.0), std=(1e-6, 0.499999))
     scaling = Scaling.by_mean(stats, eps=1e-6, eps_back=1e-6)
     # 4e-6 / (1e-6 + 1e-6) = 2 and (2 - 1) / (0.499999 + 1e-6) = 2, and back.
     x, y = torch.tensor([4e-6, 2.0]), torch.tensor([2.0, 2.0])
@@ -58,7 +59,7 @@ def test_mean_and_deviation_with_openpis_epsilon_both_ways():
 
 
 def test_mean_and_deviation_with_lerobots_epsilon_one_way_only():
-    stats = VectorStatistics(mean=(0.0,), std=(1e-8,))
+    stats = NormStats(mean=(0.0,), std=(1e-8,))
     scaling = Scaling.by_mean(stats, eps=1e-8, eps_back=0.0)
     # 4e-8 / (1e-8 + 1e-8) = 2; back 2 * 1e-8 = 2e-8, half of what it was.
     torch.testing.assert_close(scaling.scale(torch.tensor([4e-8])), torch.tensor([2.0]))
@@ -94,7 +95,7 @@ def test_a_number_that_never_changed_is_minus_one_there_and_comes_back():
 
 def test_statistics_of_one_vector_have_one_length():
     with pytest.raises(ValueError, match="different lengths"):
-        VectorStatistics.of({"mean": [0.0, 0.0], "std": [1.0]})
+        NormStats.of({"mean": [0.0, 0.0], "std": [1.0]})
 
 
 def epsilons(policy: Pi0Policy) -> Tensor:
@@ -262,11 +263,11 @@ def test_statistics_in_a_convention_are_those_of_the_converted_data(gripper):
     theirs = border.copy()
     theirs[:, 1] = (border[:, 1] - offset) / factor
 
-    def measured(values: np.ndarray) -> VectorStatistics:
+    def measured(values: np.ndarray) -> NormStats:
         # Rank 10 from either end: whole ranks, so that nothing is interpolated.
         rows = [values.mean(0), values.std(0), *np.quantile(values, (0.01, 0.99), axis=0)]
         rows += [values.min(0), values.max(0)]
-        return VectorStatistics(*(tuple(row.tolist()) for row in rows))
+        return NormStats(*(tuple(row.tolist()) for row in rows))
 
     got, want = in_convention(measured(border), gripper), measured(theirs)
     for name, values in vars(want).items():

@@ -14,7 +14,6 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pushcut.envs.isolated import start
 from pushcut.errors import UserError
@@ -178,22 +177,12 @@ def state_of(simulator: Simulator) -> str:
     return f"not installed: pushcut sims install {simulator.name}"
 
 
-def simulator_of(config: Any) -> str:
-    """Name of the simulator that an environment's config needs; empty for one that needs none.
-
-    It says so in its attribute ``simulator``, which is no field: where a package is installed is
-    not part of an experiment.
-    """
-    return getattr(config, "simulator", "")
-
-
-def launch_of(config: Any) -> Launch:
-    """How to start the workers of an environment; looks and imports nothing.
+def launch_of(name: str) -> Launch:
+    """How to start the workers of a simulator (empty: of none); looks and imports nothing.
 
     A package that can be imported here is preferred; else the simulator's own environment.
     Raises UserError where there is neither and ``build()`` would not say so by itself.
     """
-    name = simulator_of(config)
     if not name or is_here(SIMULATORS[name]):
         return own_launch()
     if found := installed(name):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
 from pushcut.envs.mujoco.env import MuJoCoEnv
 from pushcut.envs.mujoco.gl import choose_gl
@@ -41,10 +42,10 @@ STARTS_KEPT = 64
 
 
 @dataclass(frozen=True)
-class LiberoConfig:
+class LiberoConfig(EnvConfig):
     """Describes a ``LiberoEnv``."""
 
-    simulator: ClassVar[str] = "libero"
+    simulator = "libero"
 
     tasks: tuple[str, ...] = ("libero_object",)
     """Suites (libero_spatial, libero_object, libero_goal, libero_10, libero_90), tasks, or

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
@@ -40,10 +41,10 @@ STATE_NAMES = (
 
 
 @dataclass(frozen=True)
-class ManiSkillConfig:
+class ManiSkillConfig(EnvConfig):
     """Describes a ``ManiSkillEnv``."""
 
-    simulator: ClassVar[str] = "maniskill"
+    simulator = "maniskill"
 
     tasks: tuple[str, ...] = ("PickCube-v1",)
     """PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""

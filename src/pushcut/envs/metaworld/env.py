@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl
@@ -46,10 +47,10 @@ STATES = {
 
 
 @dataclass(frozen=True)
-class MetaWorldConfig:
+class MetaWorldConfig(EnvConfig):
     """Describes a ``MetaWorldEnv``."""
 
-    simulator: ClassVar[str] = "metaworld"
+    simulator = "metaworld"
 
     tasks: tuple[str, ...] = (
         "button-press-topdown-v3",

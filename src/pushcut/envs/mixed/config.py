@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from pushcut.envs.isolated.simulators import simulator_of
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -68,7 +68,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class MixedConfig:
+class MixedConfig(EnvConfig):
     """Describes an environment made of others, in one run and for one policy.
 
     Each member runs in processes of its own, where its simulator is installed. An episode is to
@@ -120,7 +120,7 @@ class MixedConfig:
     def parts(self) -> tuple[PartConfig, ...]:
         """What has worker processes of its own."""
         mix = self.spec
-        return tuple(PartConfig(member, part_spec(mix, member)) for member in self.members)
+        return tuple(PartConfig(member, mix) for member in self.members)
 
     def build(self) -> MixedEnv:
         """All members in this process, each made when first needed; pools have ``parts`` instead.
@@ -131,12 +131,11 @@ class MixedConfig:
 
 
 @dataclass(frozen=True)
-class PartConfig:
+class PartConfig(EnvConfig):
     """A member as the rest of the program sees it: with the sizes of the mix."""
 
     member: Member
-    spec: EnvSpec
-    """Of the mix, with the tasks and limits of the member."""
+    mix: EnvSpec
 
     @property
     def title(self) -> str:
@@ -144,9 +143,24 @@ class PartConfig:
         return f"{self.member.name} ({type(self.member.env).__name__})"
 
     @property
-    def simulator(self) -> str:
+    def simulator(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The one that the member needs."""
-        return simulator_of(self.member.env)
+        return self.member.env.simulator
+
+    @property
+    def spec(self) -> EnvSpec:
+        """The mix as the member plays it; dimensions that it lacks have no range."""
+        own = self.member.env.spec
+        low, high = _by_name(own, own.action_low), _by_name(own, own.action_high)
+        return replace(
+            self.mix,
+            tasks=self.member.tasks,
+            action_low=tuple(low.get(name, 0.0) for name in self.mix.action_names),
+            action_high=tuple(high.get(name, 0.0) for name in self.mix.action_names),
+            max_steps=own.max_steps,
+            sim_steps_per_control=own.sim_steps_per_control,
+            control_hz=own.control_hz,
+        )
 
     def build(self) -> PartEnv:
         """Imports the simulator and makes the environment."""
@@ -156,21 +170,6 @@ class PartConfig:
             task_prefix=self.member.task(""),
             camera_names=self.member.camera_names,
         )
-
-
-def part_spec(mix: EnvSpec, member: Member) -> EnvSpec:
-    """The mix as one member plays it; dimensions that it lacks have no range."""
-    own = member.env.spec
-    low, high = _by_name(own, own.action_low), _by_name(own, own.action_high)
-    return replace(
-        mix,
-        tasks=member.tasks,
-        action_low=tuple(low.get(name, 0.0) for name in mix.action_names),
-        action_high=tuple(high.get(name, 0.0) for name in mix.action_names),
-        max_steps=own.max_steps,
-        sim_steps_per_control=own.sim_steps_per_control,
-        control_hz=own.control_hz,
-    )
 
 
 def joined(lists: Iterable[tuple[str, ...]]) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pushcut.envs.base import EnvConfig, parts_of
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.isolated.simulators import Launch, launch_of
 from pushcut.envs.pool.slots import Slot
 
@@ -38,10 +38,9 @@ class WorkerAssignment:
         self.specs: list[WorkerSpec] = []
         """One per process."""
         self._able: dict[str, range] = {}
-        for part in parts_of(config):
-            name = getattr(part, "title", type(part).__name__)
+        for part in config.parts:
             message = pickle.dumps((part, slots, final_observation))
-            worker_spec = WorkerSpec(name, launch_of(part), message)
+            worker_spec = WorkerSpec(part.title, launch_of(part.simulator), message)
             able = range(len(self.specs), len(self.specs) + processes)
             self._able |= dict.fromkeys(part.spec.tasks, able)
             self.specs += [worker_spec] * processes

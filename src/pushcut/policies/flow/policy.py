@@ -108,8 +108,9 @@ class FlowMatchingPolicy(Policy):
             self.training_parts["noise_network"] = network
         self.denoising, self._chain = denoising, make_chain(denoising, network)
 
-    def train_prefix(self, trained: bool) -> None:
-        """Whether the encoder is trained."""
+    def train_prefix(self, trained: bool, *, kept: bool = False) -> None:
+        """Whether the encoder is trained; if not, whether samples hold what it made."""
+        self.keeps_prefix = kept
         for module in self.encoder_parts:
             module.requires_grad_(trained)
 

@@ -15,8 +15,9 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.normalisation import DataStats, NormStats
 from pushcut.policies.released.files import read_json
-from pushcut.policies.released.scaling import DataStatistics, VectorStatistics, in_convention
+from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -50,14 +51,14 @@ CHUNKS = {7: 8, 14: 25}
 
 
 @dataclass(frozen=True)
-class ActionStatistics:
+class OpenVLAStats:
     """What un-normalises actions and normalises states."""
 
     key: str
-    action: VectorStatistics
+    action: NormStats
     mask: tuple[bool, ...]
     """Which numbers of an action are normalised at all; the gripper often is not."""
-    proprio: VectorStatistics | None
+    proprio: NormStats | None
 
 
 def refuse_regression(path: Path) -> None:
@@ -71,7 +72,7 @@ def refuse_regression(path: Path) -> None:
         )
 
 
-def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> ActionStatistics:
+def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> OpenVLAStats:
     """The statistics under ``key``, or under key + "_no_noops"; UserError that lists the keys."""
     own = path / STATISTICS_FILE
     found = read_json(own) if own.exists() else config.get("norm_stats")
@@ -87,14 +88,14 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> A
         raise UserError(f"{_which(path, found)}: {key.removesuffix('_no_noops')!r} is not there")
     try:
         values = found[key]
-        action = VectorStatistics.of(values["action"])
+        action = NormStats.of(values["action"])
         mask = values["action"].get("mask") or [True] * action.size
         proprio = values.get("proprio")
-        return ActionStatistics(
+        return OpenVLAStats(
             key,
             action,
             tuple(map(bool, mask)),
-            None if proprio is None else VectorStatistics.of(proprio),
+            None if proprio is None else NormStats.of(proprio),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"{path}: statistics {key!r} are damaged: {error!r}") from None
@@ -105,16 +106,16 @@ def is_two_arms(action_size: int) -> bool:
     return action_size == 14
 
 
-def statistics_of_data(data: DataStatistics, gripper: Gripper | None) -> ActionStatistics:
+def statistics_of_data(data: DataStats, gripper: Gripper | None) -> OpenVLAStats:
     """Statistics of a dataset, in the conventions of such a checkpoint."""
     action, hand = data["action"], not is_two_arms(data["action"].size)
     if hand:
         action = in_convention(action, gripper or GRIPPER)
     mask = (True,) * (action.size - 1) + (not hand,)
-    return ActionStatistics(OWN_KEY, action, mask, data["state"])
+    return OpenVLAStats(OWN_KEY, action, mask, data["state"])
 
 
-def statistics_json(statistics: ActionStatistics) -> bytes:
+def statistics_json(statistics: OpenVLAStats) -> bytes:
     """Statistics as the bytes of a dataset_statistics.json."""
     values: dict[str, Any] = {
         "action": statistics.action.by_name() | {"mask": list(statistics.mask)}

@@ -13,6 +13,7 @@ from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
@@ -20,7 +21,7 @@ from pushcut.policies.released.openvla_folder import (
     GRIPPER,
     PROPRIO,
     STATISTICS_FILE,
-    ActionStatistics,
+    OpenVLAStats,
     is_two_arms,
     load_network,
     read_proprio_projector,
@@ -33,7 +34,6 @@ from pushcut.policies.released.openvla_folder import (
 from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
-from pushcut.policies.released.scaling import DataStatistics
 from pushcut.policies.released.tensors import TensorFolder
 
 BOS = "<s>"
@@ -44,7 +44,7 @@ def load_openvla_oft(
     path: Path,
     description: Mapping[str, Any],
     options: ReleasedConfig,
-    data: DataStatistics | None = None,
+    data: DataStats | None = None,
 ) -> OpenVLAOFTPolicy:
     """Loads the policy in a folder; raises UserError where something is missing or unfit.
 
@@ -91,7 +91,7 @@ def first_config(
     path: Path,
     description: Mapping[str, Any],
     tensors: TensorFolder,
-    statistics: ActionStatistics,
+    statistics: OpenVLAStats,
     options: ReleasedConfig,
     proprio_dim: int,
 ) -> OpenVLAOFTConfig:

@@ -14,18 +14,19 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
+from pushcut.policies.normalisation import NormStats, known
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
-    ActionStatistics,
+    OpenVLAStats,
     load_network,
     read_proprio_projector,
 )
 from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
-from pushcut.policies.released.scaling import Scaling, VectorStatistics, known
+from pushcut.policies.released.scaling import Scaling
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
@@ -75,7 +76,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
         self,
         config: OpenVLAOFTConfig,
         network: OpenVLANetwork,
-        statistics: ActionStatistics,
+        statistics: OpenVLAStats,
         tokenizer: PromptTokenizer,
         *,
         files: Mapping[str, bytes] | None = None,
@@ -202,12 +203,12 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
 
 def _bounds(
-    config: OpenVLAOFTConfig, statistics: VectorStatistics
+    config: OpenVLAOFTConfig, statistics: NormStats
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     pair = (
         (statistics.q01, statistics.q99)
         if config.scaling == "quantiles"
-        else (statistics.minimum, statistics.maximum)
+        else (statistics.min, statistics.max)
     )
     try:
         return known(pair[0], "lower bounds"), known(pair[1], "upper bounds")
@@ -215,7 +216,7 @@ def _bounds(
         raise UserError(f"{error} ({config.scaling} of {config.statistics!r})") from None
 
 
-def action_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:
+def action_scaling(config: OpenVLAOFTConfig, statistics: OpenVLAStats) -> Scaling:
     """Scales the numbers that the mask names and leaves the others alone."""
     if len(statistics.mask) != config.sizes.action_dim:
         raise UserError(
@@ -226,7 +227,7 @@ def action_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Sc
     return Scaling.by_range(low, high, eps=1e-8).where(statistics.mask)
 
 
-def state_scaling(config: OpenVLAOFTConfig, statistics: ActionStatistics) -> Scaling:
+def state_scaling(config: OpenVLAOFTConfig, statistics: OpenVLAStats) -> Scaling:
     """Scales the state."""
     if statistics.proprio is None:
         raise UserError(f"statistics {statistics.key!r} have no proprio, the network takes a state")

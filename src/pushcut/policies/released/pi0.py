@@ -26,6 +26,7 @@ from pushcut.policies.networks.pi0 import (
     stays_float32,
 )
 from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.released.images import resize_with_pad
@@ -46,7 +47,7 @@ from pushcut.policies.released.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.scaling import Scaling, ScalingKind, VectorStatistics
+from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.types import TO_BORDER, Gripper, Observation
@@ -139,7 +140,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         self,
         config: Pi0Config,
         network: Pi0Network,
-        statistics: Mapping[str, VectorStatistics],
+        statistics: DataStats,
         tokenizer: PromptTokenizer,
         *,
         files: Mapping[str, bytes] | None = None,

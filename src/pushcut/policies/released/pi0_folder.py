@@ -17,9 +17,10 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.normalisation import DataStats, NormStats, known
 from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.files import read_json
-from pushcut.policies.released.scaling import Scaling, ScalingKind, VectorStatistics, known
+from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -75,7 +76,7 @@ class Pi0Facts:
     """Images that the model was trained with, empty ones counted."""
     kinds: Mapping[str, ScalingKind]
     """How "state" and "action" are scaled."""
-    statistics: Mapping[str, VectorStatistics]
+    statistics: DataStats
     """Of "state" and "action"."""
 
 
@@ -177,7 +178,7 @@ def _kind(name: str) -> ScalingKind:
     return _KINDS[name]
 
 
-def _lerobot_statistics(path: Path) -> dict[str, VectorStatistics]:
+def _lerobot_statistics(path: Path) -> dict[str, NormStats]:
     """Statistics in the normaliser step of the preprocessor; empty where there is none."""
     file = path / "policy_preprocessor.json"
     steps = read_json(file).get("steps", []) if file.exists() else []
@@ -196,7 +197,7 @@ def _lerobot_statistics(path: Path) -> dict[str, VectorStatistics]:
             if name.startswith(theirs)
         }
         if values:
-            found[own] = VectorStatistics.of(values)
+            found[own] = NormStats.of(values)
     return found
 
 
@@ -223,7 +224,7 @@ def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Fa
     )
 
 
-def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
+def _norm_stats(file: Path) -> dict[str, NormStats]:
     content = read_json(file)
     content = content.get("norm_stats", content)
     if "state" not in content or not {"action", "actions"} & content.keys():
@@ -231,8 +232,8 @@ def _norm_stats(file: Path) -> dict[str, VectorStatistics]:
     action = content["actions"] if "actions" in content else content["action"]
     try:
         return {
-            "state": VectorStatistics.of(content["state"]),
-            "action": VectorStatistics.of(action),
+            "state": NormStats.of(content["state"]),
+            "action": NormStats.of(action),
         }
     except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error}") from None
@@ -281,7 +282,7 @@ def _processor_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, b
 
 def make_scaling(
     kind: ScalingKind,
-    statistics: Mapping[str, VectorStatistics],
+    statistics: DataStats,
     name: str,
     size: int,
     *,
@@ -302,18 +303,18 @@ def make_scaling(
             f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
             "statistics of another robot?"
         )
-    cut = VectorStatistics(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
+    cut = NormStats(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
     eps, eps_back = (1e-8, 0.0) if layout == "lerobot" else (1e-6, 1e-6)
     try:
         if kind == "mean_std":
             return Scaling.by_mean(cut, eps=eps, eps_back=eps_back)
-        low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.minimum, cut.maximum)
+        low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.min, cut.max)
         return Scaling.by_range(known(low, "lower bounds"), known(high, "upper bounds"), eps=eps)
     except ValueError as error:
         raise UserError(f"{error} ({kind} of {name})") from None
 
 
-def norm_stats_json(statistics: Mapping[str, VectorStatistics]) -> bytes:
+def norm_stats_json(statistics: DataStats) -> bytes:
     """Statistics as openpi's norm_stats.json."""
     content = {
         "state": statistics["state"].by_name(),

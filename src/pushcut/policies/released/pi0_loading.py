@@ -13,6 +13,7 @@ from pushcut.policies.networks.gradient_checkpointing import checkpoint_activati
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.normalisation import DataStats, NormStats
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.options import ReleasedConfig
@@ -27,7 +28,7 @@ from pushcut.policies.released.pi0_folder import (
     with_statistics,
 )
 from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
-from pushcut.policies.released.scaling import DataStatistics, VectorStatistics, in_convention
+from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import TensorFolder
 
 GRIPPER = "plus_closes"
@@ -44,7 +45,7 @@ def load_pi0(
     path: Path,
     description: dict[str, Any],
     options: ReleasedConfig,
-    data: DataStatistics | None = None,
+    data: DataStats | None = None,
 ) -> Pi0Policy:
     """Loads the policy in a folder; raises UserError where something is missing or unfit.
 
@@ -90,7 +91,7 @@ def _inside(path: Path, file: Path) -> str | None:
     return str(file.relative_to(path)) if file.is_relative_to(path) else None
 
 
-def with_data(facts: Pi0Facts, data: DataStatistics, config: Pi0Config) -> Pi0Facts:
+def with_data(facts: Pi0Facts, data: DataStats, config: Pi0Config) -> Pi0Facts:
     """The facts with other statistics, turned into the checkpoint's own conventions."""
     if config.delta:
         raise UserError(
@@ -147,7 +148,7 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def _size(statistics: VectorStatistics | None, padded: int) -> int:
+def _size(statistics: NormStats | None, padded: int) -> int:
     return padded if statistics is None else statistics.size
 
 

@@ -2,71 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pushcut.policies.normalisation import NormStats, Values, known
 from pushcut.types import TO_BORDER, Gripper
 
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
 
 
-@dataclass(frozen=True)
-class VectorStatistics:
-    """Statistics of a vector over demonstrations; None where a checkpoint lacks them."""
-
-    mean: tuple[float, ...] | None = None
-    std: tuple[float, ...] | None = None
-    q01: tuple[float, ...] | None = None
-    q99: tuple[float, ...] | None = None
-    minimum: tuple[float, ...] | None = None
-    maximum: tuple[float, ...] | None = None
-
-    @staticmethod
-    def of(values: Any) -> VectorStatistics:
-        """From a dictionary of lists under the names mean, std, q01, q99, min and max."""
-        if not isinstance(values, dict):
-            raise ValueError("the statistics of a vector are no dictionary")
-        names = {"min": "minimum", "max": "maximum"}
-        wanted = ("mean", "std", "q01", "q99", "min", "max")
-        found = {name: values.get(name) for name in wanted}
-        if len({len(value) for value in found.values() if value is not None}) > 1:
-            raise ValueError("the statistics of one vector have different lengths")
-        return VectorStatistics(
-            **{
-                names.get(name, name): None if value is None else tuple(map(float, value))
-                for name, value in found.items()
-            }
-        )
-
-    def by_name(self) -> dict[str, list[float]]:
-        """What is known, as ``of`` reads it."""
-        names = {"minimum": "min", "maximum": "max"}
-        return {
-            names.get(name, name): list(values)
-            for name, values in vars(self).items()
-            if values is not None
-        }
-
-    @property
-    def size(self) -> int:
-        """Length of the vector; 0 if nothing is known."""
-        known = (self.mean, self.q01, self.minimum)
-        return next((len(values) for values in known if values is not None), 0)
-
-
-DataStatistics = Mapping[str, VectorStatistics]
-"""Statistics of "state" and "action" of a dataset, in the environment's units."""
-
-
-Values = tuple[float, ...] | None
-
-
-def in_convention(statistics: VectorStatistics, gripper: Gripper) -> VectorStatistics:
+def in_convention(statistics: NormStats, gripper: Gripper) -> NormStats:
     """Statistics of actions whose gripper command is written in another convention."""
     factor, offset = TO_BORDER[gripper]
 
@@ -74,18 +23,18 @@ def in_convention(statistics: VectorStatistics, gripper: Gripper) -> VectorStati
         return None if values is None else (*values[:-1], (values[-1] - offset) / factor)
 
     low, high = converted(statistics.q01), converted(statistics.q99)
-    least, most = converted(statistics.minimum), converted(statistics.maximum)
+    least, most = converted(statistics.min), converted(statistics.max)
     if factor < 0:
         low, high = _last_swapped(low, high)
         least, most = _last_swapped(least, most)
     std = statistics.std
-    return VectorStatistics(
+    return NormStats(
         mean=converted(statistics.mean),
         std=None if std is None else (*std[:-1], std[-1] / abs(factor)),
         q01=low,
         q99=high,
-        minimum=least,
-        maximum=most,
+        min=least,
+        max=most,
     )
 
 
@@ -125,7 +74,7 @@ class Scaling(nn.Module):
             self.register_buffer(name, torch.tensor(values, dtype=torch.float32), persistent=False)
 
     @staticmethod
-    def by_mean(statistics: VectorStatistics, *, eps: float, eps_back: float) -> Scaling:
+    def by_mean(statistics: NormStats, *, eps: float, eps_back: float) -> Scaling:
         """(x - mean) / (std + eps), and back with ``eps_back`` (openpi 1e-6; LeRobot 0)."""
         mean, std = known(statistics.mean, "mean"), known(statistics.std, "std")
         return Scaling(mean, [s + eps for s in std], [s + eps_back for s in std], 0.0)
@@ -160,10 +109,3 @@ class Scaling(nn.Module):
     def size(self) -> int:
         """Length of the vectors."""
         return len(self.origin)
-
-
-def known(values: tuple[float, ...] | None, name: str) -> tuple[float, ...]:
-    """The values; ValueError where a checkpoint lacks them."""
-    if values is None:
-        raise ValueError(f"the checkpoint's statistics have no {name}")
-    return values

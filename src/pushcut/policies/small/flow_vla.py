@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,12 +13,11 @@ from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.times import time_embedding
-from pushcut.policies.normalisation import ActionNormaliser, Statistics
-from pushcut.policies.pretrained import load_weights, save_checkpoint
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
     DataShape,
-    ObservationTokens,
     SmallConfig,
+    SmallPolicy,
     initialise,
 )
 from pushcut.policies.small.transformer import Block, KeyValue
@@ -120,20 +118,18 @@ def silence(block: nn.Module) -> None:
         nn.init.zeros_(layer.bias)
 
 
-class FlowPolicy(FlowMatchingPolicy):
+class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
     """Prefix encoder (image patches, words, state) and an action expert that attends to it.
 
     The prefix is computed once per decision; each denoising step is a pass of the expert.
     How it explores is not part of the weights: ``explore`` sets it.
     """
 
-    def __init__(self, config: FlowConfig, shape: DataShape, statistics: Statistics) -> None:
-        super().__init__()
-        self.config, self.shape, self.statistics = config, shape, statistics
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, shape.action_size
-        self.state_size = shape.state_size if config.use_state else 0
-        self.observation = ObservationTokens(config, shape, statistics)
+    kind = "flow"
+    config: FlowConfig
+
+    def __init__(self, config: FlowConfig, shape: DataShape, statistics: DataStats) -> None:
+        super().__init__(config, shape, statistics)
         self.prefix_blocks = nn.ModuleList(
             Block(config.width, config.heads) for _ in range(config.depth)
         )
@@ -141,27 +137,10 @@ class FlowPolicy(FlowMatchingPolicy):
         # until something does, it gives back what it gets.
         silence(self.prefix_blocks[-1])
         self.expert = ActionExpert(config, shape.action_size)
-        self.actions = ActionNormaliser(statistics)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
         self.network_action_size = shape.action_size
         self.explore(Denoising(num_steps=config.num_steps))
-
-    @staticmethod
-    def for_data(
-        config: FlowConfig, *, statistics: Statistics, instructions: Collection[str]
-    ) -> FlowPolicy:
-        """A fresh policy whose sizes and vocabulary come from demonstrations."""
-        shape = DataShape.of(statistics, instructions, config.max_words)
-        return FlowPolicy(config, shape, statistics)
-
-    def load_weights(self, path: Path) -> None:
-        """Reads model.safetensors."""
-        load_weights(self, path)
-
-    def save_pretrained(self, path: Path) -> None:
-        """Writes config.json, model.safetensors and statistics.json, without training parts."""
-        save_checkpoint(self, "flow", self.config, self.shape, self.statistics, path)
 
     @property
     def encoder_parts(self) -> list[nn.Module]:

@@ -1,17 +1,21 @@
-"""Observations as tokens: image patches, words of the instruction, proprioceptive state."""
+"""What the small policies share: sizes, a folder, and observations as tokens."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import Statistics
+from pushcut.policies.base import Policy
+from pushcut.policies.normalisation import ActionNormaliser, DataStats, known
+from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1
@@ -60,14 +64,14 @@ class DataShape:
 
     @staticmethod
     def of(
-        statistics: Statistics, instructions: Collection[str], max_words: int | None
+        statistics: DataStats, instructions: Collection[str], max_words: int | None
     ) -> DataShape:
         """Sizes and vocabulary of demonstrations; None reads whole instructions."""
         vocabulary = sorted({word for text in instructions for word in words(text)})
         longest = max(len(words(text)) for text in instructions)
         return DataShape(
-            state_size=len(statistics.state_mean),
-            action_size=len(statistics.action_low),
+            state_size=statistics["state"].size,
+            action_size=statistics["action"].size,
             vocabulary=tuple(vocabulary),
             max_words=max_words or longest,
         )
@@ -104,10 +108,10 @@ class ObservationTokens(nn.Module):
     Positions and words are left for the policy to initialise (``initialise``).
     """
 
-    def __init__(self, config: SmallConfig, shape: DataShape, statistics: Statistics) -> None:
+    def __init__(self, config: SmallConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__()
         self.cameras, width = config.cameras, config.width
-        self.max_words, self.statistics = shape.max_words, statistics
+        self.max_words, self.state_stats = shape.max_words, statistics["state"]
         patches = (config.image_size // 16) ** 2
         self.stem = conv_stem(width) if self.cameras else nn.Identity()
         self.patch_position = nn.Parameter(torch.zeros(len(self.cameras), patches, width))
@@ -146,8 +150,8 @@ class ObservationTokens(nn.Module):
         return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _normalised_state(self, obs: Observation) -> Float[Tensor, "b s"]:
-        mean = np.asarray(self.statistics.state_mean, dtype=np.float32)
-        std = np.asarray(self.statistics.state_std, dtype=np.float32)
+        mean = np.asarray(known(self.state_stats.mean, "mean"), dtype=np.float32)
+        std = np.asarray(known(self.state_stats.std, "std"), dtype=np.float32)
         return torch.from_numpy((obs.state - mean) / (std + 1e-6)).to(self._device)
 
     def _word_ids(self, instructions: list[str]) -> Int[Tensor, "b words"]:
@@ -157,3 +161,39 @@ class ObservationTokens(nn.Module):
             known = known[: self.max_words]
             ids[row, : len(known)] = known
         return torch.from_numpy(ids).to(self._device)
+
+
+Kind = TypeVar("Kind", bound="SmallPolicy")
+
+
+class SmallPolicy(Policy):
+    """A policy that is made from demonstrations alone; a subclass adds its network."""
+
+    kind: ClassVar[str]
+    """What config.json calls it."""
+    config: Any
+    """A ``SmallConfig``."""
+
+    def __init__(self, config: SmallConfig, shape: DataShape, statistics: DataStats) -> None:
+        super().__init__()
+        self.config, self.shape, self.statistics = config, shape, statistics
+        self.cameras, self.image_size = config.cameras, config.image_size
+        self.chunk, self.action_size = config.chunk, shape.action_size
+        self.state_size = shape.state_size if config.use_state else 0
+        self.observation = ObservationTokens(config, shape, statistics)
+        self.actions = ActionNormaliser(statistics["action"])
+
+    @classmethod
+    def for_data(
+        cls: type[Kind], config: Any, *, statistics: DataStats, instructions: Collection[str]
+    ) -> Kind:
+        """A fresh policy whose sizes and vocabulary come from demonstrations."""
+        return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
+
+    def load_weights(self, path: Path) -> None:
+        """Reads model.safetensors."""
+        load_weights(self, path)
+
+    def save_pretrained(self, path: Path) -> None:
+        """Writes config.json, model.safetensors and statistics.json, without training parts."""
+        save_checkpoint(self, self.kind, self.config, self.shape, self.statistics, path)

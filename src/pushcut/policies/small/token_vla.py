@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import ActionNormaliser, Statistics
-from pushcut.policies.pretrained import load_weights, save_checkpoint
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
     DataShape,
-    ObservationTokens,
     SmallConfig,
+    SmallPolicy,
     initialise,
 )
 from pushcut.policies.small.transformer import Block
@@ -32,44 +29,25 @@ class TinyConfig(SmallConfig):
     """Action tokens per action dimension (OpenVLA: 256)."""
 
 
-class TinyPolicy(TokenPolicy):
+class TinyPolicy(SmallPolicy, TokenPolicy):
     """Image patches, words, state and placeholder action queries in one transformer.
 
     Sequence: [camera patches …, words, state, one query per (step, action dimension)];
     the outputs at the queries go to the token head (parallel decoding as in OpenVLA-OFT).
     """
 
-    def __init__(self, config: TinyConfig, shape: DataShape, statistics: Statistics) -> None:
-        super().__init__()
-        self.config, self.shape, self.statistics = config, shape, statistics
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, shape.action_size
-        self.state_size = shape.state_size if config.use_state else 0
-        self.observation = ObservationTokens(config, shape, statistics)
+    kind = "tiny"
+    config: TinyConfig
+
+    def __init__(self, config: TinyConfig, shape: DataShape, statistics: DataStats) -> None:
+        super().__init__(config, shape, statistics)
         self.query = nn.Parameter(torch.zeros(config.chunk * shape.action_size, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
         self.head = TokenHead(config.width, config.bins)
         self.tokens = ActionTokens(ActionTokenizer(config.bins))
-        self.actions = ActionNormaliser(statistics)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, self.query, seen.word.weight)
-
-    @staticmethod
-    def for_data(
-        config: TinyConfig, *, statistics: Statistics, instructions: Collection[str]
-    ) -> TinyPolicy:
-        """A fresh policy whose sizes and vocabulary come from demonstrations."""
-        shape = DataShape.of(statistics, instructions, config.max_words)
-        return TinyPolicy(config, shape, statistics)
-
-    def load_weights(self, path: Path) -> None:
-        """Reads model.safetensors."""
-        load_weights(self, path)
-
-    def save_pretrained(self, path: Path) -> None:
-        """Writes config.json, model.safetensors and statistics.json."""
-        save_checkpoint(self, "tiny", self.config, self.shape, self.statistics, path)
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:

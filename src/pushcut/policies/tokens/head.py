@@ -50,7 +50,7 @@ def draw(
     return index.clamp(max=logits.shape[-1] - 1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class ActionTokens:
     """How logits over the bins become actions.
 

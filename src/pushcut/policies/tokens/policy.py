@@ -44,6 +44,10 @@ class TokenPolicy(Policy):
     def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
         """[-1, 1] to environment units."""
 
+    def explore(self, temperature: float) -> None:
+        """Sets the sampling temperature; it is not saved with the policy."""
+        self.tokens = replace(self.tokens, temperature=temperature)
+
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` takes the most likely bins."""
         # Not inference mode: sharded weights that are gathered in it cannot be trained.
