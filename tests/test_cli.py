@@ -94,7 +94,7 @@ def test_an_unknown_field_names_the_nearest_one(capsys):
         (["train", "smoke", "--train-init", "benchmark"], "no initial states of its own"),
         (["eval", "smoke", "--repeats", "0"], "repeats must be >= 1"),
         (["sft", "smoke", "--fit.steps", "0"], "steps must be > 0"),
-        (["sft", "smoke", "--policy.heads", "5"], "heads (5) must divide width (64)"),
+        (["sft", "smoke", "--policy.new.heads", "5"], "heads (5) must divide width (64)"),
         (["collect", "smoke", "--env.colours", "mauve"], "unknown colours ['mauve']"),
         (["collect", "quickstart", "--env.tasks", "door-clse-v3"], "did you mean door-close-v3"),
     ],
@@ -120,7 +120,7 @@ def test_a_value_that_cannot_be_is_refused_in_words(capsys, arguments, part):
         (["sft", "smoke", "--dataset", "nowhere", "--out", "run"], "nowhere"),
         (["eval", "smoke", "--policy.path", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere is no run"),
-        (["doctor", "--checkpoint", "nowhere", "--preset", "smoke"], "nowhere"),
+        (["doctor", "smoke", "--policy.path", "nowhere"], "nowhere"),
     ],
 )
 def test_what_is_missing_is_asked_for(capsys, tmp_path, monkeypatch, arguments, part):
@@ -208,7 +208,7 @@ def test_a_dataset_without_the_policys_camera_says_which_it_has(capsys, tmp_path
 
 def test_images_of_another_size_say_how_to_collect_again(capsys, tmp_path, demonstrations):
     where = ["--dataset", str(demonstrations), "--out", str(tmp_path / "run")]
-    error = one_line_error(capsys, ["sft", "smoke", *where, "--policy.image-size", "64"])
+    error = one_line_error(capsys, ["sft", "smoke", *where, "--policy.new.image-size", "64"])
     assert "32x32" in error
     assert "--env.image-size" in error
 
@@ -264,8 +264,8 @@ def test_a_stop_by_signal_has_the_shells_exit_code(monkeypatch, raised, code):
 
 
 def test_doctor_judges_a_checkpoint(capsys, finetuned):
-    arguments = ["--checkpoint", str(finetuned), "--preset", "smoke", "--episodes-per-task", "4"]
-    assert main(["doctor", *arguments]) in (0, 1)
+    arguments = ["--policy.path", str(finetuned), "--episodes-per-task", "4"]
+    assert main(["doctor", "smoke", *arguments]) in (0, 1)
     assert "of 8 episodes" in capsys.readouterr().out
 
 

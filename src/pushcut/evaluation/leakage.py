@@ -31,7 +31,7 @@ def runs_behind(checkpoint: Path) -> Iterator[dict[str, Any]]:
             return
         seen.add(folder)
         yield config
-        # A training run names its start as policy.path, fine-tuning that goes on as init.
+        # Fine-tuning named its start init in 0.1.0.
         start = config.get("init") or (config.get("policy") or {}).get("path")
         path = Path(start) if start else None
 

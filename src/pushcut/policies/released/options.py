@@ -47,8 +47,8 @@ class ReleasedConfig:
     """What it computes in."""
     master_weights: bool = True
     """With bfloat16: keep what is trained, its gradients and the optimiser in float32."""
-    recompute: bool = False
-    """Gradient checkpointing: make activations anew in the backward pass, memory against time."""
+    gradient_checkpointing: bool = False
+    """Activations are made anew in the backward pass: less memory, more time."""
 
     @property
     def compute(self) -> Compute:
