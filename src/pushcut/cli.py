@@ -145,6 +145,8 @@ def _data_scarcity(rest: Arguments) -> None:
 
 
 def _report(rest: Arguments) -> None:
+    if not rest:
+        raise UsageError("usage: pushcut report RUN")
     from pushcut.commands.report import run_report
 
     print(call("report", run_report, rest))

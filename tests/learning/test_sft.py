@@ -99,9 +99,8 @@ def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(conf
     assert isinstance(first, TinyPolicy)
     assert {"red", "blue"} <= set(first.shape.vocabulary)
     assert sorted(p.name for p in (red.out / "checkpoints").iterdir()) == ["000010", "000020"]
-    then = replace(
-        config, tasks=("reach-blue",), policy=StartPolicy(red.out), out=tmp_path / "then"
-    )
+    start = replace(config.policy, path=red.out)
+    then = replace(config, tasks=("reach-blue",), policy=start, out=tmp_path / "then")
     second = load(run_sft(then))
     assert second.statistics == first.statistics != statistics_of(open_dataset(then))
     lines = read_metrics(then.out / "metrics.jsonl")

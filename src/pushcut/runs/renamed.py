@@ -108,7 +108,7 @@ class Spelling:
     def _fields_of_short(self, flag: str) -> list[str]:
         if flag not in SHORT or flag in self._known:
             return []
-        return [name for name in self._known if name.endswith(SHORT[flag])]
+        return [name for name in self._known if f".{name}".endswith(SHORT[flag])]
 
     def _renamed(self, flag: str) -> tuple[str | None, str]:
         """Today's flag and the field that was renamed; None where the flag is of no release."""
