@@ -176,7 +176,7 @@ def _doctor(rest: Arguments) -> int:
 
     config = DoctorConfig()
     name, rest = preset_in(spelled(config, rest))
-    return doctor(fields_from("doctor", config, rest), name)
+    return doctor(fields_from("doctor [PRESET]", config, rest), name)
 
 
 def _sims(rest: Arguments) -> None:
