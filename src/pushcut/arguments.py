@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushcut.runs import renamed
@@ -54,7 +55,20 @@ def configure(
     members = getattr(PRESETS[name].train.env, "members", ())
     for number, member in enumerate(members):
         rest = [x.replace(f".members.{member.name}.", f".members.{number}.", 1) for x in rest]
-    return fields_from(f"{command} {name}", config, spelled(config, rest), most_used=True)
+    rest = spelled(config, rest)
+    path = _value_of("--policy.path", rest)
+    if path is not None and command in ("train", "eval"):
+        from pushcut.commands.remembered import with_remembered_env
+
+        config = with_remembered_env(config, Path(path))
+    return fields_from(f"{command} {name}", config, rest, most_used=True)
+
+
+def _value_of(flag: str, rest: list[str]) -> str | None:
+    """What is typed after a flag; None where it is not."""
+    pairs = zip(rest, [*rest[1:], ""], strict=True)
+    values = (x.partition("=")[2] or after for x, after in pairs if x.partition("=")[0] == flag)
+    return next(values, None)
 
 
 def preset_in(rest: list[str]) -> tuple[str | None, list[str]]:
