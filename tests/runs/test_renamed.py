@@ -1,15 +1,18 @@
 """Names of 0.1.0: on the command line with a warning, in stored configs without."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from pushcut import cli
 from pushcut.commands import sft as fine_tuning
 from pushcut.config import SFTConfig, TrainConfig
+from pushcut.errors import UserError
 from pushcut.policies.source import FlowPolicySource
 from pushcut.presets import PRESETS
-from pushcut.runs.config_json import check_same_config, from_json, to_json
+from pushcut.runs.config_json import check_same_config, check_stored_config, from_json, to_json
 from pushcut.runs.renamed import FIELDS, Spelling, current
 
 FLOW = PRESETS["metaworld-flow-ppo"]
@@ -141,3 +144,17 @@ def test_a_stored_flow_policy_keeps_what_it_trained():
 def test_a_config_of_today_stays_as_it_is(preset):
     config = to_json(PRESETS[preset].quickstart)
     assert current(config) == config
+
+
+def test_a_recipe_of_0_1_0_has_the_same_config_as_its_command_today(tmp_path):
+    config = replace(PRESETS["libero-spatial-pi0-flow-sde"].quickstart, out=tmp_path)
+    start = replace(config.sft.policy, path=Path("/a/policy"), trained="lora")
+    config = replace(config, sft=replace(config.sft, policy=start))
+    stored = to_json(config) | {"sft": stored_sft()}
+    learner = stored["train"]["learner"]
+    learner["kl_limit"] = learner.pop("target_kl")
+    (tmp_path / "config.json").write_text(json.dumps({"config": stored}))
+    check_stored_config(tmp_path, config, may_change=())
+    other = replace(config, train=replace(config.train, iterations=7))
+    with pytest.raises(UserError, match="iterations=500"):
+        check_stored_config(tmp_path, other, may_change=())
