@@ -78,7 +78,8 @@ def exploring(base: Preset, **fields: Any) -> Preset:
 
 def in_chunks(base: Preset, chunk: int) -> Preset:
     """The preset with a policy that acts in other chunks."""
-    return replace(base, sft=replace(base.sft, policy=replace(base.sft.policy, chunk=chunk)))
+    start = replace(base.sft.policy, new=replace(base.sft.policy.new, chunk=chunk))
+    return replace(base, sft=replace(base.sft, policy=start))
 
 
 def with_critic(base: Preset, **fields: Any) -> Preset:
@@ -128,7 +129,7 @@ def run_all(
     results: dict[str, list[dict[str, Any]]] = {}
     for name in names:
         preset = variants(base)[name]
-        policy = fine_tuned(preset, out, f"sft-chunk-{preset.sft.policy.chunk}")
+        policy = fine_tuned(preset, out, f"sft-chunk-{preset.sft.policy.new.chunk}")
         for seed in seeds:
             folder = out / name.replace(" ", "-").replace(",", "") / f"seed-{seed}"
             file = folder / "result.json"

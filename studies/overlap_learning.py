@@ -46,7 +46,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.runs.run import provenance
 
 ENV = PointMassConfig(
@@ -63,7 +63,7 @@ def fine_tuned(folder: Path) -> Path:
     """Five steps on four demonstrations: it moves, but not to the goal."""
     data = run_collect(CollectConfig(ENV, folder / "demonstrations", episodes_per_task=4))
     fit = FitConfig(steps=5, batch_size=32, lr=1e-3, warmup_steps=0)
-    return run_sft(SFTConfig(TINY, fit, data, device="cpu", out=folder / "sft"))
+    return run_sft(SFTConfig(StartPolicy(new=TINY), fit, data, device="cpu", out=folder / "sft"))
 
 
 @contextmanager

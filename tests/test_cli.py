@@ -1,13 +1,15 @@
 """The command line as a user meets it: help, one-line errors, exit codes, the whole recipe."""
 
 import json
+import re
 import shutil
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from pushcut import cli
+from pushcut.arguments import MOST_USED, MOST_USED_INSIDE
 from pushcut.cli import main
 from pushcut.commands.collect import run_collect
 from pushcut.errors import Interrupted
@@ -58,6 +60,45 @@ def test_a_command_without_preset_lists_the_presets_in_its_help(capsys):
     assert all(name in text for name in PRESETS)
 
 
+@pytest.mark.parametrize("command", ["train", "sft", "eval", "quickstart"])
+def test_help_explains_the_fields_used_most_and_says_where_the_rest_is(capsys, command):
+    short = text_of(capsys, [command, "libero-long-flow", "--help"])
+    full = text_of(capsys, [command, "libero-long-flow", "--help-all"])
+    last = f"all: pushcut {command} libero-long-flow --help-all"
+    assert short.splitlines()[-1] == f"These are the fields used most; {last}"
+    shown, every = (set(re.findall(r"^\W*--([\w.-]+)", text, re.M)) for text in (short, full))
+    assert shown < every
+    assert len(shown) < 32 < len(every)
+
+
+def test_every_field_that_help_explains_exists():
+    """A field that is renamed would silently leave the short help."""
+
+    def names(config) -> set[str]:
+        parts = [getattr(config, field.name) for field in fields(config)]
+        below = (names(part) for part in parts if is_dataclass(part))
+        return {field.name for field in fields(config)}.union(*below)
+
+    found = [PRESETS[x].quickstart for x in ("smoke", "libero-long", "metaworld-flow-ppo")]
+    known = set().union(*map(names, found))
+    assert known >= MOST_USED | MOST_USED_INSIDE
+
+
+@pytest.mark.parametrize("command", ["report", "export", "table", "doctor", "plan", "sims"])
+def test_every_other_command_explains_itself_too(capsys, command):
+    assert f"usage: pushcut {command}" in text_of(capsys, [command, "--help"])
+
+
+def test_presets_with_a_word_are_listed_alone(capsys):
+    assert main(["presets", "libero-long"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines][:2] == ["libero-long", "libero-long-flow"]
+    assert len(lines) == 7
+    assert "no preset with 'aloha'; have quickstart" in one_line_error(
+        capsys, ["presets", "aloha"], code=2
+    )
+
+
 def test_presets_are_listed_with_what_they_are(capsys):
     assert main(["presets"]) == 0
     text = capsys.readouterr().out
@@ -71,6 +112,7 @@ def test_presets_are_listed_with_what_they_are(capsys):
         (["train"], ["which preset?", "metaworld-grpo"]),
         (["train", "metaworld-grop"], ["unknown preset", "did you mean 'metaworld-grpo'?"]),
         (["report"], ["usage: pushcut report RUN"]),
+        (["doctor", "smoek"], ["unknown preset", "did you mean 'smoke'?"]),
     ],
 )
 def test_a_wrong_command_line_names_what_exists(capsys, arguments, parts):
@@ -94,7 +136,7 @@ def test_an_unknown_field_names_the_nearest_one(capsys):
         (["train", "smoke", "--train-init", "benchmark"], "no initial states of its own"),
         (["eval", "smoke", "--repeats", "0"], "repeats must be >= 1"),
         (["sft", "smoke", "--fit.steps", "0"], "steps must be > 0"),
-        (["sft", "smoke", "--policy.heads", "5"], "heads (5) must divide width (64)"),
+        (["sft", "smoke", "--policy.new.heads", "5"], "heads (5) must divide width (64)"),
         (["collect", "smoke", "--env.colours", "mauve"], "unknown colours ['mauve']"),
         (["collect", "quickstart", "--env.tasks", "door-clse-v3"], "did you mean door-close-v3"),
     ],
@@ -120,7 +162,7 @@ def test_a_value_that_cannot_be_is_refused_in_words(capsys, arguments, part):
         (["sft", "smoke", "--dataset", "nowhere", "--out", "run"], "nowhere"),
         (["eval", "smoke", "--policy.path", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere is no run"),
-        (["doctor", "--checkpoint", "nowhere", "--preset", "smoke"], "nowhere"),
+        (["doctor", "smoke", "--policy.path", "nowhere"], "nowhere"),
     ],
 )
 def test_what_is_missing_is_asked_for(capsys, tmp_path, monkeypatch, arguments, part):
@@ -208,7 +250,7 @@ def test_a_dataset_without_the_policys_camera_says_which_it_has(capsys, tmp_path
 
 def test_images_of_another_size_say_how_to_collect_again(capsys, tmp_path, demonstrations):
     where = ["--dataset", str(demonstrations), "--out", str(tmp_path / "run")]
-    error = one_line_error(capsys, ["sft", "smoke", *where, "--policy.image-size", "64"])
+    error = one_line_error(capsys, ["sft", "smoke", *where, "--policy.new.image-size", "64"])
     assert "32x32" in error
     assert "--env.image-size" in error
 
@@ -264,8 +306,8 @@ def test_a_stop_by_signal_has_the_shells_exit_code(monkeypatch, raised, code):
 
 
 def test_doctor_judges_a_checkpoint(capsys, finetuned):
-    arguments = ["--checkpoint", str(finetuned), "--preset", "smoke", "--episodes-per-task", "4"]
-    assert main(["doctor", *arguments]) in (0, 1)
+    arguments = ["--policy.path", str(finetuned), "--episodes-per-task", "4"]
+    assert main(["doctor", "smoke", *arguments]) in (0, 1)
     assert "of 8 episodes" in capsys.readouterr().out
 
 

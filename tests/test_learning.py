@@ -26,7 +26,7 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 
 ENV = PointMassConfig(
@@ -66,7 +66,7 @@ def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
     policy = fine_tuned(FLOW, tmp_path, demonstrations=20, steps=600)
     config = TrainConfig(
         ENV,
-        policy=FlowPolicySource(path=policy, prefix="trained"),
+        policy=FlowPolicySource(path=policy, trained="all"),
         algorithm=PPO(episodes=256, bootstrap_on_truncation=False),
         critic=CriticConfig(detach=False, warmup_iterations=1),
         learner=LearnerConfig(lr=3e-4, warmup_iterations=2, epochs=2),
@@ -80,7 +80,8 @@ def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
 def fine_tuned(policy: AnyPolicyConfig, folder: Path, *, demonstrations: int, steps: int) -> Path:
     collect = CollectConfig(ENV, folder / "demos", episodes_per_task=demonstrations)
     fit = FitConfig(steps=steps, batch_size=32, lr=1e-3, warmup_steps=0)
-    sft = SFTConfig(policy, fit, run_collect(collect), device="cpu", out=folder / "sft")
+    start = StartPolicy(new=policy)
+    sft = SFTConfig(start, fit, run_collect(collect), device="cpu", out=folder / "sft")
     return run_sft(sft)
 
 

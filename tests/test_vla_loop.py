@@ -25,7 +25,12 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies import load
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import (
+    AnyPolicySource,
+    FlowPolicySource,
+    StartPolicy,
+    TokenPolicySource,
+)
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
 from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
@@ -65,8 +70,7 @@ def pi05(path: Path) -> Path:
 
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
     config = SFTConfig(
-        init=write(folder / "released"),
-        released=READING,
+        policy=StartPolicy(write(folder / "released"), READING),
         dataset=demonstrations,
         fit=FitConfig(steps=3, batch_size=4, lr=1e-3, warmup_steps=1, log_every=1),
         device="cpu",

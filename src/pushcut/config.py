@@ -14,12 +14,8 @@ from pushcut.demos.dialects import DataConfig
 from pushcut.envs import AnyEnvConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
-from pushcut.policies import AnyPolicyConfig
 from pushcut.policies.base import Mode
-from pushcut.policies.lora import LoRAConfig
-from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import AnyPolicySource, TokenPolicySource
+from pushcut.policies.source import AnyPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.runs.trackers import Tracker
@@ -43,8 +39,8 @@ class RolloutConfig:
     slots: int = 16
     """Episodes under way at the same time, on each rank."""
     workers: int = 0
-    """Simulator processes of each rank; 0 means one per core (at most one per slot). A mixed
-    environment has so many of each simulator."""
+    """Simulator processes of each rank, --workers for short; 0 means one per core (at most one
+    per slot). A mixed environment has so many of each simulator."""
     inference_batch: int = 8
     """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
     timeout_s: float = 60.0
@@ -84,7 +80,7 @@ class CollectConfig:
 class SFTConfig:
     """Supervised fine-tuning of a policy on demonstrations."""
 
-    policy: AnyPolicyConfig = TinyConfig()
+    policy: StartPolicy = StartPolicy()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
     """Demonstrations: a folder that `pushcut collect` wrote, a LeRobot dataset of others (v2, v3),
@@ -96,18 +92,10 @@ class SFTConfig:
     episodes_per_task: int | None = None
     """Use only the first demonstrations of each task (1: the paper's One-trajectory SFT)."""
     instructions: tuple[str, ...] = ()
-    """Instructions whose words a fresh policy knows besides those of the dataset."""
-    init: Path | None = None
-    """Policy folder or run to go on from, with its normalisation; None begins with fresh weights
-    of the shape of ``policy``."""
-    released: ReleasedConfig = ReleasedConfig()
-    """How a released checkpoint in ``init`` is read."""
+    """Instructions whose words a new policy knows besides those of the dataset."""
     statistics: Literal["checkpoint", "data"] = "checkpoint"
     """What a released checkpoint normalises with from now on: its own statistics, or those of the
     demonstrations (a base model that has none, another robot)."""
-    trained: Literal["all", "lora"] = "all"
-    """The whole policy, or low-rank adapters on parts of it."""
-    lora: LoRAConfig = LoRAConfig()
     save_every: int = 0
     """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"
@@ -148,9 +136,8 @@ class TrainConfig:
     """Play the episodes of the next iteration while this one is learned from, with the weights
     from before the update (decoupled PPO objective; a second copy of the weights)."""
     train_init: Literal["sampled", "benchmark"] = "sampled"
-    """Where training starts its episodes: on placements that the simulator samples, or on the
-    benchmark's own initial states, which `pushcut eval` plays too: the overlap of the papers,
-    labelled in every result."""
+    """Initial states of training: placements that the simulator samples, or the benchmark's own
+    states that `pushcut eval` uses. The papers do the latter; results are labelled."""
     iterations: int = 100
     """Iterations of collect, select, advantages, update."""
     patience: int = 5

@@ -154,7 +154,7 @@ class Trainer:
             else "the policy hardly ever succeeds, and outcome reward teaches nothing then "
             "(SimpleVLA-RL, failure modes): fine-tune on more demonstrations or for longer, "
             "or explore more (--policy.temperature, --policy.noise-level); "
-            "`pushcut doctor --checkpoint` checks this first"
+            "`pushcut doctor --policy.path` checks this first"
         )
         raise UserError(
             f"gave up: no {lack} for {idle} iterations (sampled success {rate:.1%}); {reason}"

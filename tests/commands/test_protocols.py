@@ -151,7 +151,7 @@ def test_both_ways_start_at_the_base_and_train_on_the_seen_tasks(generalised):
     assert (base["episodes_per_task"], set(base["tasks"])) == (1, TASKS)
     assert (sft["episodes_per_task"], set(sft["tasks"])) == (None, TASKS - {"reach-green"})
     assert set(rl["tasks"]) == TASKS - {"reach-green"}
-    assert sft["init"] == rl["policy"]["path"] == str((out / "base" / "policy").absolute())
+    assert sft["policy"]["path"] == rl["policy"]["path"] == str((out / "base/policy").absolute())
 
 
 def test_an_unseen_task_may_be_unseen_from_the_start(generalised, tmp_path, monkeypatch):

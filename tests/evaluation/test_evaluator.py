@@ -17,7 +17,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.intervals import Rate, wilson
 from pushcut.evaluation.results import EvalResult, LedgerLine
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets import PRESETS
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
@@ -227,7 +227,7 @@ def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):
 def test_a_baseline_that_does_not_fit_is_refused_before_the_other_is_played(
     config, smoke, demonstrations, tmp_path, monkeypatch
 ):
-    other = replace(smoke.sft.policy, chunk=config.env.spec.max_steps + 1)
+    other = StartPolicy(new=replace(smoke.sft.policy.new, chunk=config.env.spec.max_steps + 1))
     fit = replace(smoke.sft.fit, steps=1)
     sft = replace(smoke.sft, policy=other, fit=fit, dataset=demonstrations)
     chunky = replace(config.policy, path=run_sft(replace(sft, out=tmp_path / "chunky")))
@@ -267,7 +267,7 @@ def test_metaworld_gives_the_same_ledger_with_1_4_and_16_slots(tmp_path):
     env = replace(preset.collect.env, tasks=("door-close-v3", "faucet-open-v3"))
     collect = replace(preset.collect, env=env, episodes_per_task=1, workers=2)
     demonstrations = run_collect(replace(collect, out=tmp_path / "demos"))
-    small = replace(preset.sft.policy, width=64, depth=1)
+    small = StartPolicy(new=replace(preset.sft.policy.new, width=64, depth=1))
     fit = replace(preset.sft.fit, steps=30)
     sft = replace(preset.sft, policy=small, fit=fit, dataset=demonstrations, device="cpu")
     torch.set_num_threads(1)

@@ -17,6 +17,7 @@ from pushcut.policies import load
 from pushcut.policies.normalisation import small_stats_json
 from pushcut.policies.small.observation_tokens import SmallPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
+from pushcut.policies.source import StartPolicy
 from pushcut.runs.run import read_metrics
 
 
@@ -81,7 +82,7 @@ def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch):
     with pytest.raises(Interrupted) as stop:
         run_sft(config)
     assert stop.value.exit_code == 130
-    assert load(config.out / "policy").chunk == config.policy.chunk
+    assert load(config.out / "policy").chunk == config.policy.new.chunk
 
 
 def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(config, tmp_path):
@@ -91,22 +92,24 @@ def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(conf
     assert isinstance(first, TinyPolicy)
     assert {"red", "blue"} <= set(first.shape.vocabulary)
     assert sorted(p.name for p in (red.out / "checkpoints").iterdir()) == ["000010", "000020"]
-    then = replace(config, tasks=("reach-blue",), init=red.out, out=tmp_path / "then")
+    start = replace(config.policy, path=red.out)
+    then = replace(config, tasks=("reach-blue",), policy=start, out=tmp_path / "then")
     second = load(run_sft(then))
     of_then = small_stats_json(norm_stats_of(open_dataset(then)))
     assert second.statistics == first.statistics
     assert small_stats_json(first.statistics) != of_then
     lines = read_metrics(then.out / "metrics.jsonl")
-    fresh = replace(then, init=None, out=tmp_path / "fresh")
+    fresh = replace(then, policy=config.policy, out=tmp_path / "fresh")
     run_sft(fresh)
     assert lines[0]["loss"] < 0.9 * read_metrics(fresh.out / "metrics.jsonl")[0]["loss"]
 
 
 def test_a_policy_of_other_images_is_not_fine_tuned_further(config, tmp_path):
     run_sft(config)
-    policy = replace(config.policy, image_size=64)
+    new = replace(config.policy.new, image_size=64)
+    policy = StartPolicy(config.out, new=new)
     with pytest.raises(UserError, match="32x32"):
-        run_sft(replace(config, policy=policy, init=config.out, out=tmp_path / "then"))
+        run_sft(replace(config, policy=policy, out=tmp_path / "then"))
 
 
 def test_demonstrations_of_chosen_tasks_are_found_by_name(config):

@@ -9,6 +9,7 @@ import pytest
 from pushcut.commands.sft import run_sft
 from pushcut.policies import load
 from pushcut.policies.small.observation_tokens import SmallPolicy
+from pushcut.policies.source import StartPolicy
 from pushcut.runs.run import read_metrics
 from tests.demos.others import HUGGING_FACE, TASK, write_hdf5, write_lerobot
 
@@ -24,11 +25,11 @@ def _lerobot(folder):
 @pytest.mark.parametrize("write", [_hdf5, _lerobot])
 def test_two_steps_of_fine_tuning_need_no_conversion(tmp_path, smoke, capsys, write):
     fit = replace(smoke.sft.fit, steps=2, log_every=1, warmup_steps=0)
-    policy = replace(smoke.sft.policy, cameras=("agentview", "wrist"), image_size=16)
+    new = replace(smoke.sft.policy.new, cameras=("agentview", "wrist"), image_size=16)
     config = replace(
         smoke.sft,
         dataset=write(tmp_path),
-        policy=policy,
+        policy=StartPolicy(new=new),
         fit=fit,
         device="cpu",
         out=tmp_path / "run",

@@ -69,7 +69,7 @@ class Trial:
 
 def workload_of(network: str, trained: str, **changes: Any) -> Workload:
     ranks = tuple((part, 4) for part in ("language", *changes.pop("also", ())))
-    lora = LoRAConfig(ranks=ranks if trained == "lora" else ())
+    lora = LoRAConfig(rank_of=ranks if trained == "lora" else ())
     kind: Any = network
     part: Any = trained
     images = 1 if network == "openvla-oft" else 2

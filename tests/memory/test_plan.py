@@ -36,7 +36,7 @@ def test_the_released_networks_have_the_known_numbers_of_parameters():
 
 
 def test_adapters_of_llama_have_rank_times_inputs_and_outputs():
-    workload = Workload("openvla-oft", "lora", lora=LoRAConfig(ranks=(("language", 32),)))
+    workload = Workload("openvla-oft", "lora", lora=LoRAConfig(rank_of=(("language", 32),)))
     # q, k, v, o: 4 x (4096 + 4096); gate, up, down: 3 x (4096 + 11008); 32 blocks; 2 bytes
     want = 2 * 32 * 32 * (4 * 8192 + 3 * 15104)
     assert plan(workload).trained == want == 159_907_840
@@ -227,7 +227,7 @@ def test_the_table_and_the_json_say_the_same(tmp_path):
         ({"dtype": "float32", "master_weights": True}, "dtype must be 'bfloat16'"),
         ({"trained": "all", "keep_prefix": True}, "needs a frozen VLM"),
         (
-            {"trained": "lora", "lora": LoRAConfig(ranks=(("projector", 8),))},
+            {"trained": "lora", "lora": LoRAConfig(rank_of=(("projector", 8),))},
             "no part 'projector' for adapters; pi0 has language, vision, expert",
         ),
     ],

@@ -85,7 +85,7 @@ def test_a_plan_for_a_small_policy_is_refused_with_an_example(capsys):
 def test_fine_tuning_a_released_model_needs_its_checkpoint(capsys, tmp_path):
     arguments = ["sft", "libero-spatial-pi0-flow-sde", "--dataset", str(tmp_path)]
     assert main(arguments) == 1
-    assert "--init" in capsys.readouterr().err
+    assert "--policy.path" in capsys.readouterr().err
 
 
 def test_a_model_of_the_hub_is_never_fetched_unasked(capsys):

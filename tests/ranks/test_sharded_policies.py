@@ -42,7 +42,7 @@ FLOAT32 = (
 READ = READINGS | {
     "masters": bfloat16(True),
     "bfloat16": bfloat16(False),
-    "masters-recompute": replace(bfloat16(True), recompute=True),
+    "masters-recompute": replace(bfloat16(True), gradient_checkpointing=True),
 }
 BFLOAT16 = (
     "pi0-frozen/masters", "pi0-trained/masters-recompute", "pi0-trained/bfloat16",

@@ -50,7 +50,7 @@ def configs(smoke, finetuned, finetuned_flow, tmp_path_factory) -> dict[str, Tra
         device="cpu",
         out=tmp_path_factory.mktemp("run"),
     )
-    flow = FlowPolicySource(path=finetuned_flow, prefix="trained")
+    flow = FlowPolicySource(path=finetuned_flow, trained="all")
     return {
         "grpo-token": replace(
             grpo, evaluation=replace(grpo.evaluation, every=2, episodes_per_task=3)

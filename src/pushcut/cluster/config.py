@@ -12,9 +12,9 @@ class ClusterConfig:
 
     engine: Literal["none", "ray"] = "none"
     """What starts the ranks: nothing (this process is the only one, unless torchrun started it),
-    or Ray (needs pushcut[ray]). For short: --cluster ray."""
+    or Ray (needs pushcut[ray]). --cluster ray for short."""
     nodes: int = 1
-    """Machines that have ranks. For short: --nodes."""
+    """Machines that have ranks. --nodes for short."""
     address: str = ""
     """HOST:PORT of the cluster's head; auto: the cluster that this machine is a node of; local:
     one of this machine alone, for the time of the run. By default the environment's RAY_ADDRESS

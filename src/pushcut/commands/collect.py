@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pushcut.commands.remembered import remember
 from pushcut.config import CollectConfig, default_workers
 from pushcut.demos.collect import collect
 from pushcut.errors import UserError
@@ -32,6 +33,7 @@ def run_collect(config: CollectConfig) -> Path:
             storage=config.storage,
             on_progress=on_progress,
         )
+    remember(report.out, config)
     for task, kept in report.episodes.items():
         left_out = report.failed.get(task, 0)
         note = f" (the expert failed {left_out} times; left out)" if left_out else ""

@@ -11,26 +11,33 @@ from pushcut.errors import UserError
 
 
 @dataclass(frozen=True)
+class CheckpointPath:
+    """The policy to try out."""
+
+    path: Path | None = None
+    """Policy folder or run: some episodes are sampled to see whether RL can work."""
+
+
+@dataclass(frozen=True)
 class DoctorConfig:
     """Examines this machine; with a checkpoint, also whether RL can improve it."""
 
-    checkpoint: Path | None = None
-    """Policy folder or run: some episodes are sampled to see whether RL can work."""
-    preset: str | None = None
-    """Preset whose environment and exploration the episodes use; by default quickstart, or
-    metaworld-flow-ppo for a flow policy."""
+    policy: CheckpointPath = CheckpointPath()
     episodes_per_task: int = 8
     """Episodes of each task and setting."""
     compare: bool = True
     """Also compare settings of exploration: temperatures, or noise and denoising steps."""
 
 
-def doctor(config: DoctorConfig) -> int:
-    """Prints the examination; 1 if something keeps pushcut from working."""
-    return run_doctor(config.checkpoint, examine=lambda path: examination(path, config))
+def doctor(config: DoctorConfig, preset: str | None = None) -> int:
+    """Prints the examination; 1 if something keeps pushcut from working.
+
+    The preset names environment and exploration; by default one for this kind of policy.
+    """
+    return run_doctor(config.policy.path, examine=lambda path: examination(path, config, preset))
 
 
-def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
+def examination(checkpoint: Path, config: DoctorConfig, preset: str | None) -> Examination:
     """Plays the checkpoint with sampled actions, as RL will see them, and without noise."""
     # Late: the examination of a broken installation must not need torch.
     from pushcut.commands.evaluate import play_sources
@@ -40,10 +47,11 @@ def examination(checkpoint: Path, config: DoctorConfig) -> Examination:
     from pushcut.presets import DEFAULT_PRESETS, PRESETS
 
     kind = kind_of(read_description(policy_folder(checkpoint)))
-    preset = config.preset or DEFAULT_PRESETS.get(kind)
-    if preset not in PRESETS:
-        what = f"unknown preset {preset!r}" if preset else f"{checkpoint}: unknown policy {kind!r}"
-        raise UserError(f"{what}; choose --preset from {', '.join(PRESETS)}")
+    preset = preset or DEFAULT_PRESETS.get(kind)
+    if preset is None:
+        raise UserError(
+            f"{checkpoint}: unknown policy {kind!r}; name a preset: {', '.join(PRESETS)}"
+        )
     base = PRESETS[preset].eval
     chosen = replace(base.policy, path=checkpoint)
     sources = chosen.explorations() if config.compare else {}

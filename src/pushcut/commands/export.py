@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 from pushcut.config import AnyPolicySource
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
-from pushcut.runs.config_json import from_json
+from pushcut.runs.config_json import from_json, stored_config
 
 
-@dataclass(frozen=True)
-class ExportConfig:
-    """Which checkpoint becomes a policy folder, and where."""
+def run_export(run: Path, out: Path | None = None) -> Path:
+    """Writes the newest checkpoint of a run as one policy folder, which anything can read.
 
-    path: Path
-    """A run, whose newest checkpoint is taken, or one of its checkpoints."""
-    out: Path
-    """Folder of the policy: config, weights in safetensors, statistics."""
+    Sharded weights are read into one process. UserError in one line.
 
-
-def run_export(config: ExportConfig) -> Path:
-    """Writes the policy; sharded weights are read into one process. UserError in one line."""
-    if config.out.exists():
-        raise UserError(f"{config.out} exists; choose another folder with --out")
-    source = checkpoint_of(config.path)
+    Args:
+        run: A run, whose newest checkpoint is taken, or one of its checkpoints.
+        out: Folder of the policy: config, weights in safetensors, statistics.
+    """
+    if out is None:
+        raise UserError("where should the policy go? give --out policies/NAME")
+    if out.exists():
+        raise UserError(f"{out} exists; choose another folder with --out")
+    source = checkpoint_of(run)
     if (source / checkpoint.SHARDS).exists():
         policy = stored_policy(source.parent.parent).load()
         checkpoint.load_policy(source / checkpoint.SHARDS, policy)
-        policy.save_pretrained(config.out)
+        policy.save_pretrained(out)
     else:
-        shutil.copytree(source / "policy", config.out)
-    return config.out
+        shutil.copytree(source / "policy", out)
+    return out
 
 
 def checkpoint_of(path: Path) -> Path:
@@ -47,7 +44,7 @@ def checkpoint_of(path: Path) -> Path:
 def stored_policy(run: Path) -> AnyPolicySource:
     """The policy that a run trains, as its config.json describes it."""
     try:
-        stored = json.loads((run / "config.json").read_text())["config"]["policy"]
+        stored = stored_config(run)["policy"]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{run / 'config.json'} does not say what the run trains: {error}"

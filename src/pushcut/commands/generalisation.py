@@ -151,7 +151,7 @@ class Split:
             fit=self.config.further_fit,
             tasks=tuple(names[task] for task in self.seen),
             episodes_per_task=None,
-            init=base,
+            policy=replace(sft.policy, path=base),
         )
         start = evaluated(self.recipe, folder, base)
         return {

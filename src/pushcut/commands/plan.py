@@ -10,8 +10,8 @@ from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
 from pushcut.memory import Workload, advice, plan
-from pushcut.memory.workload import NetworkKind, Part
-from pushcut.policies.source import AnyPolicySource, FlowPolicySource
+from pushcut.memory.workload import NetworkKind
+from pushcut.policies.source import FlowPolicySource
 from pushcut.presets.base import Preset
 
 ADVICES = 6
@@ -66,14 +66,14 @@ def workload_of(config: PlanConfig) -> Workload:
     released, size = source.released, source.released.image_size or 256
     return Workload(
         config.network,
-        trained=trained_part(source),
+        trained=source.trained,
         lora=source.lora,
         images=len(released.cameras or ("camera",)),
         horizon=released.horizon,
         chunk=released.chunk or 8,
         dtype=released.precision,
         master_weights=released.precision == "bfloat16" and released.master_weights,
-        gradient_checkpointing=released.recompute,
+        gradient_checkpointing=released.gradient_checkpointing,
         micro_batch=train.learner.micro_batch,
         inference_batch=train.rollout.inference_batch,
         decisions=decisions(train, released.chunk or 8),
@@ -81,7 +81,7 @@ def workload_of(config: PlanConfig) -> Workload:
         mdp=source.formulation if isinstance(source, FlowPolicySource) else "hybrid",
         keep_prefix=isinstance(source, FlowPolicySource)
         and source.keep_prefix
-        and source.prefix == "frozen",
+        and source.trained == "expert",
         critic_width=critic_width(config) if train.algorithm.needs_critic else 0,
         reference=train.algorithm.needs_reference,
         overlap=train.overlap,
@@ -92,14 +92,6 @@ def workload_of(config: PlanConfig) -> Workload:
         state_size=train.env.spec.state_size,
         action_size=train.env.spec.action_size,
     )
-
-
-def trained_part(source: AnyPolicySource) -> Part:
-    """What of the network learns."""
-    if isinstance(source, FlowPolicySource):
-        parts: dict[str, Part] = {"frozen": "expert", "lora": "lora", "trained": "all"}
-        return parts[source.prefix]
-    return source.trained
 
 
 def decisions(train: TrainConfig, chunk: int) -> int:

@@ -12,8 +12,13 @@ from pushcut.reporting.report import write_report
 from pushcut.runs.run import read_metrics
 
 
-def run_report(folder: Path) -> Path:
-    """Writes FOLDER/report.html for a training run or a quickstart folder."""
+def run_report(run: Path) -> Path:
+    """Writes RUN/report.html, a page with the run's curves and results.
+
+    Args:
+        run: Folder of `pushcut train`, `sft` or `quickstart`.
+    """
+    folder = run
     summary = folder / "summary.json"
     if summary.exists():
         return _quickstart_report(folder, json.loads(summary.read_text()))

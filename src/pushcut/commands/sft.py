@@ -13,7 +13,6 @@ from pushcut.learning.sft import fit, norm_stats_of
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.source import adapt_only, load_any
 from pushcut.ranks.devices import choose_device
 from pushcut.runs.lock import alone_in_folder
 from pushcut.runs.run import Run
@@ -24,10 +23,10 @@ from pushcut.system.signals import SafeExit
 @alone_in_folder
 def run_sft(config: SFTConfig) -> Path:
     """Fits a policy and returns its folder, OUT/policy; Ctrl-C saves what there is."""
-    if config.init is None and config.released != ReleasedConfig():
+    if config.policy.path is None and config.policy.released != ReleasedConfig():
         raise UserError(
-            "which checkpoint is to be fine-tuned? give --init FOLDER: this preset's model is not "
-            "trained from nothing"
+            "which checkpoint is to be fine-tuned? give --policy.path FOLDER: this preset's model "
+            "is not trained from nothing"
         )
     dataset = open_dataset(config)
     training, validation = dataset, None
@@ -53,13 +52,14 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
     A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
     their embeddings then stay as random as they begin, but differ from word to word.
     """
-    if config.init is None:
+    if config.policy.path is None:
         torch.manual_seed(config.seed)
         instructions = (*training.info.tasks.values(), *config.instructions)
         return new_policy(
-            config.policy, statistics=norm_stats_of(training), instructions=instructions
+            config.policy.new, statistics=norm_stats_of(training), instructions=instructions
         )
-    policy = started_policy(config, training)
+    data = norm_stats_of(training) if config.statistics == "data" else None
+    policy = config.policy.load(data, seed=config.seed)
     cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,
@@ -69,30 +69,16 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         stored = getattr(policy, name)
         if stored != here:
             raise UserError(
-                f"{config.init} was made for {name} {stored}, here it is {here}: choose the "
+                f"{config.policy.path} was made for {name} {stored}, here it is {here}: choose the "
                 "preset and demonstrations it was made with"
             )
     return policy
 
 
-def started_policy(config: SFTConfig, training: DemoDataset) -> Policy:
-    """The checkpoint to go on from, and what of it is trained."""
-    data = norm_stats_of(training) if config.statistics == "data" else None
-    try:
-        policy = load_any(config.init, config.released, data)
-    except UserError as error:
-        # The same options have another place in this command.
-        raise UserError(str(error).replace("--policy.released", "--released")) from None
-    if config.trained == "lora":
-        adapt_only(policy, config.lora, seed=config.seed)
-    policy.cast()
-    return policy
-
-
 def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:
     """Cameras and size of the images that the policy wants to see."""
-    shape, released = config.policy, config.released
-    if config.init is None:
+    shape, released = config.policy.new, config.policy.released
+    if config.policy.path is None:
         return shape.cameras, shape.image_size
     return released.cameras or shape.cameras, released.image_size or shape.image_size
 

@@ -18,8 +18,14 @@ def list_simulators() -> None:
     print(f"\ntheir folder: {simulators.home()} (export PUSHCUT_SIMS=/path chooses another)")
 
 
-def install(name: str, *, python: str | None, force: bool) -> None:
-    """Makes a simulator's own environment, or says that it is there."""
+def install(name: str, *, python: str | None = None, force: bool = False) -> None:
+    """Makes a simulator's own environment, or says that it is there.
+
+    Args:
+        name: Which one, as ``pushcut sims list`` prints it.
+        python: Interpreter to make it with; by default our own.
+        force: Make it anew.
+    """
     simulator = _simulator(name)
     before = simulators.installed(name)
     found = venvs.install(simulator, python=python or sys.executable, force=force, say=say)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,18 @@ from pushcut.evaluation.results import EvalResult, load_result, merge
 from pushcut.evaluation.tables import Row, Table
 
 
-def run_table(results: Sequence[str], out: Path | None) -> str:
-    """The Markdown of a table of ``[NAME=]FILE.json``; with ``out`` also written, and its JSON.
+def run_table(results: tuple[str, ...], out: Path | None = None) -> str:
+    """Results side by side, as in the papers.
 
-    Files of one name, such as those of several suites, make one row. Rows of the same
-    episodes as the first are compared with it.
+    Rows of the same episodes as the first are compared with it.
+
+    Args:
+        results: [NAME=]FILE.json of `pushcut eval`; files of one name, such as those of several
+            suites, make one row.
+        out: File for the table (Markdown), its JSON beside it.
     """
+    if not results:
+        raise UserError("which results? name the JSON files that `pushcut eval` wrote")
     if out is not None and out.suffix != ".md":
         raise UserError(f"--out {out}: the table is Markdown, call it {out.with_suffix('.md')}")
     parts: dict[str, list[EvalResult]] = {}

@@ -49,7 +49,8 @@ class ImageEdit:
         has = f"{path}: camera {camera!r} has {height}x{width} pixels, the policy takes {self.size}"
         if self.size is not None and min(height, width) < self.size:
             raise UserError(
-                f"{has}: collect again at that size (--env.image-size) or set --policy.image-size"
+                f"{has}: collect again at that size (--env.image-size) or set "
+                "--policy.new.image-size"
             )
         if self.resizes and height != width:
             raise UserError(f"{has}x{self.size}: crop them to squares first")

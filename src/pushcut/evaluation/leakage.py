@@ -15,23 +15,25 @@ OVERLAP = "trained on the evaluation's initial states"
 
 def saw_evaluation_states(checkpoint: Path) -> bool:
     """Whether any run behind a checkpoint trained on the benchmark's own initial states."""
-    return any(config.get("train_init") == "benchmark" for config in runs_behind(checkpoint))
+    runs = runs_behind(checkpoint)
+    return any(run["config"].get("train_init") == "benchmark" for run in runs)
 
 
 def runs_behind(checkpoint: Path) -> Iterator[dict[str, Any]]:
-    """Configs of the run that holds a checkpoint, of the run that it started from, and so on.
+    """The config.json of a checkpoint's run, of the run that it started from, and so on.
 
     A checkpoint that was copied out of its run's folder has lost its past.
     """
     seen: set[Path] = set()
     path: Path | None = checkpoint
     while path is not None and (found := _run_of(path.absolute())) is not None:
-        folder, config = found
+        folder, run = found
         if folder in seen:
             return
         seen.add(folder)
-        yield config
-        # A training run names its start as policy.path, fine-tuning that goes on as init.
+        yield run
+        config = run["config"]
+        # Fine-tuning named its start init in 0.1.0.
         start = config.get("init") or (config.get("policy") or {}).get("path")
         path = Path(start) if start else None
 
@@ -50,5 +52,5 @@ def _run_of(path: Path) -> tuple[Path, dict[str, Any]] | None:
         if not isinstance(content, dict) or "type" in content:
             continue
         if isinstance(content.get("config"), dict):
-            return folder, content["config"]
+            return folder, content
     return None

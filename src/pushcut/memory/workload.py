@@ -108,7 +108,7 @@ class Workload:
         if self.trained != "lora":
             return {}
         usual = PARTS[self.network] if self.network == "openvla-oft" else ("language",)
-        return dict(self.lora.ranks) or dict.fromkeys(usual, self.lora.rank)
+        return dict(self.lora.rank_of) or dict.fromkeys(usual, self.lora.rank)
 
     @property
     def frozen_vlm(self) -> bool:

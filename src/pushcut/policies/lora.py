@@ -23,16 +23,15 @@ class LoRAConfig:
     """Rank of the adapters."""
     alpha: int = 32
     """What the adapters add is scaled by alpha / rank."""
-    ranks: tuple[tuple[str, int], ...] = ()
+    rank_of: tuple[tuple[str, int], ...] = ()
     """Parts and their ranks, where they differ (language 16 expert 32); the parts are language,
     vision, projector, expert. Empty means the policy's usual parts, all with ``rank``."""
-
     saved: Literal["merged", "separate"] = "merged"
     """Merged into the weights, or beside them: released VLAs only, small and quick to write, and
     read back as long as the checkpoint that they belong to stays where it is."""
 
     def __post_init__(self) -> None:
-        if min((self.rank, self.alpha, *(rank for _, rank in self.ranks))) < 1:
+        if min((self.rank, self.alpha, *(rank for _, rank in self.rank_of))) < 1:
             raise ValueError("ranks and alpha of adapters must be >= 1")
 
 

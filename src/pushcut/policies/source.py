@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.errors import UserError
-from pushcut.policies import load
+from pushcut.policies import AnyPolicyConfig, load
 from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
@@ -17,6 +17,7 @@ from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.tokens.policy import TokenPolicy
 
 
@@ -48,25 +49,48 @@ def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
 
 def add_adapters(policy: Policy, lora: LoRAConfig, parts: Iterable[str], *, seed: int) -> None:
     """Puts fresh adapters on the parts that ``lora`` names, or on these."""
-    ranks = dict(lora.ranks) or dict.fromkeys(parts, lora.rank)
+    ranks = dict(lora.rank_of) or dict.fromkeys(parts, lora.rank)
     adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
     if lora.saved == "separate":
         policy.keep_adapters_apart()
 
 
 @dataclass(frozen=True)
-class TokenPolicySource:
-    """A checkpoint of an action-token policy."""
+class PolicySource:
+    """A checkpoint, and which of its weights are trained."""
 
     path: Path | None = None
     """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
     released: ReleasedConfig = ReleasedConfig()
+    trained: Literal["expert", "lora", "all"] = "all"
+    lora: LoRAConfig = LoRAConfig()
+
+
+@dataclass(frozen=True)
+class StartPolicy(PolicySource):
+    """What fine-tuning starts from: a checkpoint or, without a path, a new small policy."""
+
+    trained: Literal["lora", "all"] = "all"
+    """The whole policy, or low-rank adapters on parts of it."""
+    new: AnyPolicyConfig = TinyConfig()
+
+    def load(self, data: DataStats | None, *, seed: int) -> Policy:
+        """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``."""
+        policy = load_any(self.path, self.released, data)
+        if self.trained == "lora":
+            adapt_only(policy, self.lora, seed=seed)
+        policy.cast()
+        return policy
+
+
+@dataclass(frozen=True)
+class TokenPolicySource(PolicySource):
+    """A checkpoint of an action-token policy, and how it explores."""
+
+    trained: Literal["lora", "all"] = "all"
+    """The whole policy (SimpleVLA-RL), or low-rank adapters on parts of it."""
     temperature: float = 1.6
     """Sampling temperature of the action tokens (SimpleVLA-RL: 1.6; 1.0 turns it off)."""
-
-    trained: Literal["all", "lora"] = "all"
-    """The whole policy (SimpleVLA-RL), or low-rank adapters on parts of it."""
-    lora: LoRAConfig = LoRAConfig()
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:
@@ -98,19 +122,15 @@ class TokenPolicySource:
 
 
 @dataclass(frozen=True)
-class FlowPolicySource(Denoising):
+class FlowPolicySource(PolicySource, Denoising):
     """A checkpoint of a flow policy, and how it denoises and explores."""
 
-    path: Path | None = None
-    """Policy folder (config.json, model.safetensors, statistics.json) or a run's checkpoint."""
-    released: ReleasedConfig = ReleasedConfig()
-    prefix: Literal["frozen", "lora", "trained"] = "frozen"
-    """The encoder of image, words and state: frozen, so that the action expert alone is trained
-    (pi_RL), with low-rank adapters, or trained as a whole."""
+    trained: Literal["expert", "lora", "all"] = "expert"
+    """The action expert alone, with the encoder of image, words and state frozen (pi_RL); the
+    expert, and low-rank adapters on the encoder; or the whole policy."""
     keep_prefix: bool = True
-    """Where the encoder is frozen: whether a rollout keeps what it made of each observation (keys
-    and values), so that updates need not run it again; its memory against its time."""
-    lora: LoRAConfig = LoRAConfig()
+    """With trained expert: a rollout keeps the encoder's output of each observation (keys and
+    values), so that updates need not run it again; its memory against its time."""
 
     def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
         """Reads the checkpoint; UserError in one line where it cannot.
@@ -124,9 +144,9 @@ class FlowPolicySource(Denoising):
         policy.explore(self, seed=seed)
         assert self.path is not None
         load_noise_network(policy, policy_folder(self.path).parent)
-        frozen = self.prefix == "frozen"
-        policy.train_prefix(self.prefix == "trained", kept=self.keep_prefix and frozen)
-        if self.prefix == "lora":
+        kept = self.keep_prefix and self.trained == "expert"
+        policy.train_prefix(self.trained == "all", kept=kept)
+        if self.trained == "lora":
             add_adapters(policy, self.lora, ["language"], seed=seed)
         policy.cast(now=not in_files)
         return policy

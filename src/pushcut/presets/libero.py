@@ -14,7 +14,7 @@ from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
 
@@ -28,8 +28,11 @@ TEXTURE_SIZE = 256
 """More than shows in so small an image, and less memory (not measured; at 512 a process with one
 task took 0.5 instead of 0.9 GB)."""
 
-SUITES = {"spatial": 240, "object": 240, "goal": 320, "10": 480, "90": 480}
+SUITES = {"spatial": 240, "object": 240, "goal": 320, "long": 480, "90": 480}
 """Suite -> time limit in pi_RL (table 11; libero_90, which it does not use, as libero_10)."""
+
+LIBERO_NAME = {suite: f"libero_{suite}" for suite in SUITES} | {"long": "libero_10"}
+"""The papers' columns -> LIBERO's names."""
 
 SIMPLEVLA_RL_STEPS = 512
 """Time limit of every suite in SimpleVLA-RL (appendix F.3)."""
@@ -38,15 +41,17 @@ ROLLOUT = RolloutConfig(slots=16, timeout_s=180.0)
 """A simulator takes seconds to make, several times as long on a busy machine."""
 
 
-def tokens(suite: str, env: LiberoConfig, *, groups: int) -> Preset:
+def tokens(env: LiberoConfig, *, groups: int) -> Preset:
     """Action tokens and GRPO on a suite, chunks of 8 (SimpleVLA-RL, appendix F.3)."""
     return preset(
-        f"libero_{suite}: action tokens, GRPO, one camera, {env.max_steps} steps (SimpleVLA-RL)",
+        f"{env.tasks[0]}: action tokens, GRPO, one camera, {env.max_steps} steps (SimpleVLA-RL)",
         env,
         demonstrations=20,
         noise=NOISE,
         sft=SFTConfig(
-            policy=TinyConfig(cameras=env.cameras, image_size=IMAGE_SIZE, bins=32, chunk=8),
+            policy=StartPolicy(
+                new=TinyConfig(cameras=env.cameras, image_size=IMAGE_SIZE, bins=32, chunk=8)
+            ),
             fit=FitConfig(steps=2000),
         ),
         train=TrainConfig(
@@ -62,20 +67,22 @@ def tokens(suite: str, env: LiberoConfig, *, groups: int) -> Preset:
     )
 
 
-def flow(suite: str, env: LiberoConfig, *, chunk: int) -> Preset:
+def flow(env: LiberoConfig, *, chunk: int) -> Preset:
     """Flow-SDE and PPO on a suite, two cameras (pi_RL, table 11)."""
     return preset(
-        f"libero_{suite}: flow policy, PPO, two cameras, {env.max_steps} steps (pi_RL)",
+        f"{env.tasks[0]}: flow policy, PPO, two cameras, {env.max_steps} steps (pi_RL)",
         env,
         demonstrations=20,
         noise=NOISE,
         sft=SFTConfig(
-            policy=FlowConfig(cameras=env.cameras, image_size=IMAGE_SIZE, chunk=chunk),
+            policy=StartPolicy(
+                new=FlowConfig(cameras=env.cameras, image_size=IMAGE_SIZE, chunk=chunk)
+            ),
             fit=FitConfig(steps=2000),
         ),
         train=TrainConfig(
             env,
-            policy=FlowPolicySource(prefix="trained"),
+            policy=FlowPolicySource(trained="all"),
             algorithm=PPO(episodes=160, bootstrap_on_truncation=False),
             critic=CriticConfig(detach=False, warmup_iterations=1),
             learner=LearnerConfig(warmup_iterations=3, epochs=2),
@@ -101,13 +108,15 @@ LIBERO_QUICKSTART = preset(
     demonstrations=4,
     noise=NOISE,
     sft=SFTConfig(
-        policy=TinyConfig(
-            cameras=QUICKSTART_ENV.cameras,
-            image_size=IMAGE_SIZE,
-            width=128,
-            heads=4,
-            bins=32,
-            chunk=8,
+        policy=StartPolicy(
+            new=TinyConfig(
+                cameras=QUICKSTART_ENV.cameras,
+                image_size=IMAGE_SIZE,
+                width=128,
+                heads=4,
+                bins=32,
+                chunk=8,
+            )
         ),
         fit=FitConfig(steps=300),
     ),
@@ -125,9 +134,8 @@ LIBERO_QUICKSTART = preset(
 
 SIMPLEVLA_RL = {
     f"libero-{suite}": tokens(
-        suite,
         LiberoConfig(
-            tasks=(f"libero_{suite}",),
+            tasks=(LIBERO_NAME[suite],),
             image_size=IMAGE_SIZE,
             max_steps=SIMPLEVLA_RL_STEPS,
             texture_size=TEXTURE_SIZE,
@@ -139,15 +147,14 @@ SIMPLEVLA_RL = {
 
 PI_RL = {
     f"libero-{suite}-flow": flow(
-        suite,
         LiberoConfig(
-            tasks=(f"libero_{suite}",),
+            tasks=(LIBERO_NAME[suite],),
             image_size=IMAGE_SIZE,
             cameras=("agentview", "wrist"),
             max_steps=max_steps,
             texture_size=TEXTURE_SIZE,
         ),
-        chunk=10 if suite == "10" else 5,
+        chunk=10 if suite == "long" else 5,
     )
     for suite, max_steps in SUITES.items()
 }

@@ -8,7 +8,7 @@ from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets.base import preset
 
 PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))
@@ -19,7 +19,7 @@ MANISKILL_GRPO = preset(
     demonstrations=100,
     noise=0.03,
     sft=SFTConfig(
-        policy=TinyConfig(cameras=(), width=128, heads=4, chunk=4, bins=65),
+        policy=StartPolicy(new=TinyConfig(cameras=(), width=128, heads=4, chunk=4, bins=65)),
         fit=FitConfig(steps=1000),
     ),
     train=TrainConfig(

@@ -12,7 +12,7 @@ from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.small.token_vla import TinyConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import preset
 
@@ -27,7 +27,7 @@ QUICKSTART = preset(
     QUICKSTART_ENV,
     demonstrations=5,
     sft=SFTConfig(
-        policy=TinyConfig(width=128, heads=4, bins=16),
+        policy=StartPolicy(new=TinyConfig(width=128, heads=4, bins=16)),
         fit=FitConfig(steps=130),
     ),
     train=TrainConfig(
@@ -78,12 +78,12 @@ METAWORLD_FLOW_PPO = preset(
     # A flow policy fits fast: from five demonstrations there would be little left to gain.
     demonstrations=1,
     sft=SFTConfig(
-        policy=FlowConfig(width=128, depth=3, heads=4, expert_width=96),
+        policy=StartPolicy(new=FlowConfig(width=128, depth=3, heads=4, expert_width=96)),
         fit=FitConfig(steps=150),
     ),
     train=TrainConfig(
         FLOW_QUICKSTART_ENV,
-        policy=FlowPolicySource(prefix="trained"),
+        policy=FlowPolicySource(trained="all"),
         algorithm=QUICKSTART_PPO,
         critic=QUICKSTART_CRITIC,
         learner=LearnerConfig(lr=1e-4, warmup_iterations=3, epochs=2),
@@ -125,7 +125,7 @@ METAWORLD_MT10_GRPO = preset(
     MT10_ENV,
     demonstrations=10,
     sft=SFTConfig(
-        policy=TinyConfig(width=384, depth=8, heads=6, bins=64),
+        policy=StartPolicy(new=TinyConfig(width=384, depth=8, heads=6, bins=64)),
         fit=FitConfig(steps=4000, batch_size=128, lr=5e-4),
     ),
     train=TrainConfig(

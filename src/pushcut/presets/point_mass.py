@@ -8,6 +8,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
+from pushcut.policies.source import StartPolicy
 from pushcut.presets.base import preset
 
 POINT_MASS_ENV = PointMassConfig()
@@ -17,8 +18,10 @@ SMOKE = preset(
     POINT_MASS_ENV,
     demonstrations=8,
     sft=SFTConfig(
-        policy=TinyConfig(
-            cameras=("top",), image_size=32, width=64, depth=2, heads=4, bins=16, chunk=4
+        policy=StartPolicy(
+            new=TinyConfig(
+                cameras=("top",), image_size=32, width=64, depth=2, heads=4, bins=16, chunk=4
+            )
         ),
         fit=FitConfig(steps=60, batch_size=32),
     ),

@@ -20,7 +20,7 @@ from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
 
@@ -54,10 +54,10 @@ def openvla_oft(suite: str) -> Preset:
         env,
         demonstrations=50,
         sft=SFTConfig(
-            released=released,
             # OpenVLA-OFT's own: rank 32, 5e-4; steps and batch are ours.
-            trained="lora",
-            lora=LoRAConfig(rank=32, alpha=16),
+            policy=StartPolicy(
+                released=released, trained="lora", lora=LoRAConfig(rank=32, alpha=16)
+            ),
             fit=FitConfig(steps=50_000, batch_size=32, lr=5e-4, warmup_steps=500),
         ),
         train=TrainConfig(
@@ -143,7 +143,7 @@ def flow(
         env,
         demonstrations=50,
         sft=SFTConfig(
-            released=released,
+            policy=StartPolicy(released=released),
             # openpi's own fine-tuning; steps and batch are ours.
             fit=FitConfig(steps=30_000, batch_size=32, lr=2.5e-5, warmup_steps=1000),
         ),

@@ -286,7 +286,7 @@ def check_fits(policy: Policy, spec: EnvSpec) -> None:
     if policy.chunk > spec.max_steps:
         raise UserError(
             f"the policy acts in chunks of {policy.chunk} steps, an episode has {spec.max_steps}: "
-            "allow more with --env.max-steps or fine-tune with a shorter --policy.chunk"
+            "allow more with --env.max-steps or fine-tune with a shorter --policy.new.chunk"
         )
     if policy.state_size not in (0, spec.state_size) or policy.action_size != spec.action_size:
         raise UserError(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.runs.renamed import current
 
 
 def to_json(value: Any) -> Any:
@@ -63,17 +64,22 @@ def _dataclass(kind: Any, value: dict[str, Any]) -> Any:
     return kind(**{name: from_json(hints[name], x) for name, x in stored.items()})
 
 
+def stored_config(run: Path) -> Any:
+    """The config of a run folder, under the names of today."""
+    return current(json.loads((run / "config.json").read_text())["config"])
+
+
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
     """UserError where a run folder has another config than the one given."""
-    stored = json.loads((path / "config.json").read_text())["config"]
-    check_same_config(stored, to_json(config), may_change=may_change)
+    check_same_config(stored_config(path), to_json(config), may_change=may_change)
 
 
 def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
     """UserError naming the first field that differs and may not."""
     for name in sorted(stored.keys() | given.keys()):
         old, new = stored.get(name), given.get(name)
-        if name in may_change or old == new:
+        # A group that is newer than the run has no type there.
+        if name in may_change or old == new or (name, old) == ("type", None):
             continue
         if isinstance(old, dict) and isinstance(new, dict):
             check_same_config(old, new, may_change=may_change)

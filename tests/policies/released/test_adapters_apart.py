@@ -26,8 +26,8 @@ CASES: dict[str, tuple[Callable[[Path], Path], AnyPolicySource]] = {
         write_openvla,
         TokenPolicySource(released=READING, trained="lora", lora=APART),
     ),
-    "pi0-openpi": (write_openpi, FlowPolicySource(released=READING, prefix="lora", lora=APART)),
-    "pi0-lerobot": (write_lerobot, FlowPolicySource(released=READING, prefix="lora", lora=APART)),
+    "pi0-openpi": (write_openpi, FlowPolicySource(released=READING, trained="lora", lora=APART)),
+    "pi0-lerobot": (write_lerobot, FlowPolicySource(released=READING, trained="lora", lora=APART)),
 }
 
 

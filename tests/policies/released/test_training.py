@@ -25,7 +25,7 @@ from tests.policies.test_policy_contract import noise, observation
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 PI05 = replace(PI0, pi05=True)
-LORA = LoRAConfig(ranks=(("language", 2), ("expert", 3)))
+LORA = LoRAConfig(rank_of=(("language", 2), ("expert", 3)))
 
 
 def bfloat16(master: bool) -> ReleasedConfig:
@@ -55,10 +55,10 @@ def tokens(path: Path, reading: ReleasedConfig = READING, **fields: Any) -> Toke
 SOURCES: dict[str, Callable[[Path, ReleasedConfig], AnyPolicySource]] = {
     "pi0-frozen": lambda at, read: flow(write_openpi(at), read),
     "pi0-encoded-anew": lambda at, read: flow(write_openpi(at), read, keep_prefix=False),
-    "pi0-trained": lambda at, read: flow(write_openpi(at), read, prefix="trained"),
-    "pi0-lora": lambda at, read: flow(write_openpi(at), read, prefix="lora", lora=LORA),
+    "pi0-trained": lambda at, read: flow(write_openpi(at), read, trained="all"),
+    "pi0-lora": lambda at, read: flow(write_openpi(at), read, trained="lora", lora=LORA),
     "pi05-frozen": lambda at, read: flow(write_lerobot(at, PI05), read),
-    "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, prefix="trained"),
+    "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, trained="all"),
     "openvla": lambda at, read: tokens(write_openvla(at), read),
     "openvla-proprio": lambda at, read: tokens(
         write_openvla(at, replace(OPENVLA, proprio_dim=2)), read
@@ -112,7 +112,7 @@ def test_with_a_frozen_prefix_the_expert_alone_is_trained(name, keep_prefix, tmp
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_trained_as_a_whole_no_unused_head_is_trained(name, tmp_path):
-    policy = flow(FLOWS[name](tmp_path / "a"), prefix="trained").load()
+    policy = flow(FLOWS[name](tmp_path / "a"), trained="all").load()
     grads = gradients(policy, act(policy).trace)
     # Output words are tied to the input's, and counted once, under their name as input.
     assert not any("lm_head" in parameter for parameter in trained(policy))
@@ -127,7 +127,7 @@ def test_trained_as_a_whole_no_unused_head_is_trained(name, tmp_path):
 
 
 def test_a_critic_that_looks_at_the_prefix_gives_those_gradients_too(tmp_path):
-    policy = flow(write_openpi(tmp_path / "a"), prefix="trained").load()
+    policy = flow(write_openpi(tmp_path / "a"), trained="all").load()
     policy.add_critic(CriticConfig(placement="vlm", detach=False), seed=0)
     value = policy.evaluate(observation(4), act(policy).trace).value
     assert value is not None
@@ -138,7 +138,7 @@ def test_a_critic_that_looks_at_the_prefix_gives_those_gradients_too(tmp_path):
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_adapters_of_language_and_expert_are_trained_and_the_projections_of_actions(name, tmp_path):
-    policy = flow(FLOWS[name](tmp_path / "a"), prefix="lora", lora=LORA).load()
+    policy = flow(FLOWS[name](tmp_path / "a"), trained="lora", lora=LORA).load()
     disturb(policy)  # fresh ones are zero on one side, and hide the other side's gradient
     names = trained(policy)
     ranks = {name: min(p.shape) for name, p in policy.named_parameters() if "lora_" in name}
@@ -278,7 +278,7 @@ def test_bfloat16_computes_nearly_what_float32_computes_and_is_saved_for_it(name
 @pytest.mark.parametrize("name", SOURCES)
 def test_recomputed_activations_give_the_same_gradients(name, reading, tmp_path):
     plain = SOURCES[name](tmp_path / "a", reading).load()
-    again = SOURCES[name](tmp_path / "b", replace(reading, recompute=True)).load()
+    again = SOURCES[name](tmp_path / "b", replace(reading, gradient_checkpointing=True)).load()
     for policy in (plain, again):
         disturb(policy)
     trace = act(plain).trace
@@ -292,7 +292,9 @@ def test_recomputed_activations_give_the_same_gradients(name, reading, tmp_path)
 @pytest.mark.parametrize("name", ["pi0-trained", "openvla"])
 def test_recomputing_keeps_fewer_activations(name, tmp_path):
     def kept(recompute: bool) -> int:
-        source = SOURCES[name](tmp_path / str(recompute), replace(READING, recompute=recompute))
+        source = SOURCES[name](
+            tmp_path / str(recompute), replace(READING, gradient_checkpointing=recompute)
+        )
         policy = source.load()
         trace, parameters = act(policy).trace, list(policy.parameters())
         return saved_bytes(lambda: policy.evaluate(observation(4), trace), parameters)

@@ -71,7 +71,7 @@ def load_openvla_oft(
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
     merge_adapters(network, path)
-    checkpoint_activations(network, options.recompute)
+    checkpoint_activations(network, options.gradient_checkpointing)
     content = read_tokenizer(path, options.tokenizer)
     policy = OpenVLAOFTPolicy(
         config,

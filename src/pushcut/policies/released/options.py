@@ -47,9 +47,8 @@ class ReleasedConfig:
     """Precision in which the network computes."""
     master_weights: bool = True
     """With bfloat16: keep what is trained, its gradients and the optimiser in float32."""
-    recompute: bool = False
-    """Gradient checkpointing: compute activations anew in the backward pass, which saves memory
-    and takes time."""
+    gradient_checkpointing: bool = False
+    """Activations are made anew in the backward pass: less memory, more time."""
 
     @property
     def compute(self) -> Compute:

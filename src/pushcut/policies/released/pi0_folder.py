@@ -295,7 +295,7 @@ def make_scaling(
         raise UserError(
             f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
             "--policy.released.statistics, or fine-tune it with those of your demonstrations first "
-            "(`pushcut sft PRESET --init … --statistics data`)"
+            "(`pushcut sft PRESET --policy.path … --statistics data`)"
         )
     found = statistics[name]
     if found.size < size:

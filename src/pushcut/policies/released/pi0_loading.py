@@ -70,7 +70,7 @@ def load_pi0(
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
     merge_adapters(network, path)
-    checkpoint_activations(network, options.recompute)
+    checkpoint_activations(network, options.gradient_checkpointing)
     content = read_tokenizer(path, options.tokenizer)
     policy = Pi0Policy(
         config,
@@ -96,7 +96,7 @@ def with_data(facts: Pi0Facts, data: DataStats, config: Pi0Config) -> Pi0Facts:
     if config.delta:
         raise UserError(
             "statistics of the data are of actions, this checkpoint predicts differences: keep its "
-            "own statistics, or teach it actions (--released.delta False)"
+            "own statistics, or teach it actions (--policy.released.delta False)"
         )
     action = in_convention(data["action"], config.gripper)
     return replace(facts, statistics={"state": data["state"], "action": action})

@@ -1,0 +1,69 @@
+"""A checkpoint's environment is the default of what is done with it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pushcut.cli import main
+from pushcut.commands import evaluate
+from pushcut.config import EvalConfig
+from pushcut.presets import PRESETS
+from pushcut.runs.config_json import to_json
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[EvalConfig]:
+    found: list[EvalConfig] = []
+    monkeypatch.setattr(evaluate, "run_eval", found.append)
+    return found
+
+
+def run_of(preset: str, folder: Path, **env) -> Path:
+    """The folder of a run that changed fields of its preset's environment."""
+    config = PRESETS[preset].train
+    config = replace(config, env=replace(config.env, **env))
+    content = {"config": to_json(config), "command": ["pushcut", "train", preset]}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(content))
+    return folder
+
+
+def test_training_and_evaluation_take_the_environment_of_the_demonstrations(
+    tmp_path, monkeypatch, capsys, asked
+):
+    monkeypatch.chdir(tmp_path)
+    env = ["--env.colours", "red", "--env.max-steps", "18"]
+    typed = ["collect", "smoke", *env, "--episodes-per-task", "2", "--workers", "1"]
+    monkeypatch.setattr("sys.argv", ["pushcut", *typed])
+    assert main([*typed, "--out", "demos"]) == 0
+    sft = ["sft", "smoke", "--dataset", "demos", "--out", "sft", "--fit.steps", "2"]
+    assert main(sft) == 0
+    capsys.readouterr()
+    assert main(["eval", "smoke", "--policy.path", "sft", "--env.max-steps", "15"]) == 0
+    assert asked[0].env == replace(PRESETS["smoke"].eval.env, colours=("red",), max_steps=15)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "environment: as sft remembers it (colours red, max_steps 18)" in printed
+    assert "--env.* changes it" in printed
+
+
+def test_another_preset_of_the_same_environment_takes_it_too(tmp_path, asked):
+    run = run_of("quickstart", tmp_path / "run", max_steps=99)
+    for preset in ("quickstart", "metaworld-ppo"):
+        assert main(["eval", preset, f"--policy.path={run}"]) == 0
+    assert [config.env.max_steps for config in asked] == [99, 99]
+
+
+@pytest.mark.parametrize("preset", ["metaworld-mt10-grpo", "libero-goal"])
+def test_a_preset_of_another_environment_keeps_its_own_and_says_so(tmp_path, capsys, asked, preset):
+    run = run_of("quickstart", tmp_path / "run", max_steps=99)
+    assert main(["eval", preset, "--policy.path", str(run)]) == 0
+    assert asked[0].env == PRESETS[preset].eval.env
+    assert "environment: the preset's" in capsys.readouterr().out
+
+
+def test_the_presets_own_environment_needs_no_words(tmp_path, capsys, asked):
+    run = run_of("quickstart", tmp_path / "run")
+    assert main(["eval", "quickstart", "--policy.path", str(run)]) == 0
+    assert not capsys.readouterr().out
