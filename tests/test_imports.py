@@ -74,7 +74,6 @@ ONLY_IN = {
     "tyro": "arguments",
     "wandb": "runs",
     "prometheus_client": "runs",
-    "simpy": "",
     "ray": "cluster",
     "torch.distributed": "ranks",
     "transformers": "policies",
