@@ -14,7 +14,7 @@ from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instru
 from pushcut.envs.mujoco.env import MuJoCoEnv
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
-from pushcut.types import EnvSpec, InitState, Observation
+from pushcut.types import EnvSpec, InitState
 
 if TYPE_CHECKING:
     from pushcut.envs.libero.simulator import SimulatorState, TaskSimulator
@@ -133,6 +133,7 @@ class LiberoEnv(MuJoCoEnv):
     simulator's placement sampler from the seed alone. Then ``settle_steps`` without motion.
     Reward: 1 in the control step in which LIBERO's own check reports success, else 0.
     Terminates at success, also in the middle of a held action; truncates at the time limit.
+    Expert: a script for some of the tasks, which sees the simulator's state.
 
     One simulator and one renderer per task, made when first needed and kept.
     """
@@ -145,37 +146,9 @@ class LiberoEnv(MuJoCoEnv):
         from pushcut.envs.libero.simulator import TaskSimulator
 
         self._simulator_type = TaskSimulator
-        super().__init__(
-            config.spec,
-            max_steps=config.max_steps,
-            action_repeat=config.action_repeat,
-            image_size=config.image_size,
-        )
+        super().__init__(config.spec, max_sim_steps=config.max_steps, image_size=config.image_size)
         self._config = config
         self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
-
-    def observe(self) -> Observation:
-        """Renders the cameras and reads the state: a batch of one."""
-        init = self._episode()
-        size = self._config.image_size
-        mirrored = self._config.orientation == "rotated"
-        images = {}
-        for name in self._config.cameras:
-            image = self._image(name, size)
-            turned = image[:, ::-1] if mirrored else image
-            images[name] = np.ascontiguousarray(turned)[None]
-        return Observation(
-            images=images,
-            state=self._simulator(init.task).proprioception()[None],
-            instruction=[self.spec.tasks[init.task]],
-        )
-
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The scripted expert of the task, which sees the simulator's state.
-
-        Raises NotImplementedError for a task without one.
-        """
-        return self._simulator(self._episode().task).expert_action()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size; always upright."""
@@ -217,6 +190,17 @@ class LiberoEnv(MuJoCoEnv):
             if len(self._starts) > STARTS_KEPT:
                 self._starts.popitem(last=False)
         self._starts.move_to_end(init)
+
+    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+        images = {}
+        for name in self._config.cameras:
+            image = self._image(name, self._config.image_size)
+            turned = image[:, ::-1] if self._config.orientation == "rotated" else image
+            images[name] = np.ascontiguousarray(turned)
+        return images
+
+    def _state(self) -> Float32[np.ndarray, " 8"]:
+        return self._now.proprioception()
 
     def _image(self, camera: str, size: int) -> np.ndarray:
         return self._draw(CAMERAS[camera], size)
