@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,18 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+
+
+def check_views(config: Any, known: Collection[str]) -> None:
+    """ValueError unless a config's cameras are among the ``known`` and its images can be drawn."""
+    if isinstance(config.tasks, str) or isinstance(config.cameras, str):
+        raise ValueError("tasks and cameras are tuples of names, got one string")
+    if len(set(config.cameras)) < len(config.cameras):
+        raise ValueError(f"cameras must be different, got {config.cameras}")
+    if unknown := sorted(set(config.cameras) - set(known)):
+        raise ValueError(f"unknown cameras {unknown}; have {sorted(known)}")
+    if not 16 <= config.image_size <= 2048:
+        raise ValueError(f"image_size must be in 16..2048, got {config.image_size}")
 
 
 @dataclass(frozen=True)

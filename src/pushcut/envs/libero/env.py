@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.episodes import check_views
 from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
 from pushcut.envs.mujoco.env import MuJoCoEnv
 from pushcut.envs.mujoco.gl import choose_gl
@@ -73,13 +74,9 @@ class LiberoConfig:
     """Folder of files <task>.pruned_init whose 50 states take the place of the benchmark's."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
+        check_views(self, CAMERAS)
         if not expand_tasks(self.tasks):
             raise ValueError("tasks must name at least one task or suite")
-        _check_cameras(self.cameras)
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.texture_size is not None and self.texture_size < 16:
             raise ValueError(f"texture_size must be >= 16 or none, got {self.texture_size}")
         for name, least in (("max_steps", 1), ("action_repeat", 1), ("settle_steps", 0)):
@@ -204,10 +201,3 @@ class LiberoEnv(MuJoCoEnv):
 
     def _image(self, camera: str, size: int) -> np.ndarray:
         return self._draw(CAMERAS[camera], size)
-
-
-def _check_cameras(cameras: tuple[str, ...]) -> None:
-    if len(set(cameras)) < len(cameras):
-        raise ValueError(f"cameras must be different, got {cameras}")
-    if unknown := sorted(set(cameras) - set(CAMERAS)):
-        raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.episodes import EpisodicEnv, check_views
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -58,20 +58,13 @@ class ManiSkillConfig:
     in one process than this is slower: an episode that was put aside is played again."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
-        for what, chosen, known in (
-            ("tasks", self.tasks, INSTRUCTIONS),
-            ("cameras", self.cameras, CAMERAS),
-        ):
-            if unknown := sorted(set(chosen) - set(known)):
-                raise ValueError(f"unknown {what} {unknown}; have {sorted(known)}")
-            if len(set(chosen)) < len(chosen):
-                raise ValueError(f"{what} must be different, got {chosen}")
+        check_views(self, CAMERAS)
+        if unknown := sorted(set(self.tasks) - set(INSTRUCTIONS)):
+            raise ValueError(f"unknown tasks {unknown}; have {sorted(INSTRUCTIONS)}")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks must be different, got {self.tasks}")
         if not self.tasks:
             raise ValueError("tasks must name at least one task")
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.max_steps < 1 or self.scenes < 1:
             raise ValueError(
                 f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"

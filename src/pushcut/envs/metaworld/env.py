@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.episodes import check_views
 from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl
@@ -73,16 +74,9 @@ class MetaWorldConfig:
     """Cheap: no shadows, reflections, sky and multisampling, ten times as fast as stock."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
+        check_views(self, CAMERAS)
         if not expand_tasks(self.tasks):
             raise ValueError("tasks must name at least one task or group")
-        if len(set(self.cameras)) < len(self.cameras):
-            raise ValueError(f"cameras must be different, got {self.cameras}")
-        if unknown := sorted(set(self.cameras) - set(CAMERAS)):
-            raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.max_steps < 1 or self.action_repeat < 1:
             raise ValueError(
                 "max_steps and action_repeat must be >= 1, "
