@@ -75,7 +75,7 @@ class SimulatorHost:
     def collect(self) -> Answer:
         """Waits for replies: until half of the requests have one, or a little after the first.
 
-        A player acts when half of its slots wait for it. The first call starts the simulators,
+        A runner acts when half of its slots wait for it. The first call starts the simulators,
         and answers when they have started.
         """
         if self._pool is None:
@@ -87,7 +87,7 @@ class SimulatorHost:
         while time.monotonic() < give_up and not (
             replies and len(replies) >= len(self._outstanding)
         ):
-            self._take_in()
+            self._forward_requests()
             for reply in self._pool.wait(timeout_s=LOOK_S):
                 if not replies:
                     give_up = time.monotonic() + LINGER_S
@@ -102,7 +102,7 @@ class SimulatorHost:
         if self._pool is not None:
             self._pool.close()
 
-    def _take_in(self) -> None:
+    def _forward_requests(self) -> None:
         """Hands what has been submitted to the simulators."""
         assert self._pool is not None
         while not self._inbox.empty():

@@ -1,4 +1,4 @@
-"""Simulators on other machines, for a rank's player: the slots of a pool dealt out to hosts."""
+"""Simulators on other machines, for a rank: the slots of a pool dealt out to hosts."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class HostedPool(Simulators):
     """Plays ``slots`` episodes at a time on simulator hosts, as ``EnvPool`` does in processes.
 
     Slot i is slot ``i // H`` of host ``i mod H``. Messages are batches: requests leave when the
-    player begins to wait or to act, replies come as the host has them (``SimulatorHost``).
+    runner begins to wait or to act, replies come as the host has them (``SimulatorHost``).
     """
 
     def __init__(

@@ -92,7 +92,7 @@ class Simulators(ABC):
 
     def observation(self, slots: Sequence[int]) -> Observation:
         """Copies what the last replies of ``slots`` led to, one row per slot."""
-        self._flush()  # the player begins to act: the simulators need not wait until it has
+        self._flush()  # the runner begins to act: the simulators need not wait until it has
         instruction = []
         for slot in slots:
             state = self._slots.get(slot)
