@@ -34,8 +34,9 @@ LEVELS = {
         "__main__",
     ),
     "envs": (
-        "base checks init_states isolated mujoco",
-        "pool point_mass metaworld libero maniskill",
+        "base checks episodes init_states isolated",
+        "mujoco pool point_mass",
+        "metaworld libero maniskill",
         "mixed",
     ),
     "policies": (

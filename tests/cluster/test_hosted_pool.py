@@ -11,8 +11,8 @@ import pytest
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
 from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.pool.base import Simulators
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import UserError
 from pushcut.types import InitState
 

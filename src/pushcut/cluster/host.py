@@ -9,14 +9,13 @@ import queue
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.pool.pool import EnvPool, Reply
+from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.slots import Reply, RequestKind
 from pushcut.system.stopwatch import Seconds
-from pushcut.types import InitState, Observation, Recovery
+from pushcut.types import Observation, Recovery
 
 LOOK_S = 0.004
 """How often a host that waits for simulators looks for new requests."""
@@ -30,11 +29,10 @@ EMPTY_S = 1.0
 class HostRequest:
     """A request to one slot of a host."""
 
-    kind: Literal["reset", "step"]
+    kind: RequestKind
     slot: int
-    init: InitState | None = None
-    actions: np.ndarray | None = None
-    record_size: int = 0
+    arguments: tuple[Any, ...]
+    """Of the pool's method of this name, after the slot."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class SimulatorHost:
     def collect(self) -> Answer:
         """Waits for replies: until half of the requests have one, or a little after the first.
 
-        A player acts when half of its slots wait for it. The first call starts the simulators,
+        A runner acts when half of its slots wait for it. The first call starts the simulators,
         and answers when they have started.
         """
         if self._pool is None:
@@ -89,7 +87,7 @@ class SimulatorHost:
         while time.monotonic() < give_up and not (
             replies and len(replies) >= len(self._outstanding)
         ):
-            self._take_in()
+            self._forward_requests()
             for reply in self._pool.wait(timeout_s=LOOK_S):
                 if not replies:
                     give_up = time.monotonic() + LINGER_S
@@ -104,36 +102,26 @@ class SimulatorHost:
         if self._pool is not None:
             self._pool.close()
 
-    def _take_in(self) -> None:
+    def _forward_requests(self) -> None:
         """Hands what has been submitted to the simulators."""
         assert self._pool is not None
         while not self._inbox.empty():
             for request in self._inbox.get():
                 if request.kind == "reset":
-                    assert request.init is not None
                     self._lost.discard(request.slot)
-                    self._pool.reset(request.slot, request.init)
                 elif request.slot in self._lost:
                     continue  # was on its way when the episode was lost
-                else:
-                    assert request.actions is not None
-                    self._pool.step(request.slot, request.actions, request.record_size)
+                method = self._pool.reset if request.kind == "reset" else self._pool.step
+                method(request.slot, *request.arguments)
                 self._outstanding.add(request.slot)
 
     def _answer(self, replies: list[Reply]) -> Answer:
         assert self._pool is not None
         final = bool(self._options.get("final_observation"))
-        slots = [reply.slot for reply in replies if shows(reply, final)]
+        slots = [reply.slot for reply in replies if reply.shown(final_observation=final)]
         observation = self._pool.observation(slots) if slots else None
         recoveries = list(self._recoveries)
         self._recoveries.clear()
         return Answer(
             replies, observation, slots, self._pool.restarts, recoveries, dict(self._pool.seconds)
         )
-
-
-def shows(reply: Reply, final_observation: bool) -> bool:
-    """Whether there is an observation after a reply."""
-    if reply.result is None:
-        return reply.kind == "reset"
-    return reply.result.shown(final_observation=final_observation)

@@ -8,8 +8,8 @@ from typing import Any
 
 from pushcut.cluster.config import ClusterConfig
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.pool.base import Simulators
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import UserError
 from pushcut.types import Recovery
 

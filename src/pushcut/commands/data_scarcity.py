@@ -14,20 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.commands.protocol import (
+    Protocol,
     ProtocolConfig,
     check_more,
     counts_in,
-    evaluated,
-    facts_of,
     longer,
-    names_in,
     parts_of,
-    to_the_end,
     with_suite,
-)
-from pushcut.commands.recipe import Recipe, write_json
+)  # fmt: skip
 from pushcut.config import SFTConfig
-from pushcut.demos.dataset import DemoDataset
 from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, pair
 from pushcut.learning.checkpoint import latest
@@ -62,38 +57,28 @@ class DataScarcityConfig(ProtocolConfig):
 @alone_in_folder
 def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
     """Runs both columns, writes result.json and result.md, returns the result."""
-    config = with_suite(config)
-    recipe = Recipe.open(config)
-    folder = config.dataset or recipe.collect()
-    demonstrations = DemoDataset.open(folder, cameras=(), data=config.sft.data)
-    names = names_in(demonstrations, config.train.env.spec.tasks)
-    sft = replace(config.sft, dataset=demonstrations.info.path, tasks=tuple(names.values()))
-    few = replace(sft, fit=config.few_fit, episodes_per_task=config.few)
-    used = demonstrations.only(sft.tasks)
-    result = {
-        "protocol": "data scarcity (SimpleVLA-RL, Table 4)",
-        "columns": {
-            "few": column(recipe, "few", few, len(used.take(config.few).episodes)),
-            "all": column(recipe, "all", sft, len(used.episodes)),
-        },
-        **facts_of(recipe),
+    protocol = Protocol.open(with_suite(config))
+    everything = protocol.sft_on(protocol.suite)
+    few = replace(everything, fit=config.few_fit, episodes_per_task=config.few)
+    used = protocol.demonstrations.only(everything.tasks)
+    columns = {
+        "few": column(protocol, "few", few, len(used.take(config.few).episodes)),
+        "all": column(protocol, "all", everything, len(used.episodes)),
     }
-    write_json(recipe.out / "result.json", result)
+    result = protocol.write("data scarcity (SimpleVLA-RL, Table 4)", columns=columns)
     table = "\n".join(lines_of(result)) + "\n"
-    (recipe.out / "result.md").write_text(table)
-    say(f"\n{table}\nresult: {recipe.out / 'result.json'} and result.md")
+    (config.out / "result.md").write_text(table)
+    say(f"\n{table}\nresult: {config.out / 'result.json'} and result.md")
     return result
 
 
-def column(recipe: Recipe, name: str, sft: SFTConfig, demonstrations: int) -> dict[str, Any]:
+def column(protocol: Protocol, name: str, sft: SFTConfig, demonstrations: int) -> dict[str, Any]:
     """SFT, RL from there, and the evaluations of both."""
     title = f"SFT on {name} demonstrations ({demonstrations})"
-    before = recipe.fine_tune(f"{name}/sft", title, sft)
-    train = to_the_end(recipe.config.train)
-    run = recipe.train(f"{name}/rl", train, before, where=f" after {name} demonstrations")
-    after = latest(run / "checkpoints") / "policy"
-    first = evaluated(recipe, f"{name}-sft", before)
-    last = evaluated(recipe, f"{name}-rl", after)
+    before = protocol.fine_tune(f"{name}/sft", title, sft)
+    run = protocol.train_from(before, f"{name}/rl", f" after {name} demonstrations")
+    first = protocol.evaluated(f"{name}-sft", before)
+    last = protocol.evaluated(f"{name}-rl", latest(run / "checkpoints") / "policy")
     return {
         "demonstrations": demonstrations,
         "sft": counted(first),

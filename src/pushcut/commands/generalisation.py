@@ -8,33 +8,26 @@ protocol (appendix D.3).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.commands.protocol import (
+    Protocol,
     ProtocolConfig,
     check_more,
     counts_in,
-    evaluated,
-    facts_of,
     longer,
     marks,
-    names_in,
     of_tasks,
-    on_tasks,
     parts_of,
-    to_the_end,
     with_suite,
-)
-from pushcut.commands.recipe import Recipe, write_json
-from pushcut.config import SFTConfig
-from pushcut.demos.dataset import DemoDataset
+)  # fmt: skip
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.leakage import OVERLAP
-from pushcut.evaluation.results import EvalResult, pair, rate_of
+from pushcut.evaluation.results import EvalResult, LedgerLine, pair, rate_of
 from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 from pushcut.reporting.plots import Point, plot_generalisation
@@ -80,19 +73,14 @@ def run_generalisation(config: GeneralisationConfig) -> dict[str, Any]:
     """Runs all splits, writes result.json and result.png, returns the result."""
     config = with_suite(config)
     groups = held_out_groups(config.train.env, config.held_out)
-    recipe = Recipe.open(config)
-    demonstrations = config.dataset or recipe.collect()
-    splits = [Split(recipe, config, demonstrations, name, groups[name]) for name in groups]
-    result = {
-        "protocol": "generalisation (SimpleVLA-RL, Figure 4)",
-        "base_tasks": config.base_tasks,
-        "splits": [split.run() for split in splits],
-        **facts_of(recipe),
-    }
-    write_json(recipe.out / "result.json", result)
-    plot_generalisation(recipe.out / "result.png", curves_of(result), note=note_on(result))
+    protocol = Protocol.open(config)
+    splits = [Split(protocol, config, name, tasks).run() for name, tasks in groups.items()]
+    result = protocol.write(
+        "generalisation (SimpleVLA-RL, Figure 4)", base_tasks=config.base_tasks, splits=splits
+    )
+    plot_generalisation(config.out / "result.png", curves_of(result), note=note_on(result))
     announce(result)
-    say(f"result: {recipe.out / 'result.json'}, drawn in {recipe.out / 'result.png'}")
+    say(f"result: {config.out / 'result.json'}, drawn in {config.out / 'result.png'}")
     return result
 
 
@@ -120,88 +108,85 @@ def held_out_groups(env: AnyEnvConfig, names: Sequence[str]) -> dict[str, tuple[
 class Split:
     """One choice of unseen tasks."""
 
-    recipe: Recipe
+    protocol: Protocol
     config: GeneralisationConfig
-    demonstrations: Path
     name: str
     unseen: tuple[str, ...]
 
     @property
     def seen(self) -> tuple[str, ...]:
         """The tasks that SFT and RL train on."""
-        return tuple(task for task in self.config.train.env.spec.tasks if task not in self.unseen)
+        return tuple(task for task in self.protocol.suite if task not in self.unseen)
 
     def run(self) -> dict[str, Any]:
         """The base policy, then SFT and RL from it: counts of seen and unseen tasks."""
-        suite = self.config.train.env.spec.tasks
-        data = self.config.sft.data
-        names = names_in(DemoDataset.open(self.demonstrations, cameras=(), data=data), suite)
         shared = self.config.base_tasks == "all"
-        sft = replace(
-            self.config.sft,
-            dataset=self.demonstrations,
-            tasks=tuple(names.values() if shared else (names[task] for task in self.seen)),
+        suite = self.protocol.suite
+        sft = self.protocol.sft_on(
+            suite if shared else self.seen,
             episodes_per_task=self.config.base_episodes,
             instructions=tuple(suite.values()),
         )
         folder = "base" if shared else f"{self.name}/base"
-        base = self.recipe.fine_tune(folder, f"base policy: {folder}", sft)
-        further = replace(
-            sft,
-            fit=self.config.further_fit,
-            tasks=tuple(names[task] for task in self.seen),
-            episodes_per_task=None,
-            policy=replace(sft.policy, path=base),
-        )
-        start = evaluated(self.recipe, folder, base)
+        base = self.protocol.fine_tune(folder, f"base policy: {folder}", sft)
+        start = self.protocol.evaluated(folder, base)
         return {
             "name": self.name,
             "unseen": list(self.unseen),
             "seen": list(self.seen),
             "base": self.counted(start),
-            "sft": self.along_sft(further, start),
+            "sft": self.along_sft(base, start),
             "rl": self.along_rl(base, start),
         }
 
-    def along_sft(self, config: SFTConfig, start: EvalResult) -> list[dict[str, Any]]:
+    def along_sft(self, base: Path, start: EvalResult) -> list[dict[str, Any]]:
         """SFT goes on from the base policy: success after some of its steps."""
-        every, steps = marks(config.fit.steps, self.config.points)
+        fit = self.config.further_fit
+        every, steps = marks(fit.steps, self.config.points)
+        further = self.protocol.sft_on(
+            self.seen,
+            fit=fit,
+            episodes_per_task=None,
+            instructions=tuple(self.protocol.suite.values()),
+            policy=replace(self.config.sft.policy, path=base),
+            save_every=every,
+        )
         folder = f"{self.name}/sft"
-        title = f"SFT on all tasks but {self.name}"
-        policy = self.recipe.fine_tune(folder, title, replace(config, save_every=every))
-        copies = {step: policy.parent / "checkpoints" / f"{step:06d}" for step in steps[:-1]}
-        copies[steps[-1]] = policy
-        return [
-            {"steps": step} | self.compared(f"{folder}-{step:06d}", copy, start)
-            for step, copy in copies.items()
-        ]
+        policy = self.protocol.fine_tune(folder, f"SFT on all tasks but {self.name}", further)
+        copies = {step: policy.parent / "checkpoints" / f"{step:06d}" for step in steps}
+        return self.curve("steps", folder, copies | {steps[-1]: policy}, start)
 
     def along_rl(self, base: Path, start: EvalResult) -> list[dict[str, Any]]:
         """RL from the base policy: success after some of its iterations."""
-        train = self.config.train
-        every, iterations = marks(train.iterations, self.config.points)
-        train = replace(to_the_end(train), tasks=self.seen, save_every=every, keep=train.iterations)
-        folder = f"{self.name}/rl"
-        run = self.recipe.train(folder, train, base, where=f" on all tasks but {self.name}")
+        total = self.config.train.iterations
+        every, iterations = marks(total, self.config.points)
+        folder, where = f"{self.name}/rl", f" on all tasks but {self.name}"
+        run = self.protocol.train_from(
+            base, folder, where, tasks=self.seen, save_every=every, keep=total
+        )
         copies = {number: run / "checkpoints" / f"{number:06d}" for number in iterations}
-        return [
-            {"iterations": number} | self.compared(f"{folder}-{number:06d}", copy, start)
-            for number, copy in copies.items()
-        ]
+        return self.curve("iterations", folder, copies, start)
 
-    def compared(self, name: str, policy: Path, start: EvalResult) -> dict[str, Any]:
-        """Counts of a policy, and its paired differences from where it started."""
-        result = evaluated(self.recipe, name, policy)
-        change = {
-            kind: pair(on_tasks(result, tasks), on_tasks(start, tasks)).to_json()
-            for kind, tasks in (("seen", self.seen), ("unseen", self.unseen))
-        }
-        return self.counted(result) | {"change": change}
+    def curve(
+        self, unit: str, folder: str, copies: Mapping[int, Path], start: EvalResult
+    ) -> list[dict[str, Any]]:
+        """Counts along a training, and paired differences from where it started."""
+        points = []
+        for number, copy in copies.items():
+            result = self.protocol.evaluated(f"{folder}-{number:06d}", copy)
+            before = self.by_kind(start)
+            change = {k: pair(new, before[k]).to_json() for k, new in self.by_kind(result).items()}
+            points.append({unit: number} | self.counted(result) | {"change": change})
+        return points
 
     def counted(self, result: EvalResult) -> dict[str, Any]:
         """Counts and intervals on the seen and on the unseen tasks."""
+        return {kind: rate_of(lines).to_json() for kind, lines in self.by_kind(result).items()}
+
+    def by_kind(self, result: EvalResult) -> dict[str, list[LedgerLine]]:
+        """The episodes on the seen and on the unseen tasks."""
         kinds = {"seen": self.seen, "unseen": self.unseen}
-        return {kind: rate_of(on_tasks(result, tasks)).to_json() for kind, tasks in kinds.items()}
+        return {k: [line for line in result.ledger if line.task in v] for k, v in kinds.items()}
 
 
 def announce(result: dict[str, Any]) -> None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import math
-import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pushcut.commands.recipe import Recipe
-from pushcut.config import RecipeConfig, TrainConfig
+from pushcut.commands.recipe import Recipe, write_json
+from pushcut.config import RecipeConfig, SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs import AnyEnvConfig
 from pushcut.errors import UserError
-from pushcut.evaluation.results import EvalResult, LedgerLine, load_result
+from pushcut.evaluation.results import EvalResult
 from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
-from pushcut.runs.run import provenance
 
 ALL_DEMONSTRATIONS = 50
 """Of each task, as in LIBERO and both papers."""
@@ -36,6 +35,63 @@ class ProtocolConfig(RecipeConfig):
 
 
 C = TypeVar("C", bound=ProtocolConfig)
+
+
+@dataclass
+class Protocol(Recipe[ProtocolConfig]):
+    """A recipe in variants that share a suite, its demonstrations and its held-out states."""
+
+    @property
+    def suite(self) -> Mapping[str, str]:
+        """Task -> instruction."""
+        return self.config.train.env.spec.tasks
+
+    @cached_property
+    def demonstrations(self) -> DemoDataset:
+        """Those that the config names, or else those of the scripted experts."""
+        folder = self.config.dataset or self.collect()
+        return DemoDataset.open(folder, cameras=(), data=self.config.sft.data)
+
+    def sft_on(self, tasks: Iterable[str], **changes: Any) -> SFTConfig:
+        """SFT on the demonstrations of some tasks of the suite."""
+        # Without names, a dataset calls its tasks by their instructions.
+        named = any(episode.task_name for episode in self.demonstrations.episodes)
+        names = tuple(task if named else self.suite[task] for task in tasks)
+        path = self.demonstrations.info.path
+        return replace(self.config.sft, dataset=path, tasks=names, **changes)
+
+    def train_from(self, policy: Path, name: str, where: str, **changes: Any) -> Path:
+        """RL in OUT/NAME that only the protocol evaluates; a flat curve is a result here."""
+        train = self.config.train
+        never = train.iterations + 1
+        quiet = replace(train.evaluation, every=0)
+        train = replace(train, patience=never, evaluation=quiet, **changes)
+        return self.train(name, train, policy, where)
+
+    def evaluated(self, name: str, policy: Path) -> EvalResult:
+        """The evaluation called ``name``, played unless it is there."""
+        file = self.out / "eval" / f"{name.replace('/', '-')}.json"
+        return self.evaluate(f"eval {name}", f"evaluation: {name}", file, self.config.eval, policy)
+
+    def write(self, protocol: str, **content: Any) -> dict[str, Any]:
+        """Writes result.json: what was found, and how it was run."""
+        config = self.config
+        own_states = config.eval.first < config.eval.env.spec.fixed_inits
+        result = {
+            "protocol": protocol,
+            **content,
+            "algorithm": type(config.train.algorithm).__name__,
+            "iterations": config.train.iterations,
+            "mode": config.eval.mode,
+            "states_per_task": config.eval.episodes_per_task,
+            "repeats": config.eval.repeats,
+            "train_init": config.train.train_init,
+            "trained_on_evaluation_states": own_states and config.train.train_init == "benchmark",
+            "seed": config.seed,
+            **self.facts(),
+        }
+        write_json(self.out / "result.json", result)
+        return result
 
 
 def with_suite(config: C) -> C:
@@ -87,18 +143,6 @@ def check_more(config: ProtocolConfig, few: int) -> None:
         )
 
 
-def names_in(dataset: DemoDataset, suite: Mapping[str, str]) -> dict[str, str]:
-    """Task of the suite -> what the dataset calls it: its name or, without names, instruction."""
-    named = any(episode.task_name for episode in dataset.episodes)
-    return {task: task if named else instruction for task, instruction in suite.items()}
-
-
-def to_the_end(train: TrainConfig) -> TrainConfig:
-    """RL that only the protocol evaluates; a curve that stays flat is a result here."""
-    never = train.iterations + 1
-    return replace(train, patience=never, evaluation=replace(train.evaluation, every=0))
-
-
 def marks(total: int, points: int) -> tuple[int, list[int]]:
     """So many marks along ``total`` steps, evenly spaced, the last at the end; and their distance.
 
@@ -106,38 +150,6 @@ def marks(total: int, points: int) -> tuple[int, list[int]]:
     """
     every = math.ceil(total / points)
     return every, [*range(every, total, every), total]
-
-
-def evaluated(recipe: Recipe, name: str, policy: Path) -> EvalResult:
-    """The evaluation called ``name``, played unless it is there."""
-    file = recipe.out / "eval" / f"{name.replace('/', '-')}.json"
-    recipe.evaluate(f"eval {name}", f"evaluation: {name}", file, recipe.config.eval, policy)
-    return load_result(file)[0]
-
-
-def on_tasks(result: EvalResult, tasks: Collection[str]) -> list[LedgerLine]:
-    """The episodes of some tasks."""
-    return [line for line in result.ledger if line.task in tasks]
-
-
-def facts_of(recipe: Recipe) -> dict[str, Any]:
-    """What the result of a protocol says besides its counts."""
-    config = recipe.config
-    own_states = config.eval.first < config.eval.env.spec.fixed_inits
-    return {
-        "algorithm": type(config.train.algorithm).__name__,
-        "iterations": config.train.iterations,
-        "mode": config.eval.mode,
-        "states_per_task": config.eval.episodes_per_task,
-        "repeats": config.eval.repeats,
-        "train_init": config.train.train_init,
-        "trained_on_evaluation_states": own_states and config.train.train_init == "benchmark",
-        "seed": config.seed,
-        "seconds": recipe.seconds,
-        "commits": recipe.commits,
-        **provenance(),
-        "cores": os.cpu_count(),
-    }
 
 
 def counts_in(counts: Mapping[str, Any]) -> str:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from pushcut.commands.evaluate import record_videos
-from pushcut.commands.recipe import Recipe, read_json, write_json
+from pushcut.commands.recipe import Recipe, write_json
 from pushcut.commands.report import run_report
 from pushcut.config import QuickstartConfig
 from pushcut.learning.checkpoint import latest
 from pushcut.runs.lock import alone_in_folder
-from pushcut.runs.run import provenance
 from pushcut.system.progress import say
 
 
@@ -58,17 +57,16 @@ def record(recipe: Recipe, stage: str, policy: Path) -> None:
 def summarise(recipe: Recipe, checkpoints: dict[str, Path]) -> dict[str, Any]:
     """Writes summary.json: both evaluations, seconds per phase, checkpoints."""
     stages = {
-        f"{stage}{suffix}": read_json(recipe.out / "eval" / f"{stage}-{mode}.json")
+        f"{stage}{suffix}": json.loads((recipe.out / "eval" / f"{stage}-{mode}.json").read_text())
         for stage in ("before", "after")
         for mode, suffix in (("greedy", ""), ("sampled", "_sampled"))
     }
     summary = {
         **stages,
         "gain": _rate(stages["after"]) - _rate(stages["before"]),
-        "seconds": recipe.seconds | {"total": round(sum(recipe.seconds.values()), 1)},
         **{f"checkpoint_{stage}": str(path) for stage, path in checkpoints.items()},
-        **provenance(),
-        "cores": os.cpu_count(),
+        **recipe.facts(),
+        "seconds": recipe.seconds | {"total": round(sum(recipe.seconds.values()), 1)},
     }
     write_json(recipe.out / "summary.json", summary)
     return summary

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from pushcut.assembly import train
 from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
+from pushcut.evaluation.results import EvalResult, load_result
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
 from pushcut.runs.run import Run, provenance
@@ -30,11 +32,14 @@ MAY_CHANGE_ON_RESUME = (
 """Fields that change no result: phases that are done stand for all others."""
 
 
+C = TypeVar("C", bound=RecipeConfig)
+
+
 @dataclass
-class Recipe:
+class Recipe(Generic[C]):
     """The phases of a folder; a phase that finished is not run again."""
 
-    config: RecipeConfig
+    config: C
     seconds: dict[str, float] = field(default_factory=dict)
     """Phase -> seconds so far, interrupted attempts included."""
     done: list[str] = field(default_factory=list)
@@ -42,16 +47,16 @@ class Recipe:
     commits: list[str | None] = field(default_factory=list)
     """Commits of the code that ran them."""
 
-    @staticmethod
-    def open(config: RecipeConfig) -> Recipe:
+    @classmethod
+    def open(cls, config: C):  # beartype knows no Self here
         """A new recipe, or with ``resume`` what its folder holds."""
         out = config.out
         if not (config.resume and out.exists() and not is_empty(out)):
             Run.create(out, config)
-            return Recipe(config)
+            return cls(config)
         Run.resume(out, config, (), first=0, may_change=MAY_CHANGE_ON_RESUME)
         phases = out / PHASES
-        return Recipe(config, **(json.loads(phases.read_text()) if phases.exists() else {}))
+        return cls(config, **(json.loads(phases.read_text()) if phases.exists() else {}))
 
     @property
     def out(self) -> Path:
@@ -110,8 +115,8 @@ class Recipe:
 
     def evaluate(
         self, name: str, title: str, file: Path, config: EvalConfig, policy: Path
-    ) -> dict[str, Any]:
-        """Evaluates a policy, exploring as in training, into FILE; returns its content."""
+    ) -> EvalResult:
+        """Evaluates a policy, exploring as in training, into FILE."""
         source = replace(self.config.train.policy, path=policy)
         config = replace(config, policy=source, out=file)
 
@@ -120,12 +125,12 @@ class Recipe:
             run_eval(config)
 
         self.phase(name, title, file, action)
-        return read_json(file)
+        return load_result(file)[0]
 
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a file."""
-    return json.loads(path.read_text())
+    def facts(self) -> dict[str, Any]:
+        """What its result says of how it was run."""
+        run = {"seconds": self.seconds, "commits": self.commits}
+        return run | provenance() | {"cores": os.cpu_count()}
 
 
 def write_json(path: Path, content: Any) -> None:

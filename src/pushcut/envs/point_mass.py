@@ -9,7 +9,8 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
-from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from pushcut.envs.episodes import EpisodicEnv
+from pushcut.types import EnvSpec
 
 PALETTE = {
     "red": (225, 45, 45),
@@ -82,7 +83,7 @@ class PointMassConfig(EnvConfig):
         return PointMassEnv(self)
 
 
-class PointMassEnv:
+class PointMassEnv(EpisodicEnv):
     """A point on the plane [-1, 1]² (metres, x to the right, y up) and one goal per colour.
 
     Action: 0 ``dx``, 1 ``dy`` in [-1, 1] (clipped), in units of ``step_size``; the walls
@@ -93,106 +94,69 @@ class PointMassEnv:
     evenly and turned by a random angle; the point starts near the centre.
     Reward: 1 in the step that succeeds, else 0. Terminates at success, truncates at the
     time limit.
+    Expert: straight to the goal, as fast as the bounds allow.
     """
 
     def __init__(self, config: PointMassConfig) -> None:
-        self.spec = config.spec
+        super().__init__(config.spec, max_sim_steps=config.max_steps)
         self._config = config
-        self._goals: tuple[tuple[float, float], ...] = ()
-        self._target = 0
-        self._position = (0.0, 0.0)
-        self._steps = 0
-        self._task = ""
-        self._done = True
 
-    def reset(self, init: InitState) -> None:
-        """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        rng = np.random.default_rng(init.seed)
+    def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
+        """Draws the plane from above."""
+        plane: _Plane = self._now
+        # Pixel centres; row 0 is the top, where y is largest.
+        axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
+        image = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
+        colours = [PALETTE[name] for name in self._config.colours]
+        for centre, colour in zip(plane.goals, colours, strict=True):
+            _draw_disc(image, axis, centre, self._config.success_radius, colour)
+        _draw_disc(image, axis, plane.position, POINT_RADIUS, POINT)
+        return np.rint(image).astype(np.uint8)
+
+    def _make_simulator(self, task: str) -> _Plane:
+        return _Plane(self._config, target=list(self.spec.tasks).index(task))
+
+    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+        return {"top": self.render(self._config.image_size)}
+
+    def _state(self) -> Float32[np.ndarray, " 2"]:
+        return np.array(self._now.position, dtype=np.float32)
+
+
+class _Plane:
+    """The simulator of one task."""
+
+    def __init__(self, config: PointMassConfig, *, target: int) -> None:
+        self._config, self._target = config, target
+        self.goals: tuple[tuple[float, float], ...] = ()
+        self.position = (0.0, 0.0)
+
+    def reset(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
         x, y = rng.uniform(-START_RANGE, START_RANGE, size=2)
         turn = rng.uniform(0, 2 * math.pi)
         count = len(self._config.colours)
         angles = [turn + 2 * math.pi * i / count for i in range(count)]
         distance = self._config.goal_distance
-        self._goals = tuple((distance * math.cos(a), distance * math.sin(a)) for a in angles)
-        self._target = list(self.spec.tasks).index(init.task)
-        self._position = (float(x), float(y))
-        self._steps = 0
-        self._task = init.task
-        self._done = False
+        self.goals = tuple((distance * math.cos(a), distance * math.sin(a)) for a in angles)
+        self.position = (float(x), float(y))
 
-    def observe(self) -> Observation:
-        """Draws the image and reads the state: a batch of one."""
-        return Observation(
-            images={"top": self.render(self._config.image_size)[None]},
-            state=np.array([self._position], dtype=np.float32),
-            instruction=[self.spec.tasks[self._task]],
-        )
-
-    def step_chunk(self, actions: Float32[np.ndarray, "h 2"]) -> ChunkResult:
-        """Executes the actions until they are used up, success or the time limit."""
-        if self._done:
-            raise RuntimeError("the episode is over; call reset first")
-        reward = np.zeros(len(actions), dtype=np.float32)
-        steps, success, truncated = 0, False, False
-        for dx, dy in actions.tolist():
-            self._move(dx, dy)
-            steps += 1
-            success = self._distance_to_goal() <= self._config.success_radius
-            truncated = not success and self._steps >= self._config.max_steps
-            if success or truncated:
-                break
-        if success:
-            reward[steps - 1] = 1.0
-        self._done = success or truncated
-        return ChunkResult(steps, steps, reward, success, success, truncated)
+    def hold(self, action: Float32[np.ndarray, " 2"], limit: int) -> tuple[int, bool]:
+        dx, dy = (self._config.step_size * fraction for fraction in action.tolist())
+        x, y = (min(max(at, -1.0), 1.0) for at in (self.position[0] + dx, self.position[1] + dy))
+        self.position = (x, y)
+        goal_x, goal_y = self.goals[self._target]
+        return 1, math.hypot(goal_x - x, goal_y - y) <= self._config.success_radius
 
     def expert_action(self) -> Float32[np.ndarray, " 2"]:
-        """Straight to the goal, as fast as the bounds allow."""
-        delta = np.subtract(self._goals[self._target], self._position)
+        delta = np.subtract(self.goals[self._target], self.position)
         return np.clip(delta / self._config.step_size, -1, 1).astype(np.float32)
 
-    def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """Draws the plane from above."""
-        # Pixel centres; row 0 is the top, where y is largest.
-        axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1
-        image = np.full((size, size, 3), BACKGROUND, dtype=np.float32)
-        colours = [PALETTE[name] for name in self._config.colours]
-        for centre, colour in zip(self._goals, colours, strict=True):
-            _draw_disc(image, axis, centre, self._config.success_radius, colour)
-        _draw_disc(image, axis, self._position, POINT_RADIUS, POINT)
-        return np.rint(image).astype(np.uint8)
+    def state(self) -> tuple:
+        return self.goals, self.position
 
-    def snapshot(self) -> tuple:
-        """The whole state; immutable."""
-        return (self._goals, self._target, self._position, self._steps, self._task, self._done)
-
-    def restore(self, snapshot: tuple) -> None:
-        """Goes back to a snapshot, exactly."""
-        (
-            self._goals,
-            self._target,
-            self._position,
-            self._steps,
-            self._task,
-            self._done,
-        ) = snapshot
-
-    def close(self) -> None:
-        """Nothing to release."""
-
-    def _move(self, dx: float, dy: float) -> None:
-        x, y = self._position
-        x += min(max(dx, -1.0), 1.0) * self._config.step_size
-        y += min(max(dy, -1.0), 1.0) * self._config.step_size
-        self._position = (min(max(x, -1.0), 1.0), min(max(y, -1.0), 1.0))
-        self._steps += 1
-
-    def _distance_to_goal(self) -> float:
-        x, y = self._position
-        goal_x, goal_y = self._goals[self._target]
-        return math.hypot(goal_x - x, goal_y - y)
+    def set_state(self, state: tuple) -> None:
+        self.goals, self.position = state
 
 
 def _draw_disc(

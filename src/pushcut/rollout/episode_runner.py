@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from torch import Tensor
 
+from pushcut.envs.pool.base import Simulators
 from pushcut.envs.pool.pool import Reply
-from pushcut.envs.pool.protocol import Simulators
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise

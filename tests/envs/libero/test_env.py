@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pushcut.envs.episodes import Snapshot
 from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
 from pushcut.envs.libero.tasks import SUITE_OF, SUITES, expand_tasks
-from pushcut.envs.mujoco.env import Snapshot
 from pushcut.types import InitState
 from tests.envs.libero.tasks import NEEDS_LIBERO
 

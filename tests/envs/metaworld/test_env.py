@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pushcut.envs.episodes import Snapshot
 from pushcut.envs.metaworld.env import MetaWorldConfig, MetaWorldEnv
 from pushcut.envs.metaworld.tasks import INSTRUCTIONS
-from pushcut.envs.mujoco.env import Snapshot
 from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
 from pushcut.types import ChunkResult, InitState

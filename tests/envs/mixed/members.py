@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -58,12 +59,12 @@ class TallEnv(PointMassEnv):
     def expert_action(self) -> np.ndarray:
         return np.append(np.float32(0), super().expert_action())
 
-    def snapshot(self) -> tuple:
-        return (*super().snapshot(), self._height)
+    def snapshot(self) -> Any:
+        return (super().snapshot(), self._height)
 
-    def restore(self, snapshot: tuple) -> None:
-        *inner, self._height = snapshot
-        super().restore(tuple(inner))
+    def restore(self, snapshot: Any) -> None:
+        inner, self._height = snapshot
+        super().restore(inner)
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import sys
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -96,10 +96,10 @@ class FaultyEnv(PointMassEnv):
             raise NotImplementedError("the faulty robot has no expert")
         return super().expert_action()
 
-    def snapshot(self) -> tuple:
+    def snapshot(self) -> Any:
         return (super().snapshot(), self._seed, self._chunks)
 
-    def restore(self, snapshot: tuple) -> None:
+    def restore(self, snapshot: Any) -> None:
         inner, self._seed, self._chunks = snapshot
         super().restore(inner)
 

@@ -16,7 +16,7 @@ from types import ModuleType
 PACKAGE = Path(__file__).absolute().parents[2]
 
 
-class OnlyThisPackage(importlib.abc.MetaPathFinder):
+class _OnlyThisPackage(importlib.abc.MetaPathFinder):
     """Finds ``pushcut``; its submodules are then found in the package's folder."""
 
     def find_spec(
@@ -32,7 +32,7 @@ class OnlyThisPackage(importlib.abc.MetaPathFinder):
 
 def main() -> None:
     """Entry point of the process."""
-    sys.meta_path.insert(0, OnlyThisPackage())
+    sys.meta_path.insert(0, _OnlyThisPackage())
     module, *sys.argv[1:] = sys.argv[1:]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

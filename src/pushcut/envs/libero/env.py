@@ -11,11 +11,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.episodes import check_views
 from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
 from pushcut.envs.mujoco.env import MuJoCoEnv
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
-from pushcut.types import EnvSpec, InitState, Observation
+from pushcut.types import EnvSpec, InitState
 
 if TYPE_CHECKING:
     from pushcut.envs.libero.simulator import SimulatorState, TaskSimulator
@@ -74,13 +75,9 @@ class LiberoConfig(EnvConfig):
     """Folder of files <task>.pruned_init whose 50 states take the place of the benchmark's."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
+        check_views(self, CAMERAS)
         if not expand_tasks(self.tasks):
             raise ValueError("tasks must name at least one task or suite")
-        _check_cameras(self.cameras)
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.texture_size is not None and self.texture_size < 16:
             raise ValueError(f"texture_size must be >= 16 or none, got {self.texture_size}")
         for name, least in (("max_steps", 1), ("action_repeat", 1), ("settle_steps", 0)):
@@ -134,6 +131,7 @@ class LiberoEnv(MuJoCoEnv):
     simulator's placement sampler from the seed alone. Then ``settle_steps`` without motion.
     Reward: 1 in the control step in which LIBERO's own check reports success, else 0.
     Terminates at success, also in the middle of a held action; truncates at the time limit.
+    Expert: a script for some of the tasks, which sees the simulator's state.
 
     One simulator and one renderer per task, made when first needed and kept.
     """
@@ -146,37 +144,9 @@ class LiberoEnv(MuJoCoEnv):
         from pushcut.envs.libero.simulator import TaskSimulator
 
         self._simulator_type = TaskSimulator
-        super().__init__(
-            config.spec,
-            max_steps=config.max_steps,
-            action_repeat=config.action_repeat,
-            image_size=config.image_size,
-        )
+        super().__init__(config.spec, max_sim_steps=config.max_steps, image_size=config.image_size)
         self._config = config
         self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
-
-    def observe(self) -> Observation:
-        """Renders the cameras and reads the state: a batch of one."""
-        init = self._episode()
-        size = self._config.image_size
-        mirrored = self._config.orientation == "rotated"
-        images = {}
-        for name in self._config.cameras:
-            image = self._image(name, size)
-            turned = image[:, ::-1] if mirrored else image
-            images[name] = np.ascontiguousarray(turned)[None]
-        return Observation(
-            images=images,
-            state=self._simulator(init.task).proprioception()[None],
-            instruction=[self.spec.tasks[init.task]],
-        )
-
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The scripted expert of the task, which sees the simulator's state.
-
-        Raises NotImplementedError for a task without one.
-        """
-        return self._simulator(self._episode().task).expert_action()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size; always upright."""
@@ -219,12 +189,16 @@ class LiberoEnv(MuJoCoEnv):
                 self._starts.popitem(last=False)
         self._starts.move_to_end(init)
 
+    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+        images = {}
+        for name in self._config.cameras:
+            image = self._image(name, self._config.image_size)
+            turned = image[:, ::-1] if self._config.orientation == "rotated" else image
+            images[name] = np.ascontiguousarray(turned)
+        return images
+
+    def _state(self) -> Float32[np.ndarray, " 8"]:
+        return self._now.proprioception()
+
     def _image(self, camera: str, size: int) -> np.ndarray:
         return self._draw(CAMERAS[camera], size)
-
-
-def _check_cameras(cameras: tuple[str, ...]) -> None:
-    if len(set(cameras)) < len(cameras):
-        raise ValueError(f"cameras must be different, got {cameras}")
-    if unknown := sorted(set(cameras) - set(CAMERAS)):
-        raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")

@@ -76,7 +76,7 @@ def make_expert(env: Any) -> Callable[[], np.ndarray]:
         _, obj, target = goal[0]
         if _kind(obj) in GRASPS and _kind(target) in PLACES:
             scene = Scene(env)
-            return PickPlace(scene, obj, partial(PLACES[_kind(target)], scene, target, obj))
+            return _PickPlace(scene, obj, partial(PLACES[_kind(target)], scene, target, obj))
     raise NotImplementedError(
         f"no scripted expert for the goal {goal}; libero_object and libero_spatial have experts "
         "for all tasks, libero_goal for those that put one thing somewhere, but not on the rack"
@@ -189,7 +189,7 @@ PLACES = {
 """How to put something there."""
 
 
-class PickPlace:
+class _PickPlace:
     """Takes an object from above, carries it to its place and lets it go."""
 
     def __init__(self, scene: Scene, obj: str, place: Callable[[], Place]) -> None:

@@ -32,15 +32,13 @@ from pushcut.envs.libero.package import (
     problem_name,
 )
 from pushcut.envs.libero.tasks import FIXED_INITS
+from pushcut.envs.mujoco.simulator import MuJoCoSimulator, frozen
 
 PLACEMENT_STREAM = 0x11BE
 """Keeps the placements of a seed apart from whatever else draws from that seed."""
 
 PLACEMENT_TRIES = 20
 """Attempts to place the objects, each with thousands of positions, before giving up."""
-
-PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
-"""All that MuJoCo's next step depends on, the solver's warm start included."""
 
 MODEL_FIELDS = ("body_pos", "body_quat", "site_rgba")
 """The only fields of the model that change: where fixtures stand, whether a burner glows."""
@@ -67,7 +65,7 @@ class SimulatorState:
     """robosuite's count of control steps and of seconds."""
 
 
-class TaskSimulator:
+class TaskSimulator(MuJoCoSimulator):
     """One task. Actions here are LIBERO's own: the gripper closes at +1.
 
     ``env`` is robosuite's environment, ``model`` and ``data`` MuJoCo's: scripted experts read
@@ -107,11 +105,9 @@ class TaskSimulator:
                 ignore_done=True,
                 texture_size=texture_size,
             )
-        self.model: mujoco.MjModel = self.env.sim.model._model
-        self.data: mujoco.MjData = self.env.sim.data._data
+        super().__init__(self.env.sim.model._model, self.env.sim.data._data)
         self._inits: np.ndarray | None = None
         self._pristine = {name: getattr(self.model, name).copy() for name in MODEL_FIELDS}
-        self._stale = True
         self.env.placed = True  # from now on resets are real ones
         self.reset(FIXED_INITS, settle_steps=0)  # any placement
         self._step = OSCStep(self.env).step if control == "fast" else self._stock_step
@@ -185,14 +181,12 @@ class TaskSimulator:
         """A copy that shares no memory with the simulator."""
         env = self.env
         robot = env.robots[0]
-        physics = np.empty(mujoco.mj_stateSize(self.model, PHYSICS))
-        mujoco.mj_getState(self.model, self.data, physics, PHYSICS)
         return SimulatorState(
-            physics,
-            {name: _frozen(getattr(self.model, name)) for name in MODEL_FIELDS},
-            _frozen(robot.gripper.current_action),
+            self._physics(),
+            {name: frozen(getattr(self.model, name)) for name in MODEL_FIELDS},
+            frozen(robot.gripper.current_action),
             {
-                name: _frozen(value)
+                name: frozen(value)
                 for name, value in vars(robot.controller).items()
                 if isinstance(value, _NUMBERS)
             },
@@ -203,25 +197,12 @@ class TaskSimulator:
         """Continues from ``state``."""
         env = self.env
         robot = env.robots[0]
-        mujoco.mj_setState(self.model, self.data, state.physics, PHYSICS)
+        self._set_physics(state.physics)
         for name, value in state.model.items():
             getattr(self.model, name)[:] = value
         robot.gripper.current_action = state.gripper
         vars(robot.controller).update(state.controller)
         env.timestep, env.cur_time = state.clock
-        self._stale = True
-
-    def sync(self) -> None:
-        """Moves bodies, sites, cameras and lights to where the state has them.
-
-        Unlike ``mj_forward`` this leaves the solver's warm start alone, so that looking
-        changes nothing. Contacts are not looked for.
-        """
-        if self._stale:
-            mujoco.mj_kinematics(self.model, self.data)
-            mujoco.mj_comPos(self.model, self.data)
-            mujoco.mj_camlight(self.model, self.data)
-            self._stale = False
 
     def proprioception(self) -> Float32[np.ndarray, " 8"]:
         """Position (m) and axis-angle (rad) of the hand, position of the two fingers (m)."""
@@ -313,11 +294,3 @@ def _axis_angle(quaternion: Float[np.ndarray, " 4"]) -> Float[np.ndarray, " 3"]:
     if sine < 1e-9:
         return np.zeros(3)
     return quaternion[1:] * (2.0 * np.arccos(w)) / sine
-
-
-def _frozen(value: Any) -> Any:
-    """A copy that nobody can change: snapshots are shared by all episodes of a group."""
-    if isinstance(value, np.ndarray):
-        value = value.copy()
-        value.setflags(write=False)
-    return value

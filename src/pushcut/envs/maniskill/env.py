@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.maniskill.state import SimulatorState
+from pushcut.envs.episodes import EpisodicEnv, check_views
 from pushcut.errors import UserError
-from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
+from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
     from pushcut.envs.maniskill.simulator import TaskSimulator
@@ -59,20 +59,13 @@ class ManiSkillConfig(EnvConfig):
     in one process than this is slower: an episode that was put aside is played again."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
-        for what, chosen, known in (
-            ("tasks", self.tasks, INSTRUCTIONS),
-            ("cameras", self.cameras, CAMERAS),
-        ):
-            if unknown := sorted(set(chosen) - set(known)):
-                raise ValueError(f"unknown {what} {unknown}; have {sorted(known)}")
-            if len(set(chosen)) < len(chosen):
-                raise ValueError(f"{what} must be different, got {chosen}")
+        check_views(self, CAMERAS)
+        if unknown := sorted(set(self.tasks) - set(INSTRUCTIONS)):
+            raise ValueError(f"unknown tasks {unknown}; have {sorted(INSTRUCTIONS)}")
+        if len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"tasks must be different, got {self.tasks}")
         if not self.tasks:
             raise ValueError("tasks must name at least one task")
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.max_steps < 1 or self.scenes < 1:
             raise ValueError(
                 f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"
@@ -103,17 +96,7 @@ class ManiSkillConfig(EnvConfig):
         return ManiSkillEnv(self)
 
 
-@dataclass(frozen=True)
-class Snapshot:
-    """An episode that is put aside."""
-
-    init: InitState
-    steps: int
-    done: bool
-    state: SimulatorState
-
-
-class ManiSkillEnv:
+class ManiSkillEnv(EpisodicEnv):
     """A Panda arm over a table with a red or blue cube (half edges 2 cm).
 
     Action (clipped to [-1, 1], held for 50 ms; the controller is ManiSkill's pd_ee_delta_pose):
@@ -133,74 +116,20 @@ class ManiSkillEnv:
     is within 2.5 cm of the goal and the arm at rest; StackCube: it lies on the green one, at
     rest and released; PushCube, PullCube: it is within 10 cm of the disc's centre. Terminates at
     success, truncates at the time limit.
+    Expert: towards a waypoint of a motion that mplib plans from the current state.
 
     An episode's physics is the stock one, to the bit. SAPIEN cannot save all of its state, so
-    episodes that take turns keep scenes of their own (see ``maniskill_simulator``).
+    episodes that take turns keep scenes of their own (see ``simulator.py``).
     """
 
     def __init__(self, config: ManiSkillConfig) -> None:
         # The first import of the simulator in this process.
         from pushcut.envs.maniskill.simulator import TaskSimulator, prepare
 
-        prepare(pictures=bool(config.cameras))
+        prepare(images=bool(config.cameras))
         self._simulator_type = TaskSimulator
-        self.spec = config.spec
+        super().__init__(config.spec, max_sim_steps=config.max_steps * PHYSICS_STEPS)
         self._config = config
-        self._simulators: dict[str, TaskSimulator] = {}
-        self._init: InitState | None = None
-        self._steps = 0
-        self._done = True
-
-    def reset(self, init: InitState) -> None:
-        """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        if init.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {init.seed}")
-        self._simulator(init.task).reset(init.seed)
-        self._init, self._steps, self._done = init, 0, False
-
-    def observe(self) -> Observation:
-        """Renders the cameras and reads the state: a batch of one."""
-        init = self._episode()
-        simulator = self._simulator(init.task)
-        return Observation(
-            images={name: image[None] for name, image in simulator.images().items()},
-            state=simulator.observed_state()[None],
-            instruction=[self.spec.tasks[init.task]],
-        )
-
-    def step_chunk(self, actions: Float32[np.ndarray, "h 7"]) -> ChunkResult:
-        """Executes the actions until they are used up, success or the time limit."""
-        simulator = self._simulator(self._episode().task)
-        if self._done:
-            raise RuntimeError("the episode is over; call reset first")
-        if not np.isfinite(actions).all():
-            raise ValueError("actions must be finite numbers")
-        reward = np.zeros(len(actions), dtype=np.float32)
-        steps, success = 0, False
-        for action in np.clip(actions, -1, 1).astype(np.float32):
-            success = simulator.step(action)
-            steps += 1
-            if success or self._steps + steps >= self._config.max_steps:
-                break
-        self._steps += steps
-        if success:
-            reward[steps - 1] = 1.0
-        truncated = not success and self._steps >= self._config.max_steps
-        self._done = success or truncated
-        return ChunkResult(
-            steps,
-            steps * PHYSICS_STEPS,
-            reward,
-            success,
-            terminated=success,
-            truncated=truncated,
-        )
-
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """Towards a waypoint of a motion that mplib plans from the current state."""
-        return self._simulator(self._episode().task).expert_action()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what a camera for people sees, the goal included."""
@@ -209,35 +138,25 @@ class ManiSkillEnv:
                 "there are no images without cameras: --env.cameras base_camera "
                 "(it needs Vulkan: pushcut doctor)"
             )
-        return self._simulator(self._episode().task).picture(size)
-
-    def snapshot(self) -> Snapshot:
-        """The whole episode; it can be pickled, and restored any number of times."""
-        init = self._episode()
-        return Snapshot(init, self._steps, self._done, self._simulator(init.task).state())
-
-    def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, exactly."""
-        self._simulator(snapshot.init.task).set_state(snapshot.state)
-        self._init, self._steps, self._done = snapshot.init, snapshot.steps, snapshot.done
+        return self._now.render(size)
 
     def close(self) -> None:
         """Releases the simulators."""
         for simulator in self._simulators.values():
             simulator.close()
-        self._simulators.clear()
-        self._init = None
+        super().close()
 
-    def _episode(self) -> InitState:
-        if self._init is None:
-            raise RuntimeError("no episode; call reset first")
-        return self._init
+    def _make_simulator(self, task: str) -> TaskSimulator:
+        config = self._config
+        return self._simulator_type(
+            task, cameras=config.cameras, image_size=config.image_size, scenes=config.scenes
+        )
 
-    def _simulator(self, task: str) -> TaskSimulator:
-        if task not in self._simulators:
-            config = self._config
-            size = config.image_size
-            self._simulators[task] = self._simulator_type(
-                task, cameras=config.cameras, image_size=size, scenes=config.scenes
-            )
-        return self._simulators[task]
+    def _to_native(self, actions: Float32[np.ndarray, "h a"]) -> Float32[np.ndarray, "h a"]:
+        return actions.astype(np.float32)
+
+    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+        return self._now.images()
+
+    def _state(self) -> Float32[np.ndarray, " 29"]:
+        return self._now.observed_state()

@@ -61,7 +61,7 @@ class Pose:
 
 
 @dataclass(frozen=True)
-class Wish:
+class Waypoint:
     """What the expert wants next."""
 
     p: Vector
@@ -96,21 +96,21 @@ class Expert:
     ) -> Float32[np.ndarray, " 7"]:
         """The expert's action; poses are position and quaternion."""
         here, red, goal = (Pose(pose[:3], pose[3:]) for pose in (hand, cube, target))
-        wish = WISHES[task](here, red, goal, held=held)
-        there = self._ahead(qpos, here, wish)
+        waypoint = WISHES[task](here, red, goal, held=held)
+        there = self._ahead(qpos, here, waypoint)
         axis, angle = quat2axangle(qmult(there.q, qinverse(here.q)))
         if angle > np.pi:
             angle -= 2 * np.pi
         move = np.concatenate([there.p - here.p, axis * angle]) / self._scale
         turn = np.linalg.norm(move[3:])
         move[3:] /= max(1.0, float(turn))  # a turn is limited as a whole
-        return np.array([*np.clip(move, -1, 1), wish.gripper], dtype=np.float32)
+        return np.array([*np.clip(move, -1, 1), waypoint.gripper], dtype=np.float32)
 
-    def _ahead(self, qpos: Vector, here: Pose, wish: Wish) -> Pose:
+    def _ahead(self, qpos: Vector, here: Pose, waypoint: Waypoint) -> Pose:
         """Where the hand is ``AHEAD`` steps later on a planned motion."""
         down = np.array([0.0, 0.0, -1.0])
-        axes = np.stack([np.cross(wish.closing, down), wish.closing, down], axis=1)
-        goal = Pose(wish.p, mat2quat(axes))
+        axes = np.stack([np.cross(waypoint.closing, down), waypoint.closing, down], axis=1)
+        goal = Pose(waypoint.p, mat2quat(axes))
         if np.linalg.norm(goal.p - here.p) < TOUCH / 2:
             return goal
         plan = self._planner.plan_screw(
@@ -126,34 +126,34 @@ class Expert:
         return Pose(pose[:3] + self._base, pose[3:])
 
 
-def pick(here: Pose, red: Pose, goal: Pose, *, held: bool) -> Wish:
+def pick(here: Pose, red: Pose, goal: Pose, *, held: bool) -> Waypoint:
     """To the cube, and with it to the goal."""
     if held:
-        return Wish(goal.p + (here.p - red.p), level(here.axes[:, 1]), CLOSED)
+        return Waypoint(goal.p + (here.p - red.p), level(here.axes[:, 1]), CLOSED)
     return grasp(here, red, ())
 
 
-def stack(here: Pose, red: Pose, green: Pose, *, held: bool) -> Wish:
+def stack(here: Pose, red: Pose, green: Pose, *, held: bool) -> Waypoint:
     """The red cube on the green one, then let go."""
     closing = level(here.axes[:, 1])
     on_top = green.p + np.array([0.0, 0.0, EDGE])
     off = red.p - on_top
     over = float(np.linalg.norm(off[:2]))
     if over < OVER and abs(off[2]) < TOUCH:
-        return Wish(here.p, closing, OPEN)
+        return Waypoint(here.p, closing, OPEN)
     if not held:
         return grasp(here, red, (green.p,))
     carry = here.p - red.p
     if over < OVER:
-        return Wish(on_top + carry, closing, CLOSED)
+        return Waypoint(on_top + carry, closing, CLOSED)
     above = on_top + np.array([0.0, 0.0, EDGE])
     if red.p[2] < above[2] - OVER and over < 3 * EDGE:
         # Straight up first: the cubes may stand side by side.
-        return Wish(np.array([*red.p[:2], above[2] + OVER]) + carry, closing, CLOSED)
-    return Wish(above + carry, closing, CLOSED)
+        return Waypoint(np.array([*red.p[:2], above[2] + OVER]) + carry, closing, CLOSED)
+    return Waypoint(above + carry, closing, CLOSED)
 
 
-def shove(here: Pose, blue: Pose, disc: Pose, *, held: bool) -> Wish:
+def shove(here: Pose, blue: Pose, disc: Pose, *, held: bool) -> Waypoint:
     """Behind the cube with closed fingers, and towards the disc."""
     along = level(disc.p - blue.p)
     closing = level(here.axes[:, 1])
@@ -163,15 +163,15 @@ def shove(here: Pose, blue: Pose, disc: Pose, *, held: bool) -> Wish:
     if behind > EDGE / 2 and aside < ASIDE and abs(off[2]) < OVER:
         # No further than it takes: the disc's far side is beyond the arm's reach.
         left = float((disc.p - blue.p) @ along) - ONTO_DISC
-        return Wish(here.p + max(left, TOUCH) * along, closing, CLOSED)
+        return Waypoint(here.p + max(left, TOUCH) * along, closing, CLOSED)
     place = blue.p - ROOM_BEHIND * along
     if np.linalg.norm((here.p - place)[:2]) < OVER:
-        return Wish(place, closing, CLOSED)
+        return Waypoint(place, closing, CLOSED)
     high = place + np.array([0.0, 0.0, HOVER])
     if here.p[2] < blue.p[2] + EDGE:
         # Straight up first: the cube may be in the way.
-        return Wish(np.array([*here.p[:2], high[2]]), closing, CLOSED)
-    return Wish(high, closing, CLOSED)
+        return Waypoint(np.array([*here.p[:2], high[2]]), closing, CLOSED)
+    return Waypoint(high, closing, CLOSED)
 
 
 WISHES = {
@@ -183,16 +183,16 @@ WISHES = {
 """Task -> what its expert wants, from the poses of hand, cube and target."""
 
 
-def grasp(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Wish:
+def grasp(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Waypoint:
     """Over the cube, turned so that the fingers fit; down to it; and close."""
     closing = grasp_direction(here, red, obstacles)
     off = red.p - here.p
     if np.linalg.norm(off) < TOUCH:
-        return Wish(red.p, closing, CLOSED)
+        return Waypoint(red.p, closing, CLOSED)
     turned = float(np.arccos(np.clip(closing @ level(here.axes[:, 1]), -1, 1))) < ALIGNED
     if np.linalg.norm(off[:2]) < OVER and turned:
-        return Wish(red.p, closing, OPEN)
-    return Wish(red.p + np.array([0.0, 0.0, HOVER]), closing, OPEN)
+        return Waypoint(red.p, closing, OPEN)
+    return Waypoint(red.p + np.array([0.0, 0.0, HOVER]), closing, OPEN)
 
 
 def grasp_direction(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Vector:

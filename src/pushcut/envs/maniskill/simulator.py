@@ -26,7 +26,7 @@ from pushcut.envs.maniskill.experts import Expert
 from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
 
-PICTURE_SIZE = 256
+RENDER_SIZE = 256
 """Height and width of images for people before they are brought to the size asked for."""
 
 LARGEST_MOVE = 0.1
@@ -104,9 +104,9 @@ class TaskSimulator:
         """Places everything as ``seed`` says."""
         self._spare().start(seed)
 
-    def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
-        """One control step; whether the task is solved."""
-        return self._scenes[-1].step(action)
+    def hold(self, action: Float32[np.ndarray, " 7"], limit: int) -> tuple[int, bool]:
+        """One control step, of ``limit`` simulator steps; whether the task is solved."""
+        return limit, self._scenes[-1].step(action)
 
     def state(self) -> SimulatorState:
         """What the rest of the episode depends on."""
@@ -162,12 +162,12 @@ class TaskSimulator:
             images[name] = seen["rgb"][0].cpu().numpy().copy()
         return images
 
-    def picture(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
+    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What the camera for people sees."""
         from PIL import Image
 
-        picture = Image.fromarray(self._env.render_rgb_array()[0].cpu().numpy())
-        return np.asarray(picture.resize((size, size), Image.Resampling.BOX))
+        image = Image.fromarray(self._env.render_rgb_array()[0].cpu().numpy())
+        return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
     def close(self) -> None:
         """Releases every scene."""
@@ -219,7 +219,7 @@ class TaskSimulator:
                 render_backend="cpu" if self._cameras else "none",
                 render_mode="rgb_array" if self._cameras else None,
                 sensor_configs=size,
-                human_render_camera_configs={"width": PICTURE_SIZE, "height": PICTURE_SIZE},
+                human_render_camera_configs={"width": RENDER_SIZE, "height": RENDER_SIZE},
             ).unwrapped
         if len(self._scenes) == 0:
             # Making a scene anew collects garbage, which takes 0.2 s with all that was imported.
@@ -228,7 +228,7 @@ class TaskSimulator:
         return env
 
 
-def prepare(*, pictures: bool) -> None:
+def prepare(*, images: bool) -> None:
     """Imports ManiSkill, once per process.
 
     ManiSkill makes materials also where nothing is ever drawn, and without a Vulkan device that
@@ -240,7 +240,7 @@ def prepare(*, pictures: bool) -> None:
         import sapien.render
         import sapien.wrapper.urdf_loader
 
-        if pictures:
+        if images:
             _require_vulkan(sapien)
         else:
             sapien.pysapien.render.RenderMaterial = _NoMaterial

@@ -10,11 +10,12 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.episodes import check_views
 from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
-from pushcut.types import EnvSpec, InitState, Observation
+from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
     from pushcut.envs.metaworld.simulator import TaskSimulator
@@ -74,16 +75,9 @@ class MetaWorldConfig(EnvConfig):
     """Cheap: no shadows, reflections, sky and multisampling, ten times as fast as stock."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
+        check_views(self, CAMERAS)
         if not expand_tasks(self.tasks):
             raise ValueError("tasks must name at least one task or group")
-        if len(set(self.cameras)) < len(self.cameras):
-            raise ValueError(f"cameras must be different, got {self.cameras}")
-        if unknown := sorted(set(self.cameras) - set(CAMERAS)):
-            raise ValueError(f"unknown cameras {unknown}; have {sorted(CAMERAS)}")
-        if not 16 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be in 16..2048, got {self.image_size}")
         if self.max_steps < 1 or self.action_repeat < 1:
             raise ValueError(
                 "max_steps and action_repeat must be >= 1, "
@@ -146,27 +140,12 @@ class MetaWorldEnv(MuJoCoEnv):
         from pushcut.envs.metaworld.simulator import TaskSimulator
 
         self._simulator_type = TaskSimulator
-        super().__init__(
-            config.spec,
-            max_steps=config.max_steps,
-            action_repeat=config.action_repeat,
-            image_size=config.image_size,
-        )
+        super().__init__(config.spec, max_sim_steps=config.max_steps, image_size=config.image_size)
         self._config = config
-
-    def observe(self) -> Observation:
-        """Renders the cameras and reads the state: a batch of one."""
-        init = self._episode()
-        size = self._config.image_size
-        return Observation(
-            images={name: self._image(name, size)[None] for name in self._config.cameras},
-            state=self._state(init.task)[None],
-            instruction=[self.spec.tasks[init.task]],
-        )
 
     def expert_action(self) -> Float32[np.ndarray, " 4"]:
         """MetaWorld's scripted policy for the task, which sees the simulator's state."""
-        return flip_gripper(self._simulator(self._episode().task).expert_action())
+        return flip_gripper(super().expert_action())
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size."""
@@ -184,11 +163,11 @@ class MetaWorldEnv(MuJoCoEnv):
     def _make_simulator(self, task: str) -> TaskSimulator:
         return self._simulator_type(task)
 
-    def _start(self, simulator: TaskSimulator, init: InitState) -> None:
-        simulator.reset(init.seed)
+    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
+        return {name: self._image(name, self._config.image_size) for name in self._config.cameras}
 
-    def _state(self, task: str) -> Float32[np.ndarray, " s"]:
-        simulator = self._simulator(task)
+    def _state(self) -> Float32[np.ndarray, " s"]:
+        simulator: TaskSimulator = self._now
         hand = simulator.proprioception()
         if self._config.state == "hand":
             return hand

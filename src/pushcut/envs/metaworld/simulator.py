@@ -19,11 +19,10 @@ from jaxtyping import Float32, Float64
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
+from pushcut.envs.mujoco.simulator import MuJoCoSimulator, frozen
+
 PLACEMENT_STREAM = 0x4D57
 """Keeps the placements of a seed apart from whatever else draws from that seed."""
-
-PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
-"""All that MuJoCo's next step depends on, the solver's warm start included."""
 
 CORNER2_POSITION = (0.75, 0.075, 0.7)
 """Where demonstrations for vision-language-action models have that camera, metres."""
@@ -47,7 +46,7 @@ class SimulatorState:
     """What the task remembers of its reset, such as the goal; arrays are read-only."""
 
 
-class TaskSimulator:
+class TaskSimulator(MuJoCoSimulator):
     """One task. Actions here are MetaWorld's own: the gripper closes at +1."""
 
     def __init__(self, task: str) -> None:
@@ -59,8 +58,7 @@ class TaskSimulator:
         env.seeded_rand_vec = True
         self._env = env
         self._expert = ENV_POLICY_MAP[task]()
-        self.model: mujoco.MjModel = env.model
-        self.data: mujoco.MjData = env.data
+        super().__init__(env.model, env.data)
         self.model.camera("corner2").pos = CORNER2_POSITION
         self._low = env.sawyer_observation_space.low
         self._high = env.sawyer_observation_space.high
@@ -70,12 +68,11 @@ class TaskSimulator:
         self._left_claw = self.data.body("leftclaw").xpos
         self._mocap = self.data.mocap_pos[0]
         self._pristine = SimulatorState(
-            _physics(self.model, self.data),
+            self._physics(),
             self.model.body_pos.copy(),
             self.model.site_pos.copy(),
             {name: copy.deepcopy(env.__dict__[name]) for name in self._plain_attributes()},
         )
-        self._stale = True
         self.reset(0)
         # Which attributes are views into the simulator is settled by the first reset.
         self._attributes = self._plain_attributes()
@@ -119,31 +116,18 @@ class TaskSimulator:
         """A copy that shares no memory with the simulator."""
         values = self._env.__dict__
         return SimulatorState(
-            _physics(self.model, self.data),
+            self._physics(),
             self.model.body_pos.copy(),
             self.model.site_pos.copy(),
-            {name: _frozen(values[name]) for name in self._attributes},
+            {name: frozen(values[name]) for name in self._attributes},
         )
 
     def set_state(self, state: SimulatorState) -> None:
         """Continues from ``state``."""
-        mujoco.mj_setState(self.model, self.data, state.physics, PHYSICS)
+        self._set_physics(state.physics)
         self.model.body_pos[:] = state.body_pos
         self.model.site_pos[:] = state.site_pos
         self._env.__dict__.update(state.attributes)
-        self._stale = True
-
-    def sync(self) -> None:
-        """Moves bodies, sites, cameras and lights to where the state has them.
-
-        Unlike ``mj_forward`` this leaves the solver's warm start alone, so that looking
-        changes nothing.
-        """
-        if self._stale:
-            mujoco.mj_kinematics(self.model, self.data)
-            mujoco.mj_comPos(self.model, self.data)
-            mujoco.mj_camlight(self.model, self.data)
-            self._stale = False
 
     def proprioception(self) -> Float32[np.ndarray, " 4"]:
         """Position of the hand in metres and opening of the gripper in [0, 1]."""
@@ -218,22 +202,6 @@ def _outcome_only(stock: type, task: str) -> type:
             return 0.0
 
     return OutcomeOnly
-
-
-def _physics(model: mujoco.MjModel, data: mujoco.MjData) -> np.ndarray:
-    physics = np.empty(mujoco.mj_stateSize(model, PHYSICS))
-    mujoco.mj_getState(model, data, physics, PHYSICS)
-    return physics
-
-
-def _frozen(value: Any) -> Any:
-    """A copy that nobody can change: snapshots are shared by all episodes of a group."""
-    if isinstance(value, np.ndarray):
-        value = value.copy()
-        value.setflags(write=False)
-    elif isinstance(value, list):
-        value = list(value)
-    return value
 
 
 def _is_foreign_view(value: Any) -> bool:

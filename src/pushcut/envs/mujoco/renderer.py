@@ -103,7 +103,7 @@ class TaskRenderer:
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{effect.upper()}")] = 0
         self._option = mujoco.MjvOption()
         self._option.geomgroup[list(style.hidden_groups)] = 0
-        self._view = View(model, data) if style.cull else None
+        self._view = _View(model, data) if style.cull else None
         self._camera = mujoco.MjvCamera()
         self._camera.type = mujoco.mjtCamera.mjCAMERA_FIXED
 
@@ -152,7 +152,7 @@ class TaskRenderer:
             self._buffer = (width, height)
 
 
-class View:
+class _View:
     """Which geoms are in a camera's field of view, by their bounding spheres."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:

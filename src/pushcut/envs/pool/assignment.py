@@ -24,7 +24,7 @@ class WorkerSpec:
 
 
 class WorkerAssignment:
-    """The posts of a pool's processes, as many for each member of a mixed environment.
+    """Which simulator each process of a pool runs, as many for each member of a mixed environment.
 
     A slot is a row of memory and an episode, so any process may play any slot, one episode in
     one process. Which of those that have the simulator does it changes nothing but the time:

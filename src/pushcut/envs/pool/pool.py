@@ -13,20 +13,17 @@ import pickle
 import selectors
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import numpy as np
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.checks import problem_of_demonstration, problem_of_result, problem_of_state
 from pushcut.envs.pool.assignment import WorkerAssignment
-from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
-from pushcut.envs.pool.slots import Reply, ReplyKind, Slot
+from pushcut.envs.pool.base import Simulators
+from pushcut.envs.pool.slots import Reply, ReplyKind, RequestKind
 from pushcut.envs.pool.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
-from pushcut.system.stopwatch import Seconds
-from pushcut.types import EnvSpec, InitState, Observation, Recovery, RecoveryKind
+from pushcut.types import InitState, Recovery, RecoveryKind
 
 logger = logging.getLogger("pushcut.pool")
 
@@ -34,12 +31,8 @@ STARTING = -1
 """Stands for the slot in a worker's first request and reply."""
 
 
-class EnvPool:
-    """Plays ``slots`` episodes at a time in ``workers`` processes (of each member of a mix).
-
-    Each slot holds one episode and has at most one request outstanding. ``reset``,
-    ``step`` and ``demonstrate`` submit and return at once; ``wait`` returns the replies.
-    """
+class EnvPool(Simulators):
+    """Plays ``slots`` episodes at a time in ``workers`` processes (of each member of a mix)."""
 
     def __init__(
         self,
@@ -72,29 +65,19 @@ class EnvPool:
             )
         if timeout_s <= 0 or start_timeout_s <= 0:
             raise ValueError(f"time-outs must be > 0 s, got {timeout_s}, {start_timeout_s}")
-        self.spec: EnvSpec = config.spec
-        self.slots = slots
-        self.restarts = 0
-        """Workers that had to be replaced."""
-        self.seconds: Seconds = {"simulate": 0.0, "render": 0.0}
-        """What a worker has done so far, in seconds, the mean over the workers. The last request
-        of one that was lost is missing."""
-        self._on_recovery = on_recovery
-        self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
-        self._max_failures = max_failures
-        self._final_observation = final_observation
         self._assignment = WorkerAssignment(
             config,
             processes=min(workers, slots),
             slots=slots,
             final_observation=final_observation,
         )
+        super().__init__(config.spec, slots=slots, on_recovery=on_recovery)
+        self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
+        self._max_failures = max_failures
+        self._final_observation = final_observation
         self._start_s = 0.0
         """Longest time that a worker took to start, once all have."""
         self._failures: Counter[InitState | int | None] = Counter()
-        self._slots: dict[int, Slot] = {}
-        self._rows_file = rows_file(rows_size(self.spec, slots))
-        self._rows = SharedRows(self.spec, slots, self._rows_file.fileno())
         self._selector = selectors.DefaultSelector()
         self._workers: list[WorkerProcess] = []
         begin = time.monotonic()
@@ -108,103 +91,31 @@ class EnvPool:
             self.close()
             raise
 
-    def __enter__(self) -> EnvPool:
-        return self
+    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
+        """Submits a whole episode of the expert (see ``run_expert``)."""
+        if noise < 0:
+            raise ValueError(f"noise must be >= 0, got {noise}")
+        self._begin(slot, init)
+        self._submit("demonstrate", slot, init, noise, seed)
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def worker_pids(self) -> list[int]:
+        """Process ids, one per worker."""
+        return [worker.pid for worker in self._workers]
 
-    def close(self) -> None:
-        """Ends the workers; the pool cannot be used afterwards."""
-        if self._rows_file.closed:
-            return
+    def _end(self) -> None:
         self._selector.close()
         for worker in self._workers:
             worker.dismiss()
         for worker in self._workers:
             worker.close()
         self._workers.clear()
-        self._slots.clear()
-        self._rows.close()
-        self._rows_file.close()
 
-    def reset(self, slot: int, init: InitState) -> None:
-        """Submits the start of an episode in ``slot``; one under way there is dropped."""
-        self._begin(slot, init)
-        self._submit(slot, ("reset", slot, init))
+    def _worker_for(self, task: str, slot: int) -> int:
+        return self._assignment.worker_for(task, slot, self._slots.values())
 
-    def step(self, slot: int, actions: np.ndarray, record_size: int = 0) -> None:
-        """Submits an action chunk, float32 [h, a]; ``record_size`` > 0 asks for frames."""
-        self._require_no_request(slot)
-        if slot not in self._slots or not self._slots[slot].playing:
-            raise RuntimeError(f"slot {slot} has no episode under way: reset it first")
-        actions = np.ascontiguousarray(actions, dtype=np.float32)
-        if actions.ndim != 2 or not len(actions) or actions.shape[1] != self.spec.action_size:
-            raise ValueError(
-                f"actions must be [h >= 1, {self.spec.action_size}], got {list(actions.shape)}"
-            )
-        if not np.isfinite(actions).all():
-            raise ValueError(f"actions for slot {slot} are not finite: {actions.tolist()}")
-        self._slots[slot].chunk = len(actions)
-        self._submit(slot, ("step", slot, actions, record_size))
-
-    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
-        """Submits a whole episode of the expert (see ``run_expert``)."""
-        if noise < 0:
-            raise ValueError(f"noise must be >= 0, got {noise}")
-        self._begin(slot, init)
-        self._submit(slot, ("demonstrate", slot, init, noise, seed))
-
-    def wait(self, timeout_s: float | None = None) -> list[Reply]:
-        """Blocks until there is a reply and returns all there are, ordered by slot.
-
-        Returns an empty list after ``timeout_s``. Raises ``UserError`` when an initial
-        state keeps failing, or when a worker cannot be replaced.
-        """
-        if timeout_s is None and not any(state.waiting for state in self._slots.values()):
-            raise RuntimeError("nothing to wait for: no slot has a request outstanding")
-        give_up = math.inf if timeout_s is None else time.monotonic() + timeout_s
-        replies: dict[int, Reply] = {}
-        while True:
-            self._collect(replies, give_up)
-            if replies or time.monotonic() >= give_up:
-                return [replies[slot] for slot in sorted(replies)]
-
-    def observation(self, slots: Sequence[int]) -> Observation:
-        """Copies what the last replies of ``slots`` led to, one row per slot."""
-        states = [self._slots.get(slot) for slot in slots]
-        instruction = []
-        for slot, state in zip(slots, states, strict=True):
-            if state is None or not state.observed:
-                raise RuntimeError(
-                    f"slot {slot} has no observation: no episode, no reply yet, or it is over"
-                )
-            instruction.append(self.spec.tasks[state.init.task])
-        return self._rows.read(slots, instruction)
-
-    def worker_pids(self) -> list[int]:
-        """Process ids, one per worker."""
-        return [worker.pid for worker in self._workers]
-
-    def _begin(self, slot: int, init: InitState) -> None:
-        if not 0 <= slot < self.slots:
-            raise IndexError(f"no slot {slot}; have 0 to {self.slots - 1}")
-        self._require_no_request(slot)
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        self._slots.pop(slot, None)
-        worker = self._assignment.worker_for(init.task, slot, self._slots.values())
-        self._slots[slot] = Slot(init, worker)
-
-    def _require_no_request(self, slot: int) -> None:
-        if slot in self._slots and self._slots[slot].waiting:
-            raise RuntimeError(f"slot {slot} has a request without a reply: wait for it first")
-
-    def _submit(self, slot: int, message: tuple) -> None:
-        state = self._slots[slot]
-        state.waiting, state.observed = True, False
-        request = Request(slot, pickle.dumps(message), self._timeout_s)
-        self._workers[state.worker].submit(request)
+    def _submit(self, kind: RequestKind, slot: int, *arguments: Any) -> None:
+        request = Request(slot, pickle.dumps((kind, slot, *arguments)), self._timeout_s)
+        self._workers[self._slots[slot].worker].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
         limit, worker_spec = self._start_timeout_s, self._assignment.specs[index]
@@ -216,7 +127,6 @@ class EnvPool:
         return worker
 
     def _collect(self, replies: dict[int, Reply], give_up: float) -> None:
-        """Takes in all that is ready, after waiting for something to happen."""
         deadline = min(give_up, *(worker.deadline for worker in self._workers), math.inf)
         pause = None if deadline == math.inf else max(0.0, deadline - time.monotonic())
         while ready := self._selector.select(pause):
@@ -276,22 +186,17 @@ class EnvPool:
         return problem_of_state(self._rows.state[slot])
 
     def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:
-        state = self._slots[slot]
-        state.waiting = False
-        del self._failures[None]
-        if kind == "reset":
-            state.observed = True
-            return Reply(slot, kind)
         if kind == "demonstrate":
-            state.playing = False
+            reply = Reply(slot, kind, demonstration=payload)
+        else:
+            result, frames = payload or (None, None)
+            reply = Reply(slot, kind, result=result, frames=frames)
+        state = self._slots[slot]
+        state.answered(reply, observed=reply.shown(final_observation=self._final_observation))
+        del self._failures[None]
+        if not state.playing:
             del self._failures[state.init]
-            return Reply(slot, kind, demonstration=payload)
-        result, frames = payload
-        state.playing = not result.done
-        state.observed = result.shown(final_observation=self._final_observation)
-        if result.done:
-            del self._failures[state.init]
-        return Reply(slot, kind, result=result, frames=frames)
+        return reply
 
     def _replace(
         self, index: int, kind: RecoveryKind, reason: str, replies: dict[int, Reply]
@@ -310,24 +215,17 @@ class EnvPool:
             raise UserError(f"cannot start {name}: its process {reason}")
         what = "an idle worker" if culprit is None else self._describe(culprit, name)
         self._count_failure(culprit if init is None else init, what, reason)
-        lost = [
-            slot for slot, state in self._slots.items() if state.worker == index and state.playing
-        ]
-        for slot in lost:
-            # Also in place of a reply from before the failure: the episode cannot go on.
-            replies[slot] = Reply(slot, "lost", reason=f"its process {reason}")
-            del self._slots[slot]
-        self.restarts += 1
+        task, seed = (init.task, init.seed) if init else (None, None)
+        note = Recovery(kind, reason, index, task, seed)
+        lost = self._lose(index, f"its process {reason}", replies, note)
         logger.warning(
             "environment worker %d (pid %d) %s (%s); replacing it, %d episodes start again",
             index,
             worker.pid,
             reason,
             what,
-            len(lost),
+            lost,
         )
-        task, seed = (init.task, init.seed) if init else (None, None)
-        self._on_recovery(Recovery(kind, reason, index, task, seed, episodes=len(lost)))
         self._workers[index] = self._start_worker(index)
 
     def _count_failure(self, key: InitState | int | None, what: str, reason: str) -> None:

@@ -10,7 +10,8 @@ from jaxtyping import UInt8
 
 from pushcut.types import ChunkResult, Demonstration, InitState
 
-ReplyKind = Literal["reset", "step", "demonstrate", "lost"]
+RequestKind = Literal["reset", "step", "demonstrate"]
+ReplyKind = RequestKind | Literal["lost"]
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,12 @@ class Reply:
     reason: str = ""
     """Why the episode was lost."""
 
+    def shown(self, *, final_observation: bool) -> bool:
+        """Whether there is an observation after it."""
+        if self.result is None:
+            return self.kind == "reset"
+        return self.result.shown(final_observation=final_observation)
+
 
 @dataclass
 class Slot:
@@ -39,9 +46,15 @@ class Slot:
     """Index of the process that plays it."""
     playing: bool = True
     """An episode is under way."""
-    waiting: bool = False
+    waiting: bool = True
     """A request has no reply yet."""
     observed: bool = False
     """The slot's row shows what the last reply led to."""
     chunk: int = 0
     """Actions in the last request."""
+
+    def answered(self, reply: Reply, *, observed: bool) -> None:
+        """Notes what a reply says of the episode."""
+        self.waiting, self.observed = False, observed
+        over = reply.result is not None and reply.result.done
+        self.playing = not over and reply.kind != "demonstrate"

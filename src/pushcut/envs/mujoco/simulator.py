@@ -1,0 +1,56 @@
+"""What simulators of MuJoCo tasks share: exact physics states, and looking without changing them.
+
+This module imports mujoco, so it is itself imported late, by those simulators.
+"""
+
+# mujoco has no type stubs for its compiled part.
+# pyright: reportAttributeAccessIssue=false
+
+from __future__ import annotations
+
+from typing import Any
+
+import mujoco
+import numpy as np
+
+PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
+"""All that MuJoCo's next step depends on, the solver's warm start included."""
+
+
+class MuJoCoSimulator:
+    """A MuJoCo model and its data; ``_stale`` says that positions lag behind the state."""
+
+    def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
+        self.model, self.data = model, data
+        self._stale = True
+
+    def sync(self) -> None:
+        """Moves bodies, sites, cameras and lights to where the state has them.
+
+        Unlike ``mj_forward`` this leaves the solver's warm start alone, so that looking
+        changes nothing. Contacts are not looked for.
+        """
+        if self._stale:
+            mujoco.mj_kinematics(self.model, self.data)
+            mujoco.mj_comPos(self.model, self.data)
+            mujoco.mj_camlight(self.model, self.data)
+            self._stale = False
+
+    def _physics(self) -> np.ndarray:
+        physics = np.empty(mujoco.mj_stateSize(self.model, PHYSICS))
+        mujoco.mj_getState(self.model, self.data, physics, PHYSICS)
+        return physics
+
+    def _set_physics(self, physics: np.ndarray) -> None:
+        mujoco.mj_setState(self.model, self.data, physics, PHYSICS)
+        self._stale = True
+
+
+def frozen(value: Any) -> Any:
+    """A copy that nobody can change: snapshots are shared by all episodes of a group."""
+    if isinstance(value, np.ndarray):
+        value = value.copy()
+        value.setflags(write=False)
+    elif isinstance(value, list):
+        value = list(value)
+    return value
