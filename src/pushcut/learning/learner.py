@@ -83,17 +83,11 @@ class Learner:
         ranks: Ranks | None = None,
         check: Callable[[float], None] = lambda left_s: None,
     ) -> None:
-        """The ranks then hold the policy's weights, in parts or in full.
+        """``critic`` says how a critic that the policy has is trained.
 
-        Args:
-            policy: What is updated.
-            algorithm: What says how.
-            config: Steps and rates.
-            seed: Shuffles the minibatches.
-            critic: How a critic that the policy has is trained.
-            ranks: The processes that learn together.
-            check: Called between micro-batches, on every rank, with the seconds that the update
-                will still take; it may raise to stop there, on all of them.
+        ``check`` is called between micro-batches, on every rank, with the seconds that the update
+        will still take; it may raise to stop there, on all of them. The ranks hold the policy's
+        weights from now on, in parts or in full.
         """
         self.policy, self._ranks = policy, ranks or SingleProcess()
         self.steps = 0
