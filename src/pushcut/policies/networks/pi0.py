@@ -152,6 +152,16 @@ class Pi0Network(nn.Module):
         return self.paligemma_with_expert.gemma_expert.model
 
     @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """What can have low-rank adapters: blocks of PaliGemma and of the expert."""
+        model = self.vlm.model
+        return {
+            "language": model.language_model.layers,
+            "vision": model.vision_tower.vision_model.encoder,
+            "expert": self.expert.layers,
+        }
+
+    @property
     def tokens_per_point(self) -> int:
         """Tokens that the expert reads for one point of a chain."""
         return self.sizes.chunk + (0 if self.sizes.pi05 else 1)
