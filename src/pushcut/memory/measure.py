@@ -197,35 +197,38 @@ def _shorten(network: nn.Module) -> dict[nn.ModuleList, int]:
 
 
 class _Repeated:
-    """What a block leaves behind is counted again for ``times`` blocks that are not there.
+    """A block that stands for itself and ``times`` further ones: what it leaves is counted again.
 
-    From when the next block begins until the gradient has come back to where this one began.
+    That is the difference between its beginning and that of the following block, forward and
+    backward.
     """
 
     def __init__(
         self, block: nn.Module, following: nn.Module, times: int, counter: LiveBytes
     ) -> None:
         self.times, self.counter = times, counter
-        self.before = self.casts = self.extra = 0
+        self.now = self.casts = 0
         block.register_forward_pre_hook(self.begins)
         following.register_forward_pre_hook(self.ends)
 
     def begins(self, block: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if _is_backward():
-            return
-        self.before, self.casts = self.counter.now, self.counter.casts
-        if given[0].requires_grad:
-            given[0].register_hook(self.returned)
+        if not _is_backward():
+            self.remember()
+            if given[0].requires_grad:
+                given[0].register_hook(self.repeat)
 
     def ends(self, block: nn.Module, given: tuple[Tensor, ...]) -> None:
-        if _is_backward():
-            return
-        self.counter.casts += self.times * (self.counter.casts - self.casts)
-        self.extra = self.times * (self.counter.now - self.before)
-        self.counter.add(self.extra)
+        if not _is_backward():
+            self.repeat()
+            if given[0].requires_grad:
+                given[0].register_hook(self.remember)
 
-    def returned(self, gradient: Tensor) -> None:
-        self.counter.add(-self.extra)
+    def remember(self, _gradient: Tensor | None = None) -> None:
+        self.now, self.casts = self.counter.now, self.counter.casts
+
+    def repeat(self, _gradient: Tensor | None = None) -> None:
+        self.counter.casts += self.times * (self.counter.casts - self.casts)
+        self.counter.add(self.times * (self.counter.now - self.now))
 
 
 def _is_backward() -> bool:
