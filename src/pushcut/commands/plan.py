@@ -57,5 +57,5 @@ def run_plan(config: PlanConfig) -> str:
     if config.out is not None:
         memory.save(config.out)
     lines = [memory.table(), "", "what would save memory:"]
-    lines += [f"  {saving.line()}" for saving in advice(config.workload)[:ADVICES]]
+    lines += [f"  {saving.line()}" for saving in advice(memory)[:ADVICES]]
     return "\n".join(lines)

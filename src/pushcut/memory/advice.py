@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from pushcut.config import TrainConfig
 from pushcut.memory.network import Sizes
-from pushcut.memory.plan import GB, plan
+from pushcut.memory.plan import GB, MemoryPlan, plan
 from pushcut.memory.workload import Workload
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
@@ -40,16 +40,15 @@ class Saving:
         return f"{self.switch}: {', '.join(found)}"
 
 
-def advice(workload: Workload, sizes: Sizes | None = None) -> list[Saving]:
-    """Switches that save memory, the one that saves each GPU most first.
+def advice(now: MemoryPlan, sizes: Sizes | None = None) -> list[Saving]:
+    """Switches that save memory in comparison with a plan, the one that saves each GPU most first.
 
     Each is tried alone: what saves nothing while a rollout is the fullest moment may save much
     once its batch is smaller.
     """
-    now = plan(workload, sizes)
     savings = []
-    for switch, train in switches(workload):
-        changed = replace(workload, train=train)
+    for switch, train in switches(now):
+        changed = replace(now.workload, train=train)
         then = plan(changed, sizes)
         saving = Saving(switch, now.peak - then.peak, now.host - then.host, changed)
         if max(saving.gpu, saving.host) >= WORTH_SAYING:
@@ -57,9 +56,9 @@ def advice(workload: Workload, sizes: Sizes | None = None) -> list[Saving]:
     return sorted(savings, key=lambda saving: (saving.gpu, saving.host), reverse=True)
 
 
-def switches(workload: Workload) -> Iterator[tuple[str, TrainConfig]]:
-    """What could be otherwise."""
-    train, source = workload.train, workload.train.policy
+def switches(now: MemoryPlan) -> Iterator[tuple[str, TrainConfig]]:
+    """What could be otherwise; batches only where they are what fills a GPU."""
+    train, source = now.workload.train, now.workload.train.policy
     if isinstance(source, TokenPolicySource) and source.trained == "all":
         adapters = replace(source, trained="lora")
         yield "train LoRA adapters instead of all", replace(train, policy=adapters)
@@ -71,13 +70,13 @@ def switches(workload: Workload) -> Iterator[tuple[str, TrainConfig]]:
         yield "train the action expert only", replace(train, policy=expert)
     for switch, released in readings(source.released):
         yield switch, replace(train, policy=replace(source, released=released))
-    if train.learner.micro_batch > 1:
+    if train.learner.micro_batch > 1 and now.update == now.peak:
         half = replace(train.learner, micro_batch=train.learner.micro_batch // 2)
         yield f"a micro-batch of {half.micro_batch}", replace(train, learner=half)
-    if train.rollout.inference_batch > 1:
+    if train.rollout.inference_batch > 1 and (train.overlap or now.rollout == now.peak):
         half = replace(train.rollout, inference_batch=train.rollout.inference_batch // 2)
         yield f"an inference batch of {half.inference_batch}", replace(train, rollout=half)
-    yield from copies(workload)
+    yield from copies(now.workload)
 
 
 def readings(released: ReleasedConfig) -> Iterator[tuple[str, ReleasedConfig]]:

@@ -151,9 +151,7 @@ def measure(network: Network, workload: Workload) -> Measured:
     )
 
 
-def _update(
-    network: Network, workload: Workload, counter: LiveBytes
-) -> tuple[int, int, int, int]:
+def _update(network: Network, workload: Workload, counter: LiveBytes) -> tuple[int, int, int, int]:
     policy = calls(workload, network, CPU)
     with counter:
         with workload.released.compute.context(CPU):
@@ -211,13 +209,13 @@ class _Repeated:
         block.register_forward_pre_hook(self.begins)
         following.register_forward_pre_hook(self.ends)
 
-    def begins(self, block: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def begins(self, block: nn.Module, given: tuple[Any, ...]) -> None:
         if not _is_backward():
             self.remember()
             if given[0].requires_grad:
                 given[0].register_hook(self.repeat)
 
-    def ends(self, block: nn.Module, given: tuple[Tensor, ...]) -> None:
+    def ends(self, block: nn.Module, given: tuple[Any, ...]) -> None:
         if not _is_backward():
             self.repeat()
             if given[0].requires_grad:

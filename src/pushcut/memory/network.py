@@ -35,7 +35,7 @@ def build(workload: Workload, sizes: Sizes) -> Network:
     """The network on the meta device, as a policy prepares it for training."""
     with meta_init():
         network = OpenVLANetwork(sizes) if isinstance(sizes, OpenVLASizes) else Pi0Network(sizes)
-        prepare(network, workload)
+    prepare(network, workload)
     return network
 
 
@@ -51,7 +51,8 @@ def prepare(network: Network, workload: Workload) -> None:
     for part, rank in workload.lora_ranks.items():
         if part not in parts:
             raise UserError(f"no part {part!r} for adapters; this policy has {', '.join(parts)}")
-        adapt(parts[part], rank)
+        with meta_init():
+            adapt(parts[part], rank)
     workload.released.compute.cast(network, stays_float32 if is_pi0 else lambda name: False)
     checkpoint_activations(network, workload.released.recompute)
 
