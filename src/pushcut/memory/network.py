@@ -76,7 +76,9 @@ class AdaptedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The layer, and what the adapter adds."""
-        return self.base_layer(x) + 1.0 * self.lora_B(self.lora_A(x.to(self.lora_A.weight.dtype)))
+        result = self.base_layer(x)
+        x = x.to(self.lora_A.weight.dtype)  # alive until the end, as in peft
+        return result + self.lora_B(self.lora_A(x)) * 1.0
 
 
 def adapt(module: nn.Module, rank: int) -> None:
