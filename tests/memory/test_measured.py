@@ -1,6 +1,7 @@
 """What is measured without memory is what real networks take."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -31,7 +32,7 @@ CASES = {
 
 
 def tiny(case: str) -> Workload:
-    network = case.partition(",")[0]
+    network: Any = case.partition(",")[0]
     return workload(network, micro_batch=3, inference_batch=2, **CASES[case])
 
 

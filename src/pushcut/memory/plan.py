@@ -219,7 +219,7 @@ def host_bytes(workload: Workload, sizes: Sizes, measured: Measured) -> int:
     else:
         trace = 4 * (workload.points + 1) * sizes.chunk * sizes.action_dim
     each_step = isinstance(source, FlowPolicySource) and source.formulation == "two-layer"
-    logprob = 4 * (source.steps if each_step else 1) * workload.chunk * spec.action_size
+    logprob = 4 * (workload.points if each_step else 1) * workload.chunk * spec.action_size
     prefix = measured.prefixes // workload.train.rollout.inference_batch
     return observation + trace + logprob + (prefix if workload.keep_prefix else 0)
 

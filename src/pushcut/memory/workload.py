@@ -90,8 +90,9 @@ class Workload:
     def points(self) -> int:
         """Points of a denoising chain that the expert sees at once in an update."""
         source = self.train.policy
-        chain = isinstance(source, FlowPolicySource) and source.formulation != "hybrid"
-        return source.steps if chain else 1
+        if isinstance(source, TokenPolicySource) or source.formulation == "hybrid":
+            return 1
+        return source.steps
 
     @property
     def decisions(self) -> int:
