@@ -3,7 +3,7 @@
 Random weights at full size in bfloat16, made where they stay; random observations. Gradients and
 AdamW's moments exist before the micro-batch is measured, as in every micro-batch but the first.
 Compared is torch.cuda.max_memory_allocated with the plan without CUDA's own context, which is
-measured apart (where this is the GPU's only process). Adapters need peft. The last line is one JSON
+measured apart (where this is the GPU's only process). The last line is one JSON
 object, bytes in GB of 10^9; what does not fit is noted, and it goes on.
 
     PYTHONPATH=src python3 benchmarks/gpu/memory.py [--cases pi0-expert ...] [--tiny]
@@ -14,52 +14,71 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 import torch
-from pi0_calls import sample_actions
-from torch import Tensor, nn
 
+from pushcut.algorithms.grpo import GRPO
 from pushcut.memory import GB, MemoryPlan, Workload, plan
-from pushcut.memory.parameters import (
-    Network,
-    Sizes,
-    adaptable,
-    meta_network,
-    released_sizes,
-)
-from pushcut.policies.flow.moments import gaussian_logprob
-from pushcut.policies.lora import add_lora
+from pushcut.memory.measure import calls
+from pushcut.memory.network import Network, Sizes, build, released_sizes
 from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
-from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
+from pushcut.policies.networks.openvla import OpenVLASizes
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
-from pushcut.policies.precision import Compute
-from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
+from pushcut.policies.released.options import ReleasedNetwork
+from pushcut.presets import PRESETS
 from pushcut.runs.run import provenance
 
-PI0 = Workload("pi0", chunk=5, micro_batch=32, inference_batch=64)
-OPENVLA = Workload("openvla-oft", "lora", images=1, micro_batch=4, inference_batch=32)
+PRESET = {
+    "pi0": "libero-spatial-pi0-flow-sde",
+    "pi05": "libero-spatial-pi05-flow-sde",
+    "openvla-oft": "libero-spatial-openvla-oft",
+}
+
+
+def case(
+    network: ReleasedNetwork,
+    micro_batch: int,
+    inference_batch: int,
+    *,
+    masters: bool = False,
+    checkpointing: bool = False,
+    **policy: Any,
+) -> Workload:
+    """The preset of a network, read in bfloat16, without a critic."""
+    train = PRESETS[PRESET[network]].train
+    released = replace(
+        train.policy.released,
+        master_weights=masters,
+        gradient_checkpointing=checkpointing,
+        horizon=None,
+    )
+    changed = replace(
+        train,
+        policy=replace(train.policy, released=released, **policy),
+        algorithm=GRPO(),
+        learner=replace(train.learner, micro_batch=micro_batch),
+        rollout=replace(train.rollout, inference_batch=inference_batch),
+    )
+    return Workload(network, changed)
+
 
 CASES = {
-    "pi0-expert": PI0,
-    "pi0-expert-masters": replace(PI0, master_weights=True),
-    "pi0-expert-checkpointing": replace(PI0, gradient_checkpointing=True),
-    "pi0-expert-chain": replace(PI0, mdp="two-layer", micro_batch=16),
-    "pi05-expert": replace(PI0, network="pi05", horizon=10),
-    "pi0-lora": replace(PI0, trained="lora", micro_batch=8),
-    "pi0-all-checkpointing": replace(PI0, trained="all", gradient_checkpointing=True),
-    "openvla-lora": OPENVLA,
-    "openvla-lora-checkpointing": replace(OPENVLA, gradient_checkpointing=True, micro_batch=16),
-    "openvla-all-checkpointing": replace(
-        OPENVLA, trained="all", gradient_checkpointing=True, micro_batch=8
-    ),
+    "pi0-expert": case("pi0", 32, 64),
+    "pi0-expert-masters": case("pi0", 32, 64, masters=True),
+    "pi0-expert-checkpointing": case("pi0", 32, 64, checkpointing=True),
+    "pi0-expert-chain": case("pi0", 16, 64, mdp="two-layer"),
+    "pi05-expert": case("pi05", 32, 64),
+    "pi0-lora": case("pi0", 8, 64, trained="lora"),
+    "pi0-all-checkpointing": case("pi0", 32, 64, trained="all", checkpointing=True),
+    "openvla-lora": case("openvla-oft", 4, 32, trained="lora"),
+    "openvla-lora-checkpointing": case("openvla-oft", 16, 32, trained="lora", checkpointing=True),
+    "openvla-all-checkpointing": case("openvla-oft", 8, 32, checkpointing=True),
 }
 
 TINY_PI0 = Pi0Sizes(
@@ -125,11 +144,14 @@ def context_gb() -> float:
 
 def measure_or_say_why(workload: Workload, device: torch.device, tiny: bool) -> dict[str, Any]:
     if tiny:
-        workload = replace(workload, micro_batch=2, inference_batch=2, prompt_tokens=6)
+        train = workload.train
+        learner = replace(train.learner, micro_batch=2)
+        rollout = replace(train.rollout, inference_batch=2)
+        workload = replace(workload, train=replace(train, learner=learner, rollout=rollout))
     sizes = tiny_sizes(workload) if tiny else released_sizes(workload)
     try:
         return measure(workload, sizes, device)
-    except (torch.OutOfMemoryError, ImportError) as error:
+    except torch.OutOfMemoryError as error:
         return {"not_measured": str(error).splitlines()[0]}
     finally:
         gc.collect()
@@ -140,20 +162,21 @@ def measure_or_say_why(workload: Workload, device: torch.device, tiny: bool) -> 
 def tiny_sizes(workload: Workload) -> Sizes:
     if workload.network == "openvla-oft":
         return replace(TINY_OPENVLA, num_images=workload.images)
-    return replace(TINY_PI0, pi05=workload.network == "pi05", chunk=workload.horizon or 50)
+    return replace(TINY_PI0, pi05=workload.network == "pi05")
 
 
 def measure(workload: Workload, sizes: Sizes, device: torch.device) -> dict[str, Any]:
     """Predicted and measured GB of the three moments."""
-    network = build(workload, sizes, device)
-    predicted, meter = plan(workload, network), Meter(device)
-    compute = Compute(workload.dtype, workload.master_weights)
-    update, act = calls(workload, network, device)
+    network = made(workload, sizes, device)
+    predicted, meter = plan(workload, sizes), Meter(device)
+    compute, policy = workload.released.compute, calls(workload, network, device)
     optimizer = torch.optim.AdamW([p for p in network.parameters() if p.requires_grad], lr=1e-6)
 
     def backward() -> None:
         with compute.context(device):
-            loss = update()
+            with torch.set_grad_enabled(not workload.frozen_prefix):
+                read = policy.read(workload.train.learner.micro_batch)
+            loss = policy.loss(read)
         loss.backward()
 
     backward()
@@ -168,7 +191,7 @@ def measure(workload: Workload, sizes: Sizes, device: torch.device) -> dict[str,
     measured["step"] = meter.peak()
     meter.start()
     with torch.no_grad(), compute.context(device):
-        act()
+        policy.act(policy.read(workload.train.rollout.inference_batch))
     measured["rollout"] = meter.peak()
     return compared(predicted, measured)
 
@@ -191,10 +214,10 @@ def compared(predicted: MemoryPlan, measured: dict[str, int | None]) -> dict[str
     return rows
 
 
-def build(workload: Workload, sizes: Sizes, device: torch.device) -> Network:
+def made(workload: Workload, sizes: Sizes, device: torch.device) -> Network:
     """Random weights in the types of the workload; the parts that it trains."""
     torch.manual_seed(0)
-    network = meta_network(workload, sizes)
+    network = build(workload, sizes)
     trained = {name for name, p in network.named_parameters() if p.requires_grad}
     network.to_empty(device=device)
     if isinstance(network, Pi0Network):
@@ -203,80 +226,7 @@ def build(workload: Workload, sizes: Sizes, device: torch.device) -> Network:
         for name, parameter in network.named_parameters():
             parameter.normal_(std=0.02)
             parameter.requires_grad_(name in trained)
-    parts: dict[str, list[nn.Module]] = adaptable(network)
-    for part, rank in workload.ranks.items():
-        for module in parts[part]:
-            add_lora(module, rank=rank, alpha=rank)
-    kept: Callable[[str], bool] = (
-        stays_float32 if isinstance(network, Pi0Network) else lambda name: False
-    )
-    Compute(workload.dtype, workload.master_weights).cast(network, kept)
-    checkpoint_activations(network, workload.gradient_checkpointing)
     return network.eval()
-
-
-def calls(
-    workload: Workload, network: Network, device: torch.device
-) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    """The loss of a micro-batch, and the actions of an inference batch."""
-    if isinstance(network, OpenVLANetwork):
-        return openvla_calls(workload, network, device)
-    return pi0_calls(workload, network, device)
-
-
-def openvla_calls(
-    workload: Workload, network: OpenVLANetwork, device: torch.device
-) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    sizes, tokens = network.sizes, ActionTokens(ActionTokenizer(network.sizes.bins))
-    shape = (sizes.chunk, sizes.action_dim)
-
-    def logits(batch: int) -> Tensor:
-        pixels = torch.rand(batch, 6 * sizes.num_images, *2 * (sizes.image_size,), device=device)
-        words = torch.ones(batch, workload.prompt, dtype=torch.long, device=device)
-        return network(pixels, words, words).logits.view(batch, *shape, sizes.bins)
-
-    def loss() -> Tensor:
-        bins = torch.zeros(workload.micro_batch, *shape, dtype=torch.long, device=device)
-        return tokens.evaluate(logits(workload.micro_batch), bins).logprob.mean()
-
-    def act() -> Tensor:
-        uniform = torch.rand(workload.inference_batch, *shape, device=device)
-        return tokens.sample(logits(workload.inference_batch), uniform).actions
-
-    return loss, act
-
-
-def pi0_calls(
-    workload: Workload, network: Pi0Network, device: torch.device
-) -> tuple[Callable[[], Tensor], Callable[[], Tensor]]:
-    sizes, points = network.sizes, workload.points
-    shape = (sizes.chunk, sizes.action_dim)
-
-    def observation(batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        pixels = 2 * (sizes.vision.image_size,)
-        words = torch.ones(batch, workload.prompt, dtype=torch.long, device=device)
-        there = torch.ones(batch, workload.images, dtype=torch.bool, device=device)
-        images = torch.rand(batch, workload.images, 3, *pixels, device=device)
-        return images, there, words, words.bool()
-
-    def loss() -> Tensor:
-        batch = workload.micro_batch
-        chain = torch.randn(batch, points + 1, *shape, device=device)
-        state, t = (
-            torch.rand(batch, sizes.state_dim, device=device),
-            torch.rand(batch, points, device=device),
-        )
-        prefix = network.encode(*observation(batch))
-        mean = chain[:, :-1] - network.denoise(prefix, state, chain[:, :-1], t).velocity
-        return gaussian_logprob(chain[:, 1:], mean, torch.full_like(mean, 0.1)).mean()
-
-    def act() -> Tensor:
-        batch = workload.inference_batch
-        noise = torch.randn(batch, *shape, device=device)
-        state = torch.rand(batch, sizes.state_dim, device=device)
-        return sample_actions(network, observation(batch), state, noise, workload.num_steps)
-
-    return loss, act
 
 
 if __name__ == "__main__":

@@ -167,8 +167,7 @@ def _table(rest: Arguments) -> None:
 def _plan(rest: Arguments) -> None:
     from pushcut.commands.plan import PlanConfig, run_plan
 
-    name = rest[0] if rest and not rest[0].startswith("-") else ""
-    print(run_plan(configure("plan", rest, config_of=lambda p: PlanConfig.of(p, name))))
+    print(run_plan(configure("plan", rest, config_of=PlanConfig.of)))
 
 
 def _doctor(rest: Arguments) -> int:

@@ -1,10 +1,11 @@
 """The memory plan of reinforcement learning on a released VLA, before anything is loaded.
 
-Parameters are counted on networks without memory, activations computed from the shapes (``blocks``
-has the formulas), and both added up for each GPU and the host.
+The full-size network is run without memory behind it, once as an update and once as an inference,
+and the bytes that would be alive are counted; the plan adds them up for each GPU and the host. A
+new network needs its calls in ``measure`` and its sizes in ``network``, no formulas.
 
-May import ``policies.networks`` and ``policies.lora``. Promises to allocate nothing of a network's
-size.
+May import ``config``, and of the policies what is below ``source``: networks, options, losses.
+Promises to allocate nothing of a network's size.
 """
 
 from pushcut.memory.advice import Saving, advice

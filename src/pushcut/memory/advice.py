@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from pushcut.memory.parameters import Network
-from pushcut.memory.plan import GB, plan
+from pushcut.config import TrainConfig
+from pushcut.memory.network import Sizes
+from pushcut.memory.plan import GB, MemoryPlan, plan
 from pushcut.memory.workload import Workload
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 
 WORTH_SAYING = GB // 20
 """Bytes that make a difference in a table of one decimal."""
@@ -37,57 +40,72 @@ class Saving:
         return f"{self.switch}: {', '.join(found)}"
 
 
-def advice(workload: Workload, network: Network | None = None) -> list[Saving]:
-    """Switches that save memory, the one that saves each GPU most first.
+def advice(now: MemoryPlan, sizes: Sizes | None = None) -> list[Saving]:
+    """Switches that save memory in comparison with a plan, the one that saves each GPU most first.
 
     Each is tried alone: what saves nothing while a rollout is the fullest moment may save much
     once its batch is smaller.
     """
-    now = plan(workload, network)
     savings = []
-    for switch, changed in switches(workload):
-        then = plan(changed, network)
+    for switch, train in switches(now):
+        changed = replace(now.workload, train=train)
+        then = plan(changed, sizes)
         saving = Saving(switch, now.peak - then.peak, now.host - then.host, changed)
         if max(saving.gpu, saving.host) >= WORTH_SAYING:
             savings.append(saving)
     return sorted(savings, key=lambda saving: (saving.gpu, saving.host), reverse=True)
 
 
-def switches(workload: Workload) -> Iterator[tuple[str, Workload]]:
-    """What could be otherwise."""
-    has_expert = workload.network != "openvla-oft"
-    if workload.trained == "all":
-        yield "train LoRA adapters instead of all", replace(workload, trained="lora")
-    if workload.trained != "expert" and has_expert:
-        yield "train the action expert only", replace(workload, trained="expert")
-    if workload.dtype == "float32":
-        yield "compute in bfloat16", replace(workload, dtype="bfloat16")
-        yield (
-            "compute in bfloat16, with float32 masters",
-            replace(workload, dtype="bfloat16", master_weights=True),
-        )
-    if workload.master_weights:
-        yield "no master weights", replace(workload, master_weights=False)
-    if not workload.gradient_checkpointing:
-        yield "gradient checkpointing", replace(workload, gradient_checkpointing=True)
-    if workload.micro_batch > 1:
-        half = workload.micro_batch // 2
-        yield f"a micro-batch of {half}", replace(workload, micro_batch=half)
-    if workload.inference_batch > 1:
-        half = workload.inference_batch // 2
-        yield f"an inference batch of {half}", replace(workload, inference_batch=half)
-    yield from copies(workload)
+def switches(now: MemoryPlan) -> Iterator[tuple[str, TrainConfig]]:
+    """What could be otherwise; batches only where they are what fills a GPU."""
+    train, source = now.workload.train, now.workload.train.policy
+    if isinstance(source, TokenPolicySource) and source.trained == "all":
+        adapters = replace(source, trained="lora")
+        yield "train LoRA adapters instead of all", replace(train, policy=adapters)
+    if isinstance(source, FlowPolicySource) and source.trained == "all":
+        adapters = replace(source, trained="lora")
+        yield "train LoRA adapters instead of all", replace(train, policy=adapters)
+    if isinstance(source, FlowPolicySource) and source.trained != "expert":
+        expert = replace(source, trained="expert")
+        yield "train the action expert only", replace(train, policy=expert)
+    for switch, released in readings(source.released):
+        yield switch, replace(train, policy=replace(source, released=released))
+    if train.learner.micro_batch > 1 and now.update == now.peak:
+        half = replace(train.learner, micro_batch=train.learner.micro_batch // 2)
+        yield f"a micro-batch of {half.micro_batch}", replace(train, learner=half)
+    if train.rollout.inference_batch > 1 and (train.overlap or now.rollout == now.peak):
+        half = replace(train.rollout, inference_batch=train.rollout.inference_batch // 2)
+        yield f"an inference batch of {half.inference_batch}", replace(train, rollout=half)
+    yield from copies(now.workload)
 
 
-def copies(workload: Workload) -> Iterator[tuple[str, Workload]]:
+def readings(released: ReleasedConfig) -> Iterator[tuple[str, ReleasedConfig]]:
+    """Other ways to read the checkpoint."""
+    plain = replace(released, precision="bfloat16", master_weights=False)
+    if released.precision == "float32":
+        masters = replace(plain, master_weights=True)
+        yield "compute in bfloat16", plain
+        yield "compute in bfloat16, with float32 masters", masters
+    elif released.master_weights:
+        yield "no master weights", plain
+    if not released.gradient_checkpointing:
+        yield "gradient checkpointing", replace(released, gradient_checkpointing=True)
+
+
+def copies(workload: Workload) -> Iterator[tuple[str, TrainConfig]]:
     """What is held twice, or longer than it must be."""
-    if workload.keep_prefix:
-        yield "do not keep prefixes in the rollout", replace(workload, keep_prefix=False)
-    if workload.overlap:
-        yield "no overlap of rollouts and updates", replace(workload, overlap=False)
-    if workload.gpus > 1 and workload.sharding == "full-shard" and not workload.overlap:
-        in_step = replace(workload, rollouts="in-step")
-        yield "ranks that act in step (--ranks.rollouts in-step)", in_step
-    if workload.gpus > 1 and workload.sharding == "replicated":
-        sharded = replace(workload, sharding="full-shard")
-        yield f"shard over the {workload.gpus} GPUs", sharded
+    train, source = workload.train, workload.train.policy
+    if workload.keep_prefix and isinstance(source, FlowPolicySource):
+        again = replace(source, keep_prefix=False)
+        yield "do not keep prefixes in the rollout", replace(train, policy=again)
+    if train.overlap:
+        yield "no overlap of rollouts and updates", replace(train, overlap=False)
+    if workload.sharded and not train.overlap:
+        in_step = replace(train.ranks, rollouts="in-step")
+        yield (
+            "ranks that act in step (--ranks.rollouts in-step)",
+            replace(train, ranks=in_step),
+        )
+    if workload.gpus > 1 and not workload.sharded:
+        sharded = replace(train.ranks, weights="sharded")
+        yield f"shard over the {workload.gpus} GPUs", replace(train, ranks=sharded)

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pushcut.memory.footprint import Footprint, footprint, loss_bytes
-from pushcut.memory.parameters import (
-    Network,
+from pushcut.memory.measure import Measured, measure
+from pushcut.memory.network import (
     Parameters,
     Sizes,
+    build,
     count_parameters,
     released_sizes,
 )
 from pushcut.memory.workload import Workload
 from pushcut.policies.networks.openvla import OpenVLASizes
-from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.source import FlowPolicySource
+from pushcut.runs.config_json import to_json
 
 GB = 10**9
 
@@ -56,10 +57,10 @@ class MemoryPlan:
     """Prefixes of a micro-batch, where the VLM is frozen."""
     activations: int
     """Of a micro-batch, from forward to backward: tensors that autograd saves; with gradient
-    checkpointing inputs of blocks and one block computed again."""
+    checkpointing inputs of blocks."""
     temporary: int
-    """Of the largest operation of the backward pass, and the largest weight's gradient before it
-    is added up."""
+    """Most beside them: what operations take, with gradient checkpointing one block computed
+    again, and a weight's gradient before it is added up."""
     reading: int
     """Most that is alive while a micro-batch is read by a frozen VLM."""
     step: int
@@ -82,7 +83,7 @@ class MemoryPlan:
     def update(self) -> int:
         """Most during forward and backward; the actor's casts and inference may be beside it."""
         work = max(self.activations + self.temporary, self.reading)
-        beside = self.copies + self.prefixes + self.inference if self.workload.overlap else 0
+        beside = self.copies + self.prefixes + self.inference if self.workload.train.overlap else 0
         return self.always + self.copies + self.gathered + self.held + work + beside
 
     @property
@@ -98,7 +99,7 @@ class MemoryPlan:
     def json(self) -> dict[str, Any]:
         """All bytes, the totals, and what fits."""
         totals = {name: getattr(self, name) for name in ("always", "update", "rollout", "peak")}
-        return {**asdict(self), **totals, "fits_gb": list(fits(self))}
+        return {**to_json(self), **totals, "fits_gb": list(fits(self))}
 
     def save(self, path: Path) -> None:
         """Writes JSON."""
@@ -114,7 +115,6 @@ class MemoryPlan:
         return "\n".join([title(self.workload), "", *lines, "", f"fits: {cards}"])
 
     def _rows(self) -> list[tuple[str, int]]:
-        again = " (with one block made again)" if self.workload.gradient_checkpointing else ""
         rows = [
             ("each GPU, always", self.always),
             ("  parameters, trained", self.trained),
@@ -129,8 +129,8 @@ class MemoryPlan:
             ("update, most", self.update),
             ("  prefixes of the micro-batch", self.held),
             ("  reading the micro-batch", self.reading),
-            (f"  activations{again}", self.activations),
-            ("  largest operation and gradient", self.temporary),
+            ("  activations", self.activations),
+            ("  most beside them", self.temporary),
             ("  AdamW's step, after the activations", self.step),
             ("rollout, most", self.rollout),
             ("  prefixes of the inference batch", self.prefixes),
@@ -143,77 +143,54 @@ class MemoryPlan:
 
 def title(workload: Workload) -> str:
     """What the plan is for, in one line."""
-    ranks = ", ".join(f"{part} {rank}" for part, rank in workload.ranks.items())
-    how = {"expert": "expert only", "lora": f"LoRA ({ranks})", "all": "all trained"}
-    masters = " with float32 masters" if workload.master_weights else ""
-    divided = "sharded over" if workload.sharding == "full-shard" else "on"
+    ranks = ", ".join(f"{part} {rank}" for part, rank in workload.lora_ranks.items())
+    how = f"LoRA ({ranks})" if ranks else "all trained" if workload.trains_all else "expert only"
+    compute = workload.released.compute
+    masters = " with float32 masters" if compute.has_masters else ""
+    divided = "sharded over" if workload.sharded else "on"
     gpus = f"{divided} {workload.gpus} GPU{'s' if workload.gpus > 1 else ''}"
+    train = workload.train
     return (
-        f"{workload.network}, {how[workload.trained]}, {workload.dtype}{masters}, {gpus}: "
-        f"micro-batch {workload.micro_batch}, inference batch {workload.inference_batch}"
+        f"{workload.network}, {how}, {compute.precision}{masters}, {gpus}: micro-batch "
+        f"{train.learner.micro_batch}, inference batch {train.rollout.inference_batch}"
     )
 
 
-def plan(workload: Workload, network: Network | None = None) -> MemoryPlan:
-    """What a workload needs.
-
-    Args:
-        workload: What to plan for.
-        network: One whose sizes are taken, in place of the released ones'.
-    """
-    sizes = released_sizes(workload) if network is None else network.sizes
-    check(workload, sizes)
-    parameters, decision = count_parameters(workload, sizes), footprint(workload, sizes)
-    shards = workload.gpus if workload.sharding == "full-shard" else 1
-    batch, checkpointing = workload.micro_batch, workload.gradient_checkpointing
-    again = decision.recomputed if checkpointing else 0
-    saved = decision.saved(checkpointing=checkpointing) + again + loss_bytes(workload, sizes)
-    activations, operation = batch * saved, batch * decision.backward + parameters.largest
-    learning = -(-parameters.learning // shards)
-    reference = parameters.trained + parameters.frozen if workload.reference else 0
-    actor = parameters.trained + (parameters.frozen if shards > 1 else 0)
-    rollouts = 3 if workload.overlap else 2
-    kept = 3 if workload.keep_prefix else 1
-    frozen_vlm = workload.frozen_vlm
+def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
+    """What a workload needs, with a network of other than the released sizes where asked for."""
+    sizes = sizes or released_sizes(workload)
+    network = build(workload, sizes)
+    parameters, measured = count_parameters(network, workload), measure(network, workload)
+    train, shards = workload.train, workload.gpus if workload.sharded else 1
+    learning = -(-(measured.learning + parameters.critic) // shards)
+    everything = parameters.trained + parameters.frozen
+    reference = everything if train.algorithm.needs_reference else 0
+    rollouts = 3 if train.overlap else 2
     return MemoryPlan(
         workload=workload,
         trained=-(-parameters.trained // shards),
         frozen=-(-(parameters.frozen + reference) // shards),
-        actor=actor if workload.overlap else 0,
+        actor=(everything if workload.sharded else parameters.trained) if train.overlap else 0,
         gradients=learning,
         optimiser=adamw_bytes(learning),
-        copies=parameters.copies if shards == 1 else 0,
-        gathered=gathered(parameters) if shards > 1 else 0,
+        copies=0 if workload.sharded else measured.casts,
+        gathered=gathered(parameters) if workload.sharded else 0,
         acting=acting(workload, parameters),
         context=CONTEXT,
-        held=batch * decision.prefix if frozen_vlm else 0,
-        activations=activations,
-        # The gradient of embeddings comes last, when activations are gone.
-        temporary=max(operation, parameters.embedding - activations),
-        reading=batch * decision.encode if frozen_vlm and not workload.keep_prefix else 0,
+        held=measured.held,
+        activations=measured.activations,
+        temporary=measured.temporary,
+        reading=0 if workload.keep_prefix else measured.reading,
         step=learning,
-        prefixes=kept * workload.inference_batch * decision.prefix,
-        inference=workload.inference_batch * max(decision.encode, decision.act),
-        host=rollouts * workload.decisions * host_bytes(workload, sizes, decision),
+        prefixes=(3 if workload.keep_prefix else 1) * measured.prefixes,
+        inference=measured.inference,
+        host=rollouts * workload.decisions * host_bytes(workload, sizes, measured),
     )
 
 
 def adamw_bytes(learning: int) -> int:
     """Two moments for each parameter, of its own type."""
     return 2 * learning
-
-
-def check(workload: Workload, sizes: Sizes) -> None:
-    """ValueError where a network's sizes are those of another kind, or of other images."""
-    kind = "openvla-oft"
-    if isinstance(sizes, Pi0Sizes):
-        kind = "pi05" if sizes.pi05 else "pi0"
-    if kind != workload.network:
-        raise ValueError(f"the workload is for {workload.network}, the network is a {kind}")
-    if isinstance(sizes, OpenVLASizes) and sizes.num_images != workload.images:
-        raise ValueError(
-            f"the workload has {workload.images} images, the network takes {sizes.num_images}"
-        )
 
 
 def gathered(parameters: Parameters) -> int:
@@ -223,27 +200,28 @@ def gathered(parameters: Parameters) -> int:
 
 def acting(workload: Workload, parameters: Parameters) -> int:
     """All weights (to play, or to copy them for who plays), or what an update gathers too."""
-    if workload.sharding == "replicated" or workload.gpus == 1:
+    if not workload.sharded:
         return 0
-    return parameters.acting if workload.rollouts == "gathered" else gathered(parameters)
+    in_step = workload.train.ranks.rollouts == "in-step"
+    return gathered(parameters) if in_step else parameters.acting
 
 
-def host_bytes(workload: Workload, sizes: Sizes, decision: Footprint) -> int:
+def host_bytes(workload: Workload, sizes: Sizes, measured: Measured) -> int:
     """What a rollout keeps of a decision: images, state, trace, log-probabilities, prefix.
 
     The trace is what was drawn: a bin of two bytes for each number of an action; or, in float32,
     the two points around the noisy step, or all K + 1 of the chain.
     """
-    height, width = workload.image
-    observation = workload.images * height * width * 3 + 4 * workload.state_size
+    spec, source, side = workload.train.env.spec, workload.train.policy, workload.image_size
+    observation = workload.images * side * side * 3 + 4 * spec.state_size
     if isinstance(sizes, OpenVLASizes):
-        trace, parts = 2 * sizes.slots, 1
+        trace = 2 * sizes.slots
     else:
-        points = 2 if workload.mdp == "hybrid" else workload.num_steps + 1
-        trace = 4 * points * sizes.chunk * sizes.action_dim
-        parts = workload.num_steps if workload.mdp == "two-layer" else 1
-    logprob = 4 * parts * workload.chunk * workload.action_size
-    return observation + trace + logprob + (decision.prefix if workload.keep_prefix else 0)
+        trace = 4 * (workload.points + 1) * sizes.chunk * sizes.action_dim
+    each_step = isinstance(source, FlowPolicySource) and source.formulation == "two-layer"
+    logprob = 4 * (workload.points if each_step else 1) * workload.chunk * spec.action_size
+    prefix = measured.prefixes // workload.train.rollout.inference_batch
+    return observation + trace + logprob + (prefix if workload.keep_prefix else 0)
 
 
 def fits(memory: MemoryPlan) -> tuple[int, ...]:

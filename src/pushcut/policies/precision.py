@@ -47,9 +47,14 @@ class Compute:
         for name, parameter in network.named_parameters():
             parameter.data = parameter.data.to(types[name].kept)
 
+    @property
+    def has_masters(self) -> bool:
+        """Whether weights that are trained are float32 and cast on the way."""
+        return self.precision == "bfloat16" and self.master_weights
+
     def context(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """Context to compute in; autocast rounds float32 masters on the way."""
-        if self.precision == "bfloat16" and self.master_weights:
+        if self.has_masters:
             return torch.autocast(device.type, torch.bfloat16)
         return contextlib.nullcontext()
 

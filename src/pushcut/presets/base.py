@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 from pushcut.config import CollectConfig, EvalConfig, QuickstartConfig, SFTConfig, TrainConfig
 from pushcut.envs import AnyEnvConfig
+from pushcut.policies.released.options import ReleasedNetwork
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,8 @@ class Preset:
     sft: SFTConfig
     train: TrainConfig
     eval: EvalConfig
+    network: ReleasedNetwork | None = None
+    """The released VLA that the preset is for; None: a small policy."""
 
     @property
     def quickstart(self) -> QuickstartConfig:
@@ -33,6 +36,7 @@ def preset(
     sft: SFTConfig,
     train: TrainConfig,
     episodes_per_task: int,
+    network: ReleasedNetwork | None = None,
 ) -> Preset:
     """A preset whose commands share an environment, rollout settings and temperature.
 
@@ -49,4 +53,5 @@ def preset(
             rollout=train.rollout,
             episodes_per_task=episodes_per_task,
         ),
+        network=network,
     )

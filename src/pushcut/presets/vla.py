@@ -78,6 +78,7 @@ def openvla_oft(suite: str) -> Preset:
             iterations=100,
         ),
         episodes_per_task=50,
+        network="openvla-oft",
     )
 
 
@@ -179,6 +180,7 @@ def flow(
             iterations=column.iterations,
         ),
         episodes_per_task=50,
+        network=model,
     )
 
 

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from pushcut.memory.live_bytes import LiveBytes
 from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.meta_init import meta_init
@@ -26,7 +27,6 @@ from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, VLM_HEAD, WORDS
-from tests.memory.live_bytes import LiveBytes
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,

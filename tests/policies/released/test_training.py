@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from pushcut.batch import PolicySample
+from pushcut.memory.live_bytes import LiveBytes
 from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
@@ -19,7 +20,6 @@ from pushcut.policies.pretrained import load_training_parts, save_training_parts
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
-from tests.memory.live_bytes import saved_bytes
 from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
 from tests.policies.test_policy_contract import noise, observation
 
@@ -296,8 +296,10 @@ def test_recomputing_keeps_fewer_activations(name, tmp_path):
             tmp_path / str(recompute), replace(READING, gradient_checkpointing=recompute)
         )
         policy = source.load()
-        trace, parameters = act(policy).trace, list(policy.parameters())
-        return saved_bytes(lambda: policy.evaluate(observation(4), trace), parameters)
+        trace = act(policy).trace
+        with LiveBytes() as alive:
+            _evaluation = policy.evaluate(observation(4), trace)
+            return alive.now
 
     assert kept(True) < 0.7 * kept(False)
 

@@ -109,6 +109,15 @@ class OpenVLANetwork(nn.Module):
         if sizes.proprio_dim:
             self.proprio_projector = _ProprioProjector(sizes.proprio_dim, sizes.llm.hidden)
 
+    @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """What can have low-rank adapters: the blocks that are used, and the projector."""
+        vision = self.vision_backbone
+        towers = (vision.featurizer, vision.fused_featurizer)
+        used = nn.ModuleList(block for tower in towers for block in tower.used_blocks)
+        layers = self.language_model.model.layers
+        return {"language": layers, "vision": used, "projector": self.projector}
+
     def patch_embeddings(
         self,
         pixel_values: Float[Tensor, "b channels s s"],

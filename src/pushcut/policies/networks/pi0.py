@@ -150,6 +150,16 @@ class Pi0Network(nn.Module):
         """The action expert's Gemma."""
         return self.paligemma_with_expert.gemma_expert.model
 
+    @property
+    def adaptable(self) -> dict[str, nn.Module]:
+        """What can have low-rank adapters: blocks of PaliGemma and of the expert."""
+        model = self.vlm.model
+        return {
+            "language": model.language_model.layers,
+            "vision": model.vision_tower.vision_model.encoder,
+            "expert": self.expert.layers,
+        }
+
     def embed(
         self,
         images: Float[Tensor, "b n 3 s s"],

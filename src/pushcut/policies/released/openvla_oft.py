@@ -118,11 +118,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     @property
     def adaptable(self) -> dict[str, nn.Module]:
         """Parts that can have low-rank adapters."""
-        llama = self.network.language_model.model
-        vision = self.network.vision_backbone
-        towers = (vision.featurizer, vision.fused_featurizer)
-        used = nn.ModuleList(block for tower in towers for block in tower.used_blocks)
-        return {"language": llama.layers, "vision": used, "projector": self.network.projector}
+        return self.network.adaptable
 
     def logits(
         self, obs: Observation

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pushcut.policies.precision import Compute, Precision
 from pushcut.types import Gripper
+
+ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft"]
+"""The VLAs that are known at their released sizes."""
 
 
 @dataclass(frozen=True)

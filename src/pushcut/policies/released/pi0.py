@@ -184,12 +184,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
     @property
     def adaptable(self) -> dict[str, nn.Module]:
         """PaliGemma's blocks, and the expert's."""
-        model = self.network.vlm.model
-        return {
-            "language": model.language_model.layers,
-            "vision": model.vision_tower.vision_model.encoder,
-            "expert": self.network.expert.layers,
-        }
+        return self.network.adaptable
 
     def width_at(self, placement: CriticPlacement) -> int:
         """Size of a token of PaliGemma or the expert."""

@@ -1,0 +1,64 @@
+"""Workloads with few words, and tiny networks for them."""
+
+from dataclasses import replace
+from typing import Any
+
+from pushcut.memory import Workload
+from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.llama import LlamaSizes
+from pushcut.policies.networks.openvla import OpenVLASizes
+from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.vit import ViTSizes
+from pushcut.policies.released.options import ReleasedNetwork
+from pushcut.presets import PRESETS
+
+PRESET = {
+    "pi0": "libero-spatial-pi0-flow-sde",
+    "pi05": "libero-spatial-pi05-flow-sde",
+    "openvla-oft": "libero-spatial-openvla-oft",
+}
+
+PI0 = Pi0Sizes(
+    vision=SiglipSizes(width=96, depth=5, mlp=384, heads=4, image_size=64, patch_size=16),
+    vlm=GemmaSizes(width=128, depth=6, mlp=512, heads=4, kv_heads=1, head_dim=32),
+    expert=GemmaSizes(width=64, depth=6, mlp=256, heads=4, kv_heads=1, head_dim=32),
+    vocab_size=300,
+    chunk=12,
+    state_dim=8,
+    action_dim=8,
+)
+OPENVLA = OpenVLASizes(
+    dino=ViTSizes(width=48, depth=5, heads=4, mlp=192, prefix_tokens=5),
+    siglip=ViTSizes(width=64, depth=5, heads=4, mlp=240),
+    llm=LlamaSizes(64, 160, layers=6, heads=4, kv_heads=4, vocab_padded=384),
+    image_size=56,
+    chunk=4,
+    vocab_size=320,
+)
+TINY = {"pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA}
+
+
+def workload(
+    network: ReleasedNetwork,
+    *,
+    gpus: int = 1,
+    micro_batch: int = 32,
+    inference_batch: int = 32,
+    released: dict[str, Any] | None = None,
+    train: dict[str, Any] | None = None,
+    ranks: dict[str, Any] | None = None,
+    **policy: Any,
+) -> Workload:
+    """The preset of a network in plain bfloat16, with other fields of its parts."""
+    base = PRESETS[PRESET[network]].train
+    reading = {"horizon": None, "master_weights": False} | (released or {})
+    source = replace(base.policy, **policy, released=replace(base.policy.released, **reading))
+    changed = replace(
+        base,
+        policy=source,
+        learner=replace(base.learner, micro_batch=micro_batch),
+        rollout=replace(base.rollout, inference_batch=inference_batch),
+        ranks=replace(base.ranks, **(ranks or {})),
+    )
+    return Workload(network, replace(changed, **(train or {})), gpus)
