@@ -66,7 +66,7 @@ def configure(
 
 def _value_of(flag: str, rest: list[str]) -> str | None:
     """What is typed after a flag; None where it is not."""
-    pairs = zip(rest, [*rest[1:], ""], strict=True)
+    pairs = zip(rest, [*rest, ""][1:], strict=True)
     values = (x.partition("=")[2] or after for x, after in pairs if x.partition("=")[0] == flag)
     return next(values, None)
 
