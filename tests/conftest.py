@@ -10,7 +10,7 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
 from pushcut.policies.small.flow_vla import FlowConfig
-from pushcut.policies.source import TokenPolicySource
+from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets import PRESETS, Preset
 
 
@@ -50,7 +50,9 @@ def finetuned_flow(tmp_path_factory, smoke, demonstrations) -> Path:
     policy = FlowConfig(
         cameras=("top",), image_size=32, width=48, depth=2, heads=4, expert_width=32, chunk=4
     )
-    return run_sft(replace(smoke.sft, policy=policy, dataset=demonstrations, out=out))
+    return run_sft(
+        replace(smoke.sft, policy=StartPolicy(new=policy), dataset=demonstrations, out=out)
+    )
 
 
 @pytest.fixture

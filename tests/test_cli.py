@@ -79,7 +79,7 @@ def test_every_field_that_help_explains_exists():
         below = (names(part) for part in parts if is_dataclass(part))
         return {field.name for field in fields(config)}.union(*below)
 
-    found = [PRESETS[x].quickstart for x in ("smoke", "libero-long", "metaworld-flow-ppo")]
+    found = [PRESETS[x].quickstart for x in ("smoke", "mixed-grpo", "metaworld-flow-ppo")]
     known = set().union(*map(names, found))
     assert known >= MOST_USED | MOST_USED_INSIDE
 

@@ -122,7 +122,7 @@ def fields_from(command: str, config: Any, rest: list[str], *, most_used: bool =
 
 
 MOST_USED = {
-    "env", "tasks", "colours", "cameras", "image_size", "max_steps",
+    "env", "members", "tasks", "colours", "cameras", "image_size", "max_steps",
     "policy", "path", "trained", "temperature", "noise_level", "num_steps",
     "algorithm", "groups", "group_size", "episodes", "learner", "lr", "epochs", "micro_batch",
     "rollout", "slots", "workers", "evaluation", "every", "episodes_per_task",
