@@ -136,7 +136,7 @@ MOST_USED_INSIDE = {
     "env", "tasks", "fit", "algorithm", "groups", "learner", "lr", "micro_batch", "rollout",
     "workers", "episodes_per_task", "steps", "iterations",
 }  # fmt: skip
-"""The same for the parts of a command that runs others."""
+"""Fields that --help explains for the parts of a command that runs others."""
 
 
 def _most_used(config: Any) -> ConstructorRegistry:

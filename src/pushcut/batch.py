@@ -80,7 +80,7 @@ class Rollout:
     """
 
     experience: Experience | None
-    """Of the decisions that this rank played; None where it played none."""
+    """What the policy saw and drew at the decisions of this rank; None where it played none."""
     rank: Int[Tensor, " n"]
     """Which rank played each decision."""
     row: Int[Tensor, " n"]

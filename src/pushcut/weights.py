@@ -1,4 +1,4 @@
-"""What the weights of a network are kept in, and what they are read in."""
+"""Dtypes in which the weights of a network are kept, and in which they are read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class ParameterDtype:
     """Precision of a weight."""
 
     kept: torch.dtype
-    """Of the weight itself, its gradient and what an optimiser remembers of it."""
+    """Dtype of the weight itself, its gradient and an optimiser's moments."""
     read: torch.dtype
     """What every computation rounds it to before it uses it."""
 

@@ -99,7 +99,6 @@ class GRPO(ClippedAlgorithm):
         return 0 < rate < 1 and self.min_success <= rate <= self.max_success
 
     def select(self, rollout: Rollout) -> Rollout:
-        """The groups that ``accepts`` wants."""
         _, group = torch.unique(rollout.group_id, return_inverse=True)
         successes = torch.zeros(rollout.groups).index_add(0, group, rollout.outcome)
         wanted = torch.tensor([self.accepts(int(count)) for count in successes], dtype=torch.bool)

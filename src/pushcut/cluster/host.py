@@ -32,7 +32,7 @@ class HostRequest:
     kind: RequestKind
     slot: int
     arguments: tuple[Any, ...]
-    """Of the pool's method of this name, after the slot."""
+    """Arguments of the pool's method of this name, after the slot."""
 
 
 @dataclass(frozen=True)

@@ -314,7 +314,6 @@ class RayHosts:
         self._actors[host] = actor.remote(self._env, options)
 
     def submit(self, host: int, requests: Sequence[HostRequest]) -> None:
-        """One message for all of them."""
         submit = self._actors[host].submit.options(concurrency_group="submit")
         submit.remote(requests)
 
@@ -331,7 +330,6 @@ class RayHosts:
         return {waiting[reference]: self._answer(waiting[reference]) for reference in ready}
 
     def close(self) -> None:
-        """Ends the actors and their simulators."""
         for host in list(self._actors):
             self._end(host)
 

@@ -14,7 +14,7 @@ class Machine:
     """A node of the cluster."""
 
     node: str
-    """Its id."""
+    """Id of the node."""
     cpus: int
     gpus: int
 

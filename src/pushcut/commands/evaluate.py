@@ -135,7 +135,7 @@ def play_manifest(config: EvalConfig) -> EvalResult:
 def play_sources(
     config: EvalConfig, sources: Iterable[AnyPolicySource], mode: Mode
 ) -> dict[AnyPolicySource, EvalResult]:
-    """The same manifest with several policies, each once, in place of that of the config."""
+    """Plays one manifest with several policies, in place of the policy of the config."""
     manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}
     for policy in policies.values():  # the last one, too, before the first is played

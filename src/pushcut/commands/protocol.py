@@ -19,7 +19,7 @@ from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 
 ALL_DEMONSTRATIONS = 50
-"""Of each task, as in LIBERO and both papers."""
+"""Demonstrations of each task, as in LIBERO and both papers."""
 LONGER = 4
 """All demonstrations are fitted for so many times the steps of the preset, which has few."""
 
@@ -48,7 +48,7 @@ class Protocol(Recipe[ProtocolConfig]):
 
     @cached_property
     def demonstrations(self) -> DemoDataset:
-        """Those that the config names, or else those of the scripted experts."""
+        """Demonstrations that the config names, or else those of the scripted experts."""
         folder = self.config.dataset or self.collect()
         return DemoDataset.open(folder, cameras=(), data=self.config.sft.data)
 

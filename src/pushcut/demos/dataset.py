@@ -23,7 +23,7 @@ class DemoEpisode:
     """One episode of a dataset."""
 
     index: int
-    """Its ``episode_index`` in the dataset."""
+    """The ``episode_index`` in the dataset."""
     start: int
     """Row of its first frame in the loaded arrays."""
     length: int

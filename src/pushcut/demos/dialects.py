@@ -38,7 +38,7 @@ class Dialect:
     gripper: Gripper | None = "plus_opens"
     """None: its range tells whether it is ``plus_closes`` or ``one_opens``."""
     cameras: Mapping[str, str] = field(default_factory=dict)
-    """Its name of a camera -> the environment's name; others keep theirs."""
+    """Name of a camera in the files -> the environment's name; others keep theirs."""
     fingers: bool = False
     """Whether the last two numbers of the state are the positions of the fingers (m)."""
 

@@ -86,7 +86,6 @@ class LiberoHdf5Source:
         ]
 
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        """Reads everything, as ``Source.load`` promises."""
         info = self.info
         edits = image_edits(info, cameras, self._dialect.flip, image_size)
         lengths = [demo.length for demo in self._demos]

@@ -123,13 +123,11 @@ class EpisodicEnv(ABC):
         return Snapshot(self._episode(), self._sim_steps, self._done, self._now.state())
 
     def restore(self, snapshot: Snapshot) -> None:
-        """Goes back to a snapshot, exactly."""
         self._simulator(snapshot.init.task).set_state(snapshot.state)
         self._init, self._sim_steps = snapshot.init, snapshot.sim_steps
         self._done = snapshot.done
 
     def close(self) -> None:
-        """Releases the simulators."""
         self._simulators.clear()
         self._init = None
 

@@ -63,7 +63,6 @@ class PointMassConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        """What ``build()`` offers."""
         return EnvSpec(
             tasks={f"reach-{name}": f"move the point to the {name} goal" for name in self.colours},
             cameras={"top": (self.image_size, self.image_size)},
@@ -79,7 +78,6 @@ class PointMassConfig(EnvConfig):
         )
 
     def build(self) -> PointMassEnv:
-        """Makes the environment; imports nothing."""
         return PointMassEnv(self)
 
 
@@ -102,7 +100,6 @@ class PointMassEnv(EpisodicEnv):
         self._config = config
 
     def render(self, size: int) -> UInt8[np.ndarray, "size size 3"]:
-        """Draws the plane from above."""
         plane: _Plane = self._now
         # Pixel centres; row 0 is the top, where y is largest.
         axis = (np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1

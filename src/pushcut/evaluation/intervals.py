@@ -148,7 +148,7 @@ def pooled(rates: Iterable[Rate]) -> Rate:
 
 @dataclass(frozen=True)
 class Paired:
-    """The same episodes played by two policies."""
+    """Counts of episodes that two policies played from equal starts."""
 
     both: int
     """Episodes that both solved."""

@@ -170,7 +170,7 @@ def different_field(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | N
 
 
 def pair(new: Sequence[LedgerLine], baseline: Sequence[LedgerLine]) -> Paired:
-    """The same episodes of two results."""
+    """Pairs the episodes that two results share."""
     ours, theirs = outcomes(new), outcomes(baseline)
     return Paired.of(list(ours.values()), [theirs[state] for state in ours])
 

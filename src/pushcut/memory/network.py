@@ -71,7 +71,7 @@ class AdaptedLinear(nn.Module):
 
     @property
     def weight(self) -> Tensor:
-        """That of the frozen layer."""
+        """Weight of the frozen layer."""
         return self.base_layer.weight
 
     def forward(self, x: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class Parameters:
     trained: int
     frozen: int
     critic: int
-    """Its share of what is trained."""
+    """The critic's share of what is trained."""
     block: int
     """All of the largest block, in what it computes in: FSDP's unit."""
     root: int
@@ -107,7 +107,7 @@ class Parameters:
 
 
 def count_parameters(network: Network, workload: Workload) -> Parameters:
-    """Of a network that is prepared for the workload."""
+    """Counts the parameters of a network that is prepared for the workload."""
     everything, critic = list(network.parameters()), critic_bytes(workload, network.sizes)
     blocks = [block for stack in stacks(network) for block in stack]
     inside = {id(p): p for block in blocks for p in block.parameters()}

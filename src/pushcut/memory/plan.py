@@ -56,7 +56,7 @@ class MemoryPlan:
     held: int
     """Prefixes of a micro-batch, where the VLM is frozen."""
     activations: int
-    """Of a micro-batch, from forward to backward: tensors that autograd saves; with gradient
+    """Bytes of a micro-batch from forward to backward: tensors that autograd saves; with gradient
     checkpointing inputs of blocks."""
     temporary: int
     """Most beside them: what operations take, with gradient checkpointing one block computed
@@ -225,5 +225,5 @@ def host_bytes(workload: Workload, sizes: Sizes, measured: Measured) -> int:
 
 
 def fits(memory: MemoryPlan) -> tuple[int, ...]:
-    """Those of the 24, 40 and 80-GB cards that are large enough."""
+    """Which of the 24, 40 and 80-GB cards are large enough."""
     return tuple(card for card in CARDS if memory.peak <= card * GB)

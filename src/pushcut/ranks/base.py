@@ -110,51 +110,41 @@ class SingleProcess:
     reproducible = True
 
     def group_budget(self, wanted: int, limit: int) -> GroupBudget:
-        """A count of its own."""
         return LocalGroupBudget(wanted, limit)
 
     def coordination(self) -> Coordination:
-        """As it likes."""
         return Independent()
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """The values."""
         return list(values)
 
     def gather(self, value: T) -> list[T]:
-        """The value."""
         return [value]
 
     def exchange(self, outgoing: Sequence[T]) -> list[T]:
-        """What it sends to itself."""
         return list(outgoing)
 
     def together(self) -> AbstractContextManager[None]:
-        """Nobody else to tell."""
         return contextlib.nullcontext()
 
     def place(self, module: nn.Module, types: ParameterDtypes | None = None) -> None:
         """All weights are here."""
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
-        """All weights are here."""
         return contextlib.nullcontext()
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """All gradients are here."""
 
     def loss_scale(self) -> float:
-        """One."""
         return 1.0
 
     def norm(self, norm: Tensor) -> float:
-        """The norm."""
         return float(norm)
 
     def write_shards(
         self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
     ) -> None:
-        """Nothing is sharded."""
         raise NotImplementedError
 
     def wait_for_writes(self) -> None:

@@ -83,21 +83,18 @@ class ProcessGroup:
         return Lockstep(self.sum) if self._in_step else Independent()
 
     def sum(self, values: Sequence[float]) -> list[float]:
-        """Sums over the ranks."""
         total = torch.tensor(values, dtype=torch.float64)
         with lost_ranks("add up numbers"):
             dist.all_reduce(total)
         return total.tolist()
 
     def gather(self, value: T) -> list[T]:
-        """Every rank's value."""
         values: list[Any] = [None] * self.count
         with lost_ranks("exchange results"):
             dist.all_gather_object(values, value)
         return values
 
     def exchange(self, outgoing: Sequence[T]) -> list[T]:
-        """All to all, as bytes."""
         parts = [torch.frombuffer(bytearray(pickle.dumps(x)), dtype=torch.uint8) for x in outgoing]
         sent = [len(part) for part in parts]
         received = [sizes[self.index] for sizes in self.gather(sent)]
@@ -162,11 +159,9 @@ class ProcessGroup:
                     gradient.copy_(total.view_as(gradient))
 
     def loss_scale(self) -> float:
-        """FSDP takes the mean over the ranks."""
         return float(self.count) if self.sharded else 1.0
 
     def norm(self, norm: Tensor) -> float:
-        """Over all parts."""
         return float(norm) if self._shards is None else self._shards.full(norm)
 
     @property
@@ -181,13 +176,11 @@ class ProcessGroup:
         self._writer.write(tensors, folder, finish if self.first else None)
 
     def wait_for_writes(self) -> None:
-        """Waits for the last checkpoint."""
         if self._writer is not None:
             with lost_by_torch("write a checkpoint"):
                 self._writer.wait_for_writes()
 
     def close(self) -> None:
-        """Leaves the group."""
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -233,7 +226,6 @@ class SharedGroupBudget:
         return None
 
     def report(self, accepted: bool) -> None:
-        """Counts the end of a group."""
         self._held -= 1
         tally = self._read()
         while tally is not None and not self._swap(tally.after_end(accepted)):

@@ -68,7 +68,6 @@ class LocalGroupBudget:
         return number
 
     def report(self, accepted: bool) -> None:
-        """Counts the end of a group."""
         self.tally = self.tally.after_end(accepted)
 
     @property

@@ -48,7 +48,6 @@ class Independent:
     pause_s: float | None = None
 
     def turn(self, *, wants: bool, busy: bool) -> Turn:
-        """As this rank wants."""
         return Turn(wants, not busy)
 
     def leave(self) -> None:

@@ -42,7 +42,7 @@ RL_PANELS = (
 )
 
 MOST_STRIPS = 150
-"""Of longer runs, neighbouring iterations are drawn as one."""
+"""Most iterations that are drawn; of longer runs neighbours are drawn as one."""
 
 SFT_PANELS = (
     Panel("Loss", {"loss": "training", "validation_loss": "validation"}),
@@ -162,7 +162,7 @@ def _headline(evaluations: Mapping[str, Mapping[str, Any]], mode: str) -> Headli
 
 
 def _gain_interval(after: Mapping[str, Any]) -> tuple[float, float] | None:
-    """That of the comparison with the baseline, which is the evaluation before."""
+    """Interval of the gain over the baseline, which is the evaluation before."""
     differences = after.get("table", {}).get("differences")
     return tuple(differences[0]["all"]["interval"]) if differences else None
 

@@ -57,11 +57,9 @@ class ListSchedule:
 
     @property
     def done(self) -> bool:
-        """Whether all have been played."""
         return self._budget.done
 
     def next(self) -> EpisodeTask | None:
-        """The next of the list."""
         number = self._budget.claim()
         if number is None:
             return None
@@ -70,7 +68,6 @@ class ListSchedule:
         return EpisodeTask(self._inits[group], group, repeat)
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
-        """A list takes any end."""
         self._budget.report(accepted=True)
 
 
@@ -140,7 +137,6 @@ class StreamSchedule:
 
     @property
     def done(self) -> bool:
-        """Whether every stream has had its decisions."""
         return not self._waiting and self._budget.done
 
     def next(self) -> EpisodeTask | None:

@@ -34,7 +34,6 @@ class LeRobotSource:
         self.episodes = self._meta.episodes
 
     def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        """Reads everything, as ``Source.load`` promises."""
         meta, info = self._meta, self.info
         edits = image_edits(info, cameras, meta.dialect.flip, image_size)
         lengths = [episode.length for episode in self.episodes]

@@ -89,7 +89,6 @@ class LiberoConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        """What ``build()`` offers."""
         return EnvSpec(
             tasks={task: instruction(task) for task in expand_tasks(self.tasks)},
             cameras={name: (self.image_size, self.image_size) for name in self.cameras},
@@ -155,7 +154,6 @@ class LiberoEnv(MuJoCoEnv):
         return np.ascontiguousarray(self._image(self._config.cameras[0], size))
 
     def close(self) -> None:
-        """Releases simulators and renderers."""
         super().close()
         self._starts.clear()
 

@@ -73,7 +73,6 @@ class ManiSkillConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        """What ``build()`` offers."""
         return EnvSpec(
             tasks={task: INSTRUCTIONS[task] for task in self.tasks},
             cameras={name: (self.image_size, self.image_size) for name in self.cameras},
@@ -141,7 +140,6 @@ class ManiSkillEnv(EpisodicEnv):
         return self._now.render(size)
 
     def close(self) -> None:
-        """Releases the simulators."""
         for simulator in self._simulators.values():
             simulator.close()
         super().close()

@@ -30,7 +30,7 @@ TOUCH = 0.006
 ALIGNED = 0.07
 """Angle at which the fingers are parallel to the cube's faces, radians."""
 EDGE = 0.04
-"""Of a cube, metres."""
+"""Half edge of a cube, metres."""
 FINGER = 0.05
 """From the middle of the open hand to the middle of a finger, metres."""
 ROOM_BEHIND = 0.055
@@ -47,7 +47,7 @@ Vector = np.ndarray
 
 @dataclass(frozen=True)
 class Pose:
-    """Of the point between the fingers, or of a cube."""
+    """Pose of the point between the fingers, or of a cube."""
 
     p: Vector
     """Metres."""
@@ -196,7 +196,7 @@ def grasp(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Waypoint:
 
 
 def grasp_direction(here: Pose, red: Pose, obstacles: tuple[Vector, ...]) -> Vector:
-    """Of the cube's four horizontal directions the nearest that leaves room for the fingers."""
+    """The nearest of a cube's four horizontal directions that leaves room for the fingers."""
     face = level(red.axes[:, int(np.argmax(np.linalg.norm(red.axes[:2], axis=0)))])
     other = np.array([-face[1], face[0], 0.0])
     now = level(here.axes[:, 1])

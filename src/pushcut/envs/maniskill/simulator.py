@@ -181,7 +181,7 @@ class TaskSimulator:
         return self._scenes[-1].env
 
     def _poses(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of hand, cube and target."""
+        """Poses of hand, cube and target."""
         things = (self._env.agent.tcp, *(getattr(self._env, n) for n in TARGETS[self._task]))
         hand, cube, target = (pose_of(thing) for thing in things)
         return hand, cube, target

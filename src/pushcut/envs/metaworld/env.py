@@ -90,7 +90,6 @@ class MetaWorldConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        """What ``build()`` offers."""
         return EnvSpec(
             tasks={task: INSTRUCTIONS[task] for task in expand_tasks(self.tasks)},
             cameras={name: (self.image_size, self.image_size) for name in self.cameras},

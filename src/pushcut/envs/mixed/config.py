@@ -24,7 +24,7 @@ class Member:
     """An environment of a mix."""
 
     name: str
-    """Its tasks are called NAME/TASK."""
+    """Name of the member; its tasks are called NAME/TASK."""
     env: OneEnvConfig
     cameras: tuple[tuple[str, str], ...] = ()
     """Pairs of a camera's own name and what it is called in the mix, where that is another."""
@@ -52,7 +52,7 @@ class Member:
 
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
-        """Its columns of a table; one of its own where it has none."""
+        """The member's columns of a table; one of its own where it has none."""
         spec = self.env.spec
         columns = spec.groups or {"": tuple(spec.tasks)}
         return {
@@ -94,7 +94,6 @@ class MixedConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        """What ``build()`` offers."""
         specs = [member.env.spec for member in self.members]
         state_names = joined(spec.state_names for spec in specs)
         action_names = joined(spec.action_names for spec in specs)
@@ -118,7 +117,6 @@ class MixedConfig(EnvConfig):
 
     @property
     def parts(self) -> tuple[PartConfig, ...]:
-        """What has worker processes of its own."""
         mix = self.spec
         return tuple(PartConfig(member, mix) for member in self.members)
 
@@ -139,7 +137,6 @@ class PartConfig(EnvConfig):
 
     @property
     def title(self) -> str:
-        """For messages."""
         return f"{self.member.name} ({type(self.member.env).__name__})"
 
     @property
@@ -163,7 +160,6 @@ class PartConfig(EnvConfig):
         )
 
     def build(self) -> PartEnv:
-        """Imports the simulator and makes the environment."""
         return PartEnv(
             self.member.env.build(),
             self.spec,

@@ -56,19 +56,15 @@ class PartEnv:
         return action
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """An image for people."""
         return self._inner.render(size)
 
     def snapshot(self) -> Any:
-        """The inner environment's."""
         return self._inner.snapshot()
 
     def restore(self, snapshot: Any) -> None:
-        """Goes back to a snapshot, exactly."""
         self._inner.restore(snapshot)
 
     def close(self) -> None:
-        """Releases the simulator."""
         self._inner.close()
 
 
@@ -94,7 +90,6 @@ class MixedEnv:
         self._playing = name
 
     def observe(self) -> Observation:
-        """What the member that plays sees."""
         return self._now().observe()
 
     def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
@@ -102,25 +97,20 @@ class MixedEnv:
         return self._now().step_chunk(actions)
 
     def expert_action(self) -> Float32[np.ndarray, " a"]:
-        """The member's expert's."""
         return self._now().expert_action()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """An image for people."""
         return self._now().render(size)
 
     def snapshot(self) -> tuple[str, Any]:
-        """Which member plays, and its snapshot."""
         return self._playing, self._now().snapshot()
 
     def restore(self, snapshot: tuple[str, Any]) -> None:
-        """Goes back to a snapshot, exactly."""
         name, inner = snapshot
         self._env(name).restore(inner)
         self._playing = name
 
     def close(self) -> None:
-        """Releases the members."""
         for env in self._envs.values():
             env.close()
         self._envs.clear()

@@ -37,7 +37,6 @@ class MuJoCoEnv(EpisodicEnv):
         """How images are drawn."""
 
     def close(self) -> None:
-        """Releases simulators and renderers."""
         for renderer in self._renderers.values():
             renderer.free()
         self._renderers.clear()

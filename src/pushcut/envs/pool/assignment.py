@@ -17,7 +17,7 @@ class WorkerSpec:
     """What a worker process is there for."""
 
     name: str
-    """Of its environment, for people."""
+    """Name of the environment, for people."""
     launch: Launch
     message: bytes
     """The first that it is sent."""

@@ -87,7 +87,6 @@ class HybridChain(Chain):
     def sample(
         self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
     ) -> Denoised:
-        """K passes of the expert."""
         shared = self.config.shared_index
         uniform = torch.from_numpy(noise.shared_uniform() if shared else noise.uniform())
         index = (uniform * self.config.noisy_steps).long().to(start.device)
@@ -110,7 +109,6 @@ class HybridChain(Chain):
         return Denoised(x.squeeze(1), trace, logprob, features)
 
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
-        """One pass of the expert."""
         before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
         grid = time_grid(self.config.steps).to(before)
         t = grid[trace["index"]].unsqueeze(1)
@@ -142,7 +140,6 @@ class FullChain(Chain):
     def sample(
         self, expert: Expert, start: Float[Tensor, "b h a"], noise: DecisionNoise
     ) -> Denoised:
-        """K passes of the expert."""
         points, terms, features = [start], [], []
         for step, time in enumerate(time_grid(self.config.steps)[:-1].tolist()):
             x = points[-1].unsqueeze(1)
@@ -183,13 +180,11 @@ class OneLayerChain(FullChain):
     def combine(
         self, first: Float[Tensor, "b h a"], terms: Float[Tensor, "b steps h a"]
     ) -> Float[Tensor, "b 1 h a"]:
-        """Their mean or sum."""
         total = first.unsqueeze(1) + terms.sum(1, keepdim=True)
         mean = self.config.chain_reduction == "mean"
         return total / (1 + terms.shape[1]) if mean else total
 
     def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b 1 h a"]:
-        """Their mean."""
         return terms.mean(1, keepdim=True)
 
 
@@ -203,11 +198,9 @@ class TwoLayerChain(FullChain):
     def combine(
         self, first: Float[Tensor, "b h a"], terms: Float[Tensor, "b steps h a"]
     ) -> Float[Tensor, "b steps h a"]:
-        """Each for itself."""
         return terms
 
     def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b steps h a"]:
-        """Each for itself."""
         return terms
 
 

@@ -135,7 +135,6 @@ class FlowMatchingPolicy(Policy):
             return PolicySample(actions, trace, self._executed(logprob), value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        """Log-probability and entropy of stored chains."""
         trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
         prefix = self.prefix_of(trace) if "prefix" in trace else self.encode(obs)
         likelihood = self._chain.evaluate(self.expert_on(prefix), trace)

@@ -126,7 +126,6 @@ class SDETransition:
     def moments(
         self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
     ) -> Moments:
-        """See ``sde_moments``."""
         c = self.config
         return sde_moments(
             x, velocity.value, t, c.delta, noise_level=c.noise_level, num_steps=c.steps
@@ -142,7 +141,6 @@ class CPSTransition:
     def moments(
         self, x: Float[Tensor, "b m h a"], velocity: Velocity, t: Float[Tensor, "b m 1 1"]
     ) -> Moments:
-        """See ``cps_moments``."""
         c = self.config
         return cps_moments(x, velocity.value, t, c.delta, noise_level=c.noise_level)
 

@@ -107,17 +107,14 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
     @property
     def horizon(self) -> int:
-        """Steps that the network predicts."""
         return self.config.sizes.chunk
 
     @property
     def prefix_width(self) -> int:
-        """Size of a token."""
         return self.config.sizes.llm.hidden
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
-        """Parts that can have low-rank adapters."""
         return self.network.adaptable
 
     def logits(
@@ -142,7 +139,6 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
         return bins.view(len(obs), sizes.chunk, sizes.action_dim, sizes.bins), value
 
     def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
-        """Environment units to [-1, 1]."""
         if self.config.gripper is not None:
             factor, offset = TO_BORDER[self.config.gripper]
             action = action.clone()

@@ -173,7 +173,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
 
     @property
     def horizon(self) -> int:
-        """Steps that the network predicts."""
         return self.config.sizes.chunk
 
     @property
@@ -183,7 +182,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
-        """PaliGemma's blocks, and the expert's."""
         return self.network.adaptable
 
     def width_at(self, placement: CriticPlacement) -> int:
@@ -192,7 +190,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return sizes.vlm.width if placement == "vlm" else sizes.expert.width
 
     def stays_float32(self, name: str) -> bool:
-        """As openpi keeps them."""
         return stays_float32(name)
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
@@ -201,7 +198,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
             return super().sample(obs, noise, mode)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        """Log-probability and entropy of stored chains."""
         with self.computing():
             return super().evaluate(obs, trace)
 
@@ -241,11 +237,9 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return Pi0Prefix(cache, padded, mean)
 
     def prefix_of(self, trace: dict[str, Tensor]) -> Pi0Prefix:
-        """What ``Pi0Prefix.trace`` kept."""
         return Pi0Prefix.of(trace)
 
     def expert_on(self, prefix: Pi0Prefix) -> Expert:
-        """The expert with a fixed prefix."""
 
         def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
             output = self.network.denoise(prefix.cache, prefix.state, x, t)
@@ -254,7 +248,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return expert
 
     def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        """Environment units to the network's."""
         factor, offset = TO_BORDER[self.config.gripper]
         action = action.clone()
         action[..., -1] = (action[..., -1] - offset) / factor
@@ -263,7 +256,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
     def denormalise(
         self, action: Float[Tensor, "b h a"], obs: Observation
     ) -> Float[Tensor, "b h a"]:
-        """The network's units to the environment's."""
         action = self.action_scaling.unscale(action)
         action = action + self._pose(obs, action)
         factor, offset = TO_BORDER[self.config.gripper]

@@ -77,7 +77,7 @@ class Pi0Facts:
     kinds: Mapping[str, ScalingKind]
     """How "state" and "action" are scaled."""
     statistics: DataStats
-    """Of "state" and "action"."""
+    """Statistics of "state" and "action"."""
 
 
 def plain_name(name: str) -> str:

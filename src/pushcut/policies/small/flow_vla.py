@@ -144,7 +144,6 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
 
     @property
     def encoder_parts(self) -> list[nn.Module]:
-        """What turns observations into the prefix."""
         return [self.observation, self.prefix_blocks]
 
     @property
@@ -157,7 +156,6 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
         return self.config.width if placement == "vlm" else self.config.expert_width
 
     def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        """By quantiles."""
         return self.actions.normalise(action)
 
     def denormalise(
@@ -179,9 +177,7 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
         return Prefix([*caches, cache], self.observation.mean_of_visible(tokens, obs))
 
     def prefix_of(self, trace: dict[str, Tensor]) -> Prefix:
-        """What ``Prefix.trace`` kept."""
         return Prefix.of(trace)
 
     def expert_on(self, prefix: Prefix) -> Expert:
-        """The expert with a fixed prefix."""
         return lambda x, t: self.expert(prefix.caches, x, t)

@@ -191,7 +191,6 @@ class SmallPolicy(Policy):
         return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
 
     def load_weights(self, path: Path) -> None:
-        """Reads model.safetensors."""
         load_weights(self, path)
 
     def save_pretrained(self, path: Path) -> None:

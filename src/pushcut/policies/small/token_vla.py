@@ -51,26 +51,23 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
-        """The blocks."""
         return {"language": self.blocks}
 
     @property
     def prefix_width(self) -> int:
-        """Of the observation's tokens before the last block."""
+        """Size of the observation's tokens before the last block."""
         return self.config.width
 
     def normalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
-        """By quantiles."""
         return self.actions.normalise(action)
 
     def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
-        """By quantiles."""
         return self.actions.denormalise(action)
 
     def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
-        """Of the bins, at temperature 1, and the value."""
+        """Logits of the bins at temperature 1, and the value."""
         queries = self.query.expand(len(obs), -1, -1)
         tokens = torch.cat((self.observation(obs), queries), dim=1)
         for block in self.blocks[:-1]:

@@ -61,7 +61,6 @@ class TokenPolicy(Policy):
             return replace(sample, actions=self.denormalise(sample.actions), value=value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        """Log-probability and entropy of stored bins."""
         logits, value = self.logits(obs)
         evaluation = self.tokens.evaluate(logits[:, : self.chunk], trace["bins"].to(self.device))
         return replace(evaluation, value=value)
