@@ -19,9 +19,9 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.run import read_metrics
-from tests.learning.test_learner import rollout_of
-from tests.policies.test_policy_contract import tiny
-from tests.test_trainer import check_same_run
+from tests.learning.builders import rollout_of
+from tests.policies.builders import tiny
+from tests.same_run import check_same_run
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,38 +23,14 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
-from pushcut.runs import recoveries
 from pushcut.runs.run import read_metrics
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
-
-MAY_DIFFER = set(recoveries.METRICS)
+from tests.same_run import check_same_run, metrics, weights
 
 
 @pytest.fixture
 def config(small_training) -> TrainConfig:
     return small_training
-
-
-def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / f"{iteration:06d}" / "policy" / "model.safetensors")
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = read_metrics(run / "metrics.jsonl")
-    return [
-        {k: v for k, v in line.items() if not is_time(k) and k not in MAY_DIFFER} for line in lines
-    ]
-
-
-def is_time(name: str) -> bool:
-    return name.startswith("seconds_") or name == "eval_greedy_seconds"
-
-
-def check_same_run(a: Path, b: Path, iteration: int = 4) -> None:
-    assert metrics(a) == metrics(b)
-    left, right = weights(a, iteration), weights(b, iteration)
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
 
 
 def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_path):

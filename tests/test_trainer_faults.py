@@ -14,7 +14,7 @@ from pushcut.learning.learner import Learner
 from pushcut.runs.jsonl import read_lines
 from pushcut.runs.lock import folder_lock
 from pushcut.runs.run import Run, read_metrics
-from tests.test_trainer import check_same_run
+from tests.same_run import check_same_run
 
 
 @pytest.fixture

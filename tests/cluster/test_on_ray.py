@@ -19,7 +19,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.config import TrainConfig
 from pushcut.policies.source import TokenPolicySource
 from pushcut.runs.run import read_metrics
-from tests.ranks.test_training import MAY_DIFFER, ROUNDED
+from tests.same_run import check_same_but_for_rounding, metrics
 
 MARK = f"PUSHCUT_TEST={uuid4()}"
 """In the environment of every process of the cluster."""
@@ -69,19 +69,8 @@ def config(smoke, finetuned, tmp_path_factory) -> TrainConfig:
 
 
 @pytest.fixture(scope="module")
-def alone(config) -> list[dict[str, Any]]:
-    return lines_of(replace(config, out=config.out / "alone"))
-
-
-def lines_of(config: TrainConfig) -> list[dict[str, Any]]:
-    """The metrics of a training, without times."""
-    assert config.out is not None
-    train(config)
-    lines = read_metrics(config.out / "metrics.jsonl")
-    return [
-        {k: x for k, x in line.items() if "seconds" not in k and k not in MAY_DIFFER}
-        for line in lines
-    ]
+def alone(config) -> Path:
+    return train(replace(config, out=config.out / "alone")).path
 
 
 def once_begun(config: TrainConfig, action: Callable[[], None]) -> threading.Thread:
@@ -137,14 +126,10 @@ def test_training_survives_the_loss_of_a_node_and_equals_that_of_one_rank(cluste
         cluster.remove_node(node_of(cluster, rank), allow_graceful=False)
 
     thread = once_begun(config, lose_node)
-    lines = lines_of(config)
+    train(config)
     thread.join()
-    assert len(lines) == len(alone) == 3
-    for got, want in zip(lines, alone, strict=True):
-        exact = want.keys() - set(ROUNDED)
-        assert {k: got[k] for k in exact} == {k: want[k] for k in exact}
-        for number in want.keys() & set(ROUNDED):
-            assert got[number] == pytest.approx(want[number], abs=1e-5, rel=1e-4)
+    assert len(metrics(alone)) == 3
+    check_same_but_for_rounding(alone, config.out, rel=1e-4)
     recoveries = [line["kind"] for line in read_metrics(config.out / "recoveries.jsonl")]
     assert recoveries == ["rank", "resumed"]
 
@@ -162,5 +147,6 @@ def test_training_with_a_simulator_host_that_is_lost_equals_local_training(clust
         os.kill(host, signal.SIGKILL)
 
     thread = once_begun(config, lose_host)
-    assert lines_of(config) == alone
+    train(config)
     thread.join()
+    assert metrics(config.out) == metrics(alone)

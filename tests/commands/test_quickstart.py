@@ -15,33 +15,10 @@ from pushcut.commands.quickstart import run_quickstart
 from pushcut.config import QuickstartConfig
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.source import TokenPolicySource
-from pushcut.presets import Preset
 from pushcut.rollout.collector import Collector
+from tests.commands.recipes import small
 
 STAGES = ("before", "after", "before_sampled", "after_sampled")
-
-
-def small(smoke: Preset, out: Path) -> QuickstartConfig:
-    """Two iterations of two small groups."""
-    rollout = replace(smoke.train.rollout, slots=8, workers=1)
-    algorithm = replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4)
-    train = replace(
-        smoke.train,
-        algorithm=algorithm,
-        rollout=rollout,
-        iterations=2,
-        patience=10,
-        save_every=1,
-        trackers=(),
-    )
-    return replace(
-        smoke.quickstart,
-        collect=replace(smoke.collect, episodes_per_task=4, workers=1),
-        sft=replace(smoke.sft, fit=replace(smoke.sft.fit, steps=40)),
-        train=train,
-        eval=replace(smoke.eval, rollout=rollout, episodes_per_task=6),
-        out=out,
-    )
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,9 +16,8 @@ from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
-from pushcut.runs import recoveries
-from pushcut.runs.run import read_metrics
 from tests.ranks.launch import free_port, on_ranks
+from tests.same_run import check_same_but_for_rounding
 
 # Else the order of sums depends on who happened to play what, and AdamW's first steps amplify it:
 # norms have been 1.1e-5 apart. What is dealt out by home is in test_shares.py.
@@ -27,11 +25,6 @@ REPLICATED = RanksConfig(reproducible=True)
 SHARDED = RanksConfig(weights="sharded", reproducible=True)
 IN_STEP = RanksConfig(weights="sharded", rollouts="in-step", reproducible=True)
 NAMES = ("grpo-token", "ppo-token", "grpo-flow", "ppo-flow", "overlap")
-ROUNDED = (
-    "loss", "approx_kl", "clip_fraction", "entropy", "grad_norm", "value_loss", "value_mean",
-    "explained_variance", "logprob_mismatch", "behaviour_weight",
-)  # fmt: skip
-MAY_DIFFER = ("ranks", *recoveries.METRICS)
 
 
 @pytest.fixture(scope="module")
@@ -88,29 +81,14 @@ def on_two(*configs: TrainConfig) -> None:
     on_ranks(2, train_all, configs, [free_port() for _ in range(3)])
 
 
+def check_same(want: TrainConfig, got: TrainConfig) -> None:
+    assert want.out and got.out
+    check_same_but_for_rounding(want.out, got.out)
+
+
 def alone(*configs: TrainConfig) -> None:
     for config in configs:
         assembly.train(config)
-
-
-def check_same(want: TrainConfig, got: TrainConfig) -> None:
-    """Counts are equal, and numbers that sums over ranks round are close."""
-    lines = [read_metrics(Path(config.out or "") / "metrics.jsonl") for config in (want, got)]
-    assert len(lines[0]) == len(lines[1])
-    for a, b in zip(*lines, strict=True):
-        # Seconds of each rank are what several have more to say, a resume is told where it was.
-        a, b = (
-            {k: v for k, v in x.items() if k not in MAY_DIFFER and "seconds" not in k}
-            for x in (a, b)
-        )
-        assert a.keys() == b.keys()
-        exact = a.keys() - set(ROUNDED)
-        assert {name: a[name] for name in exact} == {name: b[name] for name in exact}
-        for name in ROUNDED:
-            if a.get(name) is None:
-                assert b.get(name) is None
-            else:
-                assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
 
 
 @pytest.fixture(scope="module")

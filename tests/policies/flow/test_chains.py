@@ -20,7 +20,7 @@ from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
-from tests.policies.test_policy_contract import flow, noise, observation
+from tests.policies.builders import flow, noise, observation
 
 B, H, A = 6, 3, 2
 

@@ -27,6 +27,7 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, VLM_HEAD, WORDS
 from tests.memory.live_bytes import LiveBytes
+from tests.policies.builders import noise, observation
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
@@ -36,7 +37,6 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-from tests.policies.test_policy_contract import noise, observation
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 PI05 = replace(PI0, pi05=True)

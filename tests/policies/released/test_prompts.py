@@ -26,6 +26,7 @@ from pushcut.policies.released.prompts import (
     without_newline,
 )
 from pushcut.types import Observation
+from tests.policies.builders import noise
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
@@ -34,7 +35,6 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-from tests.policies.test_policy_contract import noise
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 PI05 = replace(PI0, pi05=True)
