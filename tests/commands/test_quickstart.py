@@ -106,9 +106,18 @@ def test_a_recipe_stopped_in_its_training_goes_on_to_the_same_result(
         assert one.read_text() == other.read_text()
 
 
-def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path):
+def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path, monkeypatch):
     other = replace(small(smoke, tmp_path / "run"), seed=1)
-    run_quickstart(other)
+    trained = []
+
+    def stop(config):
+        trained.append(config.seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_quickstart(other)
+    assert trained == [1]
     for file in ("demonstrations/data/chunk-000/file-000.parquet", "sft/policy/model.safetensors"):
         assert (other.out / file).read_bytes() != (finished.out / file).read_bytes()
     ledgers = [

@@ -17,7 +17,7 @@ from pushcut.runs.run import read_metrics
 from tests.same_run import metrics
 
 COMMAND = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-PATIENCE_S = 200
+PATIENCE_S = 1000
 
 
 def start(policy: Path, out: Path, *options: str, restarts: int = 0) -> subprocess.Popen:

@@ -106,7 +106,7 @@ def test_the_campaign_sees_each_kind_of_damage(undisturbed, tmp_path, name):
 def record_of(script: str, *options: str) -> dict:
     environment = os.environ | {"PYTHONPATH": str(STUDIES.parent / "src")}
     command = [sys.executable, str(STUDIES / script), *options]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1400)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 
