@@ -25,6 +25,8 @@ from pushcut.runs.config_json import from_json, to_json
 from pushcut.runs.run import read_metrics
 from tests.envs.mixed.members import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
 
+pytestmark = pytest.mark.heavy
+
 TASKS = (TALL_RED, TALL_BLUE, FLAT_GREEN)
 
 

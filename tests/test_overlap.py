@@ -24,6 +24,8 @@ from tests.learning.builders import rollout_of
 from tests.policies.builders import tiny
 from tests.same_run import check_same_run
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def config(small_training) -> TrainConfig:

@@ -27,6 +27,8 @@ from pushcut.runs.run import read_metrics
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 from tests.same_run import check_same_run, metrics, weights
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def config(small_training) -> TrainConfig:

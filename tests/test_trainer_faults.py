@@ -16,6 +16,8 @@ from pushcut.runs.lock import folder_lock
 from pushcut.runs.run import Run, read_metrics
 from tests.same_run import check_same_run
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def whole(make_once, small_training) -> Path:

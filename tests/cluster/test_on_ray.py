@@ -21,6 +21,8 @@ from pushcut.policies.source import TokenPolicySource
 from pushcut.runs.run import read_metrics
 from tests.same_run import check_same_but_for_rounding, metrics
 
+pytestmark = pytest.mark.heavy
+
 MARK = f"PUSHCUT_TEST={uuid4()}"
 """In the environment of every process of the cluster."""
 SETTINGS = {

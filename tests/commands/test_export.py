@@ -35,6 +35,7 @@ def test_a_field_that_is_gone_is_named():
         from_json(TrainConfig, stored)
 
 
+@pytest.mark.heavy
 def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
     smoke, finetuned, tmp_path, capsys
 ):

@@ -21,6 +21,8 @@ from pushcut.errors import UserError
 from pushcut.presets import PRESETS
 from tests.commands.recipes import small
 
+pytestmark = pytest.mark.heavy
+
 FIT = {"steps": 6, "log_every": 3}
 SUITE = PointMassConfig(colours=("red", "blue", "green"))
 TASKS = {"reach-red", "reach-blue", "reach-green"}

@@ -18,6 +18,8 @@ from pushcut.policies.source import TokenPolicySource
 from pushcut.rollout.collector import Collector
 from tests.commands.recipes import small
 
+pytestmark = pytest.mark.heavy
+
 STAGES = ("before", "after", "before_sampled", "after_sampled")
 
 

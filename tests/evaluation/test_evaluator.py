@@ -21,6 +21,8 @@ from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets import PRESETS
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
+pytestmark = pytest.mark.heavy
+
 SLOTS_AND_WORKERS = [(1, 1), (4, 2)]
 
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
@@ -16,6 +17,8 @@ from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import SharedGroupBudget
 from pushcut.ranks.start import joined
 from tests.ranks.launch import on_ranks
+
+pytestmark = pytest.mark.heavy
 
 
 def train_with(players: dict[Path, int], config: TrainConfig) -> None:

@@ -33,6 +33,8 @@ from tests.policies.builders import POLICIES, noise, observation
 from tests.policies.released.builders import READING, READINGS, SOURCES, bfloat16, disturb
 from tests.ranks.launch import free_port, on_ranks
 
+pytestmark = pytest.mark.heavy
+
 SHARDED = RanksConfig(weights="sharded")
 GROUPS = replace(SHARDED, shard_over=2)
 FLOAT32 = (

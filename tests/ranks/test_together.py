@@ -13,6 +13,8 @@ from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
 from tests.ranks.launch import free_port, on_ranks
 
+pytestmark = pytest.mark.heavy
+
 
 def talk(port: int) -> dict[str, Any]:
     """Every kind of message once; ``port`` is for a second meeting, which one rank leaves."""

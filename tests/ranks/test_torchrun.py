@@ -16,6 +16,8 @@ import pytest
 from pushcut.runs.run import read_metrics
 from tests.same_run import metrics
 
+pytestmark = pytest.mark.heavy
+
 COMMAND = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 PATIENCE_S = 1000
 

@@ -19,6 +19,8 @@ from pushcut.ranks.start import joined
 from tests.ranks.launch import free_port, on_ranks
 from tests.same_run import check_same_but_for_rounding
 
+pytestmark = pytest.mark.heavy
+
 # Else the order of sums depends on who happened to play what, and AdamW's first steps amplify it:
 # norms have been 1.1e-5 apart. What is dealt out by home is in test_shares.py.
 REPLICATED = RanksConfig(reproducible=True)

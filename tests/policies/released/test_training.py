@@ -33,6 +33,8 @@ from tests.policies.released.builders import (
 )
 from tests.policies.released.folders import OPENVLA, write_lerobot, write_openpi, write_openvla
 
+pytestmark = pytest.mark.heavy
+
 VLM = "network.paligemma_with_expert.paligemma."
 EXPERT = "network.paligemma_with_expert.gemma_expert."
 
