@@ -17,8 +17,8 @@ import pytest
 from pushcut.assembly import train
 from pushcut.cluster.config import ClusterConfig
 from pushcut.config import TrainConfig
-from pushcut.policies.source import TokenPolicySource
 from pushcut.runs.run import read_metrics
+from tests.ranks.configs import uneven
 from tests.same_run import check_same_but_for_rounding, metrics
 
 pytestmark = pytest.mark.heavy
@@ -54,20 +54,7 @@ def cluster() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def config(smoke, finetuned, tmp_path_factory) -> TrainConfig:
-    return replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=7),
-        learner=replace(smoke.train.learner, micro_batch=16),
-        rollout=replace(smoke.train.rollout, slots=6, workers=1),
-        iterations=3,
-        patience=10,
-        save_every=1,
-        trackers=(),
-        device="cpu",
-        threads=1,
-        out=tmp_path_factory.mktemp("run"),
-    )
+    return uneven(smoke, finetuned, iterations=3, threads=1, out=tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")

@@ -12,10 +12,11 @@ import pytest
 from pushcut import assembly
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
+from tests.ranks.configs import uneven
 from tests.ranks.launch import free_port, on_ranks
 from tests.same_run import check_same_but_for_rounding
 
@@ -26,25 +27,20 @@ pytestmark = pytest.mark.heavy
 REPLICATED = RanksConfig(reproducible=True)
 SHARDED = RanksConfig(weights="sharded", reproducible=True)
 IN_STEP = RanksConfig(weights="sharded", rollouts="in-step", reproducible=True)
+WAYS = {"replicated": REPLICATED, "sharded": SHARDED, "in-step": IN_STEP}
 NAMES = ("grpo-token", "ppo-token", "grpo-flow", "ppo-flow", "overlap")
+ON_TWO = (
+    *[(name, "replicated") for name in NAMES],
+    ("grpo-token", "sharded"), ("grpo-flow", "in-step"), ("ppo-flow", "sharded"),
+    ("overlap", "sharded"),
+)  # fmt: skip
+"""Both algorithms and both kinds of policies meet each way to share, not each with each."""
 
 
 @pytest.fixture(scope="module")
 def configs(smoke, finetuned, finetuned_flow, tmp_path_factory) -> dict[str, TrainConfig]:
     """Both algorithms on both kinds of policies; nothing in them divides by two."""
-    grpo = replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=7),
-        learner=replace(smoke.train.learner, epochs=1, minibatches=3, micro_batch=16),
-        rollout=replace(smoke.train.rollout, slots=6, workers=1),
-        iterations=2,
-        patience=10,
-        save_every=1,
-        trackers=(),
-        device="cpu",
-        out=tmp_path_factory.mktemp("run"),
-    )
+    grpo = uneven(smoke, finetuned, iterations=2, out=tmp_path_factory.mktemp("run"))
     flow = FlowPolicySource(path=finetuned_flow, trained="all")
     return {
         "grpo-token": replace(
@@ -98,26 +94,17 @@ def runs(configs) -> dict[tuple[str, str], TrainConfig]:
     """Each on one rank, and on two with all weights, or with a part of them each."""
     made = {(name, "one"): named(configs[name], f"{name}-one") for name in NAMES}
     alone(*made.values())
-    ways = {"replicated": REPLICATED, "sharded": SHARDED}
     two = {
-        (name, way): named(configs[name], f"{name}-{way}", ranks=ranks)
-        for name in NAMES
-        for way, ranks in ways.items()
+        (name, way): named(configs[name], f"{name}-{way}", ranks=WAYS[way]) for name, way in ON_TWO
     }
-    two["grpo-flow", "in-step"] = named(configs["grpo-flow"], "in-step", ranks=IN_STEP)
     on_two(*two.values())
     return made | two
 
 
-@pytest.mark.parametrize("way", ["replicated", "sharded"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "way"), ON_TWO)
 def test_two_ranks_play_the_episodes_of_one_and_learn_the_same(runs, name, way):
     """Dynamic sampling, normalised advantages and every logged number are those of all ranks."""
     check_same(runs[name, "one"], runs[name, way])
-
-
-def test_ranks_that_act_in_step_play_the_same(runs):
-    check_same(runs["grpo-flow", "one"], runs["grpo-flow", "in-step"])
 
 
 def test_a_run_goes_on_with_another_number_of_ranks_and_another_way_to_share(configs, tmp_path):

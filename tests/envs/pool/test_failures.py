@@ -17,12 +17,17 @@ from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.errors import UserError
 from pushcut.types import InitState, Recovery
 from tests.envs.pool.faulty import FaultyConfig
-from tests.envs.pool.play import RED, WAIT_S, chunk_of, inits_of, play_all, start, wait
+from tests.envs.pool.play import RED, WAIT_S, Trail, chunk_of, inits_of, play_all, start, wait
 
 
-def test_killing_a_worker_in_an_episode_changes_nothing_but_the_time(caplog):
+@pytest.fixture(scope="module")
+def undisturbed() -> list[Trail]:
     with EnvPool(PointMassConfig(), slots=4, workers=2) as pool:
-        undisturbed = play_all(pool, inits_of(6))
+        return play_all(pool, inits_of(6))
+
+
+def test_killing_a_worker_in_an_episode_changes_nothing_but_the_time(undisturbed, caplog):
+    with EnvPool(PointMassConfig(), slots=4, workers=2) as pool:
         before = pool.worker_pids()
         steps = 0
 
@@ -73,21 +78,18 @@ def test_every_episode_of_a_dead_worker_is_lost_once_and_no_other():
     ],
 )
 def test_a_failure_that_happens_once_costs_only_time(
-    fault, reason, caplog, monkeypatch, tmp_path: Path
+    undisturbed, fault, reason, caplog, monkeypatch, tmp_path: Path
 ):
     if fault == "half a reply":
         monkeypatch.setattr(worker_process, "RECEIVE_TIMEOUT_S", 1.0)
     limit_s = 5.0 if fault == "hang" else WAIT_S
-    inits = inits_of(6)
-    with EnvPool(PointMassConfig(), slots=4, workers=2) as pool:
-        wanted = play_all(pool, inits)
     config = FaultyConfig(fault, seed=13, once=str(tmp_path / "happened"))
     noted: list[Recovery] = []
     with (
         caplog.at_level(logging.WARNING, logger="pushcut.pool"),
         EnvPool(config, slots=4, workers=2, timeout_s=limit_s, on_recovery=noted.append) as pool,
     ):
-        assert play_all(pool, inits) == wanted
+        assert play_all(pool, inits_of(6)) == undisturbed
         assert pool.restarts == 1
     (recovery,) = noted
     kinds = {"raise": "raised", "hang": "hung", "kill": "died", "exit": "died"}
