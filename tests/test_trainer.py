@@ -44,9 +44,9 @@ def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(undisturbed, ha
 @pytest.mark.parametrize(
     ("fields", "stream", "parts_kept"),
     [
-        ({"prefix": "trained"}, 0, {"critic"}),
-        ({"noise": "flow-noise", "prefix": "trained"}, 0, {"critic", "noise_network"}),
-        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, 10, {"critic", "prefix_blocks"}),
+        ({"trained": "all"}, 0, {"critic"}),
+        ({"noise": "flow-noise", "trained": "all"}, 0, {"critic", "noise_network"}),
+        ({"trained": "lora", "lora": LoRAConfig(rank=2)}, 10, {"critic", "prefix_blocks"}),
     ],
     ids=["flow-sde", "flow-noise", "lora-and-streams"],
 )

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pushcut.envs.episodes import Snapshot
 from pushcut.envs.libero.env import LiberoEnv
 from pushcut.envs.libero.tasks import SUITE_OF
-from pushcut.envs.episodes import Snapshot
 from pushcut.types import InitState
 from tests.envs.libero.tasks import CONFIG, NEEDS_LIBERO, QUICK_TASKS, STOVE
 

@@ -205,8 +205,8 @@ def test_a_kept_prefix_spares_the_update_the_encoder_and_changes_nothing(placeme
     [
         ({}, True),
         ({"keep_prefix": False}, False),
-        ({"prefix": "trained"}, False),
-        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, False),
+        ({"trained": "all"}, False),
+        ({"trained": "lora", "lora": LoRAConfig(rank=2)}, False),
     ],
 )
 def test_only_a_frozen_prefix_is_kept(options, keeps, tmp_path):

@@ -41,10 +41,10 @@ def tokens(path: Path, reading: ReleasedConfig = READING, **fields: Any) -> Toke
 SOURCES: dict[str, Callable[[Path, ReleasedConfig], AnyPolicySource]] = {
     "pi0-frozen": lambda at, read: flow(write_openpi(at), read),
     "pi0-encoded-anew": lambda at, read: flow(write_openpi(at), read, keep_prefix=False),
-    "pi0-trained": lambda at, read: flow(write_openpi(at), read, prefix="trained"),
-    "pi0-lora": lambda at, read: flow(write_openpi(at), read, prefix="lora", lora=LORA),
+    "pi0-trained": lambda at, read: flow(write_openpi(at), read, trained="all"),
+    "pi0-lora": lambda at, read: flow(write_openpi(at), read, trained="lora", lora=LORA),
     "pi05-frozen": lambda at, read: flow(write_lerobot(at, PI05), read),
-    "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, prefix="trained"),
+    "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, trained="all"),
     "openvla": lambda at, read: tokens(write_openvla(at), read),
     "openvla-proprio": lambda at, read: tokens(
         write_openvla(at, replace(OPENVLA, proprio_dim=2)), read
