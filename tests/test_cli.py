@@ -48,7 +48,7 @@ def test_no_command_is_a_usage_error_that_teaches(capsys):
 
 
 KINDS = {
-    (type(preset.train.env), type(preset.train.policy), type(preset.sft.policy)): name
+    (type(preset.train.env), type(preset.train.policy), type(preset.sft.policy.new)): name
     for name, preset in PRESETS.items()
 }
 """A preset of each kind: the fields of the others are the same."""
