@@ -1,5 +1,5 @@
 # Everything runs in .venv, which is made on demand. Needs only Python >= 3.11, pip and make.
-#   make quickstart ARGS="--out runs/mine"       make test PYTEST_ARGS="-k gae"
+#   make quickstart ARGS="--out runs/mine"       make test-fast PYTEST_ARGS="-k gae"
 #   make PYTHON=/opt/python3.12/bin/python3 test
 
 SHELL := /bin/bash
@@ -11,7 +11,7 @@ PYTEST_ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev gl quickstart quickstart-flow test check format bench clean
+.PHONY: help venv venv-dev gl quickstart quickstart-flow test-fast test check format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -39,8 +39,14 @@ quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 12 minutes on 
 quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 15 minutes
 	$(BIN)/pushcut quickstart metaworld-flow-ppo --out runs/quickstart-flow $(ARGS)
 
-test: venv-dev gl  ## the tests that take no GPU and no patience
-	$(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow and not gpu" $(PYTEST_ARGS)
+# Files stay in the order of tests/conftest.py, the long ones first.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-fast: venv-dev  ## while you work, under 2 minutes: units, the point mass, one tiny run
+	$(PYTEST) -m "not heavy and not sim and not slow and not gpu" $(PYTEST_ARGS)
+
+test: venv-dev gl  ## all that take no GPU and no patience, under 10 minutes on two idle cores
+	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
 
 check: venv-dev  ## format, lint and types
 	$(BIN)/ruff format --check .

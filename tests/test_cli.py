@@ -47,8 +47,23 @@ def test_no_command_is_a_usage_error_that_teaches(capsys):
     assert "usage: pushcut COMMAND" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", CONFIGURED)
-@pytest.mark.parametrize("preset", PRESETS)
+KINDS = {
+    (type(preset.train.env), type(preset.train.policy), type(preset.sft.policy.new)): name
+    for name, preset in PRESETS.items()
+}
+"""A preset of each kind: the fields of the others are the same."""
+
+
+@pytest.mark.parametrize(
+    ("command", "preset"),
+    [("train", preset) for preset in PRESETS]
+    + [
+        (command, preset)
+        for command in CONFIGURED
+        if command != "train"
+        for preset in KINDS.values()
+    ],
+)
 def test_every_preset_of_every_command_explains_its_fields(capsys, command, preset):
     text = text_of(capsys, [command, preset, "--help"])
     assert "--out" in text

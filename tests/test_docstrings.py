@@ -28,9 +28,10 @@ def field_docstrings(tree: ast.AST) -> Iterator[tuple[int, str]]:
     for node in ast.walk(tree):
         body = getattr(node, "body", [])
         for before, line in zip(body, body[1:], strict=False) if isinstance(body, list) else ():
-            if isinstance(before, ast.Assign | ast.AnnAssign) and isinstance(line, ast.Expr):
-                if isinstance(line.value, ast.Constant) and isinstance(line.value.value, str):
-                    yield line.lineno, line.value.value
+            if not isinstance(before, ast.Assign | ast.AnnAssign) or not isinstance(line, ast.Expr):
+                continue
+            if isinstance(line.value, ast.Constant) and isinstance(line.value.value, str):
+                yield line.lineno, line.value.value
 
 
 def place(path: Path, line: int, name: str = "") -> str:

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from tests.learning.test_learner import rollout_of, step
-from tests.policies.test_policy_contract import POLICIES, noise, observation, tiny
+from tests.learning.builders import rollout_of, step
+from tests.policies.builders import POLICIES, noise, observation, tiny
 
 pytestmark = [
     pytest.mark.gpu,

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from scripts.house import (
@@ -17,6 +18,8 @@ from scripts.house import (
     reached,
     room_of,
 )
+
+TESTS = Path(__file__).parent
 
 LEVELS = {
     "": (
@@ -168,6 +171,16 @@ def modules_after(code: str) -> set[str]:
 )
 def test_a_light_start_loads_nothing_heavy(code, absent):
     assert not modules_after(code) & set(absent.split())
+
+
+def test_no_test_imports_another_test():
+    found = {
+        (str(path.relative_to(TESTS)), name)
+        for path in TESTS.rglob("*.py")
+        for name in imports(ast.parse(path.read_text()))
+        if name.startswith("tests.") and ".test_" in name
+    }
+    assert not found, "what tests share stands beside them, as in tests/policies/builders.py"
 
 
 def test_the_reader_of_imports_sees_late_ones_but_none_for_type_checkers():

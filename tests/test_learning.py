@@ -29,6 +29,8 @@ from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 
+pytestmark = pytest.mark.heavy
+
 ENV = PointMassConfig(
     colours=("red",),
     goal_distance=0.8,

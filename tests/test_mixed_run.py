@@ -25,6 +25,8 @@ from pushcut.runs.config_json import from_json, to_json
 from pushcut.runs.run import read_metrics
 from tests.envs.mixed.members import FLAT_GREEN, MIX, TALL_BLUE, TALL_RED
 
+pytestmark = pytest.mark.heavy
+
 TASKS = (TALL_RED, TALL_BLUE, FLAT_GREEN)
 
 
@@ -64,20 +66,16 @@ def test_dimensions_that_never_vary_do_not_blow_up_when_normalised(mixed_demonst
 
 
 def test_a_mix_is_trained_resumed_reported_and_evaluated_task_by_task(
-    smoke, mixed_policy, tmp_path
+    smoke, small_training, mixed_policy, tmp_path
 ):
     config = replace(
-        smoke.train,
+        small_training,
         env=MIX,
         policy=TokenPolicySource(path=mixed_policy),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=3),
-        rollout=replace(smoke.train.rollout, slots=6, workers=2),
-        evaluation=replace(smoke.train.evaluation, every=2, episodes_per_task=2),
+        algorithm=replace(small_training.algorithm, groups=3, max_groups=3),
+        rollout=replace(small_training.rollout, slots=6, workers=2),
+        evaluation=replace(small_training.evaluation, every=2, episodes_per_task=2),
         iterations=2,
-        patience=9,
-        save_every=1,
-        trackers=(),
-        out=tmp_path / "run",
     )
     assembly.train(config)
     parts = replace(config, out=tmp_path / "parts", iterations=1)

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,9 +20,11 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.run import read_metrics
-from tests.learning.test_learner import rollout_of
-from tests.policies.test_policy_contract import tiny
-from tests.test_trainer import check_same_run
+from tests.learning.builders import rollout_of
+from tests.policies.builders import tiny
+from tests.same_run import check_same_run
+
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture
@@ -33,6 +36,11 @@ def config(small_training) -> TrainConfig:
         save_every=2,
         evaluation=replace(small_training.evaluation, every=0),
     )
+
+
+@pytest.fixture
+def undisturbed(make_once, config) -> Path:
+    return make_once("overlapped-run", lambda out: assembly.train(replace(config, out=out)).path)
 
 
 def collector(pool: EnvPool) -> Collector:
@@ -100,9 +108,8 @@ def test_a_stale_rollout_is_clipped_around_the_policy_that_the_update_starts_fro
     assert metrics["behaviour_weight"] != 1
 
 
-def test_every_second_iteration_is_played_ahead_where_every_second_has_a_checkpoint(config):
-    assembly.train(config)
-    lines = read_metrics(config.out / "metrics.jsonl")
+def test_every_second_iteration_is_played_ahead_where_every_second_has_a_checkpoint(undisturbed):
+    lines = read_metrics(undisturbed / "metrics.jsonl")
     assert [line["staleness"] for line in lines] == [0, 1, 0, 1]
     assert ["seconds_played" in line for line in lines] == [False, True, False, True]
     assert all(
@@ -110,19 +117,15 @@ def test_every_second_iteration_is_played_ahead_where_every_second_has_a_checkpo
     )
 
 
-def test_a_resume_at_a_checkpoint_is_exact(config, tmp_path):
-    assembly.train(config)
-    parts = replace(config, out=tmp_path / "parts")
-    assembly.train(replace(parts, iterations=2))
-    assembly.train(replace(parts, resume=True))
-    check_same_run(config.out, parts.out)
+def test_a_resume_at_a_checkpoint_is_exact(config, undisturbed):
+    assembly.train(replace(config, iterations=2))
+    assembly.train(replace(config, resume=True))
+    check_same_run(undisturbed, config.out)
 
 
-def test_what_is_played_ahead_depends_neither_on_slots_nor_on_workers(config, tmp_path):
-    assembly.train(config)
-    other = replace(config, out=tmp_path / "other")
-    assembly.train(replace(other, rollout=replace(other.rollout, slots=3, workers=2)))
-    check_same_run(config.out, other.out)
+def test_what_is_played_ahead_depends_neither_on_slots_nor_on_workers(config, undisturbed):
+    other = assembly.train(replace(config, rollout=replace(config.rollout, slots=3, workers=2)))
+    check_same_run(undisturbed, other.path)
 
 
 def test_a_signal_ends_both_the_update_and_the_rollout_beside_it(config, monkeypatch):

@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -24,11 +23,11 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.rollout.collector import Collector
-from pushcut.runs import recoveries
 from pushcut.runs.run import read_metrics
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
+from tests.same_run import check_same_run, metrics, weights
 
-MAY_DIFFER = set(recoveries.METRICS)
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture
@@ -36,43 +35,18 @@ def config(small_training) -> TrainConfig:
     return small_training
 
 
-def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / f"{iteration:06d}" / "policy" / "model.safetensors")
-
-
-def metrics(run: Path) -> list[dict]:
-    lines = read_metrics(run / "metrics.jsonl")
-    return [
-        {k: v for k, v in line.items() if not is_time(k) and k not in MAY_DIFFER} for line in lines
-    ]
-
-
-def is_time(name: str) -> bool:
-    return name.startswith("seconds_") or name == "eval_greedy_seconds"
-
-
-def check_same_run(a: Path, b: Path, iteration: int = 4) -> None:
-    assert metrics(a) == metrics(b)
-    left, right = weights(a, iteration), weights(b, iteration)
-    assert left.keys() == right.keys()
-    assert all(torch.equal(left[name], right[name]) for name in left)
-
-
-def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(config, tmp_path):
-    assembly.train(config)
-    parts = replace(config, out=tmp_path / "parts")
-    assembly.train(replace(parts, iterations=2))
-    assembly.train(replace(parts, resume=True))
-    check_same_run(config.out, parts.out)
-    assert len(metrics(config.out)) == 4
+def test_four_iterations_are_two_and_a_resume_and_two_to_the_bit(undisturbed, half_done):
+    assembly.train(half_done)
+    check_same_run(undisturbed, half_done.out)
+    assert len(metrics(undisturbed)) == 4
 
 
 @pytest.mark.parametrize(
     ("fields", "stream", "parts_kept"),
     [
-        ({"prefix": "trained"}, 0, {"critic"}),
-        ({"noise": "flow-noise", "prefix": "trained"}, 0, {"critic", "noise_network"}),
-        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, 10, {"critic", "prefix_blocks"}),
+        ({"trained": "all"}, 0, {"critic"}),
+        ({"noise": "flow-noise", "trained": "all"}, 0, {"critic", "noise_network"}),
+        ({"trained": "lora", "lora": LoRAConfig(rank=2)}, 10, {"critic", "prefix_blocks"}),
     ],
     ids=["flow-sde", "flow-noise", "lora-and-streams"],
 )
@@ -85,13 +59,14 @@ def test_ppo_on_a_flow_policy_resumes_to_the_bit(
         policy=FlowPolicySource(path=finetuned_flow, **fields),
         algorithm=PPO(episodes=6, stream_decisions=stream),
         critic=CriticConfig(placement="expert", warmup_iterations=1),
+        iterations=2,
     )
     assembly.train(config)
     parts = replace(config, out=tmp_path / "parts")
-    assembly.train(replace(parts, iterations=2))
+    assembly.train(replace(parts, iterations=1))
     assembly.train(replace(parts, resume=True))
-    check_same_run(config.out, parts.out)
-    saved = config.out / "checkpoints" / "000004"
+    check_same_run(config.out, parts.out, iteration=2)
+    saved = config.out / "checkpoints" / "000002"
     kept = load_file(saved / "training_parts.safetensors")
     assert {name.removeprefix("training_parts.").split(".")[0] for name in kept} == parts_kept
     plain = load_file(saved / "policy" / FILE)
@@ -143,19 +118,12 @@ def test_a_critic_of_the_expert_needs_one(config):
 FILE = "model.safetensors"
 
 
-def test_the_run_depends_neither_on_slots_nor_on_workers(config, tmp_path):
-    assembly.train(config)
-    other = replace(
-        config,
-        out=tmp_path / "other",
-        rollout=replace(config.rollout, slots=3, workers=2),
-    )
-    assembly.train(other)
-    check_same_run(config.out, other.out)
+def test_the_run_depends_neither_on_slots_nor_on_workers(config, undisturbed):
+    other = assembly.train(replace(config, rollout=replace(config.rollout, slots=3, workers=2)))
+    check_same_run(undisturbed, other.path)
 
 
-def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeypatch):
-    assembly.train(config)
+def test_killing_a_worker_changes_nothing_but_the_time(config, undisturbed, monkeypatch):
     killed = []
     original = Collector.collect
 
@@ -173,23 +141,20 @@ def test_killing_a_worker_changes_nothing_but_the_time(config, tmp_path, monkeyp
         return original(self, policy, iteration)
 
     monkeypatch.setattr(Collector, "collect", collect_and_kill)
-    shot = replace(config, out=tmp_path / "shot")
-    assembly.train(shot)
+    shot = assembly.train(config)
     assert killed
-    line = read_metrics(shot.out / "metrics.jsonl")[1]
+    line = read_metrics(shot.path / "metrics.jsonl")[1]
     assert (line["worker_restarts"], line["episodes_requeued"]) == (1, 8)
     (recovery,) = line["recoveries"]
     assert (recovery["kind"], recovery["worker"]) == ("died", 0)
     assert "SIGKILL" in recovery["reason"]
-    check_same_run(config.out, shot.out)
+    check_same_run(undisturbed, shot.path)
 
 
 @pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_happened(
-    config, tmp_path, monkeypatch, number, exit_code
+    config, undisturbed, monkeypatch, number, exit_code
 ):
-    assembly.train(config)
-    stopped = replace(config, out=tmp_path / "stopped")
     original = Collector.collect
 
     def collect_and_signal(self, policy, iteration):
@@ -200,10 +165,10 @@ def test_a_signal_saves_and_the_run_goes_on_as_if_nothing_had_happened(
     with monkeypatch.context() as patch:
         patch.setattr(Collector, "collect", collect_and_signal)
         with pytest.raises(Interrupted) as stop:
-            assembly.train(stopped)
+            assembly.train(config)
     assert stop.value.exit_code == exit_code
-    assembly.train(replace(stopped, resume=True))
-    check_same_run(config.out, stopped.out)
+    assembly.train(replace(config, resume=True))
+    check_same_run(undisturbed, config.out)
 
 
 def test_an_existing_run_folder_is_not_overwritten(config):
@@ -214,9 +179,8 @@ def test_an_existing_run_folder_is_not_overwritten(config):
     assert (config.out / "thesis.txt").read_text() == "precious"
 
 
-def test_resuming_with_other_settings_names_the_first_that_differs(config):
-    assembly.train(replace(config, iterations=1))
-    changed = replace(config, resume=True, learner=replace(config.learner, lr=0.5))
+def test_resuming_with_other_settings_names_the_first_that_differs(half_done):
+    changed = replace(half_done, learner=replace(half_done.learner, lr=0.5))
     with pytest.raises(UserError, match=r"started with lr=0.0003, the command says 0.5"):
         assembly.train(changed)
 
@@ -229,19 +193,19 @@ def test_a_damaged_checkpoint_is_named(config):
         assembly.train(replace(config, resume=True))
 
 
-def test_a_full_disk_leaves_earlier_checkpoints_alone(config, monkeypatch):
-    assembly.train(replace(config, iterations=1))
-    before = weights(config.out, 1)
+def test_a_full_disk_leaves_earlier_checkpoints_alone(half_done, monkeypatch):
+    before = weights(half_done.out, 2)
+    folder = half_done.out / "checkpoints"
+    kept = sorted(folder.iterdir())
 
     def no_space(*arguments, **keywords):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.torch, "save", no_space)
     with pytest.raises(UserError, match=r"No space left on device.*earlier checkpoints"):
-        assembly.train(replace(config, resume=True))
-    folder = config.out / "checkpoints"
-    assert [path.name for path in folder.iterdir()] == ["000001"]
-    after = weights(config.out, 1)
+        assembly.train(half_done)
+    assert sorted(folder.iterdir()) == kept
+    after = weights(half_done.out, 2)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

@@ -14,20 +14,16 @@ from pushcut.learning.learner import Learner
 from pushcut.runs.jsonl import read_lines
 from pushcut.runs.lock import folder_lock
 from pushcut.runs.run import Run, read_metrics
-from tests.test_trainer import check_same_run
+from tests.same_run import check_same_run
+
+pytestmark = pytest.mark.heavy
 
 
 @pytest.fixture
-def whole(small_training, undisturbed) -> Path:
+def whole(make_once, small_training) -> Path:
     """What the run must come to: three iterations, undisturbed."""
-    if not undisturbed.exists():
-        assembly.train(replace(small_training, iterations=3, out=undisturbed))
-    return undisturbed
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("faults") / "whole"
+    config = replace(small_training, iterations=3)
+    return make_once("run-of-three", lambda out: assembly.train(replace(config, out=out)).path)
 
 
 def checkpoints(run: Path) -> list[str]:
@@ -48,21 +44,19 @@ def told(run: Path) -> list[dict]:
 
 
 @pytest.mark.parametrize("file", ["optimizer.pt", "policy/config.json"])
-def test_a_damaged_checkpoint_is_passed_over_and_told(small_training, whole, file):
-    assembly.train(replace(small_training, iterations=2))
-    path = small_training.out / "checkpoints" / "000002" / file
+def test_a_damaged_checkpoint_is_passed_over_and_told(half_done, whole, file):
+    path = half_done.out / "checkpoints" / "000002" / file
     path.write_bytes(path.read_bytes()[:-9])
-    finish(small_training, whole)
-    damaged, resumed = told(small_training.out)
+    finish(half_done, whole)
+    damaged, resumed = told(half_done.out)
     assert damaged["kind"] == "checkpoint" and "000002 is damaged" in damaged["reason"]
     assert (resumed["kind"], resumed["iterations"]) == ("resumed", 1)
 
 
-def test_a_run_killed_before_its_first_checkpoint_begins_again(small_training, whole):
-    assembly.train(replace(small_training, iterations=2))
-    shutil.rmtree(small_training.out / "checkpoints")
-    finish(small_training, whole)
-    (resumed,) = told(small_training.out)
+def test_a_run_killed_before_its_first_checkpoint_begins_again(half_done, whole):
+    shutil.rmtree(half_done.out / "checkpoints")
+    finish(half_done, whole)
+    (resumed,) = told(half_done.out)
     assert (resumed["reason"], resumed["iterations"]) == ("went on from iteration 0", 2)
 
 
@@ -71,13 +65,12 @@ def test_resume_begins_where_there_is_nothing_yet(small_training, whole):
     assert told(small_training.out) == []
 
 
-def test_a_process_killed_between_two_renames_loses_no_checkpoint(small_training, whole):
-    assembly.train(replace(small_training, iterations=2))
-    folder = small_training.out / "checkpoints"
+def test_a_process_killed_between_two_renames_loses_no_checkpoint(half_done, whole):
+    folder = half_done.out / "checkpoints"
     shutil.copytree(folder / "000002", folder / ".000002.new")
     (folder / "000002").rename(folder / ".000002.old")
-    finish(small_training, whole)
-    (resumed,) = told(small_training.out)
+    finish(half_done, whole)
+    (resumed,) = told(half_done.out)
     assert resumed["reason"] == "went on from iteration 2"
 
 

@@ -7,7 +7,7 @@ import torch
 
 from pushcut.algorithms.ppo import PPO, explained_variance
 from pushcut.batch import Evaluation, Minibatch, Rollout, ValueBatch
-from tests.algorithms.test_grpo import rollout_of
+from tests.algorithms.builders import rollout_of
 
 PLAIN = PPO(gamma=0.9, lam=0.5, normalise_advantage=False)
 

@@ -56,8 +56,8 @@ def hosted(hosts: HostsHere, slots: int, max_failures: int = 2) -> HostedPool:
         CONFIG.spec,
         slots=slots,
         max_failures=max_failures,
-        timeout_s=60.0,
-        start_timeout_s=60.0,
+        timeout_s=300.0,
+        start_timeout_s=300.0,
     )
 
 

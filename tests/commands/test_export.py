@@ -35,16 +35,13 @@ def test_a_field_that_is_gone_is_named():
         from_json(TrainConfig, stored)
 
 
+@pytest.mark.heavy
 def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
-    smoke, finetuned, tmp_path, capsys
+    small_training, finetuned, tmp_path, capsys
 ):
     config = replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4),
-        rollout=replace(smoke.train.rollout, slots=6, workers=1),
+        small_training,
         iterations=1,
-        trackers=(),
         device="cpu",
         out=tmp_path / "sharded",
         ranks=RanksConfig(weights="sharded"),

@@ -19,7 +19,9 @@ from pushcut.envs.metaworld.tasks import ML45_TEST, MT10
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS
-from tests.commands.test_quickstart import small
+from tests.commands.recipes import small
+
+pytestmark = pytest.mark.heavy
 
 FIT = {"steps": 6, "log_every": 3}
 SUITE = PointMassConfig(colours=("red", "blue", "green"))

@@ -15,33 +15,12 @@ from pushcut.commands.quickstart import run_quickstart
 from pushcut.config import QuickstartConfig
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.source import TokenPolicySource
-from pushcut.presets import Preset
 from pushcut.rollout.collector import Collector
+from tests.commands.recipes import small
+
+pytestmark = pytest.mark.heavy
 
 STAGES = ("before", "after", "before_sampled", "after_sampled")
-
-
-def small(smoke: Preset, out: Path) -> QuickstartConfig:
-    """Two iterations of two small groups."""
-    rollout = replace(smoke.train.rollout, slots=8, workers=1)
-    algorithm = replace(smoke.train.algorithm, group_size=4, groups=2, max_groups=4)
-    train = replace(
-        smoke.train,
-        algorithm=algorithm,
-        rollout=rollout,
-        iterations=2,
-        patience=10,
-        save_every=1,
-        trackers=(),
-    )
-    return replace(
-        smoke.quickstart,
-        collect=replace(smoke.collect, episodes_per_task=4, workers=1),
-        sft=replace(smoke.sft, fit=replace(smoke.sft.fit, steps=40)),
-        train=train,
-        eval=replace(smoke.eval, rollout=rollout, episodes_per_task=6),
-        out=out,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +108,18 @@ def test_a_recipe_stopped_in_its_training_goes_on_to_the_same_result(
         assert one.read_text() == other.read_text()
 
 
-def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path):
+def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path, monkeypatch):
     other = replace(small(smoke, tmp_path / "run"), seed=1)
-    run_quickstart(other)
+    trained = []
+
+    def stop(config):
+        trained.append(config.seed)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(recipe, "train", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run_quickstart(other)
+    assert trained == [1]
     for file in ("demonstrations/data/chunk-000/file-000.parquet", "sft/policy/model.safetensors"):
         assert (other.out / file).read_bytes() != (finished.out / file).read_bytes()
     ledgers = [

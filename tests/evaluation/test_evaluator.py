@@ -21,7 +21,9 @@ from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets import PRESETS
 from tests.envs.benchmark import FIXED_INITS, BenchmarkConfig
 
-SLOTS_AND_WORKERS = [(1, 1), (4, 2), (16, 2)]
+pytestmark = pytest.mark.heavy
+
+SLOTS_AND_WORKERS = [(1, 1), (4, 2)]
 
 
 @pytest.fixture
@@ -44,9 +46,9 @@ def ledgers(config: EvalConfig) -> list[tuple[LedgerLine, ...]]:
 
 
 @pytest.mark.parametrize("mode", ["greedy", "sampled"])
-def test_the_ledger_is_the_same_with_1_4_and_16_slots(config, mode):
-    one, four, sixteen = ledgers(replace(config, mode=mode))
-    assert one == four == sixteen
+def test_the_ledger_is_the_same_with_1_and_4_slots(config, mode):
+    one, four = ledgers(replace(config, mode=mode))
+    assert one == four
     assert len({line.length for line in one}) > 1
 
 
@@ -75,9 +77,8 @@ def test_the_files_say_what_was_played(config, tmp_path):
         assert rate["successes"] == sum(line["success"] for line in of_task)
 
 
-@pytest.mark.parametrize("slots", [1, 16])
-def test_each_repeat_is_played_once_with_noise_of_its_own(config, slots):
-    rollout = replace(config.rollout, slots=slots, workers=1)
+def test_each_repeat_is_played_once_with_noise_of_its_own(config):
+    rollout = replace(config.rollout, slots=16, workers=1)
     sampled = replace(config, mode="sampled", repeats=3, rollout=rollout)
     result = play_manifest(sampled)
     wanted = [
@@ -94,8 +95,8 @@ def test_each_repeat_is_played_once_with_noise_of_its_own(config, slots):
 
 
 def test_the_ledger_with_repeats_does_not_depend_on_slots(config):
-    one, four, sixteen = ledgers(replace(config, mode="sampled", repeats=2, episodes_per_task=3))
-    assert one == four == sixteen
+    one, four = ledgers(replace(config, mode="sampled", repeats=2, episodes_per_task=3))
+    assert one == four
 
 
 def test_greedy_repeats_are_copies_and_count_as_such(config, tmp_path, capsys):
@@ -261,7 +262,7 @@ def test_videos_show_one_episode_of_each_task(config, tmp_path):
 
 
 @pytest.mark.sim
-def test_metaworld_gives_the_same_ledger_with_1_4_and_16_slots(tmp_path):
+def test_metaworld_gives_the_same_ledger_with_1_and_4_slots(tmp_path):
     """Physics, pixels, language and network together, down to the step."""
     preset = PRESETS["quickstart"]
     env = replace(preset.collect.env, tasks=("door-close-v3", "faucet-open-v3"))
@@ -272,8 +273,8 @@ def test_metaworld_gives_the_same_ledger_with_1_4_and_16_slots(tmp_path):
     sft = replace(preset.sft, policy=small, fit=fit, dataset=demonstrations, device="cpu")
     torch.set_num_threads(1)
     policy = TokenPolicySource(run_sft(replace(sft, out=tmp_path / "sft")))
-    rollout = RolloutConfig(inference_batch=4)
+    rollout = RolloutConfig(inference_batch=4)  # of six episodes, so that it is not always full
     short = replace(env, max_steps=60)
     config = replace(preset.eval, env=short, policy=policy, rollout=rollout, episodes_per_task=3)
-    one, four, sixteen = ledgers(replace(config, mode="sampled", device="cpu"))
-    assert one == four == sixteen
+    one, four = ledgers(replace(config, mode="sampled", device="cpu"))
+    assert one == four

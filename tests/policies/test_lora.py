@@ -9,7 +9,7 @@ from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.lora import adapt, adapter_parameters
 from pushcut.policies.small.flow_vla import FlowPolicy
-from tests.policies.test_policy_contract import flow, noise, observation
+from tests.policies.builders import flow, noise, observation
 
 
 def adapted() -> FlowPolicy:

@@ -20,7 +20,7 @@ def free_port() -> int:
         return free.getsockname()[1]
 
 
-def on_ranks(count: int, work: Work, *arguments: Any, timeout_s: float = 200) -> list[Any]:
+def on_ranks(count: int, work: Work, *arguments: Any, timeout_s: float = 1000) -> list[Any]:
     """What ``work(*arguments)`` returns on each of ``count`` ranks that have been launched."""
     port = free_port()
     context = multiprocessing.get_context("spawn")

@@ -15,7 +15,7 @@ from pushcut.ranks.group_budget import LocalGroupBudget
 
 def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedGroupBudget]:
     return [
-        SharedGroupBudget(store, "quota", wanted, limit, rank=rank, ranks=ranks, timeout_s=10.0)
+        SharedGroupBudget(store, "quota", wanted, limit, rank=rank, ranks=ranks, timeout_s=50.0)
         for rank in range(ranks)
     ]
 
@@ -87,7 +87,7 @@ def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
 def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait():
     store = HashStore()
     idle = SharedGroupBudget(store, "quota", 2, 2, rank=0, ranks=2, timeout_s=1e-6)
-    other = SharedGroupBudget(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=10.0)
+    other = SharedGroupBudget(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=50.0)
     assert other.claim() == 0
     assert not idle.done  # it has changed
     with pytest.raises(RankLostError, match=r"no rank finished a group.*--ranks.timeout-s"):

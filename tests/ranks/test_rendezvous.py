@@ -9,7 +9,7 @@ from pushcut.ranks.rendezvous import meet
 
 def all_meet(store: Store, ranks: int) -> set[str]:
     with ThreadPoolExecutor(ranks) as threads:
-        return set(threads.map(lambda rank: meet(store, rank, ranks, 10.0), range(ranks)))
+        return set(threads.map(lambda rank: meet(store, rank, ranks, 50.0), range(ranks)))
 
 
 def test_ranks_that_are_started_again_meet_under_a_name_of_their_own():

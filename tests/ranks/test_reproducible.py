@@ -6,16 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import pytest
 import torch
 from safetensors.torch import load_file
 
 from pushcut import assembly
 from pushcut.config import TrainConfig
-from pushcut.policies.source import TokenPolicySource
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import SharedGroupBudget
 from pushcut.ranks.start import joined
+from tests.ranks.configs import uneven
 from tests.ranks.launch import on_ranks
+
+pytestmark = pytest.mark.heavy
 
 
 def train_with(players: dict[Path, int], config: TrainConfig) -> None:
@@ -33,17 +36,12 @@ def train_with(players: dict[Path, int], config: TrainConfig) -> None:
 
 
 def test_weights_do_not_depend_on_which_rank_played(smoke, finetuned, tmp_path):
-    config = replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=7),
-        learner=replace(smoke.train.learner, epochs=1, minibatches=3, micro_batch=16),
-        rollout=replace(smoke.train.rollout, slots=6, workers=1),
+    config = uneven(
+        smoke,
+        finetuned,
         ranks=RanksConfig(reproducible=True),
         evaluation=replace(smoke.train.evaluation, every=0),
         iterations=1,
-        trackers=(),
-        device="cpu",
         threads=1,
     )
     first, second = tmp_path / "first", tmp_path / "second"

@@ -28,10 +28,12 @@ from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import check_groups
 from pushcut.ranks.start import joined
-from tests.learning.test_learner import rollout_of
-from tests.policies.released.test_training import READING, READINGS, SOURCES, bfloat16, disturb
-from tests.policies.test_policy_contract import POLICIES, noise, observation
+from tests.learning.builders import rollout_of
+from tests.policies.builders import POLICIES, noise, observation
+from tests.policies.released.builders import READING, READINGS, SOURCES, bfloat16, disturb
 from tests.ranks.launch import free_port, on_ranks
+
+pytestmark = pytest.mark.heavy
 
 SHARDED = RanksConfig(weights="sharded")
 GROUPS = replace(SHARDED, shard_over=2)

@@ -17,6 +17,8 @@ from pushcut.ranks.start import joined
 from pushcut.runs.run import read_metrics
 from tests.ranks.launch import on_ranks
 
+pytestmark = pytest.mark.heavy
+
 
 def train_and_signal(config: TrainConfig) -> tuple[int, int]:
     """Rank 1 gets SIGTERM as the update of iteration 1 begins: exit code and optimiser steps."""

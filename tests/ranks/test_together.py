@@ -13,6 +13,8 @@ from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
 from tests.ranks.launch import free_port, on_ranks
 
+pytestmark = pytest.mark.heavy
+
 
 def talk(port: int) -> dict[str, Any]:
     """Every kind of message once; ``port`` is for a second meeting, which one rank leaves."""
@@ -38,7 +40,7 @@ def talk(port: int) -> dict[str, Any]:
 def left_alone() -> str:
     """What a rank hears in torch's own code, as FSDP's is, when the other has gone."""
     try:
-        with joined(RanksConfig(timeout_s=20.0)) as ranks:
+        with joined(RanksConfig(timeout_s=100.0)) as ranks:
             if ranks.index == 0:
                 torch.distributed.all_reduce(torch.ones(1))
     except RankLostError as error:

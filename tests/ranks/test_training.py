@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,43 +12,35 @@ import pytest
 from pushcut import assembly
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
-from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.start import joined
-from pushcut.runs import recoveries
-from pushcut.runs.run import read_metrics
+from tests.ranks.configs import uneven
 from tests.ranks.launch import free_port, on_ranks
+from tests.same_run import check_same_but_for_rounding
+
+pytestmark = pytest.mark.heavy
 
 # Else the order of sums depends on who happened to play what, and AdamW's first steps amplify it:
 # norms have been 1.1e-5 apart. What is dealt out by home is in test_shares.py.
 REPLICATED = RanksConfig(reproducible=True)
 SHARDED = RanksConfig(weights="sharded", reproducible=True)
 IN_STEP = RanksConfig(weights="sharded", rollouts="in-step", reproducible=True)
+WAYS = {"replicated": REPLICATED, "sharded": SHARDED, "in-step": IN_STEP}
 NAMES = ("grpo-token", "ppo-token", "grpo-flow", "ppo-flow", "overlap")
-ROUNDED = (
-    "loss", "approx_kl", "clip_fraction", "entropy", "grad_norm", "value_loss", "value_mean",
-    "explained_variance", "logprob_mismatch", "behaviour_weight",
+ON_TWO = (
+    *[(name, "replicated") for name in NAMES],
+    ("grpo-token", "sharded"), ("grpo-flow", "in-step"), ("ppo-flow", "sharded"),
+    ("overlap", "sharded"),
 )  # fmt: skip
-MAY_DIFFER = ("ranks", *recoveries.METRICS)
+"""Both algorithms and both kinds of policies meet each way to share, not each with each."""
 
 
 @pytest.fixture(scope="module")
 def configs(smoke, finetuned, finetuned_flow, tmp_path_factory) -> dict[str, TrainConfig]:
     """Both algorithms on both kinds of policies; nothing in them divides by two."""
-    grpo = replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=4, groups=3, max_groups=7),
-        learner=replace(smoke.train.learner, epochs=1, minibatches=3, micro_batch=16),
-        rollout=replace(smoke.train.rollout, slots=6, workers=1),
-        iterations=2,
-        patience=10,
-        save_every=1,
-        trackers=(),
-        device="cpu",
-        out=tmp_path_factory.mktemp("run"),
-    )
+    grpo = uneven(smoke, finetuned, iterations=2, out=tmp_path_factory.mktemp("run"))
     flow = FlowPolicySource(path=finetuned_flow, trained="all")
     return {
         "grpo-token": replace(
@@ -88,29 +79,14 @@ def on_two(*configs: TrainConfig) -> None:
     on_ranks(2, train_all, configs, [free_port() for _ in range(3)])
 
 
+def check_same(want: TrainConfig, got: TrainConfig) -> None:
+    assert want.out and got.out
+    check_same_but_for_rounding(want.out, got.out)
+
+
 def alone(*configs: TrainConfig) -> None:
     for config in configs:
         assembly.train(config)
-
-
-def check_same(want: TrainConfig, got: TrainConfig) -> None:
-    """Counts are equal, and numbers that sums over ranks round are close."""
-    lines = [read_metrics(Path(config.out or "") / "metrics.jsonl") for config in (want, got)]
-    assert len(lines[0]) == len(lines[1])
-    for a, b in zip(*lines, strict=True):
-        # Seconds of each rank are what several have more to say, a resume is told where it was.
-        a, b = (
-            {k: v for k, v in x.items() if k not in MAY_DIFFER and "seconds" not in k}
-            for x in (a, b)
-        )
-        assert a.keys() == b.keys()
-        exact = a.keys() - set(ROUNDED)
-        assert {name: a[name] for name in exact} == {name: b[name] for name in exact}
-        for name in ROUNDED:
-            if a.get(name) is None:
-                assert b.get(name) is None
-            else:
-                assert b[name] == pytest.approx(a[name], rel=1e-5, abs=1e-5), name
 
 
 @pytest.fixture(scope="module")
@@ -118,26 +94,17 @@ def runs(configs) -> dict[tuple[str, str], TrainConfig]:
     """Each on one rank, and on two with all weights, or with a part of them each."""
     made = {(name, "one"): named(configs[name], f"{name}-one") for name in NAMES}
     alone(*made.values())
-    ways = {"replicated": REPLICATED, "sharded": SHARDED}
     two = {
-        (name, way): named(configs[name], f"{name}-{way}", ranks=ranks)
-        for name in NAMES
-        for way, ranks in ways.items()
+        (name, way): named(configs[name], f"{name}-{way}", ranks=WAYS[way]) for name, way in ON_TWO
     }
-    two["grpo-flow", "in-step"] = named(configs["grpo-flow"], "in-step", ranks=IN_STEP)
     on_two(*two.values())
     return made | two
 
 
-@pytest.mark.parametrize("way", ["replicated", "sharded"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "way"), ON_TWO)
 def test_two_ranks_play_the_episodes_of_one_and_learn_the_same(runs, name, way):
     """Dynamic sampling, normalised advantages and every logged number are those of all ranks."""
     check_same(runs[name, "one"], runs[name, way])
-
-
-def test_ranks_that_act_in_step_play_the_same(runs):
-    check_same(runs["grpo-flow", "one"], runs["grpo-flow", "in-step"])
 
 
 def test_a_run_goes_on_with_another_number_of_ranks_and_another_way_to_share(configs, tmp_path):

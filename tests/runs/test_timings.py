@@ -8,7 +8,6 @@ import pytest
 from pushcut import assembly
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
-from pushcut.policies.source import TokenPolicySource
 from pushcut.runs import timings
 from pushcut.runs.run import read_metrics
 from pushcut.runs.timings import bottleneck, describe, lanes, loop_parts, merged
@@ -149,20 +148,13 @@ def test_a_pool_counts_what_its_workers_do():
         assert 0 < pool.seconds["simulate"] + pool.seconds["render"] < passed
 
 
-def test_a_run_logs_phases_that_add_up_and_says_where_the_time_went(
-    smoke, finetuned, tmp_path, capsys
-):
+def test_a_run_logs_phases_that_add_up_and_says_where_the_time_went(small_training, capsys):
     config = replace(
-        smoke.train,
-        policy=TokenPolicySource(path=finetuned),
-        algorithm=replace(smoke.train.algorithm, group_size=2, groups=2, max_groups=2),
-        evaluation=replace(smoke.train.evaluation, every=2, episodes_per_task=2),
-        rollout=replace(smoke.train.rollout, slots=4, workers=2),
+        small_training,
+        algorithm=replace(small_training.algorithm, group_size=2, groups=2, max_groups=2),
+        evaluation=replace(small_training.evaluation, every=2, episodes_per_task=2),
+        rollout=replace(small_training.rollout, slots=4, workers=2),
         iterations=2,
-        patience=9,
-        save_every=1,
-        trackers=(),
-        out=tmp_path / "run",
     )
     start = time.perf_counter()
     assembly.train(config)

@@ -15,7 +15,7 @@ from pushcut.runs.run import Run
 
 def page(url: str) -> dict[str, float]:
     """Name -> value of everything that the page shows of a run called "run"."""
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=50) as answer:
         text = answer.read().decode()
     return {
         name: float(value)

@@ -71,7 +71,7 @@ class RemoteEnv:
     def close(self) -> None:
         self._call("close")
         self._channel.send(None)
-        self._process.wait(60)
+        self._process.wait(300)
         self._channel.close()
 
 

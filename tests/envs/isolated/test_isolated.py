@@ -329,12 +329,12 @@ def test_maniskill_and_metaworld_play_side_by_side_in_one_run(monkeypatch: pytes
     monkeypatch.setenv("PUSHCUT_SIMS", str(USERS_HOME))
     configs = {"PickCube-v1": ManiSkillConfig(), "door-close-v3": MetaWorldConfig()}
     with (
-        EnvPool(configs["PickCube-v1"], slots=1, workers=1, timeout_s=200.0) as one,
-        EnvPool(configs["door-close-v3"], slots=1, workers=1, timeout_s=200.0) as two,
+        EnvPool(configs["PickCube-v1"], slots=1, workers=1, timeout_s=1000.0) as one,
+        EnvPool(configs["door-close-v3"], slots=1, workers=1, timeout_s=1000.0) as two,
     ):
         for pool, task in zip((one, two), configs, strict=True):
             pool.demonstrate(0, InitState(task, 1), noise=0.0, seed=0)
         for pool in (one, two):
-            (reply,) = pool.wait(200.0)
+            (reply,) = pool.wait(1000.0)
             assert reply.demonstration is not None
             assert reply.demonstration.success

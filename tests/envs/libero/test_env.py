@@ -7,28 +7,13 @@ import numpy as np
 import pytest
 
 from pushcut.envs.episodes import Snapshot
-from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
-from pushcut.envs.libero.tasks import SUITE_OF, SUITES, expand_tasks
+from pushcut.envs.libero.env import LiberoEnv
+from pushcut.envs.libero.tasks import SUITE_OF
 from pushcut.types import InitState
-from tests.envs.libero.tasks import NEEDS_LIBERO
+from tests.envs.libero.tasks import CONFIG, NEEDS_LIBERO, QUICK_TASKS, STOVE
 
 pytestmark = [pytest.mark.sim, NEEDS_LIBERO, pytest.mark.usefixtures("kept_models")]
 
-CONFIG = LiberoConfig(
-    tasks=tuple(SUITES), cameras=("agentview", "wrist"), image_size=64, texture_size=128
-)
-
-# Fixtures that the sampler places, drawers, a stove whose burner glows, three arenas.
-QUICK_TASKS = expand_tasks(
-    (
-        "libero_spatial/0",
-        "libero_object/1",
-        "libero_goal/7",
-        "libero_10/4",
-        "libero_90/30",
-    )
-)
-STOVE = QUICK_TASKS[2]
 EVERY_TASK = [
     pytest.param(task, marks=() if task in QUICK_TASKS else pytest.mark.slow) for task in SUITE_OF
 ]

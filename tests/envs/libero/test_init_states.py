@@ -1,38 +1,19 @@
 """Files of initial states: what is read, and that nothing in them is ever executed."""
 
 import io
-import os
 import pickle
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pushcut.envs.libero.init_states import read_init_states
 from pushcut.errors import UserError
+from tests.envs.libero.torch_files import Hostile, torch_file
 
 STATES = np.arange(12.0).reshape(3, 4)
-
-
-class Hostile:
-    """Its pickle calls a function of the attacker's choice."""
-
-    def __init__(self, touched: Path) -> None:
-        self.touched = touched
-
-    def __reduce__(self) -> tuple:
-        return os.system, (f"touch {self.touched}",)
-
-
-def torch_file(path: Path, content: Any) -> Path:
-    """A file as ``torch.save`` writes it: a zip archive around a pickle of protocol 2."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol=2))
-        archive.writestr("archive/version", "3\n")
-    return path
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -12,9 +12,8 @@ import pytest
 
 from pushcut.errors import UserError
 from pushcut.types import InitState
-from tests.envs.libero.tasks import NEEDS_LIBERO
-from tests.envs.libero.test_env import CONFIG, STOVE
-from tests.envs.libero.test_init_states import Hostile, torch_file
+from tests.envs.libero.tasks import CONFIG, NEEDS_LIBERO, STOVE
+from tests.envs.libero.torch_files import Hostile, torch_file
 
 pytestmark = [pytest.mark.sim, NEEDS_LIBERO, pytest.mark.usefixtures("kept_models")]
 

@@ -203,12 +203,12 @@ def test_metaworld_libero_and_maniskill_are_members_of_one_pool():
     libero = LiberoConfig(tasks=("libero_object/0",), cameras=(), texture_size=128)
     envs = {"metaworld": METAWORLD, "libero": libero, "maniskill": ManiSkillConfig()}
     mix = MixedConfig(tuple(Member(name, env) for name, env in envs.items()))
-    with EnvPool(mix, slots=3, workers=1, timeout_s=200.0) as pool:
+    with EnvPool(mix, slots=3, workers=1, timeout_s=1000.0) as pool:
         for slot, task in enumerate(mix.spec.tasks):
             pool.demonstrate(slot, InitState(task, 1), noise=0.0, seed=0)
-        replies = pool.wait(200.0)
+        replies = pool.wait(1000.0)
         while len(replies) < 3:
-            replies += pool.wait(200.0)
+            replies += pool.wait(1000.0)
         for reply in replies:
             assert reply.demonstration is not None
             assert reply.demonstration.success

@@ -8,7 +8,7 @@ from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.types import InitState, Observation
 
 RED, BLUE = "reach-red", "reach-blue"
-WAIT_S = 60.0
+WAIT_S = 300.0
 """Only a broken test waits this long."""
 
 Trail = list[tuple[bytes, bytes, tuple]]

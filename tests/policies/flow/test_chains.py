@@ -20,7 +20,7 @@ from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
-from tests.policies.test_policy_contract import flow, noise, observation
+from tests.policies.builders import flow, noise, observation
 
 B, H, A = 6, 3, 2
 
@@ -205,8 +205,8 @@ def test_a_kept_prefix_spares_the_update_the_encoder_and_changes_nothing(placeme
     [
         ({}, True),
         ({"keep_prefix": False}, False),
-        ({"prefix": "trained"}, False),
-        ({"prefix": "lora", "lora": LoRAConfig(rank=2)}, False),
+        ({"trained": "all"}, False),
+        ({"trained": "lora", "lora": LoRAConfig(rank=2)}, False),
     ],
 )
 def test_only_a_frozen_prefix_is_kept(options, keeps, tmp_path):

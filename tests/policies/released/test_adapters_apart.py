@@ -13,12 +13,11 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.pretrained import load_training_parts, save_training_parts, training_state
-from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
+from tests.policies.builders import noise, observation
+from tests.policies.released.builders import READING
 from tests.policies.released.folders import write_lerobot, write_openpi, write_openvla
-from tests.policies.test_policy_contract import noise, observation
 
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 APART = LoRAConfig(rank=2, alpha=4, saved="separate")
 
 CASES: dict[str, tuple[Callable[[Path], Path], AnyPolicySource]] = {

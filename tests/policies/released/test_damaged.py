@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 
 from pushcut.policies import load
 from pushcut.policies.released import tensors
+from tests.policies.released.builders import READING, WRITERS, refusal
 from tests.policies.released.folders import OPENVLA, write_openpi, write_openvla
-from tests.policies.released.test_refused import READING, WRITERS, refusal
 
 
 class Hostile:

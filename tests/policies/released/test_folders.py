@@ -27,6 +27,8 @@ from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, VLM_HEAD, WORDS
+from tests.policies.builders import noise, observation
+from tests.policies.released.builders import PI05, READING
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
@@ -36,10 +38,7 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-from tests.policies.test_policy_contract import noise, observation
 
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
-PI05 = replace(PI0, pi05=True)
 SHARD = 200_000
 """Bytes of a shard here: enough for the largest tensor, a fraction of the network."""
 

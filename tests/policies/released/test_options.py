@@ -9,9 +9,9 @@ from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
+from tests.policies.released.builders import READING
 from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
 
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 WIDE = replace(PI0, state_dim=8, action_dim=8)
 
 

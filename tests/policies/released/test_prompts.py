@@ -14,7 +14,6 @@ from torch import Tensor
 from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.prompts import (
     PromptTokenizer,
@@ -26,18 +25,16 @@ from pushcut.policies.released.prompts import (
     without_newline,
 )
 from pushcut.types import Observation
+from tests.policies.builders import noise
+from tests.policies.released.builders import PI05, READING
 from tests.policies.released.folders import (
     OPENVLA,
-    PI0,
     tokenizer,
     write_lerobot,
     write_openpi,
     write_openvla,
 )
-from tests.policies.test_policy_contract import noise
 
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
-PI05 = replace(PI0, pi05=True)
 WORDS: dict[str, int] = json.loads(tokenizer("<bos>"))["model"]["vocab"]
 TEXT = {index: word for word, index in WORDS.items()}
 BOS, SPACE, NEWLINE = 2, 3, 98

@@ -12,10 +12,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pushcut.errors import UserError
 from pushcut.policies import load
-from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import VLM_HEAD
+from tests.policies.released.builders import READING, WRITERS, refusal
 from tests.policies.released.folders import (
     PI0,
     tokenizer,
@@ -23,18 +22,6 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
-WRITERS: list[Callable[[Path], Path]] = [write_openpi, write_lerobot, write_openvla]
-
-
-def refusal(folder: Path, **fields: Any) -> str:
-    """What the user is told."""
-    with pytest.raises(UserError) as error:
-        load(folder, replace(READING, **fields))
-    message = str(error.value)
-    assert "\n" not in message
-    return message
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]]) -> Path:

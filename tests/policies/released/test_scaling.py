@@ -13,10 +13,10 @@ from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.scaling import Scaling, in_convention
 from pushcut.types import TO_BORDER, Gripper, Observation
+from tests.policies.released.builders import READING
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
@@ -25,8 +25,6 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-
-READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 
 
 def pi0(folder: Path, **fields: object) -> Pi0Policy:
