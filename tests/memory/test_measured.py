@@ -15,6 +15,8 @@ from pushcut.policies.lora import LoRAConfig, add_lora
 from pushcut.policies.networks.pi0 import Pi0Network
 from tests.memory.workloads import TINY, workload
 
+pytestmark = pytest.mark.heavy
+
 CPU = torch.device("cpu")
 LORA = LoRAConfig(rank_of=(("language", 4), ("vision", 4)))
 

@@ -13,6 +13,8 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.presets import PRESETS
 from tests.memory.workloads import OPENVLA, PI0, workload
 
+pytestmark = pytest.mark.heavy
+
 MASTERS = {"master_weights": True}
 CHECKPOINTING = {"gradient_checkpointing": True}
 EIGHT_GPUS = {"gpus": 8, "ranks": {"weights": "sharded"}}

@@ -67,6 +67,7 @@ def test_pi_rls_metaworld_table_has_all_fifty_tasks(name):
     assert train.learner.lr == (1e-5 if "pi0-" in name else 5e-6)
 
 
+@pytest.mark.heavy
 def test_the_plan_says_what_fits_and_what_would_help(capsys, tmp_path):
     out = tmp_path / "plan.json"
     plan = ["plan", "libero-long-openvla-oft", "--gpus", "8", "--sharding", "full-shard"]

@@ -19,6 +19,8 @@ from pushcut.types import InitState, Recovery
 from tests.envs.pool.faulty import FaultyConfig
 from tests.envs.pool.play import RED, WAIT_S, Trail, chunk_of, inits_of, play_all, start, wait
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture(scope="module")
 def undisturbed() -> list[Trail]:
