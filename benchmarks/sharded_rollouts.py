@@ -50,7 +50,7 @@ from pushcut.ranks.start import joined
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.runs.run import provenance
-from pushcut.system.progress import silence
+from pushcut.system.progress import mute
 
 ENV = PointMassConfig(image_size=64)
 STATISTICS = small_stats((-1.0,) * 2, (1.0,) * 2, (0.0,) * 2, (0.5,) * 2)
@@ -161,7 +161,7 @@ def serve(options: argparse.Namespace) -> None:
     torch.set_num_threads(options.threads)
     first = int(os.environ["RANK"]) == 0
     if not first:
-        silence()
+        mute()
     found: dict[str, dict[str, list[dict[str, Any]]]] = {
         size: {way: [] for way in WAYS} for size in options.sizes
     }

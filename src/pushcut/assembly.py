@@ -27,7 +27,7 @@ from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import folder_lock, is_empty
 from pushcut.runs.run import Run, note_restart
-from pushcut.system.progress import bar, say, silence
+from pushcut.system.progress import bar, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.trainer import Trainer, due
 from pushcut.types import Recovery
@@ -69,7 +69,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     """This rank's part in the training of a policy."""
     limit_threads(config.threads)
     if not ranks.first:
-        silence()
+        mute()
     announce(ranks, config.ranks, config.algorithm.groups)
     policy = load_policy(config, ranks)
     actor = acting_copy(policy) if config.overlap else None

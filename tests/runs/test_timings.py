@@ -10,7 +10,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.runs import timings
 from pushcut.runs.run import read_metrics
-from pushcut.runs.timings import bottleneck, describe, lanes, loop_parts, merged
+from pushcut.runs.timings import bottleneck, coarsened, describe, lanes, loop_parts
 from pushcut.system.stopwatch import Stopwatch
 from pushcut.types import InitState
 
@@ -129,8 +129,8 @@ def test_each_rank_of_a_line_has_its_lanes():
 
 def test_neighbouring_rows_are_added_up():
     rows = [{"a": 1.0}, {"a": 2.0, "b": 1.0}, {"b": 4.0}]
-    assert merged(rows, 2) == [{"a": 3.0, "b": 1.0}, {"b": 4.0}]
-    assert merged(rows, 3) == rows
+    assert coarsened(rows, 2) == [{"a": 3.0, "b": 1.0}, {"b": 4.0}]
+    assert coarsened(rows, 3) == rows
 
 
 def test_a_pool_counts_what_its_workers_do():

@@ -61,7 +61,7 @@ def save(
     if not (ranks.first or ranks.sharded):
         return
     writing = Writing(path, progress, keep)
-    with writing.told():
+    with writing.one_line_errors():
         if not ranks.sharded:
             writing.begin()
             write_whole(learner, writing.aside)
@@ -116,8 +116,8 @@ class Writing:
         _prune(self.path.parent, keep=self.keep, best=self.progress.best_iteration)
 
     @contextmanager
-    def told(self) -> Iterator[None]:
-        """One line for whatever goes wrong, and nothing half-written left."""
+    def one_line_errors(self) -> Iterator[None]:
+        """Turns any failure into one UserError and removes the partial checkpoint."""
         try:
             yield
         except RankLostError:

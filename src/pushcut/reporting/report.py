@@ -10,7 +10,7 @@ from typing import Any
 
 from pushcut.evaluation.intervals import wilson
 from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, timeline
-from pushcut.runs.timings import added, lanes, merged
+from pushcut.runs.timings import coarsened, lanes, summed
 from pushcut.system.stopwatch import Seconds
 
 STAGES = ("before", "after")
@@ -122,10 +122,10 @@ def write_report(
         repeats=max((x.get("repeats", 1) for x in evaluations.values()), default=1),
         evaluations={name: (_bar(result), result) for name, result in evaluations.items()},
         timeline=timeline(
-            {lane: merged(rows, MOST_STRIPS) for lane, rows in timed.items()},
+            {lane: coarsened(rows, MOST_STRIPS) for lane, rows in timed.items()},
             waiting=("wait", "idle"),
         ),
-        lane_shares={lane: _shares(added(rows)) for lane, rows in timed.items()},
+        lane_shares={lane: _shares(summed(rows)) for lane, rows in timed.items()},
         phases=phases,
         facts=plain_facts,
     )

@@ -86,13 +86,13 @@ def ranks_of(line: Mapping[str, Any]) -> Sequence[Mapping[str, object]]:
     return line.get("ranks") or [line]
 
 
-def merged(rows: Sequence[Mapping[str, float]], most: int) -> list[Seconds]:
+def coarsened(rows: Sequence[Mapping[str, float]], most: int) -> list[Seconds]:
     """At most so many rows: neighbours are added up."""
     size = max(1, math.ceil(len(rows) / most))
-    return [added(rows[at : at + size]) for at in range(0, len(rows), size)]
+    return [summed(rows[at : at + size]) for at in range(0, len(rows), size)]
 
 
-def added(rows: Iterable[Mapping[str, float]]) -> Seconds:
+def summed(rows: Iterable[Mapping[str, float]]) -> Seconds:
     """The sum of each phase."""
     total: Seconds = {}
     for row in rows:

@@ -75,7 +75,7 @@ def bar(label: str, total: int) -> Iterator[Bar]:
         yield Bar(rich, label, total)
 
 
-def silence() -> None:
+def mute() -> None:
     """Stops printing lines and bars, for another rank talks to the user."""
     console.quiet = True
 

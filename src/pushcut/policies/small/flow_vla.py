@@ -109,7 +109,7 @@ def apart(m: int, h: int, context: int, device: torch.device) -> Bool[Tensor, "q
     return torch.cat((everyone, own.unsqueeze(1) == own), dim=1)
 
 
-def silence(block: nn.Module) -> None:
+def zero_output(block: nn.Module) -> None:
     """Makes a block add nothing to its tokens."""
     assert isinstance(block, Block)
     for layer in (block.out, block.mlp[-1]):
@@ -135,7 +135,7 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
         )
         # Nothing but a critic sees the last block's output, so fine-tuning does not train it:
         # until something does, it gives back what it gets.
-        silence(self.prefix_blocks[-1])
+        zero_output(self.prefix_blocks[-1])
         self.expert = ActionExpert(config, shape.action_size)
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, seen.word.weight, self.expert.position)
