@@ -71,7 +71,23 @@ def stored_config(run: Path) -> Any:
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
     """UserError where a run folder has another config than the one given."""
-    check_same_config(stored_config(path), to_json(config), may_change=may_change)
+    stored = _with_defaults(stored_config(path), config)
+    check_same_config(stored, to_json(config), may_change=may_change)
+
+
+def _with_defaults(stored: Any, config: Any) -> Any:
+    """A stored config, and the defaults of fields that are newer than it."""
+    if not dataclasses.is_dataclass(config) or not isinstance(stored, dict):
+        return stored
+    if stored.get("type", type(config).__name__) != type(config).__name__:
+        return stored
+    filled = dict(stored)
+    for field in dataclasses.fields(config):
+        if field.name in stored:
+            filled[field.name] = _with_defaults(stored[field.name], getattr(config, field.name))
+        elif field.default is not dataclasses.MISSING:
+            filled[field.name] = to_json(field.default)
+    return filled
 
 
 def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
