@@ -30,7 +30,7 @@ from pushcut.system.machine import free_bytes, has_nvidia_gpu, memory_bytes, usa
 GB = 1 << 30
 
 PACKAGES = ("torch", "numpy", "mujoco", "metaworld", "gymnasium", "pyarrow", "imageio-ffmpeg")
-"""What the main job needs, by the names that pip knows."""
+"""Packages that pushcut needs, by the names that pip knows."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def run_doctor(
 
 
 def installed() -> Section:
-    """Versions of what pushcut stands on."""
+    """Versions of Python, pushcut and the packages that it needs."""
     section = Section("installed", [("python", platform.python_version())])
     for name in ("pushcut", *PACKAGES):
         try:

@@ -26,7 +26,7 @@ class Trial:
 
 @dataclass(frozen=True)
 class Examination:
-    """What was played with a checkpoint."""
+    """Episodes that were sampled with a checkpoint, and settings that were compared."""
 
     rates: Rates
     """Sampled success of each task at the chosen setting."""

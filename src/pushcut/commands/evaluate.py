@@ -76,13 +76,13 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
 
 
 def row_of(config: EvalConfig, source: AnyPolicySource, result: EvalResult) -> Row:
-    """The row of a played policy."""
+    """Row of the result's table for a played policy."""
     facts = facts_of(config, source)
     return Row(facts["checkpoint"], result, facts["trained_on_evaluation_states"])
 
 
 def facts_of(config: EvalConfig, source: AnyPolicySource) -> dict[str, Any]:
-    """What a result says besides counts."""
+    """Facts that a result states besides its counts."""
     on_benchmark = config.first < config.env.spec.fixed_inits
     assert source.path is not None, "it has been loaded"
     return {

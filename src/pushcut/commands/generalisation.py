@@ -43,7 +43,7 @@ class GeneralisationConfig(ProtocolConfig):
     """SFT and RL on the seen tasks of a suite, and what they do to the unseen ones."""
 
     held_out: tuple[str, ...] = ()
-    """What is held out in turn, one split each: a task, or a group whose tasks are held out
+    """Tasks that are held out in turn, one split each: a task, or a group whose tasks are held out
     together (ml45-test). None: three tasks, evenly spaced over the suite."""
     base_tasks: Literal["all", "seen"] = "all"
     """Tasks that the base policy has demonstrations of: all of the suite, as SimpleVLA-RL's
@@ -213,7 +213,7 @@ def curves_of(result: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
 
 
 def note_on(result: dict[str, Any]) -> str:
-    """What the axes mean."""
+    """Caption that says what the axes mean."""
     base = {"all": "of every task", "seen": "of the seen tasks only"}[result["base_tasks"]]
     overlap = f"; RL: {OVERLAP}" if result["trained_on_evaluation_states"] else ""
     return (

@@ -33,7 +33,7 @@ class PlanConfig:
 
     @staticmethod
     def of(preset: Preset) -> PlanConfig:
-        """For a preset of a released VLA."""
+        """The plan of a preset for a released VLA."""
         if preset.network is None:
             raise UserError(
                 "a small policy, which fits anywhere; plans are for the presets of "
@@ -43,7 +43,7 @@ class PlanConfig:
 
     @property
     def workload(self) -> Workload:
-        """What a training run asks of the hardware."""
+        """The training run that is planned."""
         train = self.train
         if self.sharding is not None:
             weights = "sharded" if self.sharding == "full-shard" else "replicated"

@@ -1,4 +1,4 @@
-"""What the protocols of the papers have in common: a suite, demonstrations, comparable points."""
+"""Base of the papers' protocols: a suite, its demonstrations, comparable points."""
 
 from __future__ import annotations
 
@@ -128,12 +128,12 @@ def parts_of(preset: Preset) -> dict[str, Any]:
 
 
 def longer(fit: FitConfig) -> FitConfig:
-    """How all demonstrations are fitted."""
+    """Fits for longer, as all demonstrations are fitted."""
     return replace(fit, steps=LONGER * fit.steps)
 
 
 def check_more(config: ProtocolConfig, few: int) -> None:
-    """ValueError unless there are more demonstrations than the few."""
+    """Raises ValueError unless there are more demonstrations than the few."""
     if few < 1:
         raise ValueError(f"need at least one demonstration of each task, got {few}")
     if config.dataset is None and config.collect.episodes_per_task <= few:
@@ -144,7 +144,7 @@ def check_more(config: ProtocolConfig, few: int) -> None:
 
 
 def marks(total: int, points: int) -> tuple[int, list[int]]:
-    """So many marks along ``total`` steps, evenly spaced, the last at the end; and their distance.
+    """Evenly spaced marks along ``total`` steps, the last at the end, and their distance.
 
     Fewer where there are not so many steps.
     """

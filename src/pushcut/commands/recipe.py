@@ -45,7 +45,7 @@ class Recipe(Generic[C]):
     done: list[str] = field(default_factory=list)
     """Phases that finished."""
     commits: list[str | None] = field(default_factory=list)
-    """Commits of the code that ran them."""
+    """Commits of the code that ran the phases."""
 
     @classmethod
     def open(cls, config: C):  # beartype knows no Self here
@@ -128,7 +128,7 @@ class Recipe(Generic[C]):
         return load_result(file)[0]
 
     def facts(self) -> dict[str, Any]:
-        """What its result says of how it was run."""
+        """Facts about how the recipe was run, for its result."""
         run = {"seconds": self.seconds, "commits": self.commits}
         return run | provenance() | {"cores": os.cpu_count()}
 

@@ -69,7 +69,7 @@ def _is_rl(line: dict[str, Any]) -> bool:
 
 
 def _by_step(line: dict[str, Any]) -> dict[str, Any]:
-    """Fine-tuning counts steps, which the run folder files as iterations."""
+    """Renames iterations to steps, which fine-tuning counts."""
     return {"step": line["iteration"], **line}
 
 

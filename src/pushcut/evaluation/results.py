@@ -1,4 +1,4 @@
-"""Results of evaluations: what became of each episode; counted, saved, read, merged, paired."""
+"""Results of evaluations: one line per episode; counted, saved, read, merged, paired."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OTHER = "Other"
 
 @dataclass(frozen=True)
 class LedgerLine:
-    """What became of one evaluation episode."""
+    """Outcome of one evaluation episode."""
 
     task: str
     init_seed: int
@@ -33,7 +33,7 @@ class LedgerLine:
 
     @property
     def episode(self) -> tuple[str, int, int]:
-        """What names an episode: task, seed of the initial state, repeat."""
+        """Key of an episode: task, seed of the initial state, repeat."""
         return self.task, self.init_seed, self.repeat
 
 
@@ -52,12 +52,12 @@ class EvalResult:
 
     @property
     def total(self) -> Rate:
-        """Over all episodes."""
+        """Success rate over all episodes."""
         return rate_of(self.ledger)
 
     @property
     def per_task(self) -> dict[str, Rate]:
-        """By task, in manifest order."""
+        """Success rate of each task, in manifest order."""
         tasks = dict.fromkeys(line.task for line in self.ledger)
         return {task: rate_of([x for x in self.ledger if x.task == task]) for task in tasks}
 
@@ -76,7 +76,7 @@ class EvalResult:
         return len(by_repeat(self.ledger))
 
     def metrics(self) -> dict[str, float]:
-        """For the metrics of a run."""
+        """Success rate, episodes and seconds, for the metrics of a run."""
         name = f"eval_{self.mode}"
         return {
             f"{name}_success_rate": self.total.value,
@@ -110,7 +110,7 @@ def ledger_file(path: Path) -> Path:
 
 
 def load_result(path: Path) -> tuple[EvalResult, dict[str, Any]]:
-    """A saved result and all that its JSON says; UserError where it is none."""
+    """Reads a saved result and its JSON; raises UserError where the file is none."""
     try:
         content = json.loads(path.read_text())
         lines = ledger_file(path).read_text().splitlines()

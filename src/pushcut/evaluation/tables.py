@@ -100,7 +100,7 @@ class Table:
         return [row for row in self.rows[1:] if not difference_of(row.result, first.result)]
 
     def markdown(self) -> str:
-        """The table and what must be known to read it."""
+        """The table in Markdown, with its notes."""
         columns = [*self.columns, *([AVERAGE] if len(self.columns) > 1 else [])]
         lines = [_line(["success in %", *columns]), _line(["---"] * (len(columns) + 1))]
         for row in self.rows:
@@ -114,7 +114,7 @@ class Table:
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
 
     def notes(self) -> list[str]:
-        """What must be known to read the table."""
+        """Notes that are needed to read the table."""
         modes = ", ".join(f"{row.name}: {_protocol(row.result)}" for row in self.rows)
         notes = [f"Actions: {modes}."]
         notes.append("[a, b]: 95 % intervals (Wilson); (successes/episodes).")

@@ -135,7 +135,7 @@ def bar_chart(bars: Mapping[str, Mapping[str, Bar]]) -> str:
 def timeline(
     lanes: Mapping[str, Sequence[Mapping[str, float]]], *, waiting: Collection[str] = ()
 ) -> str:
-    """What each lane did over the wall time, as strips in the order of its phases, as SVG.
+    """Timeline as SVG: what each lane did over the wall time, as strips in order.
 
     Args:
         lanes: Name -> per iteration, phase -> seconds; all lanes have the same iterations, and an

@@ -75,7 +75,7 @@ class Headline:
 
 @dataclass(frozen=True)
 class Share:
-    """What a phase took."""
+    """Seconds that a phase took, and its shares."""
 
     phase: str
     seconds: float
@@ -197,7 +197,7 @@ def _embed(clips: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _split_phases(facts: Mapping[str, str]) -> tuple[list[Share], dict]:
-    """The phases, and the facts that are none."""
+    """Splits facts into seconds of phases and all others."""
     seconds: dict[str, float] = {}
     plain: dict[str, str] = {}
     for name, value in facts.items():
@@ -215,7 +215,7 @@ def _split_phases(facts: Mapping[str, str]) -> tuple[list[Share], dict]:
 
 
 def _shares(seconds: Seconds) -> list[Share]:
-    """What each phase took; gaps are left out."""
+    """Seconds of each phase; gaps are left out."""
     parts = {phase: value for phase, value in seconds.items() if phase}
     longest, total = max(parts.values(), default=0.0) or 1.0, sum(parts.values()) or 1.0
     return [Share(name, x, x / longest, x / total) for name, x in parts.items()]

@@ -26,7 +26,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(kind: Any, value: Any) -> Any:
-    """What ``to_json`` made JSON of; ``kind`` is its annotation.
+    """Inverse of ``to_json``; ``kind`` is the annotation of the value.
 
     Members of unions are told apart by the type's name that is stored with a dataclass.
     UserError where a field is not there any more.
@@ -70,7 +70,7 @@ def stored_config(run: Path) -> Any:
 
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
-    """UserError where a run folder has another config than the one given."""
+    """Raises UserError where a run folder has another config than the one given."""
     stored = _with_defaults(stored_config(path), config)
     check_same_config(stored, to_json(config), may_change=may_change)
 
@@ -91,7 +91,7 @@ def _with_defaults(stored: Any, config: Any) -> Any:
 
 
 def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
-    """UserError naming the first field that differs and may not."""
+    """Raises UserError that names the first field that differs and may not."""
     for name in sorted(stored.keys() | given.keys()):
         old, new = stored.get(name), given.get(name)
         # A group that is newer than the run has no type there.

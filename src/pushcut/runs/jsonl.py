@@ -11,7 +11,7 @@ from pushcut.errors import UserError
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The objects of a file with one JSON object per line; an empty list where there is none.
+    """Reads a file with one JSON object per line; an empty list where there is no file.
 
     A last line without its end, as a killed process leaves it, does not count.
     """

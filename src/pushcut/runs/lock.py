@@ -26,7 +26,7 @@ R = TypeVar("R")
 
 
 def alone_in_folder(command: Callable[[Any], R]) -> Callable[[Any], R]:
-    """A command that refuses a config whose folder ``out`` another process works in."""
+    """Decorates a command: it refuses to run while another process works in its folder ``out``."""
 
     @functools.wraps(command)
     def alone(config: Any) -> R:
