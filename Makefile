@@ -61,7 +61,7 @@ format: venv-dev  ## rewrite the sources as ruff wants them
 # Campaigns, ablations and learning curves are in studies/.
 BENCH ?= "rollout.py --seconds 5" "workers.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5"
 
-bench: gl  ## short forms of the benchmarks, about 5 minutes; each ends with one JSON object
+bench: gl  ## short forms of the benchmarks; each ends with one JSON object
 	@for command in $(BENCH); do \
 	    echo "== $$command"; $(BIN)/python benchmarks/$$command || exit 1; done
 
