@@ -75,6 +75,8 @@ ONLY_IN = {
     "safetensors": "policies",
     "pyarrow": "demos",
     "h5py": "demos",
+    "av": "system",
+    "filelock": "runs",
     "tyro": "arguments",
     "wandb": "runs",
     "prometheus_client": "runs",

@@ -18,7 +18,7 @@ from pushcut.system.video import VideoWriter
 # MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key
 # frame every second frame and none that look ahead, because training reads single frames
 # (LeRobot encodes with g = 2 for the same reason).
-H264 = ("-crf", "18", "-g", "2", "-bf", "0")
+H264 = {"crf": "18", "g": "2", "bf": "0"}
 
 _PNG_LEVEL = 3  # measured on a MetaWorld image: as small as level 6 and twice as fast
 _COMPRESSION = 20
