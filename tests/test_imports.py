@@ -76,7 +76,6 @@ ONLY_IN = {
     "pyarrow": "demos",
     "h5py": "demos",
     "av": "system",
-    "filelock": "runs",
     "tyro": "arguments",
     "wandb": "runs",
     "prometheus_client": "runs",
