@@ -24,7 +24,7 @@ TESTS = Path(__file__).parent
 LEVELS = {
     "": (
         "errors weights types",
-        "batch system",
+        "batch system registry plugins",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
         "learning evaluation",
@@ -47,7 +47,9 @@ LEVELS = {
         "networks value_head",
         "base",
         "pretrained tokens flow",
+        "from_data",
         "small released",
+        "kinds",
         "source",
     ),
     "demos": (
@@ -77,6 +79,9 @@ ONLY_IN = {
     "h5py": "demos",
     "av": "system",
     "tyro": "arguments",
+    "cattrs": "runs",
+    "yaml": "runs",
+    "shtab": "commands",
     "wandb": "runs",
     "prometheus_client": "runs",
     "ray": "cluster",

@@ -32,11 +32,15 @@ around it:
   report RUN                            write RUN/report.html
   export RUN --out DIR                  its newest checkpoint as one policy folder
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
-  presets [WORD]                        list the presets, or those with a word
+  presets [WORD | NAME [--yaml]]        list presets, or what one sets and where it is from
+  diff RUN RUN                          what two runs, or config files, set differently
   plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
   doctor [PRESET] [--policy.path DIR]   what is wrong here; can RL improve this policy?
+  schema COMMAND, completion SHELL      JSON schema of a config; what a shell completes by
   sims list | install NAME | remove NAME           simulators in environments of their own
 
+--config FILE takes settings from YAML, JSON or a run; flags win. --plugin FILE.py adds your robot,
+policy or algorithm; --env NAME, --policy NAME and --algorithm NAME choose parts.
 `pushcut COMMAND PRESET --help` explains the fields that are used most, --help-all every one.
 --debug shows the traceback of an error; --version prints the version.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -15,6 +16,8 @@ class Algorithm(ABC):
 
     No dataclass itself: what stands here is no setting unless an algorithm makes a field of it.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 
     groups: int
     """Groups that an iteration trains on."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushcut.arguments.fields import fields_from
 from pushcut.arguments.usage import UsageError
+from pushcut.errors import UserError
 from pushcut.runs import renamed
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ def configure(
         default_preset: What is meant where no preset is named.
         config_of: What a preset has for the command; by default its attribute of that name.
     """
-    from pushcut.arguments.files import config_of_file
     from pushcut.arguments.parts import with_parts
 
     name, rest = preset_in(rest)
@@ -49,16 +49,28 @@ def configure(
         name = default_preset
     config = None
     if name is not None:
-        from pushcut.presets import find_preset
-
-        preset = find_preset(name)
+        preset = _preset(name)
         config = config_of(preset) if config_of else getattr(preset, command)
     if file is not None:
+        from pushcut.runs.config_files import config_of_file
+
         config = config_of_file(Path(file), kind, command, config)
     config, rest = with_parts(config, rest)
     rest = spelled(config, numbered(config, rest))
     config = _with_remembered_env(config, command, rest)
     return fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
+
+
+def _preset(name: str) -> Preset:
+    from pushcut.envs import ENVS
+    from pushcut.presets import PRESETS, find_preset
+
+    try:
+        return find_preset(name)
+    except UserError as error:
+        if name in PRESETS or name in ENVS:
+            raise
+        raise UsageError(str(error)) from None
 
 
 def _print_usage(command: str) -> None:

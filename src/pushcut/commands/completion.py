@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterable
+import dataclasses
+import typing
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from pushcut.arguments.flags import Flag, flags_of
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.generalisation import GeneralisationConfig
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag and the values that it takes."""
+
+    name: str
+    choices: tuple[str, ...] = ()
+    is_path: bool = False
+
 
 OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
     "quickstart": lambda preset: preset.quickstart,
@@ -35,7 +47,7 @@ def run_completion(shell: str, commands: Iterable[str]) -> str:
     parser = argparse.ArgumentParser("pushcut")
     parsers = parser.add_subparsers(metavar="COMMAND")
     for command in commands:
-        part = parsers.add_parser(command)
+        part = parsers.add_parser(command, help=command)  # shtab passes over those without
         if command in OF_PRESETS:
             part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
             configs = (OF_PRESETS[command](preset) for preset in PRESETS.values())
@@ -54,3 +66,26 @@ def _add(parser: argparse.ArgumentParser, flags: dict[str, Flag]) -> None:
         action = parser.add_argument(flag.name, choices=flag.choices or None, metavar="VALUE")
         if flag.is_path:
             action.complete = shtab.FILE  # pyright: ignore
+
+
+def flags_of(config: Any, group: str = "") -> Iterator[Flag]:
+    """Every flag that sets a field of a config."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, path = getattr(config, field.name), f"{group}{field.name}"
+        if dataclasses.is_dataclass(value):
+            yield from flags_of(value, f"{path}.")
+            continue
+        hint, name = hints[field.name], path.replace("_", "-")
+        yield Flag(f"--{name}", _choices(hint), "Path" in str(hint))
+        if hint is bool:
+            start, _, last = name.rpartition(".")
+            yield Flag(f"--{start}.no-{last}" if start else f"--no-{last}")
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    """The values of a Literal, or of a tuple of them."""
+    for part in (hint, *typing.get_args(hint)):
+        if typing.get_origin(part) is typing.Literal:
+            return tuple(str(value) for value in typing.get_args(part))
+    return ()

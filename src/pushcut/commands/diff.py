@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from pushcut.arguments.files import read
 from pushcut.errors import UserError
+from pushcut.runs.config_files import read
 from pushcut.runs.renamed import current
 
 FACTS = ("pushcut", "commit", "python", "machine")

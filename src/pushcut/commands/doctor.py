@@ -44,7 +44,7 @@ def examination(checkpoint: Path, config: DoctorConfig, preset: str | None) -> E
     from pushcut.policies import kind_of
     from pushcut.policies.pretrained import read_description
     from pushcut.policies.source import policy_folder
-    from pushcut.presets import DEFAULT_PRESETS, PRESETS
+    from pushcut.presets import DEFAULT_PRESETS, PRESETS, find_preset
 
     kind = kind_of(read_description(policy_folder(checkpoint)))
     preset = preset or DEFAULT_PRESETS.get(kind)
@@ -52,7 +52,7 @@ def examination(checkpoint: Path, config: DoctorConfig, preset: str | None) -> E
         raise UserError(
             f"{checkpoint}: unknown policy {kind!r}; name a preset: {', '.join(PRESETS)}"
         )
-    base = PRESETS[preset].eval
+    base = find_preset(preset).eval
     chosen = replace(base.policy, path=checkpoint)
     sources = chosen.explorations() if config.compare else {}
     short = replace(base, episodes_per_task=config.episodes_per_task)

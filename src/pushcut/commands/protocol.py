@@ -114,8 +114,7 @@ def of_tasks(env: EnvConfig, tasks: Collection[str]) -> EnvConfig:
         raise UserError(
             f"{kind} has no {', '.join(tasks)}, nor any groups; it has {', '.join(env.spec.tasks)}"
         )
-    changed: Any = env
-    return replace(changed, tasks=tuple(tasks))
+    return replace(env, **{"tasks": tuple(tasks)})
 
 
 def parts_of(preset: Preset) -> dict[str, Any]:

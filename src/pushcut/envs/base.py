@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -64,6 +64,8 @@ class EnvConfig(ABC):
 
     No dataclass itself: what stands here is not stored with an experiment, nor an option.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
 
     simulator: str = ""
     """Name of the simulator among the isolated ones, where it can be one; where a package is

@@ -12,9 +12,9 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-from pushcut import __version__
+from pushcut import __version__, plugins
 from pushcut.errors import UserError
-from pushcut.runs.config_json import check_stored_config, to_json
+from pushcut.runs.config_json import check_stored_config, to_json, to_yaml
 from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
@@ -26,7 +26,8 @@ from pushcut.types import Recovery
 class Run:
     """A folder that holds everything about one training run.
 
-    ``config.json`` the resolved config, command and commit; ``metrics.jsonl`` one object
+    ``config.json`` the resolved config, command and commit; ``config.yaml`` the config alone, for
+    people and ``--config``; ``metrics.jsonl`` one object
     per iteration; ``episodes.jsonl`` the episodes that each was trained on; ``recoveries.jsonl``
     faults and what they cost; ``checkpoints/``, ``eval/`` and TensorBoard events. Within
     ``with run:`` there is ``log.txt`` too, and at its end the trackers are closed.
@@ -81,12 +82,14 @@ class Run:
         # Hidden until it is complete: a folder with a config is a run that can be resumed.
         aside = path / ".config.json"
         aside.write_text(json.dumps(content, indent=2) + "\n")
+        (path / "config.yaml").write_text(to_yaml(content["config"]))
         aside.replace(path / "config.json")
         try:
             return Run(path, trackers, prometheus_port=prometheus_port)
         except UserError:
             # Nothing is in it yet: the same command may be given again.
-            (path / "config.json").unlink()
+            for name in ("config.json", "config.yaml"):
+                (path / name).unlink()
             with suppress(OSError):  # the lock of this very command
                 path.rmdir()
             raise
@@ -171,6 +174,7 @@ def provenance() -> dict[str, Any]:
         "command": sys.argv,
         "pushcut": __version__,
         "commit": _commit(),
+        "plugins": plugins.names(),
         "python": platform.python_version(),
         "machine": platform.platform(),
     }
