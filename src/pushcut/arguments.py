@@ -20,15 +20,27 @@ if TYPE_CHECKING:
 HELP = ("-h", "--help", "--help-all")
 
 
+FEW = 20
+"""Names that an error may list."""
+
+
 class UsageError(Exception):
     """The command line itself is wrong."""
 
 
 def unknown(what: str, name: str, known: Sequence[str] | dict[str, Any]) -> str:
-    """One line that lists what exists and guesses what was meant."""
+    """One line that guesses what was meant, or names some of what exists."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {what} {name!r}; have {', '.join(known)}{hint}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {what} {name!r}; {hint}{some_of(what, known)}"
+
+
+def some_of(what: str, known: Sequence[str] | dict[str, Any]) -> str:
+    """All names where they are few, else some, and how to see the others."""
+    names = list(known)
+    if len(names) <= FEW:
+        return f"have {', '.join(names)}"
+    return f"there are {len(names)}, such as {', '.join(names[:3])}: `pushcut {what}s` lists them"
 
 
 def configure(
@@ -49,7 +61,7 @@ def configure(
         print(f"\n`pushcut {command} PRESET --help` lists the fields.")
         raise SystemExit(0)
     if name is None:
-        raise UsageError(f"which preset? pushcut {command} PRESET; have {', '.join(PRESETS)}")
+        raise UsageError(f"which preset? pushcut {command} PRESET; {some_of('preset', PRESETS)}")
     config = config_of(PRESETS[name]) if config_of else getattr(PRESETS[name], command)
     # Members of a mixed environment are called by their names; tyro numbers them.
     members = getattr(PRESETS[name].train.env, "members", ())
@@ -187,7 +199,7 @@ def print_presets(words: Sequence[str]) -> None:
     lines = [(name, preset.summary) for name, preset in PRESETS.items()]
     found = [line for line in lines if all(word in " ".join(line) for word in words)]
     if not found:
-        raise UsageError(f"no preset with {' '.join(words)!r}; have {', '.join(PRESETS)}")
+        raise UsageError(f"no preset with {' '.join(words)!r}; {some_of('preset', PRESETS)}")
     width = max(len(name) for name, _ in found)
     for name, summary in found:
         print(f"  {name:{width}}  {summary}")

@@ -18,6 +18,7 @@ from pushcut.arguments import (
     unknown,
 )
 from pushcut.errors import TOLD, Interrupted, UserError
+from pushcut.ranks.launcher import refuse_ranks
 
 USAGE = f"""pushcut {__version__}: reinforcement learning for vision-language-action policies
 
@@ -66,6 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if command is None:
         return _usage_error(unknown("command", rest[0], COMMANDS))
     try:
+        refuse_ranks(rest[0], shared=("train", "eval"))
         return command(rest[1:]) or 0
     except Interrupted as stop:
         return stop.exit_code

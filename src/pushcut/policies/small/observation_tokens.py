@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.base import Policy
+from pushcut.policies.base import Policy, Reading
 from pushcut.policies.normalisation import ActionNormaliser, DataStats, known
 from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.types import Observation
@@ -189,6 +189,13 @@ class SmallPolicy(Policy):
     ) -> Kind:
         """A fresh policy whose sizes and vocabulary come from demonstrations."""
         return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
+
+    def reading(self, instruction: str) -> Reading:
+        """The words that it reads, and those of them that no demonstration had."""
+        text, room = words(instruction), self.shape.max_words
+        read, known = tuple(text[:room]), set(self.shape.vocabulary)
+        unknown = tuple(word for word in read if word not in known)
+        return Reading(read, unknown, tuple(text[room:]))
 
     def load_weights(self, path: Path) -> None:
         load_weights(self, path)
