@@ -73,6 +73,11 @@ def configure(
         from pushcut.commands.remembered import with_remembered_env
 
         config = with_remembered_env(config, Path(path))
+    out = _value_of("--out", rest)
+    if out is not None and "--resume" in rest:
+        from pushcut.commands.remembered import with_stored_settings
+
+        config = with_stored_settings(config, name, Path(out))
     return fields_from(f"{command} {name}", config, rest, most_used=True)
 
 

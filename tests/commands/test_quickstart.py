@@ -81,7 +81,7 @@ def test_an_existing_recipe_is_not_overwritten(finished):
 
 def test_a_recipe_goes_on_with_its_own_settings_only(finished):
     other = replace(finished.sft, fit=replace(finished.sft.fit, steps=41))
-    with pytest.raises(UserError, match="steps=40"):
+    with pytest.raises(UserError, match="--sft.fit.steps 40, the command says --sft.fit.steps 41"):
         run_quickstart(replace(finished, sft=other, resume=True))
 
 

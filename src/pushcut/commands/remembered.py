@@ -12,7 +12,7 @@ from pushcut.envs import AnyEnvConfig
 from pushcut.evaluation.leakage import runs_behind
 from pushcut.presets import PRESETS
 from pushcut.runs import renamed
-from pushcut.runs.config_json import from_json, to_json
+from pushcut.runs.config_json import from_json, stored_config, to_json
 from pushcut.runs.run import provenance
 from pushcut.system.progress import say
 
@@ -49,6 +49,21 @@ def with_remembered_env(config: C, path: Path) -> C:
     shown = ", ".join(f"{name} {_shown(getattr(env, name))}" for name in changed)
     say(f"environment: as {path} remembers it ({shown}); --env.* changes it")
     return replace(config, env=env)
+
+
+def with_stored_settings(config: Any, preset: str, out: Path) -> Any:
+    """The settings with which the run in a folder began, where it began with this preset.
+
+    What a preset says may be another thing in a later version; a run goes on as it began.
+    """
+    if not (out / "config.json").is_file():
+        return config
+    content = json.loads((out / "config.json").read_text())
+    stored = stored_config(out)
+    began = _preset_in(content.get("command") or [])
+    if began != preset or stored.get("type") != type(config).__name__:
+        return config
+    return from_json(type(config), stored)
 
 
 def _origin(path: Path) -> dict[str, Any] | None:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
-from pushcut.policies.base import Policy
+from pushcut.policies.base import Reading
 from pushcut.types import EnvSpec
 
 NAMED = 6
 """Words or tasks that a warning names; it counts the others."""
 
 
+@runtime_checkable
 class Shape(Protocol):
     """What must fit of a policy: one that is loaded, or ``PlannedShape``."""
 
@@ -43,6 +44,15 @@ class Shape(Protocol):
     @property
     def action_size(self) -> int:
         """Length of one action."""
+        ...
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """A policy, as far as it reads."""
+
+    def reading(self, instruction: str) -> Reading | None:
+        """What it makes of an instruction; None where it reads any text."""
         ...
 
 
@@ -152,7 +162,7 @@ def typed(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def language_warnings(policy: Policy, tasks: Mapping[str, str]) -> list[str]:
+def language_warnings(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
     """What a policy does not understand of instructions (task -> instruction), in lines."""
     readings = {task: policy.reading(text) for task, text in tasks.items()}
     read = {task: reading for task, reading in readings.items() if reading is not None}
@@ -183,7 +193,7 @@ def language_warnings(policy: Policy, tasks: Mapping[str, str]) -> list[str]:
     return warnings
 
 
-def _some(names: typing.Iterable[str]) -> str:
+def _some(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - NAMED} more" if len(listed) > NAMED else ""
     return ", ".join(listed[:NAMED]) + more
