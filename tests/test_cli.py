@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -345,9 +346,12 @@ def test_words_that_a_policy_has_never_seen_are_told(capsys, tmp_path, finetuned
     assert "warning: the policy cannot tell reach-green, reach-yellow apart" in text
 
 
-def test_a_run_goes_on_with_the_settings_that_it_began_with(capsys, tmp_path, finetuned):
+def test_a_run_goes_on_with_the_settings_that_it_began_with(
+    capsys, tmp_path, monkeypatch, finetuned
+):
     """Whatever its preset says by then."""
     run = ["train", "smoke", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["pushcut", *run])
     small = ["--algorithm.groups", "2", "--algorithm.max-groups", "2", "--seed", "5", *FAST]
     assert main([*run, "--policy.path", str(finetuned), *small, "--iterations", "1"]) == 0
     assert main([*run, "--resume", "--iterations", "2"]) == 0
