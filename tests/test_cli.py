@@ -356,8 +356,8 @@ def test_a_run_goes_on_with_the_settings_that_it_began_with(
     assert main([*run, "--policy.path", str(finetuned), *small, "--iterations", "1"]) == 0
     assert main([*run, "--resume", "--iterations", "2"]) == 0
     capsys.readouterr()
-    error = one_line_error(capsys, [*run, "--resume", "--algorithm.groups", "3"])
-    assert "was started with --algorithm.groups 2, the command says --algorithm.groups 3" in error
+    error = one_line_error(capsys, [*run, "--resume", "--algorithm.groups", "1"])
+    assert "was started with --algorithm.groups 2, the command says --algorithm.groups 1" in error
 
 
 def test_debug_shows_the_traceback(tmp_path):
