@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from torch import nn
+from torch import distributions, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies import POLICIES
@@ -37,9 +37,11 @@ class CNNPolicy(PolicyFromData):
         words = [[float(w in text) for w in self.shape.vocabulary] for text in obs.instruction]
         numbers = torch.cat([torch.tensor(words), torch.from_numpy(obs.state)], 1)
         seen = self.see(images.to(self.device).permute(0, 3, 1, 2) / 255)
-        features = self.think(torch.cat([seen, numbers[:, : self.inputs].to(seen)], 1))
-        mean = self.mean(features).view(len(obs), self.chunk, self.action_size)
-        return torch.distributions.Normal(mean, self.log_std.exp()), self.critic and self.critic(features)
+        seen = self.think(torch.cat([seen, numbers[:, : self.inputs].to(seen)], 1))
+        mean = self.mean(seen).view(len(obs), self.chunk, self.action_size)
+        return distributions.Normal(mean, self.log_std.exp()), self.critic and self.critic(
+            features
+        )
 
     @torch.no_grad()
     def sample(self, obs, noise, mode):

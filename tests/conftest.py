@@ -18,7 +18,8 @@ from pushcut.commands.sft import run_sft
 from pushcut.config import TrainConfig
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.source import TokenPolicySource
-from pushcut.presets import PRESETS, Preset
+from pushcut.presets import Preset
+from tests.point_mass import PLAIN
 
 COSTLY = ("heavy", "sim", "slow", "gpu")
 """A test without any of these marks is one of `make test-fast`."""
@@ -63,7 +64,8 @@ def one_torch_thread():
 
 @pytest.fixture(scope="session")
 def smoke() -> Preset:
-    return PRESETS["smoke"]
+    """A preset of the point mass; that of the command line is another."""
+    return PLAIN
 
 
 MakeOnce = Callable[[str, Callable[[Path], Path]], Path]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
@@ -123,8 +124,11 @@ def test_presets_are_listed_with_what_they_are(capsys):
     ("arguments", "parts"),
     [
         (["trian"], ["unknown command 'trian'", "did you mean 'train'?"]),
-        (["train"], ["which preset?", "pushcut presets"]),
-        (["train", "metaworld-grop"], ["unknown preset", "did you mean 'metaworld-grpo'?"]),
+        (["train"], ["which preset?", "`pushcut presets` lists them"]),
+        (
+            ["train", "metaworld-grop"],
+            ["unknown preset 'metaworld-grop'; did you mean 'metaworld-grpo'? there are"],
+        ),
         (["report"], ["usage: pushcut report RUN"]),
         (["doctor", "smoek"], ["unknown preset", "did you mean 'smoke'?"]),
     ],
@@ -298,8 +302,61 @@ def test_a_truncated_checkpoint_names_the_file(capsys, tmp_path, finetuned, dama
 
 def test_a_policy_of_another_environment_says_what_does_not_fit(capsys, finetuned):
     error = one_line_error(capsys, ["eval", "quickstart", "--policy.path", str(finetuned)])
-    assert "camera 'top'" in error
-    assert "--env.cameras" in error
+    assert "state and action sizes 2 and 2, the environment has 4 and 4" in error
+    assert "name the preset" in error
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "doctor"])
+def test_a_policy_that_does_not_fit_is_refused_before_there_is_a_folder(
+    capsys, tmp_path, monkeypatch, finetuned, command
+):
+    monkeypatch.chdir(tmp_path)
+    flags = {"train": ["--out", "run"], "eval": [], "doctor": ["--no-compare"]}[command]
+    env = [] if command == "doctor" else ["--env.image-size", "64"]
+    preset = "quickstart" if command == "doctor" else "smoke"
+    code = main([command, preset, "--policy.path", str(finetuned), *env, *flags])
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert code == 1
+    assert error.startswith("error: the policy ")
+    assert ("give --env.image-size 32" in error) == (command != "doctor")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["sft", "quickstart", "collect", "doctor"])
+@pytest.mark.parametrize("rank", ["0", "1"])
+def test_several_processes_of_what_is_the_work_of_one_are_refused(
+    capsys, monkeypatch, command, rank
+):
+    started = {"RANK": rank, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+    for name, value in started.items():
+        monkeypatch.setenv(name, value)
+    assert main([command, "smoke"]) == 1
+    error = capsys.readouterr().err
+    told = f"error: 2 processes were started for `pushcut {command}`, which is the work of one"
+    assert error.startswith(told) if rank == "0" else error == ""
+
+
+def test_words_that_a_policy_has_never_seen_are_told(capsys, tmp_path, finetuned):
+    few = ["--episodes-per-task", "1", *FAST, "--out", str(tmp_path / "it.json")]
+    colours = ["--env.colours", "green", "yellow"]
+    assert main(["eval", "smoke", "--policy.path", str(finetuned), *colours, *few]) == 0
+    text = capsys.readouterr().out
+    assert "warning: the policy has never seen the words 'green', 'yellow'" in text
+    assert "warning: the policy cannot tell reach-green, reach-yellow apart" in text
+
+
+def test_a_run_goes_on_with_the_settings_that_it_began_with(
+    capsys, tmp_path, monkeypatch, finetuned
+):
+    """Whatever its preset says by then."""
+    run = ["train", "smoke", "--out", str(tmp_path / "run")]
+    monkeypatch.setattr(sys, "argv", ["pushcut", *run])
+    small = ["--algorithm.groups", "2", "--algorithm.max-groups", "2", "--seed", "5", *FAST]
+    assert main([*run, "--policy.path", str(finetuned), *small, "--iterations", "1"]) == 0
+    assert main([*run, "--resume", "--iterations", "2"]) == 0
+    capsys.readouterr()
+    error = one_line_error(capsys, [*run, "--resume", "--algorithm.groups", "1"])
+    assert "was started with --algorithm.groups 2, the command says --algorithm.groups 1" in error
 
 
 def test_debug_shows_the_traceback(tmp_path):

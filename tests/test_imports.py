@@ -43,7 +43,7 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
-        "noise normalisation precision lora",
+        "noise normalisation places precision lora",
         "networks value_head",
         "base",
         "pretrained tokens flow",

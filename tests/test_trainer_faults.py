@@ -14,6 +14,8 @@ from pushcut.learning.learner import Learner
 from pushcut.runs.jsonl import read_lines
 from pushcut.runs.lock import folder_lock
 from pushcut.runs.run import Run, read_metrics
+from tests.envs.mixed.members import FaultyMember
+from tests.envs.pool.faulty import FaultyConfig
 from tests.same_run import check_same_run
 
 pytestmark = pytest.mark.heavy
@@ -142,3 +144,10 @@ def test_two_trainings_in_one_folder_are_refused(small_training):
         pytest.raises(UserError, match=f"{out} is in use by process {os.getpid()} on"),
     ):
         assembly.train(small_training)
+
+
+def test_simulators_that_cannot_start_leave_no_folder(small_training):
+    broken = FaultyMember(faulty=FaultyConfig(build_fault="raise"))
+    with pytest.raises(UserError, match="cannot start FaultyMember: RuntimeError: no off-screen"):
+        assembly.train(replace(small_training, env=broken))
+    assert not small_training.out.exists()

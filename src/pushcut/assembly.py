@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
@@ -23,9 +23,11 @@ from pushcut.ranks.launcher import launched, restarted
 from pushcut.ranks.start import announce, joined
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
+from pushcut.rollout.fit import check_fits, language_warnings
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import folder_lock, is_empty
+from pushcut.runs.recoveries import RecoveryLog
 from pushcut.runs.run import Run, note_restart
 from pushcut.system.progress import bar, mute, say
 from pushcut.system.signals import SafeExit
@@ -72,6 +74,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         mute()
     announce(ranks, config.ranks, config.algorithm.groups)
     policy = load_policy(config, ranks)
+    say_what_is_not_understood(config, policy)
     actor = acting_copy(policy) if config.overlap else None
     stop = SafeExit(config.grace_s)
     learner = Learner(
@@ -83,22 +86,29 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         ranks=ranks,
         check=lambda left_s: stop_together(ranks, stop.too_long(left_s)),
     )
-    run, progress = open_run(config, learner, ranks)
-    with (
-        run,
-        open_simulators(
-            config.cluster,
-            config.env,
-            slots=config.rollout.slots,
-            workers=config.rollout.processes,
-            timeout_s=config.rollout.timeout_s,
-            final_observation=config.algorithm.needs_final_values,
-            on_recovery=run.recoveries.note,
-        ) as pool,
-        # Nothing is lost by a signal that comes before.
-        stop,
-        bar("training", config.iterations) as progress_bar,
-    ):
+    earlier = find_run(config, learner, ranks)
+    recoveries = RecoveryLog(None)
+    with ExitStack() as opened:
+        # Simulators that cannot start leave no folder behind.
+        with ranks.together():
+            pool = opened.enter_context(
+                open_simulators(
+                    config.cluster,
+                    config.env,
+                    slots=config.rollout.slots,
+                    workers=config.rollout.processes,
+                    timeout_s=config.rollout.timeout_s,
+                    final_observation=config.algorithm.needs_final_values,
+                    on_recovery=lambda recovery: recoveries.note(recovery),
+                )
+            )
+        run, progress = open_run(config, ranks, earlier)
+        opened.enter_context(run)
+        for line in recoveries.pop_pending():
+            run.recoveries.note_line(line)
+        recoveries = run.recoveries
+        opened.enter_context(stop)  # nothing is lost by a signal that comes before
+        progress_bar = opened.enter_context(bar("training", config.iterations))
         runner = EpisodeRunner(
             pool,
             seed=config.seed,
@@ -136,11 +146,20 @@ def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
     with ranks.together():
         device = choose_device(config.device, ranks.local)
         policy = config.policy.load(seed=config.seed, in_files=in_parts)
+        check_fits(policy, config.env)
         if not in_parts:
             policy.to(device)
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
     return policy
+
+
+def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
+    """Warns of instructions that hold words which the policy has never seen."""
+    instructions = config.env.spec.tasks
+    trained = {task: instructions[task] for task in config.tasks or instructions}
+    for line in language_warnings(policy, trained):
+        say(f"warning: {line}")
 
 
 @contextlib.contextmanager
@@ -212,35 +231,58 @@ def alone_in_run(config: TrainConfig, ranks: Ranks) -> Iterator[None]:
         yield
 
 
-def open_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> tuple[Run, Progress]:
-    """A new run folder, or with ``resume`` the one there is and its newest readable checkpoint.
+@dataclass(frozen=True)
+class EarlierRun:
+    """What a run that goes on has reached."""
 
-    Ranks that a launcher starts again resume by themselves. The first rank writes the folder.
+    progress: Progress
+    damaged: list[str]
+    """What is wrong with newer checkpoints, which were passed over."""
+
+
+def find_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> EarlierRun | None:
+    """With ``resume``, restores the newest readable checkpoint of the run there is; else None.
+
+    Ranks that a launcher starts again resume by themselves. UserError where the folder is not
+    what the config wants. Nothing is made.
     """
     out = config.out
     begun = out is not None and (out / "config.json").exists()
     begun = ranks.gather(begun)[0]  # as the first rank finds it, before it writes
     with ranks.together():
         if out is None or not begun or not (config.resume or restarted()):
-            return new_run(config, ranks), Progress(iteration=0)
+            if ranks.first:
+                check_new(config)
+            return None
         check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
     with ranks.together():
         if ranks.first:
             checkpoint.tidy(out / "checkpoints")
     with ranks.together():
         progress, damaged = checkpoint.load_newest(out / "checkpoints", learner)
-        progress = progress or Progress(iteration=0)
-        return resumed_run(config, ranks, progress, list(damaged.values())), progress
+        return EarlierRun(progress or Progress(iteration=0), list(damaged.values()))
 
 
-def new_run(config: TrainConfig, ranks: Ranks) -> Run:
-    """A folder that holds nothing yet."""
+def check_new(config: TrainConfig) -> None:
+    """UserError unless a run can be made where the config wants it."""
     out = config.out
-    if not ranks.first:
-        return Run.read_only(out)
     if config.resume and out is not None and out.exists() and not is_empty(out):
         raise UserError(f"--resume: no run at {out}; name its folder with --out")
-    return Run.create(out, config, config.trackers, prometheus_port=config.prometheus_port)
+    Run.check_free(out)
+
+
+def open_run(config: TrainConfig, ranks: Ranks, earlier: EarlierRun | None) -> tuple[Run, Progress]:
+    """A new run folder, or that of an earlier run; the first rank writes it."""
+    with ranks.together():
+        if earlier is not None:
+            return resumed_run(config, ranks, earlier.progress, earlier.damaged), earlier.progress
+        port = config.prometheus_port
+        run = (
+            Run.create(config.out, config, config.trackers, prometheus_port=port)
+            if ranks.first
+            else Run.read_only(config.out)
+        )
+        return run, Progress(iteration=0)
 
 
 def resumed_run(config: TrainConfig, ranks: Ranks, progress: Progress, damaged: list[str]) -> Run:

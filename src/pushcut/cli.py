@@ -11,6 +11,7 @@ from pushcut.arguments.configure import configure, preset_in, spelled
 from pushcut.arguments.fields import call, fields_from
 from pushcut.arguments.usage import UsageError
 from pushcut.errors import TOLD, Interrupted, UserError
+from pushcut.ranks.launcher import refuse_ranks
 from pushcut.registry import unknown
 
 USAGE = f"""pushcut {__version__}: reinforcement learning for vision-language-action policies
@@ -64,6 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *rest = plugins.load_named(rest)
         if name not in COMMANDS:
             return _usage_error(unknown("command", name, COMMANDS))
+        refuse_ranks(name, shared=("train", "eval"))
         return COMMANDS[name](rest) or 0
     except Interrupted as stop:
         return stop.exit_code

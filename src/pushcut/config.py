@@ -96,6 +96,8 @@ class SFTConfig:
     save_every: int = 0
     """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"
+    threads: int = 0
+    """Torch's CPU threads; 0 leaves torch's own choice. One is best for a small policy."""
     seed: int = 0
     """Seed of initial weights, batches and the validation split."""
     out: Path | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar, overload
@@ -12,6 +12,9 @@ from pushcut.errors import UserError
 
 Part = TypeVar("Part")
 Added = TypeVar("Added")
+
+FEW = 20
+"""Names that an error may list."""
 
 REGISTRIES: list[Registry[Any]] = []
 """Every registry there is."""
@@ -101,11 +104,18 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """One line that guesses what was meant and lists what exists."""
+    """One line that guesses what was meant, or names some of what exists."""
     known = list(known)
     close = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"unknown {what} {name!r}{hint}; have {', '.join(known)}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"unknown {what} {name!r}; {hint}{some_of(what, known)}"
+
+
+def some_of(what: str, names: Sequence[str]) -> str:
+    """All names where they are few, else some, and how to see the others."""
+    if len(names) <= FEW:
+        return f"have {', '.join(names)}"
+    return f"there are {len(names)}, such as {', '.join(names[:3])}: `pushcut {what}s` lists them"
 
 
 def subclass(base: type, name: str) -> type | None:

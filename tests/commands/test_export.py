@@ -71,4 +71,9 @@ def train(config: TrainConfig) -> None:
 
 def test_exporting_what_is_no_run_says_what_would_work(tmp_path: Path, capsys):
     assert main(["export", str(tmp_path), "--out", str(tmp_path / "x")]) == 1
-    assert "give a run's folder" in capsys.readouterr().err
+    assert f"no policy at {tmp_path}: the folder is empty" in capsys.readouterr().err
+
+
+def test_the_policy_of_a_fine_tuning_run_is_exported_too(tmp_path: Path, finetuned):
+    assert main(["export", str(finetuned.parent), "--out", str(tmp_path / "x")]) == 0
+    assert (tmp_path / "x" / WEIGHTS).read_bytes() == (finetuned / WEIGHTS).read_bytes()

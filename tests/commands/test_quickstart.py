@@ -12,11 +12,14 @@ import pytest
 from pushcut.commands import quickstart, recipe
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.quickstart import run_quickstart
+from pushcut.commands.recipe import in_recipe
 from pushcut.config import QuickstartConfig
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.source import TokenPolicySource
 from pushcut.rollout.collector import Collector
 from tests.commands.recipes import small
+from tests.envs.mixed.members import FaultyMember
+from tests.envs.pool.faulty import FaultyConfig
 
 pytestmark = pytest.mark.heavy
 
@@ -81,7 +84,7 @@ def test_an_existing_recipe_is_not_overwritten(finished):
 
 def test_a_recipe_goes_on_with_its_own_settings_only(finished):
     other = replace(finished.sft, fit=replace(finished.sft.fit, steps=41))
-    with pytest.raises(UserError, match="steps=40"):
+    with pytest.raises(UserError, match="--sft.fit.steps 40, the command says --sft.fit.steps 41"):
         run_quickstart(replace(finished, sft=other, resume=True))
 
 
@@ -130,3 +133,36 @@ def test_the_seed_of_the_recipe_changes_every_phase(finished, smoke, tmp_path, m
 
 
 LEDGER = "eval/before-greedy.ledger.jsonl"
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_first_phase_that_is_refused_leaves_no_folder(smoke, tmp_path, resume):
+    config = small(smoke, tmp_path / "run")
+    broken = FaultyMember(faulty=FaultyConfig(build_fault="raise"))
+    collect = replace(config.collect, env=broken)
+    with pytest.raises(UserError, match="cannot start FaultyMember"):
+        run_quickstart(replace(config, collect=collect, resume=resume))
+    assert not config.out.exists()
+
+
+def test_parts_that_do_not_fit_are_told_with_the_recipes_flags_before_it_begins(smoke, tmp_path):
+    config = small(smoke, tmp_path / "run")
+    new = replace(config.sft.policy.new, image_size=64)
+    sft = replace(config.sft, policy=replace(config.sft.policy, new=new))
+    flags = "and ".join(f"--{part}.env.image-size " for part in ("collect", "train", "eval"))
+    with pytest.raises(UserError, match=f"32x32: give {flags}64"):
+        run_quickstart(replace(config, sft=sft))
+    assert not config.out.exists()
+
+
+def test_flags_in_a_message_are_those_of_the_recipe(smoke, tmp_path):
+    config = small(smoke, tmp_path / "run")
+    for said, spelled in (
+        ("lower --learner.lr", "lower --train.learner.lr"),
+        ("--policy.new.chunk", "--sft.policy.new.chunk"),
+        ("choose --out or --resume", "choose --out or --resume"),
+        ("--storage image", "--collect.storage image"),
+        ("`ray start --head`", "`ray start --head`"),
+    ):
+        assert in_recipe(said, config) == spelled
+    assert in_recipe("--policy.path", config, "train") == "--train.policy.path"

@@ -10,13 +10,15 @@ import numpy as np
 import pytest
 
 from pushcut.demos import collect as module
-from pushcut.demos.collect import collect
+from pushcut.demos.collect import check_experts, collect
 from pushcut.demos.dataset import DemoDataset
+from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool, Reply
 from pushcut.errors import UserError
 from pushcut.types import Demonstration, InitState, Observation
+from tests.envs.pool.faulty import FaultyConfig
 
 ENV = PointMassConfig(image_size=8)
 
@@ -188,3 +190,50 @@ def test_metaworld_experts_are_collected_with_their_instructions(tmp_path):
     assert action.shape == (2, 5, 4)
     assert np.abs(action).max() <= 1
     assert valid.sum(axis=1).tolist() == [5, 1]
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        (("libero_goal",), "5 of 10 tasks have no scripted expert (open_the_middle_drawer"),
+        (("libero_goal",), "the others have one: --env.tasks put_the_bowl_on_the_stove put_the_w"),
+        (("libero_10",), "10 of 10 tasks"),
+        (("libero_90",), "--env.tasks libero_spatial libero_object libero_goal/1 libero_goal/2"),
+    ],
+)
+def test_tasks_without_an_expert_are_told_before_anything_starts(
+    tmp_path, monkeypatch, tasks, said
+):
+    monkeypatch.setattr(module, "EnvPool", None)
+    with pytest.raises(UserError) as caught:
+        collect(
+            LiberoConfig(tasks=tasks),
+            out=tmp_path / "set",
+            episodes_per_task=1,
+            noise=0.0,
+            seed=0,
+            workers=1,
+        )
+    assert said in str(caught.value)
+    assert not list(tmp_path.iterdir())
+
+
+def test_tasks_that_are_named_as_having_an_expert_have_one():
+    for tasks in (("libero_goal",), ("libero_90",)):
+        with pytest.raises(UserError) as caught:
+            check_experts(LiberoConfig(tasks=tasks))
+        named = tuple(str(caught.value).split("--env.tasks ")[1].split())
+        check_experts(LiberoConfig(tasks=named))
+
+
+def test_simulators_that_cannot_start_leave_nothing_behind(tmp_path):
+    with pytest.raises(UserError, match="cannot start FaultyConfig"):
+        collect(
+            FaultyConfig(build_fault="raise"),
+            out=tmp_path / "set",
+            episodes_per_task=1,
+            noise=0.0,
+            seed=0,
+            workers=1,
+        )
+    assert not list(tmp_path.iterdir())

@@ -131,9 +131,11 @@ def test_a_broken_dataset_of_version_2_is_one_line(tmp_path, breaking, message):
 def test_a_path_without_demonstrations_says_what_was_looked_for(tmp_path):
     with pytest.raises(UserError, match="nowhere does not exist"):
         DemoDataset.open(tmp_path / "nowhere")
-    with pytest.raises(
-        UserError, match=r"no meta/info.json \(LeRobot\) and no \*.hdf5 \(LIBERO\)$"
-    ):
+    wanted = r"no meta/info.json \(LeRobot\) and no \*.hdf5 \(LIBERO\)"
+    with pytest.raises(UserError, match=f"{wanted}: the folder is empty$"):
+        DemoDataset.open(tmp_path)
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(UserError, match=f"{wanted}$"):
         DemoDataset.open(tmp_path)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match="give the folder of a dataset"):
@@ -144,6 +146,23 @@ def test_a_folder_of_datasets_names_one(tmp_path):
     write_hdf5(tmp_path / "libero_goal" / "open_the_drawer_demo.hdf5")
     with pytest.raises(UserError, match="did you mean .*/libero_goal?"):
         DemoDataset.open(tmp_path)
+
+
+def test_a_policy_and_a_run_are_told_apart_from_demonstrations(tmp_path):
+    sft, rl = tmp_path / "sft", tmp_path / "rl"
+    policy = sft / "policy"
+    policy.mkdir(parents=True)
+    rl.mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (policy / name).write_text("{}")
+    (sft / "config.json").write_text(json.dumps({"config": {"dataset": "/data/mine"}}))
+    started = {"config": {"policy": {"path": str(policy)}}}
+    (rl / "config.json").write_text(json.dumps(started))
+    with pytest.raises(UserError, match=f"it is a policy, which --policy.path {policy} starts"):
+        DemoDataset.open(policy)
+    for run in (sft, rl):
+        with pytest.raises(UserError, match="it is a run, whose demonstrations are in /data/mine"):
+            DemoDataset.open(run)
 
 
 def test_tfrecords_are_told_apart(tmp_path):

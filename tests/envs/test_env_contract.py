@@ -296,6 +296,17 @@ def test_the_time_limit_truncates_and_does_not_terminate(case: Case):
     assert not result.reward[spec.max_steps :].any()
 
 
+def test_the_tasks_with_an_expert_are_those_that_the_config_names(case: Case):
+    assert set(case.config.expert_tasks) <= set(case.env.spec.tasks)
+    for task in {case.a.task, case.b.task}:
+        case.env.reset(InitState(task, 1))
+        if task in case.config.expert_tasks:
+            assert case.env.expert_action().shape == (case.env.spec.action_size,)
+            continue
+        with pytest.raises(NotImplementedError):
+            case.env.expert_action()
+
+
 def test_success_ends_the_chunk_and_terminates(case: Case):
     rng = np.random.default_rng(0)
     inits = (InitState(case.a.task, seed) for seed in range(10))

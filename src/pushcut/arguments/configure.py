@@ -39,6 +39,9 @@ def configure(
 
     name, rest = preset_in(rest)
     file, rest = taken("--config", rest)
+    begun = value_of("--out", rest) if "--resume" in rest else None
+    if name is None and file is None and begun is not None:
+        file = begun  # a run that is resumed knows its settings
     if name is None and file is None:
         if default_preset is None and rest and rest[0] in HELP:
             _print_usage(command)
@@ -58,6 +61,10 @@ def configure(
     config, rest = with_parts(config, rest)
     rest = spelled(config, numbered(config, rest))
     config = _with_remembered_env(config, command, rest)
+    if begun is not None and name is not None:
+        from pushcut.commands.remembered import with_stored_settings
+
+        config = with_stored_settings(config, name, Path(begun))
     return fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
 
 

@@ -41,25 +41,26 @@ def examination(checkpoint: Path, config: DoctorConfig, preset: str | None) -> E
     """Plays the checkpoint with sampled actions, as RL will see them, and without noise."""
     # Late: the examination of a broken installation must not need torch.
     from pushcut.commands.evaluate import play_sources
+    from pushcut.commands.remembered import with_remembered_env
     from pushcut.policies import kind_of
+    from pushcut.policies.places import policy_folder
     from pushcut.policies.pretrained import read_description
-    from pushcut.policies.source import policy_folder
-    from pushcut.presets import DEFAULT_PRESETS, PRESETS, find_preset
+    from pushcut.presets import DEFAULT_PRESETS, find_preset
 
     kind = kind_of(read_description(policy_folder(checkpoint)))
     preset = preset or DEFAULT_PRESETS.get(kind)
     if preset is None:
         raise UserError(
-            f"{checkpoint}: unknown policy {kind!r}; name a preset: {', '.join(PRESETS)}"
+            f"{checkpoint}: unknown policy {kind!r}; name a preset (`pushcut presets` lists them)"
         )
-    base = find_preset(preset).eval
+    base = with_remembered_env(find_preset(preset).eval, checkpoint)
     chosen = replace(base.policy, path=checkpoint)
     sources = chosen.explorations() if config.compare else {}
     short = replace(base, episodes_per_task=config.episodes_per_task)
-    sampled = play_sources(short, (chosen, *sources.values()), "sampled")
+    sampled = play_sources(short, (chosen, *sources.values()), "sampled", env_flags="")
     # Settings that differ in exploration only share their deterministic episodes.
     quiet = [source.without_exploration() for source in sources.values()]
-    greedy = play_sources(short, quiet, "greedy") if quiet else {}
+    greedy = play_sources(short, quiet, "greedy", env_flags="") if quiet else {}
     trials = [
         Trial(
             setting,

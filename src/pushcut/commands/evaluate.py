@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -29,13 +30,17 @@ from pushcut.evaluation.results import (
 from pushcut.evaluation.tables import Row, Table
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import PolicySource
+from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.devices import choose_device
+from pushcut.ranks.start import joined
 from pushcut.reporting.video import write_mp4
-from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode, check_fits
+from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
+from pushcut.rollout.fit import check_fits, language_warnings
 from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.config_json import to_json
 from pushcut.runs.run import provenance
-from pushcut.system.progress import bar, console, say
+from pushcut.system.progress import bar, console, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import InitState
 
@@ -44,21 +49,44 @@ VIDEO_SIZE = 224
 
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
-    """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content."""
-    out = config.out or free_name(Path("eval"), config.mode)
-    if out.suffix != ".json":
-        raise UserError(f"--out {out}: the result is JSON, call it {out.with_suffix('.json')}")
+    """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content.
+
+    Where torchrun started several of us, they share the episodes and the first one writes.
+    """
+    with joined(RanksConfig(), gpus=config.device != "cpu") as ranks:
+        if not ranks.first:
+            mute()
+        return run_eval_on(ranks, config)
+
+
+def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
+    """This rank's part in an evaluation; the content of the result on every rank."""
+    # As the first rank finds the folder, before it writes.
+    out = ranks.gather(config.out or free_name(Path("eval"), config.mode))[0]
     beside = out.with_name(f"{out.stem}-baseline.json")
-    saved = saved_baseline(config)
-    sources = [config.policy]
-    if config.baseline is not None and saved is None:
-        sources.insert(0, replace(config.policy, path=config.baseline))
-    for path in (beside, out)[-len(sources) :]:
-        if path.exists():
-            raise UserError(f"{path} exists; choose another --out, or none to have one found")
-    results = play_sources(config, sources, config.mode)
-    played = [row_of(config, source, results[source]) for source in sources]
-    table = Table([saved, *played] if saved else played)
+    with ranks.together():
+        if out.suffix != ".json":
+            raise UserError(f"--out {out}: the result is JSON, call it {out.with_suffix('.json')}")
+        saved = saved_baseline(config)
+        sources = [config.policy]
+        if config.baseline is not None and saved is None:
+            sources.insert(0, replace(config.policy, path=config.baseline))
+        for path in (beside, out)[-len(sources) :]:
+            if path.exists():
+                raise UserError(f"{path} exists; choose another --out, or none to have one found")
+    results = play_sources(config, sources, config.mode, ranks=ranks)
+    content: dict[str, Any] = {}
+    with ranks.together():
+        if ranks.first:
+            rows = [row_of(config, source, results[source]) for source in sources]
+            content = write_results(config, Table([saved, *rows] if saved else rows), rows, out)
+            for source, row in zip(sources[:-1], rows[:-1], strict=True):
+                row.result.save(beside, **facts_of(config, source))
+    return ranks.gather(content)[0]
+
+
+def write_results(config: EvalConfig, table: Table, played: list[Row], out: Path) -> dict[str, Any]:
+    """Prints what was played, and writes the result of the config's policy."""
     for row in played:
         if len(played) > 1:
             say(f"\n{row.name}")
@@ -67,8 +95,6 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
         baseline = table.rows[0]
         say(f"baseline {baseline.name}: {baseline.result.total}")
         say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
-    for source, row in zip(sources[:-1], played[:-1], strict=True):
-        row.result.save(beside, **facts_of(config, source))
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
     out.with_suffix(".md").write_text(table.markdown())
     say(f"result: {out}; table: {out.with_suffix('.md')}")
@@ -133,15 +159,36 @@ def play_manifest(config: EvalConfig) -> EvalResult:
 
 
 def play_sources(
-    config: EvalConfig, sources: Iterable[PolicySource], mode: Mode
+    config: EvalConfig,
+    sources: Iterable[PolicySource],
+    mode: Mode,
+    *,
+    ranks: Ranks | None = None,
+    env_flags: str = "env",
 ) -> dict[PolicySource, EvalResult]:
-    """Plays one manifest with several policies, in place of the policy of the config."""
+    """Plays one manifest with several policies, in place of the policy of the config.
+
+    ``env_flags``: how the flags begin that set the environment; empty where there are none.
+    """
+    ranks = ranks or SingleProcess()
     manifest = manifest_of(config)
-    policies = {source: source.load().to(choose_device(config.device)) for source in sources}
-    for policy in policies.values():  # the last one, too, before the first is played
-        check_fits(policy, config.env.spec)
+    with ranks.together():
+        device = choose_device(config.device, ranks.local)
+        policies = {source: source.load().to(device) for source in sources}
+        for policy in policies.values():  # the last one, too, before the first is played
+            check_fits(policy, config.env, env_flags)
+    tasks = config.env.spec.tasks
+    told = (line for policy in policies.values() for line in language_warnings(policy, tasks))
+    for line in dict.fromkeys(told):
+        say(f"warning: {line}")
     total = len(manifest) * config.repeats * len(policies)
-    with SafeExit() as stop, open_pool(config) as pool, bar("evaluating", total) as shown:
+    if ranks.count > 1:
+        say(f"{ranks.count} ranks share {total} episodes; this is what the first one plays of them")
+    with ExitStack() as opened:
+        stop = opened.enter_context(SafeExit())
+        with ranks.together():
+            pool = opened.enter_context(open_pool(config))
+        shown = opened.enter_context(bar("evaluating", total // ranks.count))
         runner = EpisodeRunner(
             pool,
             seed=config.seed,
@@ -153,6 +200,7 @@ def play_sources(
             manifest,
             repeats=config.repeats,
             on_episode=lambda episode: shown.advance(),
+            ranks=ranks,
         )
         return {source: evaluator.evaluate(policy, mode) for source, policy in policies.items()}
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
+from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
 from pushcut.runs.config_json import from_stored, stored_config
 
@@ -17,7 +18,7 @@ def run_export(run: Path, out: Path | None = None) -> Path:
     Sharded weights are read into one process. UserError in one line.
 
     Args:
-        run: A run, whose newest checkpoint is taken, or one of its checkpoints.
+        run: A run, whose newest checkpoint is taken, or one of its checkpoints; also of SFT.
         out: Folder of the policy: config, weights in safetensors, statistics.
     """
     if out is None:
@@ -30,15 +31,17 @@ def run_export(run: Path, out: Path | None = None) -> Path:
         checkpoint.load_policy(source / checkpoint.SHARDS, policy)
         policy.save_pretrained(out)
     else:
-        shutil.copytree(source / "policy", out)
+        shutil.copytree(policy_folder(source), out)
     return out
 
 
 def checkpoint_of(path: Path) -> Path:
-    """The checkpoint at a path, or the newest of a run."""
+    """The checkpoint at a path, or the newest of a run; or the policy of a run of SFT."""
     if (path / "progress.json").exists():
         return path.absolute()
-    return checkpoint.latest(path / "checkpoints").absolute()
+    if next((path / "checkpoints").glob("*/progress.json"), None):
+        return checkpoint.latest(path / "checkpoints").absolute()
+    return policy_folder(path).absolute()
 
 
 def stored_policy(run: Path) -> PolicySource:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -16,7 +17,10 @@ from pushcut.commands.collect import run_collect
 from pushcut.commands.evaluate import run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RecipeConfig, SFTConfig, TrainConfig
+from pushcut.errors import UserError
 from pushcut.evaluation.results import EvalResult, load_result
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.rollout.fit import PlannedShape, check_fits
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
 from pushcut.runs.run import Run, provenance
@@ -50,6 +54,10 @@ class Recipe(Generic[C]):
     @classmethod
     def open(cls, config: C):  # beartype knows no Self here
         """A new recipe, or with ``resume`` what its folder holds."""
+        try:
+            check_recipe(config)
+        except UserError as error:
+            raise UserError(in_recipe(str(error), config)) from None
         out = config.out
         if not (config.resume and out.exists() and not is_empty(out)):
             Run.create(out, config)
@@ -63,8 +71,13 @@ class Recipe(Generic[C]):
         """Folder of the recipe."""
         return self.config.out
 
-    def phase(self, name: str, title: str, result: Path, action: Callable[[], Any]) -> None:
-        """Runs a phase unless it is done and its ``result`` there, and notes its seconds."""
+    def phase(
+        self, name: str, title: str, result: Path, action: Callable[[], Any], *, part: str = ""
+    ) -> None:
+        """Runs a phase unless it is done and its ``result`` there, and notes its seconds.
+
+        ``part``: the part of the config that it follows.
+        """
         if name in self.done and result.exists():
             say(f"{title}: done before")
             return
@@ -76,17 +89,29 @@ class Recipe(Generic[C]):
                 say(f"\n=== {title}")
                 action()
             self.done.append(name)
+        except UserError as error:
+            error.args = (in_recipe(str(error), self.config, part),)
+            raise
         finally:
             self.seconds[name] = round(time.perf_counter() - start, 1)
             notes = {"seconds": self.seconds, "done": self.done, "commits": self.commits}
             write_json(self.out / PHASES, notes)
+            if not self.done:
+                self._undo()
+
+    def _undo(self) -> None:
+        """Removes the records of a recipe of which nothing came: the same command may be given."""
+        records = [self.out / name for name in ("config.json", PHASES, LOG)]
+        if {entry for entry in self.out.iterdir() if not entry.name.startswith(".")} <= {*records}:
+            for record in records:
+                record.unlink(missing_ok=True)
 
     def collect(self) -> Path:
         """Demonstrations by scripted experts; returns their folder."""
         out = self.out / "demonstrations"
         config = replace(self.config.collect, seed=self.config.seed, out=out)
         title = "demonstrations by scripted experts"
-        self.phase("collect", title, out, lambda: run_collect(config))
+        self.phase("collect", title, out, lambda: run_collect(config), part="collect")
         return out
 
     def fine_tune(self, name: str, title: str, config: SFTConfig) -> Path:
@@ -97,7 +122,7 @@ class Recipe(Generic[C]):
             shutil.rmtree(out, ignore_errors=True)
             run_sft(replace(config, seed=self.config.seed, out=out))
 
-        self.phase(name, title, out / "policy", action)
+        self.phase(name, title, out / "policy", action, part="sft")
         return out / "policy"
 
     def train(self, name: str, config: TrainConfig, policy: Path, where: str = "") -> Path:
@@ -110,7 +135,7 @@ class Recipe(Generic[C]):
             train(replace(config, resume=True))
 
         method = type(config.algorithm).__name__
-        self.phase(name, f"{method} from outcome reward{where}", out, action)
+        self.phase(name, f"{method} from outcome reward{where}", out, action, part="train")
         return out
 
     def evaluate(
@@ -124,13 +149,58 @@ class Recipe(Generic[C]):
             file.unlink(missing_ok=True)  # of an attempt that was cut off
             run_eval(config)
 
-        self.phase(name, title, file, action)
+        self.phase(name, title, file, action, part="eval")
         return load_result(file)[0]
 
     def facts(self) -> dict[str, Any]:
         """Facts about how the recipe was run, for its result."""
         run = {"seconds": self.seconds, "commits": self.commits}
         return run | provenance() | {"cores": os.cpu_count()}
+
+
+def check_recipe(config: RecipeConfig) -> None:
+    """UserError where phases do not fit together: the policy and an environment."""
+    new, released = config.sft.policy.new, config.sft.policy.released
+    if config.sft.policy.path is not None or released != ReleasedConfig():
+        return  # known once it is loaded
+    made_in = config.collect.env.spec
+    policy = PlannedShape(
+        cameras=new.cameras,
+        image_size=new.image_size,
+        chunk=new.chunk,
+        action_size=made_in.action_size,
+        state_size=made_in.state_size if new.use_state else 0,
+    )
+    for env in (config.collect.env, config.train.env, config.eval.env):
+        check_fits(policy, env, otherwise="give another --sft.policy.new, or the same env to all")
+
+
+def in_recipe(message: str, config: RecipeConfig, phase: str = "") -> str:
+    """What a phase says to the user, with its flags as the recipe's command line has them."""
+    parts = {field.name: getattr(config, field.name) for field in fields(config)}
+    phases = {name: part for name, part in parts.items() if is_dataclass(part)}
+
+    def spelled(found: re.Match[str]) -> str:
+        names = [name for name in found[1].replace("-", "_").split(".") if name]
+        owners = [name for name, part in phases.items() if _has(part, names)]
+        if names[0] in parts or not owners:
+            return found[0]
+        if phase in owners and names[0] != "env":  # the environment is everybody's
+            owners = [phase]
+        return " and ".join(f"--{owner}.{found[1]}" for owner in owners)
+
+    return re.sub(r"--([a-z][\w.-]*)", spelled, message)
+
+
+def _has(part: Any, names: list[str]) -> bool:
+    """Whether a config has a field, below fields; members of a mix have names of their own."""
+    for name in names:
+        if not hasattr(part, name):
+            return False
+        if name == "members":
+            return True
+        part = getattr(part, name)
+    return True
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 
 from pushcut.config import CollectConfig, EvalConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
+from pushcut.errors import UserError
 from pushcut.evaluation.leakage import runs_behind
-from pushcut.presets import PRESETS
+from pushcut.presets import Preset, find_preset
 from pushcut.runs import renamed
-from pushcut.runs.config_json import from_stored, to_json
+from pushcut.runs.config_json import from_stored, stored_config, to_json
 from pushcut.runs.run import provenance
 from pushcut.system.progress import say
 
@@ -40,7 +41,7 @@ def with_remembered_env(config: C, path: Path) -> C:
     stored = renamed.current(found["config"]["env"])
     if stored == to_json(config.env):
         return config
-    preset = PRESETS.get(_preset_in(found.get("command") or []))
+    preset = _preset_of(found)
     if preset is None or preset.train.env != config.env:
         say(f"environment: the preset's; that of {path} is another")
         return config
@@ -49,6 +50,29 @@ def with_remembered_env(config: C, path: Path) -> C:
     shown = ", ".join(f"{name} {_shown(getattr(env, name))}" for name in changed)
     say(f"environment: as {path} remembers it ({shown}); --env.* changes it")
     return replace(config, env=env)
+
+
+def _preset_of(run: dict[str, Any]) -> Preset | None:
+    """The preset with which a run began, if there is one of that name."""
+    try:
+        return find_preset(_preset_in(run.get("command") or []))
+    except UserError:
+        return None
+
+
+def with_stored_settings(config: Any, preset: str, out: Path) -> Any:
+    """The settings with which the run in a folder began, where it began with this preset.
+
+    What a preset says may be another thing in a later version; a run goes on as it began.
+    """
+    if not (out / "config.json").is_file():
+        return config
+    content = json.loads((out / "config.json").read_text())
+    stored = stored_config(out)
+    began = _preset_in(content.get("command") or [])
+    if began != preset or stored.get("type") != type(config).__name__:
+        return config
+    return from_stored(type(config), stored, out / "config.json")
 
 
 def _origin(path: Path) -> dict[str, Any] | None:

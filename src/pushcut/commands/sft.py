@@ -13,7 +13,7 @@ from pushcut.learning.sft import fit, norm_stats_of
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.ranks.devices import choose_device
+from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.runs.lock import alone_in_folder
 from pushcut.runs.run import Run
 from pushcut.system.progress import bar, say
@@ -28,6 +28,7 @@ def run_sft(config: SFTConfig) -> Path:
             "which checkpoint is to be fine-tuned? give --policy.path FOLDER: this preset's model "
             "is not trained from nothing"
         )
+    limit_threads(config.threads)
     dataset = open_dataset(config)
     training, validation = dataset, None
     if config.fit.validation_fraction > 0:

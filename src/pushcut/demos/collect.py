@@ -19,6 +19,8 @@ ATTEMPTS_PER_EPISODE = 10
 DEMONSTRATION_TIMEOUT_S = 300.0
 """A simulator process that takes longer for a whole demonstration is taken for hung; LIBERO makes
 its simulator first, which takes half a minute on a busy machine."""
+NAMED = 3
+"""Tasks without an expert that a message names."""
 SEED_STRIDE = 1000
 """Initial states between the first ones of two neighbouring seeds of ``collect``."""
 
@@ -73,9 +75,12 @@ def collect(
         _TaskQueue(demo_inits(task, seed * SEED_STRIDE, limit), episodes_per_task)
         for task in env.spec.tasks
     ]
+    check_experts(env)
+    # It refuses a folder that exists; nothing is written before the simulators have started.
+    writer = DatasetWriter(out, env.spec, storage=storage, robot_type=env.robot_type)
     with (
-        DatasetWriter(out, env.spec, storage=storage, robot_type=env.robot_type) as writer,
         EnvPool(env, slots=workers, workers=workers, timeout_s=DEMONSTRATION_TIMEOUT_S) as pool,
+        writer,
     ):
         _run(_Collection(pool, queues, noise=noise), writer, on_progress)
         frames = writer.frames
@@ -84,6 +89,25 @@ def collect(
         episodes={queue.task: queue.wanted for queue in queues},
         failed={queue.task: queue.failed for queue in queues},
         frames=frames,
+    )
+
+
+def check_experts(env: EnvConfig) -> None:
+    """UserError where a task has no scripted expert; it names those that have."""
+    tasks, able = list(env.spec.tasks), env.expert_tasks
+    without = [task for task in tasks if task not in able]
+    if not without:
+        return
+    listed = ", ".join(without[:NAMED]) + (" …" if len(without) > NAMED else "")
+    if able and hasattr(env, "tasks"):
+        todo = f"the others have one: --env.tasks {' '.join(able)}"
+    elif env.experts:
+        todo = f"these have one: --env.tasks {' '.join(env.experts)}"
+    else:
+        todo = "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    raise UserError(
+        f"cannot collect: {len(without)} of {len(tasks)} tasks have no scripted expert ({listed}); "
+        f"{todo}"
     )
 
 

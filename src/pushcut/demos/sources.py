@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from pushcut.demos.dialects import DataConfig
@@ -40,9 +41,32 @@ def _hint(path: Path) -> str:
     """Suggests another path, where the folders nearby tell one."""
     if not path.is_dir():
         return ": give the folder of a dataset"
+    if (path / "model.safetensors").is_file() and (path / "config.json").is_file():
+        return f": it is a policy, which --policy.path {path} starts from"
+    if not any(path.iterdir()):
+        return ": the folder is empty"
     inside = [child for child in sorted(path.iterdir()) if child.is_dir()]
     if found := [child for child in inside if _is_lerobot(child) or _is_hdf5(child)]:
         return f": did you mean {found[0]}?"
     if next(path.rglob("*.tfrecord*"), None) is not None:
         return "; TFRecords (RLDS) are not read: take the same data as LeRobot or HDF5"
+    if used := _dataset_of_run(path):
+        return f": it is a run, whose demonstrations are in {used}"
     return ""
+
+
+def _dataset_of_run(path: Path) -> str | None:
+    """The demonstrations that a run of SFT, or the one an RL run began with, was fitted to."""
+    for _ in range(3):
+        try:
+            config = json.loads((path / "config.json").read_text())["config"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if config.get("dataset"):
+            return config["dataset"]
+        start = (config.get("policy") or {}).get("path")
+        if not start:
+            return None
+        # The policy that a run began with lies in the folder of another run.
+        path = Path(start).parent if Path(start).name == "policy" else Path(start)
+    return None

@@ -86,6 +86,14 @@ class EnvConfig(ABC):
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)
 
+    experts: tuple[str, ...] = ()
+    """What ``tasks`` may name that has a scripted expert, where not all tasks have one."""
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        """Tasks of the spec that have a scripted expert; known without the simulator."""
+        return tuple(self.spec.tasks)
+
     @property
     @abstractmethod
     def spec(self) -> EnvSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +20,23 @@ from pushcut.types import Observation
 from pushcut.weights import ParameterDtypes
 
 Mode = Literal["greedy", "sampled"]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a policy that knows some words makes of an instruction."""
+
+    words: tuple[str, ...]
+    """The words that it reads."""
+    unknown: tuple[str, ...]
+    """Those of them that it has never seen; all read as one unknown word."""
+    unread: tuple[str, ...]
+    """Words at the end for which it has no place."""
+
+    @property
+    def as_read(self) -> tuple[str, ...]:
+        """What it sees: instructions for which this is equal are the same to it."""
+        return tuple("?" if word in self.unknown else word for word in self.words)
 
 
 class Policy(nn.Module, ABC):
@@ -96,6 +114,10 @@ class Policy(nn.Module, ABC):
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
         raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")
+
+    def reading(self, instruction: str) -> Reading | None:
+        """What it makes of an instruction; None where it reads any text."""
+        return None
 
     adapters_apart: bool = False
     """Whether its adapters are saved beside the weights instead of merged into them."""

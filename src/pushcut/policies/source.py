@@ -15,6 +15,7 @@ from pushcut.policies.from_data import PolicyConfig
 from pushcut.policies.kinds import load
 from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.normalisation import DataStats
+from pushcut.policies.places import policy_folder
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
@@ -196,17 +197,3 @@ class FlowPolicySource(PolicySource, Denoising):
         noise = f"std {low:g} to {high:g}" if self.noise == "flow-noise" else self.noise_level
         steps = "of the policy" if self.num_steps is None else self.num_steps
         return f"{self.noise} {noise}, K = {steps}"
-
-
-def policy_folder(path: Path) -> Path:
-    """The policy at ``path``: itself, that of a checkpoint, or of a run's newest checkpoint."""
-    checkpoints = sorted((path / "checkpoints").glob("[0-9]*"))
-    for folder in (path / "policy", *(checkpoint / "policy" for checkpoint in checkpoints[-1:])):
-        if (folder / "config.json").exists():
-            return folder
-    if checkpoints or (path / "progress.json").exists():
-        raise UserError(
-            f"the weights of {path} are in parts, one for each rank: `pushcut export {path} "
-            "--out DIR` makes a policy of them"
-        )
-    return path

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+
+from pushcut.errors import TOLD, UserError
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Variables that every launcher sets."""
@@ -16,6 +19,20 @@ the others, so that each has number 0."""
 def launched() -> bool:
     """Whether a launcher started this process as a rank."""
     return all(name in os.environ for name in LAUNCHER_VARIABLES)
+
+
+def refuse_ranks(command: str, shared: Collection[str]) -> None:
+    """UserError where a launcher started several processes of a command that is not ``shared``."""
+    count = int(os.environ["WORLD_SIZE"]) if launched() else 1
+    if count == 1 or command in shared:
+        return
+    error = UserError(
+        f"{count} processes were started for `pushcut {command}`, which is the work of one: type "
+        f"it without torchrun; {' and '.join(shared)} share their work among several"
+    )
+    if os.environ["RANK"] != "0":
+        error.add_note(TOLD)
+    raise error
 
 
 def restarted() -> bool:

@@ -19,6 +19,7 @@ from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.ranks.lockstep import INDEPENDENT, Coordination, Turn
+from pushcut.rollout.fit import misfit
 from pushcut.rollout.scheduler import EpisodeTask, Schedule
 from pushcut.system.stopwatch import Seconds, Stopwatch
 from pushcut.types import ChunkResult, EnvSpec, Observation
@@ -147,7 +148,8 @@ class EpisodeRunner:
         must observe there) or cut off, for what its critic says.
         A slot may end early (exception): then the pool is in use and should be closed.
         """
-        check_fits(policy, self._pool.spec)
+        if reason := misfit(policy, self._pool.spec):
+            raise UserError(reason)
         policy.eval()
         self._stopwatch.take()
         before = dict(self._pool.seconds)
@@ -268,29 +270,3 @@ class EpisodeRunner:
             self._ready.append(slot)
             return
         finish(slot)
-
-
-def check_fits(policy: Policy, spec: EnvSpec) -> None:
-    """UserError where a policy cannot see or act in an environment."""
-    for camera in policy.cameras:
-        if camera not in spec.cameras:
-            raise UserError(
-                f"the policy looks through camera {camera!r}, the environment renders "
-                f"{sorted(spec.cameras)}: choose it with --env.cameras"
-            )
-        if spec.cameras[camera] != (policy.image_size, policy.image_size):
-            raise UserError(
-                f"the policy takes {policy.image_size}-pixel images, camera {camera!r} renders "
-                f"{spec.cameras[camera]}: set --env.image-size {policy.image_size}"
-            )
-    if policy.chunk > spec.max_steps:
-        raise UserError(
-            f"the policy acts in chunks of {policy.chunk} steps, an episode has {spec.max_steps}: "
-            "allow more with --env.max-steps or fine-tune with a shorter --policy.new.chunk"
-        )
-    if policy.state_size not in (0, spec.state_size) or policy.action_size != spec.action_size:
-        raise UserError(
-            f"the policy was made for state and action sizes {policy.state_size} and "
-            f"{policy.action_size}, the environment has {spec.state_size} and "
-            f"{spec.action_size}: is it a checkpoint for another robot?"
-        )

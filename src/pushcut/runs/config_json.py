@@ -217,17 +217,39 @@ def _with_defaults(stored: Any, config: Any) -> Any:
     return filled
 
 
-def check_same_config(stored: Any, given: Any, *, may_change: tuple[str, ...]) -> None:
-    """Raises UserError that names the first field that differs and may not."""
+def check_same_config(
+    stored: Any, given: Any, *, may_change: tuple[str, ...], group: str = ""
+) -> None:
+    """Raises UserError that names the first field that differs and may not, as it is typed.
+
+    ``group``: what the flags of these fields begin with.
+    """
     for name in sorted(stored.keys() | given.keys()):
         old, new = stored.get(name), given.get(name)
         # A group that is newer than the run has no type there.
         if name in may_change or old == new or (name, old) == ("type", None):
             continue
         if isinstance(old, dict) and isinstance(new, dict):
-            check_same_config(old, new, may_change=may_change)
+            check_same_config(old, new, may_change=may_change, group=f"{group}{name}.")
             continue
+        if name == "type":
+            part = group.rstrip(".") or "the command"
+            difference = f"{old} as {part}, the command's preset has {new}"
+        else:
+            difference = (
+                f"{_typed(group + name, old)}, the command says {_typed(group + name, new)}"
+            )
         raise UserError(
-            f"--resume: the run was started with {name}={old!r}, the command says {new!r}; "
-            "give the same settings or start a new run with --out"
+            f"--resume: the run was started with {difference}; give the same settings or start a "
+            "new run with --out"
         )
+
+
+def _typed(field: str, value: Any) -> str:
+    """A setting as it is typed."""
+    group, dot, name = field.replace("_", "-").rpartition(".")
+    if isinstance(value, bool):
+        return f"--{group}{dot}{'' if value else 'no-'}{name}"
+    if isinstance(value, list):
+        value = " ".join(str(item) for item in value) or "()"
+    return f"--{group}{dot}{name} {value}"

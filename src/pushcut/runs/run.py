@@ -72,11 +72,7 @@ class Run:
         prometheus_port: int = 0,
     ) -> Run:
         """Makes a new run folder; UserError where there is one already."""
-        path = _named(path)
-        if path.exists() and not is_empty(path):
-            raise UserError(
-                f"{path} exists; continue it with --resume or choose another folder with --out"
-            )
+        path = Run.check_free(path)
         path.mkdir(parents=True, exist_ok=True)
         content = {"config": to_json(config), **provenance()}
         # Hidden until it is complete: a folder with a config is a run that can be resumed.
@@ -93,6 +89,16 @@ class Run:
             with suppress(OSError):  # the lock of this very command
                 path.rmdir()
             raise
+
+    @staticmethod
+    def check_free(path: Path | None) -> Path:
+        """The folder of a run that is to be made; UserError where there is something already."""
+        path = _named(path)
+        if path.exists() and not is_empty(path):
+            raise UserError(
+                f"{path} exists; continue it with --resume or choose another folder with --out"
+            )
+        return path
 
     @staticmethod
     def resume(

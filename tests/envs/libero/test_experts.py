@@ -1,8 +1,12 @@
+import importlib
+
 import numpy as np
 import pytest
 
 from pushcut.envs.libero.env import LiberoConfig, LiberoEnv
-from pushcut.envs.libero.tasks import FIXED_INITS, expand_tasks
+from pushcut.envs.libero.experts import can_play
+from pushcut.envs.libero.package import problem_classes, problem_file
+from pushcut.envs.libero.tasks import FIXED_INITS, SUITE_OF, SUITES, expand_tasks
 from pushcut.types import InitState
 from tests.envs.libero.tasks import NEEDS_LIBERO
 
@@ -61,6 +65,19 @@ def test_expert_action_is_an_action_of_the_spec(kept_models: None):
     assert action.dtype == np.float32
     assert np.abs(action).max() <= 1
     env.close()
+
+
+def test_the_tasks_with_an_expert_are_those_whose_goal_it_can_reach():
+    problem_classes()
+    parse = importlib.import_module("libero.libero.envs.bddl_utils").robosuite_parse_problem
+    able = [
+        task
+        for task, suite in SUITE_OF.items()
+        if can_play(suite, parse(str(problem_file(task)))["goal_state"])
+    ]
+    config = LiberoConfig(tasks=tuple(SUITES))
+    assert list(config.expert_tasks) == able
+    assert len(able) == 25
 
 
 def test_task_without_an_expert_says_so(kept_models: None):

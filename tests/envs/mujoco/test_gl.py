@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mujoco import gl
-from pushcut.envs.mujoco.gl import GlProbe, choose_gl, find_gl, probe_gl
+from pushcut.envs.mujoco.gl import GlProbe, choose_gl, find_gl, not_drawing, probe_gl
+from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 
 
@@ -53,11 +55,51 @@ def test_a_display_is_the_last_resort(monkeypatch: pytest.MonkeyPatch):
     assert tried == ["egl", "osmesa", "glfw"]
 
 
-def test_the_users_choice_is_respected_and_not_tried(monkeypatch: pytest.MonkeyPatch):
+def test_the_users_choice_is_respected_and_tried_once(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MUJOCO_GL", "osmesa")
-    tried = only(monkeypatch, "egl")
-    assert choose_gl() == "osmesa"
-    assert tried == []
+    tried = only(monkeypatch, "egl", "osmesa")
+    assert choose_gl() == choose_gl() == "osmesa"
+    assert tried == ["osmesa"]
+    monkeypatch.setenv("MUJOCO_GL", "")
+    assert choose_gl() == "egl"  # who chooses nothing gets the best one
+
+
+@pytest.mark.parametrize("asked", ["osmesa", "nonsense"])
+def test_a_choice_that_does_not_work_is_refused_and_told_what_does(
+    monkeypatch: pytest.MonkeyPatch, asked: str
+):
+    monkeypatch.setenv("MUJOCO_GL", asked)
+    only(monkeypatch, "egl")
+    with pytest.raises(UserError) as caught:
+        choose_gl()
+    told = f"MUJOCO_GL={asked} does not work here (a test); egl does: export MUJOCO_GL=egl"
+    assert str(caught.value) == told
+
+
+def test_a_choice_where_nothing_works_names_the_packages(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    only(monkeypatch)
+    with pytest.raises(UserError, match="nor does any other backend; on Debian.*libegl1"):
+        choose_gl()
+
+
+def test_a_device_that_is_gone_is_told_and_a_single_failure_is_not(monkeypatch: pytest.MonkeyPatch):
+    """The memory says that a backend works, and then it gives no context."""
+    monkeypatch.setenv("MUJOCO_GL", "egl")
+    only(monkeypatch, "osmesa")
+    assert "osmesa does: export MUJOCO_GL=osmesa" in str(not_drawing())
+    only(monkeypatch, "egl")
+    assert not_drawing() is None
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("cameras", [("corner2",), ()], ids=["images", "states"])
+def test_a_simulator_whose_backend_is_nonsense_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, cameras: tuple[str, ...]
+):
+    monkeypatch.setenv("MUJOCO_GL", "nonsense")
+    with pytest.raises(UserError, match=r"cannot start MetaWorldConfig: MUJOCO_GL=nonsense does"):
+        EnvPool(MetaWorldConfig(cameras=cameras), slots=1, workers=1)
 
 
 def test_the_second_process_reads_the_answer_of_the_first(monkeypatch: pytest.MonkeyPatch):

@@ -12,7 +12,13 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import check_views
-from pushcut.envs.libero.tasks import COLUMNS, FIXED_INITS, expand_tasks, instruction
+from pushcut.envs.libero.tasks import (
+    COLUMNS,
+    EXPERTS,
+    FIXED_INITS,
+    expand_tasks,
+    instruction,
+)
 from pushcut.envs.mujoco.env import MuJoCoEnv
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
@@ -47,6 +53,7 @@ class LiberoConfig(EnvConfig):
     """Describes a ``LiberoEnv``."""
 
     simulator = "libero"
+    experts = EXPERTS
 
     tasks: tuple[str, ...] = ("libero_object",)
     """Suites (libero_spatial, libero_object, libero_goal, libero_10, libero_90), tasks, or
@@ -86,6 +93,11 @@ class LiberoConfig(EnvConfig):
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices:
                 raise ValueError(f"{name} must be one of {choices}, got {getattr(self, name)!r}")
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        known = set(expand_tasks(self.experts))
+        return tuple(task for task in expand_tasks(self.tasks) if task in known)
 
     @property
     def spec(self) -> EnvSpec:

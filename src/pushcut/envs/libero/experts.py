@@ -8,7 +8,7 @@ task's goal.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -72,15 +72,21 @@ def make_expert(env: Any) -> Callable[[], np.ndarray]:
     Raises NotImplementedError where there is none.
     """
     goal = env.parsed_problem["goal_state"]
-    if Path(env.bddl_file_name).parent.name in SUITES and len(goal) == 1 and len(goal[0]) == 3:
+    if can_play(Path(env.bddl_file_name).parent.name, goal):
         _, obj, target = goal[0]
-        if _kind(obj) in GRASPS and _kind(target) in PLACES:
-            scene = Scene(env)
-            return _PickPlace(scene, obj, partial(PLACES[_kind(target)], scene, target, obj))
+        scene = Scene(env)
+        return _PickPlace(scene, obj, partial(PLACES[_kind(target)], scene, target, obj))
     raise NotImplementedError(
         f"no scripted expert for the goal {goal}; libero_object and libero_spatial have experts "
         "for all tasks, libero_goal for those that put one thing somewhere, but not on the rack"
     )
+
+
+def can_play(suite: str, goal: Sequence[Sequence[str]]) -> bool:
+    """Whether there is an expert for a goal; ``tasks.EXPERTS`` names those tasks."""
+    if suite not in SUITES or len(goal) != 1 or len(goal[0]) != 3:
+        return False
+    return _kind(goal[0][1]) in GRASPS and _kind(goal[0][2]) in PLACES
 
 
 def _kind(name: str) -> str:

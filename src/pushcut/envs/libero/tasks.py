@@ -217,6 +217,13 @@ problem files word some differently ("pick the akita black bowl …").
 SUITE_OF: dict[str, str] = {task: suite for suite, tasks in SUITES.items() for task in tasks}
 """Task -> its suite; no two suites share a task."""
 
+EXPERTS = (
+    "libero_spatial",
+    "libero_object",
+    *(f"libero_goal/{index}" for index in (1, 2, 4, 6, 8)),
+)
+"""Suites and tasks that have a scripted expert: those that put one thing somewhere."""
+
 COLUMNS: dict[str, tuple[str, ...]] = {
     "Spatial": tuple(SUITES["libero_spatial"]),
     "Object": tuple(SUITES["libero_object"]),

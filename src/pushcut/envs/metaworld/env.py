@@ -13,7 +13,7 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import check_views
 from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
 from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
-from pushcut.envs.mujoco.gl import choose_gl
+from pushcut.envs.mujoco.gl import choose_gl, import_without_images
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -112,6 +112,8 @@ class MetaWorldConfig(EnvConfig):
         """
         if self.cameras:
             choose_gl()
+        else:
+            import_without_images()
         return MetaWorldEnv(self)
 
 

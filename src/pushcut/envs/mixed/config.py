@@ -44,6 +44,11 @@ class Member:
         return {self.task(own): text for own, text in self.env.spec.tasks.items()}
 
     @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        """Those of its tasks that have a scripted expert."""
+        return tuple(map(self.task, self.env.expert_tasks))
+
+    @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The member's columns of a table; one of its own where it has none."""
         spec = self.env.spec
@@ -109,6 +114,10 @@ class MixedConfig(EnvConfig):
         )
 
     @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        return tuple(task for member in self.members for task in member.expert_tasks)
+
+    @property
     def parts(self) -> tuple[PartConfig, ...]:
         mix = self.spec
         return tuple(PartConfig(member, mix) for member in self.members)
@@ -136,6 +145,10 @@ class PartConfig(EnvConfig):
     def simulator(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The one that the member needs."""
         return self.member.env.simulator
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        return self.member.expert_tasks
 
     @property
     def spec(self) -> EnvSpec:

@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.mujoco.gl import not_drawing
 from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class MuJoCoEnv(EpisodicEnv):
         task = self._episode().task
         simulator = self._simulator(task)
         if self._opengl is None:
-            self._opengl = self._make_opengl()
+            self._opengl = self._open_gl()
         if task not in self._renderers:
             self._renderers[task] = self._make_renderer(
                 self._opengl,
@@ -64,6 +65,16 @@ class MuJoCoEnv(EpisodicEnv):
             )
         simulator.sync()
         return self._renderers[task].draw(camera, size)
+
+    def _open_gl(self) -> OpenGL:
+        """A context; UserError where the machine gives none, to any process."""
+        try:
+            return self._make_opengl()
+        # PyOpenGL and mujoco raise what they like.
+        except Exception as error:
+            if told := not_drawing():
+                raise told from error
+            raise
 
 
 def flip_gripper(actions: Float32[np.ndarray, "*h a"]) -> Float32[np.ndarray, "*h a"]:

@@ -9,6 +9,7 @@ of its own, once per machine; afterwards the answer comes from a small file.
 from __future__ import annotations
 
 import ctypes
+import importlib
 import importlib.util
 import json
 import os
@@ -30,6 +31,11 @@ APT_LINE = (
     "apt-get update && apt-get install -y --no-install-recommends libegl1 libgl1-mesa-dri libgles2"
 )
 """What provides EGL with software rendering on Debian and Ubuntu, typed as root."""
+
+_INSTALL = (
+    f"on Debian or Ubuntu type, as root: {APT_LINE} (other systems: scripts/ensure_gl.sh says what "
+    "to type)"
+)
 
 _LIBRARIES = {
     "egl": ("libEGL.so.1", "libEGL.so"),
@@ -102,19 +108,47 @@ def probe_gl(backend: str, *, timeout: float = 60.0) -> GlProbe:
 def choose_gl() -> str:
     """Sets ``MUJOCO_GL`` to a backend that works here, and returns it.
 
-    Call it before mujoco is imported. A choice of the user's is respected, so child
-    processes, which inherit the variable, agree with their parent at no cost. The first
-    call on a machine tries the backends (about a second), later ones read a file (2 ms).
+    Call it before mujoco is imported. A choice of the user's is tried and kept or refused,
+    never replaced; child processes, which inherit the variable, agree with their parent. The
+    first call on a machine tries the backends (about a second), later ones read a file (2 ms).
 
     Raises:
-        UserError: If no backend renders; the message says what to install.
+        UserError: If no backend renders, or the user's does not; the message says what would.
     """
-    chosen = os.environ.get("MUJOCO_GL") or _NATIVE.get(platform.system()) or _remembered()
+    if asked := os.environ.get("MUJOCO_GL"):
+        _check(asked)
+        return asked
+    chosen = _NATIVE.get(platform.system()) or _remembered()
     if not chosen:
         chosen = _first_that_works(find_gl())
         remember_gl(chosen)
     os.environ["MUJOCO_GL"] = chosen
     return chosen
+
+
+def import_without_images() -> None:
+    """Imports mujoco for a simulator that draws nothing; UserError where MUJOCO_GL prevents it.
+
+    Mujoco loads the library of the backend that is chosen even then.
+    """
+    asked = os.environ.get("MUJOCO_GL")
+    try:
+        importlib.import_module("mujoco")
+    # PyOpenGL and mujoco raise what they like.
+    except Exception as error:
+        if not asked:
+            raise
+        raise UserError(_refusal(asked, str(error))) from error
+
+
+def not_drawing() -> UserError | None:
+    """What to tell where a backend gave no context; None where it works in another process.
+
+    It may have worked when it was remembered, or for one process only.
+    """
+    chosen = os.environ.get("MUJOCO_GL") or _NATIVE.get(platform.system(), "glfw")
+    probe = probe_gl(chosen)
+    return None if probe.works else UserError(_refusal(chosen, probe.detail))
 
 
 def backends_here() -> tuple[str, ...]:
@@ -137,12 +171,15 @@ def find_gl() -> list[GlProbe]:
     return probes
 
 
-def remember_gl(backend: str) -> None:
-    """Keeps the answer for this machine and installation; a place that is read-only is no error."""
+def remember_gl(backend: str, *, asked: bool = False) -> None:
+    """Keeps the answer for this machine and installation; a place that is read-only is no error.
+
+    ``asked``: it works, but is not what those who choose nothing should get.
+    """
     path = _memory_path()
     with suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        answers = _answers(path) | {_machine(): backend}
+        answers = _answers(path) | {_machine(backend if asked else ""): backend}
         with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
             json.dump(answers, file)
         os.replace(file.name, path)
@@ -165,10 +202,7 @@ def _first_that_works(probes: list[GlProbe]) -> str:
         if probe.works:
             return probe.backend
     tried = "; ".join(f"{probe.backend}: {probe.detail}" for probe in probes)
-    raise UserError(
-        f"no off-screen OpenGL works here ({tried}); on Debian or Ubuntu type, as root: "
-        f"{APT_LINE} (other systems: scripts/ensure_gl.sh says what to type)"
-    )
+    raise UserError(f"no off-screen OpenGL works here ({tried}); {_INSTALL}")
 
 
 def _reason(done: subprocess.CompletedProcess[str]) -> str:
@@ -182,9 +216,31 @@ def _reason(done: subprocess.CompletedProcess[str]) -> str:
     return "its library is not installed" if missing else error[0]
 
 
-def _remembered() -> str:
+def _check(asked: str) -> None:
+    """UserError where the backend that the user chose gives no frame."""
+    if asked in (_NATIVE.get(platform.system()), _remembered(), _remembered(asked)):
+        return
+    probe = probe_gl(asked)
+    if not probe.works:
+        raise UserError(_refusal(asked, probe.detail))
+    remember_gl(asked, asked=True)
+
+
+def _refusal(backend: str, reason: str) -> str:
+    """One line about a backend that does not work, and what does."""
+    others = (probe_gl(other) for other in backends_here() if other != backend)
+    works = next((probe.backend for probe in others if probe.works), None)
+    todo = (
+        f"{works} does: export MUJOCO_GL={works}"
+        if works
+        else f"nor does any other backend; {_INSTALL}"
+    )
+    return f"MUJOCO_GL={backend} does not work here ({' '.join(reason.split())}); {todo}"
+
+
+def _remembered(asked: str = "") -> str:
     """The backend found earlier, if its library still loads; else nothing."""
-    backend = _answers(_memory_path()).get(_machine(), "")
+    backend = _answers(_memory_path()).get(_machine(asked), "")
     names = _LIBRARIES.get(backend, ())
     return backend if backend == "glfw" or any(_loads(name) for name in names) else ""
 
@@ -212,10 +268,13 @@ def _answers(path: Path) -> dict[str, str]:
     return {machine: name for machine, name in answers.items() if isinstance(name, str)}
 
 
-def _machine() -> str:
-    """Names this host, its mujoco and its GPU access: homes are shared and containers change."""
+def _machine(asked: str = "") -> str:
+    """Names this host, its mujoco and its GPU access: homes are shared and containers change.
+
+    And the backend, where one was asked for.
+    """
     spec = importlib.util.find_spec("mujoco")
     where = spec.origin if spec and spec.origin else "no mujoco"
     stamp = int(Path(where).stat().st_mtime) if spec and spec.origin else 0
     gpu = "gpu" if Path("/dev/nvidiactl").exists() else "cpu"
-    return f"{platform.node()} {where} {stamp} {gpu}"
+    return f"{platform.node()} {where} {stamp} {gpu} {asked}".rstrip()

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from pushcut.policies.base import Reading
 from pushcut.policies.from_data import DataShape, PolicyConfig, PolicyFromData, words
 from pushcut.policies.normalisation import ActionNormaliser, DataStats, known
 from pushcut.types import Observation
@@ -136,3 +137,10 @@ class SmallPolicy(PolicyFromData):
         cls, config: Any, statistics: DataStats, instructions: Collection[str]
     ) -> DataShape:
         return DataShape.of(statistics, instructions, config.max_words)
+
+    def reading(self, instruction: str) -> Reading:
+        """The words that it reads, and those of them that no demonstration had."""
+        text, room = words(instruction), self.shape.max_words
+        read, known = tuple(text[:room]), set(self.shape.vocabulary)
+        unknown = tuple(word for word in read if word not in known)
+        return Reading(read, unknown, tuple(text[room:]))
