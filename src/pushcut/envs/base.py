@@ -80,6 +80,13 @@ class EnvConfig(ABC):
         return type(self).__name__.removesuffix("Config").lower()
 
     @property
+    def episodes_kept(self) -> int | None:
+        """Episodes under way that a process can keep; one more, and those put aside are played
+        again from their start. None where snapshots are, as usual, of any number.
+        """
+        return None
+
+    @property
     def parts(self) -> tuple[EnvConfig, ...]:
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)

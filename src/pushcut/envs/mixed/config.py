@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -13,7 +14,7 @@ from pushcut.envs.mixed.env import MixedEnv, PartEnv
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.types import EnvSpec
 
-OneEnvConfig = LiberoConfig | ManiSkillConfig | MetaWorldConfig | PointMassConfig
+OneEnvConfig = GymnasiumConfig | LiberoConfig | ManiSkillConfig | MetaWorldConfig | PointMassConfig
 """Every environment that can be a member."""
 
 Cameras = Mapping[str, tuple[int, int]]
@@ -143,6 +144,10 @@ class PartConfig(EnvConfig):
     def simulator(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
         """The one that the member needs."""
         return self.member.env.simulator
+
+    @property
+    def episodes_kept(self) -> int | None:
+        return self.member.env.episodes_kept
 
     @property
     def spec(self) -> EnvSpec:
