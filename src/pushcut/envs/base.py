@@ -81,8 +81,9 @@ class EnvConfig(ABC):
 
     @property
     def episodes_kept(self) -> int | None:
-        """Episodes under way that a process can keep; one more, and those put aside are played
-        again from their start. None where snapshots are, as usual, of any number.
+        """How many episodes can be under way in a process before one must be played again.
+
+        None where snapshots are, as usual, of any number.
         """
         return None
 

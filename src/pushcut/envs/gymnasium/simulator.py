@@ -189,7 +189,7 @@ class TaskSimulator:
         self._instances.append(instance)
 
     def _spare(self) -> Instance:
-        """An instance whose episode is over, a new one, or the one that was not used for longest."""
+        """An instance whose episode is over, a new one, or the one unused for longest."""
         for instance in self._instances:
             if instance.over or instance.seed < 0:
                 break

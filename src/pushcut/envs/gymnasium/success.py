@@ -23,8 +23,6 @@ _RULE = re.compile(
     r"\s*(?P<name>[^\s<>=?]+)(?P<maybe>\?)?"
     r"\s*(?:(?P<sign>[<>]=?|==)\s*(?P<to>\S+)\s*)?"
 )
-    r"\s*(?P<name>[^\s<>=?]+)(?P<maybe>\?)?\s*(?:(?P<sign>[<>]=?|==)\s*(?P<to>\S+)\s*)?"
-)
 
 
 @dataclass(frozen=True)
