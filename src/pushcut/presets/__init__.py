@@ -6,7 +6,7 @@ tested against its paper.
 
 from __future__ import annotations
 
-from pushcut.presets import libero, maniskill, metaworld, mixed, vla
+from pushcut.presets import gymnasium, libero, maniskill, metaworld, mixed, vla
 from pushcut.presets.base import Preset
 from pushcut.presets.point_mass import SMOKE
 
@@ -20,6 +20,7 @@ PRESETS: dict[str, Preset] = {
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
+    "gymnasium-grpo": gymnasium.GYMNASIUM_GRPO,
     "mixed-grpo": mixed.MIXED_GRPO,
     "libero-quickstart": libero.LIBERO_QUICKSTART,
     **libero.SIMPLEVLA_RL,
