@@ -88,5 +88,6 @@ def home(env: Any, observation: Any) -> np.ndarray:
     return np.array([4.0])
 
 
-gymnasium.register("pushcut/Line-v0", Line, max_episode_steps=40)
-gymnasium.register("pushcut/Endless-v0", Line)
+ENTRY = f"{__name__}:Line"
+gymnasium.register("pushcut/Line-v0", ENTRY, max_episode_steps=40)
+gymnasium.register("pushcut/Endless-v0", ENTRY)

@@ -172,7 +172,7 @@ def test_an_image_as_observation_leaves_the_state_empty():
 def test_several_tasks_have_arguments_and_instructions_of_their_own():
     config = replace(
         LINE,
-        tasks=(
+        variants=(
             ("near", "go near", '{"high": 2}'),
             ("far", "go far", '{"id": "pushcut/Endless-v0"}'),
         ),
@@ -187,11 +187,11 @@ def test_several_tasks_have_arguments_and_instructions_of_their_own():
         env.step_chunk(chunk(1))
         moved.append(float(env.observe().state[0, 0]) - start)
     assert moved == pytest.approx([0.2, 0.4], abs=1e-6)
-    odd = replace(config, tasks=(("a", "", "{}"), ("b", "", '{"observation": "both"}')))
+    odd = replace(config, variants=(("a", "", "{}"), ("b", "", '{"observation": "both"}')))
     with pytest.raises(UserError, match="tasks of one environment are alike"):
         _ = odd.spec
     with pytest.raises(ValueError, match="must be JSON"):
-        replace(LINE, tasks=(("a", "", "high=2"),))
+        replace(LINE, variants=(("a", "", "high=2"),))
 
 
 def test_seeds_of_training_fit_environments_that_take_32_bits():

@@ -36,7 +36,7 @@ class GymnasiumConfig(EnvConfig):
     """Arguments for gymnasium.make: pairs of NAME VALUE. Values that are JSON are read as such."""
     instruction: str = "solve the task"
     """What the policy is told, where there is one task."""
-    tasks: tuple[tuple[str, str, str], ...] = ()
+    variants: tuple[tuple[str, str, str], ...] = ()
     """Several tasks: NAME INSTRUCTION ARGUMENTS for each. Arguments are JSON, {} for none; they are
     added to kwargs, and "id" among them replaces the id."""
     success: str = "reward_dist >= -0.02"
@@ -85,9 +85,9 @@ class GymnasiumConfig(EnvConfig):
             raise ValueError("max_steps and check_steps must be >= 0")
         if self.action_repeat < 1 or self.instances < 1:
             raise ValueError("action_repeat and instances must be >= 1")
-        names = [name for name, _, _ in self.tasks]
+        names = [name for name, _, _ in self.variants]
         if len(set(names)) < len(names) or "" in names:
-            raise ValueError(f"tasks need different names, got {names}")
+            raise ValueError(f"variants need different names, got {names}")
         if len(set(self.cameras)) < len(self.cameras):
             raise ValueError(f"cameras must be different, got {self.cameras}")
         if self.draw == "step" and "render" not in self.cameras:
@@ -105,15 +105,15 @@ class GymnasiumConfig(EnvConfig):
     @property
     def instructions(self) -> dict[str, str]:
         """Task -> instruction."""
-        if not self.tasks:
+        if not self.variants:
             return {self.id.rpartition(":")[2].rpartition("/")[2]: self.instruction}
-        return {name: text for name, text, _ in self.tasks}
+        return {name: text for name, text, _ in self.variants}
 
     def making(self, task: str) -> Making:
         """How a task's environment is made; ValueError for arguments that are no JSON object."""
         arguments = {name: as_json(value) for name, value in self.kwargs}
         own_id = self.id
-        for text in (text for name, _, text in self.tasks if name == task):
+        for text in (text for name, _, text in self.variants if name == task):
             try:
                 added = json.loads(text or "{}")
                 arguments |= {name: json.dumps(value) for name, value in added.items()}
