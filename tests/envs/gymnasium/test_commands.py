@@ -39,4 +39,4 @@ def test_pixels_alone_go_the_whole_way(tmp_path, monkeypatch, capsys):
     stored = json.loads((tmp_path / "rl/config.json").read_text())["config"]["env"]
     assert stored["id"] == "pushcut/Line-v0"
     assert stored["kwargs"] == [["observation", "picture"]]
-    assert "Line-v0" in (tmp_path / "result.md").read_text()
+    assert "/3)" in (tmp_path / "result.md").read_text()
