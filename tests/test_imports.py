@@ -39,7 +39,7 @@ LEVELS = {
     "envs": (
         "base checks episodes init_states isolated",
         "mujoco pool point_mass",
-        "metaworld libero maniskill",
+        "gymnasium metaworld libero maniskill",
         "mixed",
     ),
     "policies": (

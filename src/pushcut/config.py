@@ -180,7 +180,8 @@ class TrainConfig:
                 "overlap: ranks that act in step cannot learn at the same time; use "
                 "--ranks.rollouts gathered"
             )
-        known = self.env.spec.tasks
+        # The spec only where there is need: some environments are made to know it.
+        known = self.env.spec.tasks if self.tasks else {}
         if unknown := [task for task in self.tasks if task not in known]:
             raise ValueError(f"unknown tasks {unknown}; the environment has {list(known)}")
 

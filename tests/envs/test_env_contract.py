@@ -52,6 +52,27 @@ def maniskill_images() -> EnvConfig:
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
 
 
+def reacher() -> EnvConfig:
+    from pushcut.envs.gymnasium.env import GymnasiumConfig
+
+    return GymnasiumConfig(
+        id="Reacher-v5", success="reward_dist >= -0.02", expert="tests.envs.gymnasium.experts:reach"
+    )
+
+
+def lunar_lander() -> EnvConfig:
+    """Solved by a good beginning: nobody who is idle gets a return of 40."""
+    from pushcut.envs.gymnasium.env import GymnasiumConfig
+
+    return GymnasiumConfig(
+        id="LunarLanderContinuous-v3",
+        success="return >= 40",
+        max_steps=50,
+        draw="step",
+        expert="gymnasium.envs.box2d.lunar_lander:heuristic",
+    )
+
+
 def mixed() -> EnvConfig:
     return MIX
 
@@ -103,6 +124,8 @@ class Case:
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
         pytest.param(maniskill_images, marks=MANISKILL),
+        pytest.param(reacher, marks=pytest.mark.sim),
+        pytest.param(lunar_lander, marks=pytest.mark.sim),
         mixed,
         pytest.param(mixed_metaworld, marks=pytest.mark.sim),
         pytest.param(mixed_maniskill, marks=MANISKILL),

@@ -8,6 +8,7 @@ member to.
 from __future__ import annotations
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -19,6 +20,7 @@ ENVS: Registry[type[EnvConfig]] = Registry(
     "environment",
     "pushcut.envs",
     {
+        "gymnasium": GymnasiumConfig,
         "libero": LiberoConfig,
         "maniskill": ManiSkillConfig,
         "metaworld": MetaWorldConfig,

@@ -82,6 +82,14 @@ class EnvConfig(ABC):
         return type(self).__name__.removesuffix("Config").lower()
 
     @property
+    def episodes_kept(self) -> int | None:
+        """How many episodes can be under way in a process before one must be played again.
+
+        None where snapshots are, as usual, of any number.
+        """
+        return None
+
+    @property
     def parts(self) -> tuple[EnvConfig, ...]:
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)

@@ -20,6 +20,8 @@ EVALUATION_SEEDS = range(0, 1_000_000)
 DEMONSTRATION_SEEDS = range(1_000_000, 2_000_000)
 VALIDATION_SEEDS = range(2_000_000, 3_000_000)
 FIRST_TRAIN_SEED = 2**32
+OWN_SEEDS = 1 << 31
+"""Seeds below are passed on to simulators that take no more than 32 bits."""
 
 
 def evaluation_inits(
@@ -67,3 +69,11 @@ def train_init(
     words = np.random.SeedSequence((seed, iteration, group)).generate_state(1, np.uint32)
     word = int(words[0])
     return InitState(task, word % benchmark_inits if benchmark_inits else FIRST_TRAIN_SEED + word)
+
+
+def seed_of_32_bits(seed: int) -> int:
+    """A simulator's seed for ours: itself below 2**31, else one of the upper half by hashing."""
+    if seed < OWN_SEEDS:
+        return seed
+    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])
+    return OWN_SEEDS + drawn % OWN_SEEDS

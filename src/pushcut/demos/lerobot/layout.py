@@ -78,7 +78,8 @@ def features_of(spec: EnvSpec, storage: Storage) -> dict[str, dict[str, Any]]:
         }
         for name, (height, width) in spec.cameras.items()
     }
-    features[STATE] = _vector(spec.state_size, spec.state_names)
+    if spec.state_size:  # Arrow dies of lists of no numbers
+        features[STATE] = _vector(spec.state_size, spec.state_names)
     features[ACTION] = _vector(spec.action_size, spec.action_names)
     for key, dtype in _PER_FRAME.items():
         features[key] = {"dtype": dtype, "shape": [1], "names": None}

@@ -131,8 +131,8 @@ class DatasetWriter:
                 self._tasks.append(text)
         frame = np.arange(length)
         last = frame == length - 1
-        return {
-            layout.STATE: observation.state.astype(np.float32),
+        state = {layout.STATE: observation.state.astype(np.float32)} if self.spec.state_size else {}
+        return state | {
             layout.ACTION: demonstration.action.astype(np.float32),
             "next.done": last,
             "next.success": last & demonstration.success,

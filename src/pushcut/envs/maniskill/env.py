@@ -87,6 +87,10 @@ class ManiSkillConfig(EnvConfig):
             action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
         )
 
+    @property
+    def episodes_kept(self) -> int:
+        return self.scenes
+
     def build(self) -> ManiSkillEnv:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
 

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
+from pushcut.envs.init_states import seed_of_32_bits
 from pushcut.envs.maniskill.experts import Expert
 from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
@@ -37,10 +38,6 @@ LARGEST_TURN = 0.1
 TO_NATIVE = np.array([1, 1, 1, -1, -1, -1, 1], dtype=np.float32)
 """ManiSkill scales turns by the lower bound of their range, which is negative: it turns the
 other way round. We turn by the right hand about the axes of the base."""
-
-OWN_SEEDS = 1 << 31
-"""Seeds below are ManiSkill's; it takes no more than 32 bits, so larger ones become one of the
-upper half by hashing, and never one of the lower."""
 
 TARGETS = {
     "PickCube-v1": ("cube", "goal_site"),
@@ -77,7 +74,7 @@ class _Scene:
         """Makes everything anew and places it as ``seed`` says."""
         self.seed = -1  # whatever goes wrong below, nobody takes this scene for another
         # A scene that was used orders its contacts differently: 10 of 60 episodes changed.
-        self.env.reset(seed=native_seed(seed), options={"reconfigure": True})
+        self.env.reset(seed=seed_of_32_bits(seed), options={"reconfigure": True})
         self.seed = seed
         self.actions.clear()
 
@@ -255,14 +252,6 @@ def pose_of(thing: Any) -> Float64[np.ndarray, " 7"]:
     if pose[3] < 0:
         pose[3:] *= -1
     return pose
-
-
-def native_seed(seed: int) -> int:
-    """ManiSkill's seed for ours."""
-    if seed < OWN_SEEDS:
-        return seed
-    drawn = int(np.random.SeedSequence(seed).generate_state(1)[0])
-    return OWN_SEEDS + drawn % OWN_SEEDS
 
 
 class _NoMaterial:

@@ -151,6 +151,10 @@ class PartConfig(EnvConfig):
         return self.member.expert_tasks
 
     @property
+    def episodes_kept(self) -> int | None:
+        return self.member.env.episodes_kept
+
+    @property
     def spec(self) -> EnvSpec:
         """The mix as the member plays it; dimensions that it lacks have no range."""
         own = self.member.env.spec

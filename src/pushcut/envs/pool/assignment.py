@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 from collections import Counter
 from collections.abc import Iterable
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.isolated.simulators import Launch, launch_of
 from pushcut.envs.pool.slots import Slot
+
+logger = logging.getLogger("pushcut.pool")
 
 
 @dataclass(frozen=True)
@@ -39,10 +42,12 @@ class WorkerAssignment:
         """One per process."""
         self._able: dict[str, range] = {}
         for part in config.parts:
+            tasks = part.spec.tasks  # first: what a config finds out for its spec travels with it
+            _warn_of_replay(part, slots=slots, processes=processes)
             message = pickle.dumps((part, slots, final_observation))
             worker_spec = WorkerSpec(part.title, launch_of(part.simulator), message)
             able = range(len(self.specs), len(self.specs) + processes)
-            self._able |= dict.fromkeys(part.spec.tasks, able)
+            self._able |= dict.fromkeys(tasks, able)
             self.specs += [worker_spec] * processes
 
     def worker_for(self, task: str, slot: int, others: Iterable[Slot]) -> int:
@@ -50,3 +55,17 @@ class WorkerAssignment:
         busy = Counter(other.worker for other in others if other.playing)
         able = self._able[task]
         return min(able, key=lambda worker: (busy[worker], (worker - able[0] - slot) % len(able)))
+
+
+def _warn_of_replay(part: EnvConfig, *, slots: int, processes: int) -> None:
+    """Says where episodes that take turns will be played again and again."""
+    each = -(-slots // processes)
+    if part.episodes_kept is not None and each > part.episodes_kept:
+        logger.warning(
+            "%s keeps %d episodes in a process and has %d: those put aside are played again from "
+            "their start; use %d processes (--workers), or let each keep more",
+            part.title,
+            part.episodes_kept,
+            each,
+            -(-slots // part.episodes_kept),
+        )
