@@ -8,7 +8,6 @@ from torch import distributions, nn
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies import POLICIES
 from pushcut.policies.from_data import PolicyConfig, PolicyFromData
-from pushcut.policies.normalisation import ActionNormaliser
 
 
 @dataclass(frozen=True)
@@ -24,7 +23,7 @@ class CNNPolicy(PolicyFromData):
     def __init__(self, config, shape, statistics):
         super().__init__(config, shape, statistics)
         width, channels = config.width, 3 * len(config.cameras)
-        self.actions, self.critic_width = ActionNormaliser(statistics["action"]), width
+        self.critic_width = width
         self.see = nn.Sequential(nn.Conv2d(channels, 16, 8, 4), nn.ReLU(), nn.Flatten())
         pixels = self.see(torch.zeros(1, channels, config.image_size, config.image_size)).shape[1]
         self.inputs = len(shape.vocabulary) + self.state_size
@@ -39,7 +38,7 @@ class CNNPolicy(PolicyFromData):
         seen = self.see(images.to(self.device).permute(0, 3, 1, 2) / 255)
         seen = self.think(torch.cat([seen, numbers[:, : self.inputs].to(seen)], 1))
         mean = self.mean(seen).view(len(obs), self.chunk, self.action_size)
-        return distributions.Normal(mean, self.log_std.exp()), self.critic and self.critic(features)
+        return distributions.Normal(mean, self.log_std.exp()), self.critic and self.critic(seen)
 
     @torch.no_grad()
     def sample(self, obs, noise, mode):

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, TypeVar
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.policies.normalisation import DataStats, read_small_stats
+from pushcut.policies.normalisation import ActionNormaliser, DataStats, read_small_stats
 from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.policies.value_head import CriticConfig, make_value_head
 
@@ -88,6 +88,7 @@ class PolicyFromData(Policy):
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, shape.action_size
         self.state_size = shape.state_size if config.use_state else 0
+        self.actions = ActionNormaliser(statistics["action"])
 
     @classmethod
     def shape_of(

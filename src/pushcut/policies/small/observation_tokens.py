@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pushcut.policies.base import Reading
 from pushcut.policies.from_data import DataShape, PolicyConfig, PolicyFromData, words
-from pushcut.policies.normalisation import ActionNormaliser, DataStats, known
+from pushcut.policies.normalisation import DataStats, known
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1
@@ -130,7 +130,6 @@ class SmallPolicy(PolicyFromData):
     def __init__(self, config: SmallConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__(config, shape, statistics)
         self.observation = ObservationTokens(config, shape, statistics)
-        self.actions = ActionNormaliser(statistics["action"])
 
     @classmethod
     def shape_of(
