@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 
 LEVELS = {
     "": (
-        "errors weights types",
+        "errors weights types promises",
         "batch system",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
@@ -39,7 +39,7 @@ LEVELS = {
     "envs": (
         "base checks episodes init_states isolated",
         "mujoco pool point_mass",
-        "metaworld libero maniskill",
+        "metaworld libero maniskill contract",
         "mixed",
     ),
     "policies": (
@@ -88,7 +88,7 @@ ONLY_IN = {
 }
 """Foreign package -> the one part that may import it."""
 
-WITHOUT_TORCH = "errors types system envs demos"
+WITHOUT_TORCH = "errors types promises system envs demos"
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
 FOUND = all_imports()
