@@ -48,7 +48,7 @@ LEVELS = {
         "base",
         "pretrained tokens flow",
         "small released",
-        "source",
+        "source contract",
     ),
     "demos": (
         "images stats",
