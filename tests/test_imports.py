@@ -23,8 +23,8 @@ TESTS = Path(__file__).parent
 
 LEVELS = {
     "": (
-        "errors weights types promises",
-        "batch system",
+        "errors weights types",
+        "batch system promises",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
         "learning evaluation",

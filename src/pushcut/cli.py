@@ -41,6 +41,7 @@ around it:
   presets [WORD]                        list the presets, or those with a word
   plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
   doctor [PRESET] [--policy.path DIR]   what is wrong here; can RL improve this policy?
+  check-env PRESET | check-policy PRESET [--policy.path DIR]    does it keep its promises?
   sims list | install NAME | remove NAME           simulators in environments of their own
 
 `pushcut COMMAND PRESET --help` explains the fields that are used most, --help-all every one.
@@ -178,6 +179,19 @@ def _doctor(rest: Arguments) -> int:
     return doctor(fields_from("doctor [PRESET]", config, rest), name)
 
 
+def _check_env(rest: Arguments) -> int:
+    from pushcut.commands.check import CheckEnvConfig, run_check_env
+
+    config = configure("check-env", rest, config_of=CheckEnvConfig.of)
+    return run_check_env(config.env, expert_episodes=config.expert_episodes)
+
+
+def _check_policy(rest: Arguments) -> int:
+    from pushcut.commands.check import CheckPolicyConfig, run_check_policy
+
+    return run_check_policy(configure("check-policy", rest, config_of=CheckPolicyConfig.of))
+
+
 def _sims(rest: Arguments) -> None:
     from pushcut.commands import sims
 
@@ -199,6 +213,8 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "plan": _plan,
     "presets": print_presets,
     "doctor": _doctor,
+    "check-env": _check_env,
+    "check-policy": _check_policy,
     "sims": _sims,
 }
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
+from pushcut.errors import UserError
+
 Part = TypeVar("Part")
 
 Check = Callable[[Part], "str | None"]
@@ -102,7 +104,9 @@ def _look(part: Part, promise: Promise[Part]) -> Finding:
 
 
 def told(error: Exception) -> str:
-    """An unexpected error and the line of code that raised it."""
+    """An unexpected error and the line of code that raised it; a UserError speaks for itself."""
+    if isinstance(error, UserError):
+        return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1:]
     where = f" ({place[0].filename}, line {place[0].lineno})" if place else ""
     return f"raised {type(error).__name__}: {error}{where}"

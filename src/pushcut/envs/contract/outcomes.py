@@ -138,7 +138,7 @@ def success_ends_the_episode(case: EnvCase) -> str:
             "reward success alone",
         )
     _no_reward_after(result.steps, result.reward)
-    return f"in step {result.steps} of {solved.init}"
+    return f"in step {result.steps} of task {case.a.task!r}, seed {solved.init.seed}"
 
 
 def _no_reward_after(steps: int, reward: np.ndarray) -> None:

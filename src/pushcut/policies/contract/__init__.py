@@ -17,12 +17,12 @@ RATIO = (*FITS, acting.the_log_ratio_is_zero_before_the_first_update)
 PROMISES: tuple[Promise[PolicyCase], ...] = (
     Promise(acting.samples_fit_the_protocol),
     Promise(acting.the_log_ratio_is_zero_before_the_first_update, needs=FITS),
-    Promise(acting.a_row_does_not_depend_on_its_batch, needs=FITS),
+    Promise(acting.samples_follow_their_noise, needs=FITS),
+    Promise(acting.a_row_does_not_depend_on_its_batch, needs=(acting.samples_follow_their_noise,)),
     Promise(
         acting.another_batch_size_is_rounding_only,
         needs=(*RATIO, acting.a_row_does_not_depend_on_its_batch),
     ),
-    Promise(acting.samples_follow_their_noise, needs=FITS),
     Promise(acting.actions_stay_within_their_bounds, needs=FITS),
     Promise(acting.a_saved_policy_acts_the_same, needs=FITS),
     Promise(learning.gradients_reach_the_trained_weights, needs=FITS),

@@ -76,21 +76,24 @@ def another_batch_size_is_rounding_only(case: PolicyCase) -> str:
 
 def a_row_does_not_depend_on_its_batch(case: PolicyCase) -> None:
     """A row depends neither on the rows that it is batched with nor on its place, to the bit."""
-    one, others = case.observation(1, 1), case.observation(ROWS, 2).select(range(ROWS - 1))
+    one = case.observation(1, 1)
+    others, strangers = (case.observation(ROWS, seed).select(range(ROWS - 1)) for seed in (2, 3))
     key = DecisionKey(0, 0, 99, 0, 0)
     keys = [DecisionKey(0, 0, i, 0, 0) for i in range(ROWS - 1)]
     first, last = DecisionNoise([key, *keys]), DecisionNoise([*keys, key])
-    a = case.policy.sample(Observation.concatenate([one, others]), first, "sampled")
-    b = case.policy.sample(Observation.concatenate([others, one]), last, "sampled")
-    for name in ("actions", "logprob"):
-        difference = largest(getattr(a, name)[0] - getattr(b, name)[-1])
-        if difference:
-            raise ContractError(
-                f"the same {name} for a row in the first and in the last place",
-                f"a difference of {difference:.2g}",
-                "no statistics of the batch (BatchNorm in eval mode at most), noise for row i from "
-                "row i of DecisionNoise",
-            )
+    want = case.policy.sample(Observation.concatenate([one, others]), first, "sampled")
+    for company, what in ((others, "in another place"), (strangers, "among other rows")):
+        got = case.policy.sample(Observation.concatenate([company, one]), last, "sampled")
+        last = DecisionNoise([*keys, key])  # noise is drawn once
+        for name in ("actions", "logprob"):
+            difference = largest(getattr(got, name)[-1] - getattr(want, name)[0])
+            if difference:
+                raise ContractError(
+                    f"the same {name} for a row {what}",
+                    f"a difference of {difference:.2g}",
+                    "no statistics of the batch (BatchNorm in eval mode at most), and noise for a "
+                    "row from its own row of DecisionNoise",
+                )
 
 
 def samples_follow_their_noise(case: PolicyCase) -> None:
@@ -120,7 +123,7 @@ def actions_stay_within_their_bounds(case: PolicyCase) -> None:
     actions = case.policy.sample(case.observation(ROWS, 0), case.noise(), "sampled").actions
     low, high = (torch.tensor(bound, device=actions.device) for bound in case.bounds)
     beyond = float(torch.maximum(low - actions, actions - high).max())
-    if beyond > 1e-6:
+    if beyond > 1e-6 * max(1.0, largest(low), largest(high)):
         expected = f"actions within {list(case.bounds[0])} and {list(case.bounds[1])}"
         raise ContractError(expected, f"some {beyond:.2g} beyond", "clip the normalised action")
 

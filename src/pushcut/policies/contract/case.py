@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pushcut.policies.base import Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.normalisation import known
+from pushcut.policies.small.observation_tokens import SmallPolicy
+from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.types import Observation
 
 ROWS = 8
@@ -18,6 +22,9 @@ ROUNDING = 2e-5
 """Of log-probabilities in float32: matrix products of another shape, sums in another order."""
 BFLOAT16_ROUNDING = 0.02
 """The same in bfloat16, of 8 bits: 2**-8 of a logit of 5."""
+
+INSTRUCTIONS = ("push the red block", "open the door")
+"""What the policy is told to do."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +43,24 @@ class PolicyCase:
     rounding: float = ROUNDING
     """Largest log-ratio where the batch has another size."""
 
+    @staticmethod
+    def of(policy: Policy, *, state_size: int = 1, rounding: float = ROUNDING) -> PolicyCase:
+        """The case of any policy: random observations of the cameras and sizes that it names.
+
+        ``state_size`` is that of observations for policies that take no state.
+        """
+        bounds = None
+        if isinstance(policy, SmallPolicy):
+            action = policy.statistics["action"]
+            bounds = known(action.q01, "q01"), known(action.q99, "q99")
+        return PolicyCase(
+            policy.eval(),
+            RandomObservations(policy.cameras, policy.image_size, policy.state_size or state_size),
+            bounds=bounds,
+            tolerance=0.0 if isinstance(policy, TokenPolicy) else rounding,
+            rounding=rounding,
+        )
+
     def noise(self, decision: int = 0) -> DecisionNoise:
         """Noise of a batch."""
         return DecisionNoise([DecisionKey(0, 0, row, 0, decision) for row in range(ROWS)])
@@ -49,6 +74,26 @@ class PolicyCase:
         valid = torch.ones(shape[:2], dtype=torch.bool)
         valid[:, (shape[1] + 1) // 2 :] = False
         return self.observation(ROWS, 0), action, valid
+
+
+@dataclass(frozen=True)
+class RandomObservations:
+    """Makes observations of noise: pixels, states in [0, 1) and two instructions in turns."""
+
+    cameras: tuple[str, ...]
+    image_size: int
+    """Height and width of the images, in pixels."""
+    state_size: int
+
+    def __call__(self, rows: int, seed: int) -> Observation:
+        """A batch; a seed gives the same one every time."""
+        draw, size = np.random.default_rng(seed), self.image_size
+        images = {
+            camera: draw.integers(0, 256, (rows, size, size, 3), dtype=np.uint8)
+            for camera in self.cameras
+        }
+        state = draw.random((rows, self.state_size), dtype=np.float32)
+        return Observation(images, state, [INSTRUCTIONS[row % 2] for row in range(rows)])
 
 
 def largest(difference: Tensor) -> float:

@@ -117,6 +117,6 @@ def cloning_lowers_its_loss(case: PolicyCase) -> str:
         raise ContractError(
             f"a lower loss after {CLONING_STEPS} steps of Adam ({CLONING_LR:g}) on one batch",
             f"{losses[0]:.6g} before, {losses[-1]:.6g} after",
-            "look whether bc_loss depends on the weights, and on its sign",
+            "look whether bc_loss depends on the weights, and on which of them are trained",
         )
     return f"{losses[0]:.4g} to {losses[-1]:.4g} in {CLONING_STEPS} steps"
