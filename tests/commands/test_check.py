@@ -18,6 +18,7 @@ from pushcut.commands.check import (
 )
 from pushcut.envs.contract import PROMISES
 from pushcut.envs.isolated.remote import RemoteEnv
+from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.policies.contract import PROMISES as POLICY_PROMISES
@@ -27,6 +28,7 @@ from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.presets import PRESETS
 from pushcut.types import InitState
 from tests.commands.broken import BrokenConfig, BrokenPolicy
+from tests.envs.mixed.members import MIX
 from tests.policies.builders import tiny
 
 
@@ -121,6 +123,32 @@ def test_an_environment_that_cannot_be_built_is_told_with_the_place(capsys):
     (line,) = failed(capsys.readouterr().out)
     assert "The environment can be built: raised FileNotFoundError: robot.xml" in line
     assert "broken.py, line " in line
+
+
+def test_members_of_a_mix_have_time_limits_of_their_own(capsys):
+    # Limits of 24 and 16 steps; the first and the last task are those that are looked at.
+    assert run_check_env(MIX) == 0
+    assert run_check_env(replace(MIX, members=MIX.members[::-1])) == 0
+    assert "MixedConfig keeps its 18 promises" in capsys.readouterr().out
+
+
+def test_members_are_checked_one_by_one_where_one_is_isolated(
+    capsys, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(check, "is_isolated", lambda part: part.member.name == "flat")
+    assert run_check_env(MIX) == 0
+    text = capsys.readouterr().out
+    assert "tall (TallConfig) keeps its 18 promises" in text
+    assert "flat (PointMassConfig) keeps its 18 promises" in text
+
+
+def test_a_simulator_that_is_not_installed_is_told_with_the_command(
+    capsys, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PUSHCUT_SIMS", str(tmp_path))
+    assert run_check_env(ManiSkillConfig()) == 1
+    (line,) = failed(capsys.readouterr().out)
+    assert "pushcut sims install maniskill" in line
 
 
 def test_without_an_expert_the_promises_about_it_are_skipped(capsys):

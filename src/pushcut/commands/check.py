@@ -17,6 +17,7 @@ import torch
 from pushcut.envs import AnyEnvConfig
 from pushcut.envs.base import Env, EnvConfig
 from pushcut.envs.contract import PROMISES, EnvCase
+from pushcut.envs.contract.case import is_isolated
 from pushcut.envs.init_states import demo_inits
 from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
@@ -84,7 +85,16 @@ class CheckPolicyConfig:
 
 
 def run_check_env(config: EnvConfig, *, expert_episodes: int = EXPERT_EPISODES) -> int:
-    """Prints a line for each promise, what was measured, and a verdict; 1 if one is broken."""
+    """Prints a line for each promise, what was measured, and a verdict; 1 if one is broken.
+
+    A mix of which a member needs an interpreter of its own is checked member by member.
+    """
+    apart = len(config.parts) > 1 and any(is_isolated(part) for part in config.parts)
+    codes = [_check_env(one, expert_episodes) for one in (config.parts if apart else (config,))]
+    return max(codes)
+
+
+def _check_env(config: EnvConfig, expert_episodes: int) -> int:
     try:
         say(f"{config.title}: {_described(config)}")
         case = EnvCase.of(config)
@@ -178,8 +188,8 @@ def verdict(title: str, findings: Sequence[Finding]) -> int:
     seconds = sum(finding.seconds for finding in findings)
     if count["FAILED"]:
         say(
-            f"{title} breaks {count['FAILED']} of {len(findings)} promises{skipped}; mend the "
-            "first one first, others may follow from it"
+            f"{title} breaks {count['FAILED']} of {len(findings)} promises{skipped}: mend the "
+            "first one and check again"
         )
         return 1
     say(f"{title} keeps its {count['ok']} promises{skipped} ({seconds:.1f} s)")
@@ -212,7 +222,7 @@ def _measured(case: EnvCase, expert_episodes: int) -> list[tuple[str, str]]:
             lines.append(("expert", _expert(case, expert_episodes)))
     # The promise that this breaks has been told; here it only ends the measurements.
     except Exception as error:
-        lines.append(("not measured", told(error)))
+        lines.append(("nothing more", told(error)))
     return lines
 
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from pushcut.envs.base import Env, EnvConfig
 from pushcut.envs.isolated.remote import RemoteEnv
-from pushcut.envs.isolated.simulators import SIMULATORS, installed, is_here
-from pushcut.types import ChunkResult, InitState, Observation
+from pushcut.envs.isolated.simulators import SIMULATORS, installed, is_here, launch_of
+from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 Trail = list[tuple[ChunkResult, Observation]]
 """Results of an episode's chunks, and what was seen after each."""
@@ -37,6 +37,11 @@ class EnvCase:
             raise ValueError(f"{config.title} has no tasks")
         return EnvCase(config, build(config), InitState(tasks[0], 1), InitState(tasks[-1], 2))
 
+    def spec_of(self, init: InitState) -> EnvSpec:
+        """What holds for an episode: in a mix, the spec of the member that plays it."""
+        parts = (part.spec for part in self.config.parts)
+        return next(spec for spec in parts if init.task in spec.tasks)
+
     def chunks(self, seed: int, count: int = 6, length: int = 5) -> np.ndarray:
         """Random action chunks within the bounds, [count, length, a]."""
         rng = np.random.default_rng(seed)
@@ -54,10 +59,18 @@ class EnvCase:
             env.close()
 
 
+def is_isolated(config: EnvConfig) -> bool:
+    """Whether its simulator runs in an interpreter of its own; UserError where there is none."""
+    name = config.simulator
+    if not name or is_here(SIMULATORS[name]):
+        return False
+    launch_of(name)
+    return True
+
+
 def build(config: EnvConfig) -> Env:
     """The environment; where its simulator is isolated, in the simulator's interpreter."""
-    name = config.simulator
-    if name and not is_here(SIMULATORS[name]) and (found := installed(name)):
+    if is_isolated(config) and (found := installed(config.simulator)):
         return RemoteEnv(config, found.python)
     return config.build()
 

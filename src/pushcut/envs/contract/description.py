@@ -71,9 +71,9 @@ def the_spec_adds_up(case: EnvCase) -> None:
         if found != expected:
             raise ContractError(f"{expected} {name}", str(found), mend)
     bounds = np.array([spec.action_low, spec.action_high])
-    if not (np.isfinite(bounds).all() and (bounds[0] < bounds[1]).all()):
+    if not (np.isfinite(bounds).all() and (bounds[0] <= bounds[1]).all()):
         found = f"{spec.action_low} and {spec.action_high}"
-        raise ContractError("finite action_low below action_high", found, mend)
+        raise ContractError("finite action_low, and no action_high below it", found, mend)
     if not spec.tasks:
         raise ContractError("at least one task", "none", mend)
     for name in ("max_steps", "sim_steps_per_control", "control_hz"):

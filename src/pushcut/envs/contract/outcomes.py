@@ -61,9 +61,9 @@ def actions_beyond_the_bounds_act_as_the_bounds(case: EnvCase) -> None:
 
 def the_time_limit_truncates(case: EnvCase) -> None:
     """The time limit truncates and does not terminate."""
-    spec = case.env.spec
+    spec = case.spec_of(case.a)
     count = spec.max_steps + 3
-    idle = np.zeros((1, count, spec.action_size), np.float32)
+    idle = np.zeros((1, count, case.env.spec.action_size), np.float32)
     for actions in np.concatenate([idle, case.chunks(7, count=3, length=count)]):
         case.env.reset(case.a)
         result = case.env.step_chunk(actions)

@@ -11,7 +11,7 @@ from pushcut.promises import ContractError, NotPromisedError
 from pushcut.types import InitState
 
 PICTURE_SIZE = 96
-"""Of an image for people, pixels."""
+"""Height and width of the image for people that is asked for, pixels."""
 FLAT_IMAGE = 1.0
 """An image shows something where the standard deviation of its pixels is larger."""
 

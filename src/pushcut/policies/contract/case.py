@@ -19,9 +19,9 @@ from pushcut.types import Observation
 ROWS = 8
 """Observations in a batch."""
 ROUNDING = 2e-5
-"""Of log-probabilities in float32: matrix products of another shape, sums in another order."""
+"""Log-ratio in float32 from matrix products of another shape and sums in another order."""
 BFLOAT16_ROUNDING = 0.02
-"""The same in bfloat16, of 8 bits: 2**-8 of a logit of 5."""
+"""Log-ratio from rounding in bfloat16, of 8 bits: 2**-8 of a logit of 5."""
 
 INSTRUCTIONS = ("push the red block", "open the door")
 """What the policy is told to do."""

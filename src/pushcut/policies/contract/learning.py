@@ -99,7 +99,10 @@ def cloning_ignores_steps_that_did_not_happen(case: PolicyCase) -> None:
 
 
 def cloning_lowers_its_loss(case: PolicyCase) -> str:
-    """A few steps of behaviour cloning lower its loss. The last promise: weights change."""
+    """A few steps of behaviour cloning lower its loss.
+
+    The last promise to look at, as the weights change.
+    """
     policy, (obs, action, valid) = case.policy, case.demonstration()
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
     optimizer = torch.optim.Adam(trained, lr=CLONING_LR)
