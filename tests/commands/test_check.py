@@ -30,6 +30,7 @@ from pushcut.types import InitState
 from tests.commands.broken import BrokenConfig, BrokenPolicy
 from tests.envs.mixed.members import MIX
 from tests.policies.builders import tiny
+from tests.policies.released.builders import READINGS, SOURCES
 
 
 @pytest.fixture(autouse=True)
@@ -242,6 +243,16 @@ def test_a_policy_folder_says_itself_what_it_looks_at(tmp_path: Path, capsys):
     config = CheckPolicyConfig(TokenPolicySource(path=tmp_path), state_size=99, device="cpu")
     assert run_check_policy(config) == 0
     assert "TinyPolicy: cameras top of 32 pixels, state 2" in capsys.readouterr().out
+
+
+@pytest.mark.heavy
+def test_a_released_vla_in_bfloat16_is_read_again_as_it_was_read(tmp_path: Path, capsys):
+    source = SOURCES["openvla-lora"](tmp_path / "a", READINGS["bfloat16"])
+    assert run_check_policy(CheckPolicyConfig(source, device="cpu")) == 0
+    text = capsys.readouterr().out
+    assert "keeps its 10 promises, 1 skipped" in text
+    assert "this kind of policy promises no bounds: environments clip" in text
+    assert "allowed 0.02)" in text
 
 
 def test_a_released_model_needs_its_folder():

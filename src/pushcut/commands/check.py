@@ -6,7 +6,7 @@ import pickle
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -21,7 +21,7 @@ from pushcut.envs.contract.case import is_isolated
 from pushcut.envs.init_states import demo_inits
 from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
-from pushcut.policies import AnyPolicyConfig, new_policy
+from pushcut.policies import AnyPolicyConfig, load, new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.contract import PROMISES as POLICY_PROMISES
 from pushcut.policies.contract import PolicyCase
@@ -125,11 +125,25 @@ def run_check_policy(config: CheckPolicyConfig) -> int:
     except Exception as error:
         return _cannot("the policy", "The policy can be made, saved and loaded", error)
     rounding = BFLOAT16_ROUNDING if half else ROUNDING
-    return check_policy(policy, state_size=config.state_size, rounding=rounding)
+    return check_policy(
+        policy,
+        state_size=config.state_size,
+        rounding=rounding,
+        load=lambda path: replace(config.policy, path=path).load(seed=config.seed),
+    )
 
 
-def check_policy(policy: Policy, *, state_size: int = 1, rounding: float = ROUNDING) -> int:
-    """Holds a policy to its contract, which trains it for some steps; returns the exit code."""
+def check_policy(
+    policy: Policy,
+    *,
+    state_size: int = 1,
+    rounding: float = ROUNDING,
+    load: Callable[[Path], Policy] = load,
+) -> int:
+    """Holds a policy to its contract, which trains it for some steps; returns the exit code.
+
+    The arguments are those of ``PolicyCase``.
+    """
     title = type(policy).__name__
     weights = sum(parameter.numel() for parameter in policy.parameters())
     say(
@@ -137,7 +151,7 @@ def check_policy(policy: Policy, *, state_size: int = 1, rounding: float = ROUND
         f"state {policy.state_size}, chunks of {policy.chunk} actions of {policy.action_size} "
         f"numbers, {weights:,} weights on {policy.device}"
     )
-    case = PolicyCase.of(policy, state_size=state_size, rounding=rounding)
+    case = PolicyCase.of(policy, state_size=state_size, rounding=rounding, load=load)
     return verdict(title, examine(case, POLICY_PROMISES, tell))
 
 

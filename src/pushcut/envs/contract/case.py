@@ -122,4 +122,4 @@ def _differing(got: np.ndarray, wanted: np.ndarray) -> str:
         return f"of shape {list(got.shape)} for {list(wanted.shape)}"
     apart = np.argwhere(got != wanted)
     first = tuple(apart[0].tolist())
-    return f"{got[first]} for {wanted[first]} ({len(apart)} of {got.size} numbers differ)"
+    return f"{got[first]:.9g} for {wanted[first]:.9g} ({len(apart)} of {got.size} numbers differ)"

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.contract.case import ROWS, PolicyCase, largest
 from pushcut.policies.flow.policy import FlowMatchingPolicy
@@ -134,7 +133,7 @@ def a_saved_policy_acts_the_same(case: PolicyCase) -> None:
     want = case.policy.sample(obs, case.noise(), "greedy")
     with tempfile.TemporaryDirectory() as folder:
         case.policy.save_pretrained(Path(folder) / "policy")
-        loaded = load(Path(folder) / "policy").to(case.policy.device)
+        loaded = case.load(Path(folder) / "policy").to(case.policy.device)
         _explore_like(loaded, case.policy)
         got = loaded.sample(obs, case.noise(), "greedy")
         for name in ("actions", "logprob"):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.normalisation import known
@@ -42,9 +44,17 @@ class PolicyCase:
     step by step and evaluated in one pass."""
     rounding: float = ROUNDING
     """Largest log-ratio where the batch has another size."""
+    load: Callable[[Path], Policy] = load
+    """How a saved one is read, where more than its folder decides how it computes."""
 
     @staticmethod
-    def of(policy: Policy, *, state_size: int = 1, rounding: float = ROUNDING) -> PolicyCase:
+    def of(
+        policy: Policy,
+        *,
+        state_size: int = 1,
+        rounding: float = ROUNDING,
+        load: Callable[[Path], Policy] = load,
+    ) -> PolicyCase:
         """The case of any policy: random observations of the cameras and sizes that it names.
 
         ``state_size`` is that of observations for policies that take no state.
@@ -59,6 +69,7 @@ class PolicyCase:
             bounds=bounds,
             tolerance=0.0 if isinstance(policy, TokenPolicy) else rounding,
             rounding=rounding,
+            load=load,
         )
 
     def noise(self, decision: int = 0) -> DecisionNoise:
