@@ -38,6 +38,7 @@ around it:
   plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
   doctor [PRESET] [--policy.path DIR]   what is wrong here; can RL improve this policy?
   schema COMMAND, completion SHELL      JSON schema of a config; what a shell completes by
+  check-env PRESET | check-policy PRESET [--policy.path DIR]    does it keep its promises?
   sims list | install NAME | remove NAME           simulators in environments of their own
 
 --config FILE takes settings from YAML, JSON or a run; flags win. --plugin FILE.py adds your robot,
@@ -214,6 +215,21 @@ def _completion(rest: Arguments) -> None:
     print(run_completion(rest[0], COMMANDS))
 
 
+def _check_env(rest: Arguments) -> int:
+    from pushcut.commands.check import CheckEnvConfig, run_check_env
+
+    kind = CheckEnvConfig
+    config = configure("check-env", rest, kind, config_of=kind.of)
+    return run_check_env(config.env, expert_episodes=config.expert_episodes)
+
+
+def _check_policy(rest: Arguments) -> int:
+    from pushcut.commands.check import CheckPolicyConfig, run_check_policy
+
+    kind = CheckPolicyConfig
+    return run_check_policy(configure("check-policy", rest, kind, config_of=kind.of))
+
+
 def _sims(rest: Arguments) -> None:
     from pushcut.commands import sims
 
@@ -238,6 +254,8 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "schema": _schema,
     "completion": _completion,
     "doctor": _doctor,
+    "check-env": _check_env,
+    "check-policy": _check_policy,
     "sims": _sims,
 }
 

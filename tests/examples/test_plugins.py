@@ -1,4 +1,4 @@
-"""A robot and a policy from outside the tree, from demonstrations to a report, as a user types it."""
+"""A robot and a policy from outside the tree: demonstrations to report, as a user types it."""
 
 import json
 import os
@@ -40,7 +40,9 @@ def started(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("lab")
     done(folder, "collect", "reach", *ROBOT, "--out", "demos", "--episodes-per-task", "5")
     fit = ["--fit.steps", "12", "--fit.warmup-steps", "1"]
-    done(folder, "sft", "reach", *BOTH, "--policy", "cnn", "--dataset", "demos", "--out", "sft", *fit)
+    done(
+        folder, "sft", "reach", *BOTH, "--policy", "cnn", "--dataset", "demos", "--out", "sft", *fit
+    )
     return folder
 
 

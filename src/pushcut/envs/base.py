@@ -18,7 +18,10 @@ class Env(Protocol):
     stepping A, B, A in turns gives the same numbers as stepping A alone.
 
     Conventions at this border: metres, radians, gripper +1 = open; images are RGB
-    with row 0 at the top; rewards are per control step.
+    with row 0 at the top; rewards are per control step, 1 where the task is solved and else 0;
+    actions beyond the bounds of the spec act as the bounds.
+
+    ``envs.contract`` holds an environment to all of this (``pushcut check-env``).
     """
 
     spec: EnvSpec
