@@ -31,7 +31,7 @@ def test_prometheus_reads_the_newest_metrics_and_nothing_is_left_after_the_run(t
     with Run.create(tmp_path / "run", {}, ("prometheus",), prometheus_port=0) as run:
         url = address(capsys)
         run.log(0, {"loss": 0.5, "lr": 1e-4, "entropy": None})
-        run.log(1, {"loss": 0.25, "success rate/greedy": 1.0})
+        run.log(1, {"loss": 0.25, "success rate greedy": 1.0})
         shown = page(url)
     assert shown.pop("pushcut_iterations_total") == 1
     assert {name: x for name, x in shown.items() if not name.endswith("_created")} == {

@@ -1,14 +1,14 @@
-"""`pushcut eval`: a checkpoint on the held-out manifest; and videos of single episodes."""
+"""`pushcut eval`: a checkpoint on the held-out manifest, and videos of its episodes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table as Printed
 
 from pushcut.config import EvalConfig
@@ -16,7 +16,8 @@ from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
-from pushcut.evaluation.leakage import OVERLAP, saw_evaluation_states
+from pushcut.evaluation.films import Film, chosen, save_films, videos_of
+from pushcut.evaluation.leakage import OVERLAP, run_folder_of, saw_evaluation_states
 from pushcut.evaluation.results import (
     EvalResult,
     LedgerLine,
@@ -27,25 +28,21 @@ from pushcut.evaluation.results import (
     spread_over_repeats,
 )
 from pushcut.evaluation.tables import Row, Table
-from pushcut.policies.base import Mode, Policy
+from pushcut.policies.base import Mode
 from pushcut.policies.source import AnyPolicySource
 from pushcut.ranks.devices import choose_device
-from pushcut.reporting.video import write_mp4
-from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode, check_fits
-from pushcut.rollout.scheduler import ListSchedule
+from pushcut.reporting.video import mp4_of
+from pushcut.rollout.episode_runner import EpisodeRunner, check_fits
 from pushcut.runs.config_json import to_json
 from pushcut.runs.run import provenance
 from pushcut.system.progress import bar, console, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import InitState
 
-VIDEO_SIZE = 224
-"""Height and width of videos for people, in pixels."""
-
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
     """Evaluates, prints a table per task, writes JSON and Markdown, returns the JSON's content."""
-    out = config.out or free_name(Path("eval"), config.mode)
+    out = config.out or free_name(results_folder(config.policy), config.mode)
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the result is JSON, call it {out.with_suffix('.json')}")
     beside = out.with_name(f"{out.stem}-baseline.json")
@@ -56,7 +53,8 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
     for path in (beside, out)[-len(sources) :]:
         if path.exists():
             raise UserError(f"{path} exists; choose another --out, or none to have one found")
-    results = play_sources(config, sources, config.mode)
+    films: dict[AnyPolicySource, list[Film]] = {}
+    results = play_sources(config, sources, config.mode, films)
     played = [row_of(config, source, results[source]) for source in sources]
     table = Table([saved, *played] if saved else played)
     for row in played:
@@ -69,10 +67,36 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
         say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
     for source, row in zip(sources[:-1], played[:-1], strict=True):
         row.result.save(beside, **facts_of(config, source))
+        save_videos(config, beside, films.get(source))
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
     out.with_suffix(".md").write_text(table.markdown())
+    save_videos(config, out, films.get(config.policy))
     say(f"result: {out}; table: {out.with_suffix('.md')}")
     return content
+
+
+def results_folder(source: AnyPolicySource) -> Path:
+    """Where results of a policy belong: the eval folder of its run, else ./eval."""
+    run = run_folder_of(source.path) if source.path is not None else None
+    if run is None or not os.access(run, os.W_OK):
+        return Path("eval")
+    # As the user named it, where that is shorter than the whole path.
+    here = Path.cwd()
+    return (run.relative_to(here) if run.is_relative_to(here) else run) / "eval"
+
+
+def save_videos(config: EvalConfig, result: Path, films: Sequence[Film] | None) -> None:
+    """Writes the videos of a result into a folder beside it, and says so."""
+    if films:
+        spec, folder = config.env.spec, videos_of(result)
+        save_films(
+            folder,
+            films,
+            instructions=spec.tasks,
+            mode=config.mode,
+            control_hz=spec.control_hz,
+        )
+        say(f"videos: {folder}")
 
 
 def row_of(config: EvalConfig, source: AnyPolicySource, result: EvalResult) -> Row:
@@ -133,9 +157,15 @@ def play_manifest(config: EvalConfig) -> EvalResult:
 
 
 def play_sources(
-    config: EvalConfig, sources: Iterable[AnyPolicySource], mode: Mode
+    config: EvalConfig,
+    sources: Iterable[AnyPolicySource],
+    mode: Mode,
+    films: dict[AnyPolicySource, list[Film]] | None = None,
 ) -> dict[AnyPolicySource, EvalResult]:
-    """Plays one manifest with several policies, in place of the policy of the config."""
+    """Plays one manifest with several policies, in place of the policy of the config.
+
+    ``films`` takes the videos that the config asks for.
+    """
     manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}
     for policy in policies.values():  # the last one, too, before the first is played
@@ -154,7 +184,13 @@ def play_sources(
             repeats=config.repeats,
             on_episode=lambda episode: shown.advance(),
         )
-        return {source: evaluator.evaluate(policy, mode) for source, policy in policies.items()}
+        results: dict[AnyPolicySource, EvalResult] = {}
+        for source, policy in policies.items():
+            result = results[source] = evaluator.evaluate(policy, mode)
+            if films is not None and config.videos:
+                lines = chosen(result.ledger, config.videos)
+                films[source] = evaluator.film(policy, mode, lines, mp4_of)
+        return results
 
 
 def manifest_of(config: EvalConfig) -> list[InitState]:
@@ -168,33 +204,19 @@ def manifest_of(config: EvalConfig) -> list[InitState]:
     )
 
 
-def record_videos(config: EvalConfig, folder: Path, name: str) -> None:
-    """One greedy episode of each task from the manifest's first state, as NAME-TASK.mp4."""
+def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine]) -> None:
+    """Films episodes of the evaluation that the config describes, into FOLDER with videos.json."""
     policy = config.policy.load().to(choose_device(config.device))
-    inits = [InitState(task, config.first) for task in config.env.spec.tasks]
     with SafeExit() as stop, open_pool(config) as pool:
-        episodes = play_recorded(policy, pool, inits, config, stop)
-    fps = pool.spec.control_hz
-    for episode in episodes:
-        path = folder / f"{name}-{episode.task.init.task}.mp4"
-        write_mp4(path, np.stack(episode.frames), fps)
-
-
-def play_recorded(
-    policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig, stop: SafeExit
-) -> list[PlayedEpisode]:
-    """Plays each initial state greedily with images of every control step."""
-    runner = EpisodeRunner(
-        pool,
-        seed=config.seed,
-        inference_batch=config.rollout.inference_batch,
-        record_size=VIDEO_SIZE,
-        check=stop.check,
-    )
-    episodes: list[PlayedEpisode] = []
-    schedule = ListSchedule(inits)
-    runner.play(policy, schedule, iteration=0, mode="greedy", on_episode=episodes.append)
-    return sorted(episodes, key=lambda episode: episode.task.group)
+        runner = EpisodeRunner(
+            pool,
+            seed=config.seed,
+            inference_batch=config.rollout.inference_batch,
+            check=stop.check,
+        )
+        films = Evaluator(runner, manifest_of(config)).film(policy, config.mode, lines, mp4_of)
+    spec = config.env.spec
+    save_films(folder, films, instructions=spec.tasks, mode=config.mode, control_hz=spec.control_hz)
 
 
 def open_pool(config: EvalConfig) -> EnvPool:
