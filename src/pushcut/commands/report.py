@@ -100,7 +100,7 @@ def _results_before(config: Mapping[str, Any]) -> list[Any]:
 
 
 def _or_training(played: Compared, training: Compared) -> Compared:
-    """Of each mode what `pushcut eval` compared, or else the first and last of the training."""
+    """What `pushcut eval` compared, or else the first and last of the training, for each mode."""
     before, after = dict(training.before), dict(training.after)
     for mode, result in played.after.items():
         if mode in played.before or mode not in before:

@@ -46,7 +46,7 @@ class Result:
 
     @cached_property
     def episodes(self) -> EvalResult | None:
-        """Its episodes, where the ledger is there."""
+        """The episodes, where the ledger is there."""
         try:
             return load_result(self.path)[0]
         except UserError:
@@ -135,7 +135,7 @@ class Compared:
 
 
 def by_name(results: Iterable[Result]) -> Compared:
-    """Those whose names begin with before and after, as a recipe's do."""
+    """Results whose names begin with before and after, as those of a recipe do."""
     stages: dict[str, dict[str, Result]] = {"before": {}, "after": {}}
     for result in results:
         for stage, found in stages.items():

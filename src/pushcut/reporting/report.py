@@ -89,7 +89,7 @@ class Clip:
     length: int | None = None
     """Control steps."""
     speed: float = 1.0
-    """Of the video, as a share of real time."""
+    """Speed of the video, as a share of real time."""
 
     @property
     def ending(self) -> str:
@@ -102,7 +102,7 @@ class Clip:
 
 @dataclass(frozen=True)
 class Scene:
-    """The same initial state, before and after, or with one policy alone."""
+    """An initial state as it was played before and after, or by one policy alone."""
 
     task: str
     instruction: str = ""
