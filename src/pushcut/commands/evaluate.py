@@ -164,7 +164,7 @@ def play_sources(
 ) -> dict[AnyPolicySource, EvalResult]:
     """Plays one manifest with several policies, in place of the policy of the config.
 
-    ``films`` takes the videos that the config asks for.
+    ``films`` takes the videos that the config asks for, of the same starts for all.
     """
     manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}
@@ -184,12 +184,12 @@ def play_sources(
             repeats=config.repeats,
             on_episode=lambda episode: shown.advance(),
         )
-        results: dict[AnyPolicySource, EvalResult] = {}
-        for source, policy in policies.items():
-            result = results[source] = evaluator.evaluate(policy, mode)
-            if films is not None and config.videos:
-                lines = chosen(result.ledger, config.videos)
-                films[source] = evaluator.film(policy, mode, lines, mp4_of)
+        results = {name: evaluator.evaluate(policy, mode) for name, policy in policies.items()}
+        if films is not None and config.videos:
+            # The same starts of all: those that are worth seeing of the last.
+            lines = chosen(list(results.values())[-1].ledger, config.videos)
+            for name, policy in policies.items():
+                films[name] = evaluator.film(policy, mode, lines, mp4_of)
         return results
 
 
