@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pushcut.commands.quickstart import changed_tasks
 from pushcut.commands.report import run_report
 from pushcut.errors import UserError
 from pushcut.evaluation.films import Film, save_films
@@ -151,3 +152,16 @@ def test_what_is_no_run_says_what_to_give(tmp_path, sft, rl):
         run_report(rl / "checkpoints")
     with pytest.raises(UserError, match="it does not exist"):
         run_report(tmp_path / "nowhere")
+
+
+def test_the_quickstart_says_which_tasks_got_worse_and_which_better():
+    gains = {
+        "": {"difference": 0.4, "interval": [0.3, 0.5]},
+        "push": {"difference": 0.5, "interval": [0.25, 0.75]},
+        "pull": {"difference": -0.25, "interval": [-0.5, -0.125]},
+        "lift": {"difference": -0.25, "interval": [-0.5, 0.125]},
+    }
+    assert list(changed_tasks(gains)) == [
+        "  got worse: pull -25.0 points (-50.0 to -12.5)",
+        "  got better: push +50.0 points (+25.0 to +75.0)",
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +11,12 @@ from typing import Any
 from pushcut.commands.evaluate import record_videos
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.commands.report import run_report
+from pushcut.commands.report_parts import by_name, results_in
 from pushcut.config import QuickstartConfig
 from pushcut.evaluation.films import chosen
 from pushcut.evaluation.results import LedgerLine, load_result
 from pushcut.learning.checkpoint import latest
+from pushcut.reporting.gains import ALL, Gain, PairedGains
 from pushcut.runs.lock import alone_in_folder
 from pushcut.system.progress import say
 
@@ -94,7 +96,18 @@ def announce(summary: dict[str, Any], report: Path) -> None:
     low, high = summary["after"]["table"]["differences"][0]["all"]["interval"]
     interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     say(f"gain (greedy): {100 * summary['gain']:+.1f} points ({interval})")
+    for line in changed_tasks(by_name(results_in(report.parent / "eval")).gains["greedy"]):
+        say(line)
     say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
+
+
+def changed_tasks(gains: PairedGains) -> Iterator[str]:
+    """The tasks that got worse and those that got better, beyond chance; greedy, paired."""
+    for verdict, words in (("down", "got worse"), ("up", "got better")):
+        for task, paired in gains.items():
+            gain = Gain(paired["difference"], tuple(paired["interval"]), paired=True)
+            if task != ALL and gain.verdict == verdict:
+                yield f"  {words}: {task} {gain.points} points ({gain.limits})"
 
 
 def _rate(result: dict[str, Any]) -> float:

@@ -43,7 +43,7 @@ def run_report(run: Path) -> Path:
     elif results_in(folder):
         report = _results(folder)
     else:
-        raise UserError(f"{folder} has nothing to report: {_what_to_give(folder)}")
+        raise UserError(f"{folder} is no run: {_what_to_give(folder)}")
     return write_report(folder / PAGE, report)
 
 
