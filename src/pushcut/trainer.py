@@ -134,15 +134,9 @@ class Trainer:
         films = self.evaluator.film(self.learner.policy, result.mode, lines, mp4_of)
         with self.ranks.together():
             if self.ranks.first:
-                spec = self.config.env.spec
                 folder = videos_of(self.run.evaluation(f"{iteration:06d}-{result.mode}"))
-                shown = save_films(
-                    folder,
-                    films,
-                    instructions=spec.tasks,
-                    mode=result.mode,
-                    control_hz=spec.control_hz,
-                )
+                spec, mode = self.config.env.spec, result.mode
+                shown = save_films(folder, films, spec=spec, mode=mode)
                 self.run.log_videos(iteration, shown)
 
     def save(self) -> None:

@@ -1,6 +1,7 @@
 """`pushcut report`: which folders it takes, and what it compares."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from pushcut.commands.quickstart import changed_tasks
 from pushcut.commands.report import run_report
+from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.films import Film, save_films
 from pushcut.evaluation.results import EvalResult, LedgerLine
@@ -32,7 +34,8 @@ def film(result: Path, task: str, seed: int, success: bool) -> None:
     video = mp4_of(np.zeros((2, 32, 32, 3), np.uint8), 5)
     films = [Film(task, seed, 0, success, 12, video)]
     folder = result.with_name(f"{result.stem}-videos")
-    save_films(folder, films, instructions={task: "push it"}, mode="greedy", control_hz=80.0)
+    spec = replace(PointMassConfig().spec, tasks={task: "push it"}, control_hz=80.0, max_steps=200)
+    save_films(folder, films, spec=spec, mode="greedy")
 
 
 def run(folder: Path, line: dict[str, Any], **config: Any) -> Path:
@@ -85,7 +88,7 @@ def test_a_training_is_compared_with_the_policy_that_it_began_with(rl, sft):
     assert "success in 12 steps" in page
     assert "push it" in page
     assert page.count("<video") == 2
-    assert page.count("(0.25 &times; real time)") == 2
+    assert page.count("(0.25 &times; real time)") == 2  # 200 steps at 80 Hz in 10 s
 
 
 def test_other_episodes_of_the_start_are_not_compared(rl, sft):

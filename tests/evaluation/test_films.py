@@ -8,6 +8,7 @@ import imageio_ffmpeg
 import pytest
 
 from pushcut.commands.evaluate import run_eval
+from pushcut.envs.point_mass import PointMassConfig
 from pushcut.evaluation.films import chosen, film_fps
 from pushcut.evaluation.results import LedgerLine
 from pushcut.policies.source import TokenPolicySource
@@ -34,8 +35,18 @@ def test_a_failure_is_among_successes_and_a_success_among_failures():
     assert seeds(lines("a", True, True, True), 2) == [("a", 0), ("a", 1)]
 
 
-def test_a_fast_robot_is_shown_slower_and_a_slow_one_in_real_time():
-    assert (film_fps(80.0), film_fps(10.0)) == (20.0, 10.0)
+@pytest.mark.parametrize(
+    ("control_hz", "max_steps", "fps"),
+    [
+        (80.0, 500, 50.0),  # 500 steps in 10 s
+        (26.7, 50, 10.0),  # 50 steps in 5 s: no slower than 10 frames per second
+        (20.0, 300, 20.0),  # 15 s: real time
+        (5.0, 20, 5.0),
+    ],
+)
+def test_short_episodes_are_shown_slower_and_long_ones_in_real_time(control_hz, max_steps, fps):
+    spec = replace(PointMassConfig().spec, control_hz=control_hz, max_steps=max_steps)
+    assert film_fps(spec) == fps
 
 
 @pytest.mark.heavy

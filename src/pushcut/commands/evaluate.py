@@ -88,14 +88,8 @@ def results_folder(source: AnyPolicySource) -> Path:
 def save_videos(config: EvalConfig, result: Path, films: Sequence[Film] | None) -> None:
     """Writes the videos of a result into a folder beside it, and says so."""
     if films:
-        spec, folder = config.env.spec, videos_of(result)
-        save_films(
-            folder,
-            films,
-            instructions=spec.tasks,
-            mode=config.mode,
-            control_hz=spec.control_hz,
-        )
+        folder = videos_of(result)
+        save_films(folder, films, spec=config.env.spec, mode=config.mode)
         say(f"videos: {folder}")
 
 
@@ -215,8 +209,7 @@ def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine])
             check=stop.check,
         )
         films = Evaluator(runner, manifest_of(config)).film(policy, config.mode, lines, mp4_of)
-    spec = config.env.spec
-    save_films(folder, films, instructions=spec.tasks, mode=config.mode, control_hz=spec.control_hz)
+    save_films(folder, films, spec=config.env.spec, mode=config.mode)
 
 
 def open_pool(config: EvalConfig) -> EnvPool:

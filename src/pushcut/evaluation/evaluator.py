@@ -83,10 +83,9 @@ class Evaluator:
             for group in [place[line.task, line.init_seed]]
         ]
         films: dict[EpisodeTask, Film] = {}
-        control_hz = self._runner.spec.control_hz
 
         def note(episode: PlayedEpisode) -> None:
-            films[episode.task] = Film.of(episode, control_hz, encode)
+            films[episode.task] = Film.of(episode, self._runner.spec, encode)
 
         budget = self._ranks.group_budget(len(tasks), len(tasks))
         with self._ranks.together(), self._ranks.acting(policy):

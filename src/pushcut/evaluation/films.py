@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +11,14 @@ import numpy as np
 
 from pushcut.evaluation.results import LedgerLine
 from pushcut.rollout.episode_runner import PlayedEpisode
+from pushcut.types import EnvSpec
 
 FILM_SIZE = 224
 """Height and width of videos for people, in pixels."""
-FILM_HZ = 20.0
-"""Most control steps that a video shows in a second: of robots that are faster, nobody would see
-anything."""
+FILM_S = 10.0
+"""Seconds that the longest episode lasts in a video, where real time would be faster."""
+SLOWEST_FPS = 10.0
+"""Fewest frames per second of that slow motion."""
 HOLD_S = 1.0
 """Seconds for which the last image stays, so that one sees how it ended."""
 INDEX = "videos.json"
@@ -39,9 +41,9 @@ class Film:
     video: bytes
 
     @staticmethod
-    def of(episode: PlayedEpisode, control_hz: float, encode: Encode) -> Film:
+    def of(episode: PlayedEpisode, spec: EnvSpec, encode: Encode) -> Film:
         """The film of an episode that was played with images."""
-        init, fps = episode.task.init, film_fps(control_hz)
+        init, fps = episode.task.init, film_fps(spec)
         end = [episode.frames[-1]] * round(HOLD_S * fps)
         video = encode(np.stack([*episode.frames, *end]), fps)
         member, length = episode.task.member, episode.length
@@ -54,9 +56,12 @@ class Film:
         return f"{self.task}-{self.init_seed}{repeat}.mp4".replace("/", "-")
 
 
-def film_fps(control_hz: float) -> float:
-    """Frames per second of a video: real time, or slower where that would be too fast to see."""
-    return min(control_hz, FILM_HZ)
+def film_fps(spec: EnvSpec) -> float:
+    """Frames per second of an environment's videos: real time, or slower where episodes are short.
+
+    The same for all of its videos, so that they can be compared.
+    """
+    return min(spec.control_hz, max(SLOWEST_FPS, spec.max_steps / FILM_S))
 
 
 def chosen(ledger: Iterable[LedgerLine], each: int) -> list[LedgerLine]:
@@ -83,14 +88,7 @@ def videos_of(result: Path) -> Path:
     return result.with_name(f"{result.stem}-videos")
 
 
-def save_films(
-    folder: Path,
-    films: Sequence[Film],
-    *,
-    instructions: Mapping[str, str],
-    mode: str,
-    control_hz: float,
-) -> dict[str, Path]:
+def save_films(folder: Path, films: Sequence[Film], *, spec: EnvSpec, mode: str) -> dict[str, Path]:
     """Writes the videos and ``videos.json``; returns what each shows -> its file."""
     folder.mkdir(parents=True, exist_ok=True)
     shown: dict[str, Path] = {}
@@ -105,13 +103,13 @@ def save_films(
             {
                 "file": film.name,
                 "task": film.task,
-                "instruction": instructions.get(film.task, ""),
+                "instruction": spec.tasks.get(film.task, ""),
                 "init_seed": film.init_seed,
                 "repeat": film.repeat,
                 "success": film.success,
                 "length": film.length,
                 "mode": mode,
-                "speed": round(film_fps(control_hz) / control_hz, 3),
+                "speed": round(film_fps(spec) / spec.control_hz, 3),
             }
         )
     (folder / INDEX).write_text(json.dumps(entries, indent=2) + "\n")
