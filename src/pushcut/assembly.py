@@ -37,6 +37,7 @@ from pushcut.types import Recovery
 MAY_CHANGE_ON_RESUME = (
     "iterations", "patience", "save_every", "keep", "trackers", "prometheus_port", "device",
     "threads", "out", "resume", "slots", "workers", "timeout_s", "grace_s", "ranks", "cluster",
+    "videos",
 )  # fmt: skip
 
 LOST_S = 60.0

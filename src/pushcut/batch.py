@@ -184,6 +184,17 @@ class Rollout:
         successes = torch.bincount(group, weights=self.outcome)
         return int(((successes > 0) & (successes < sizes)).sum())
 
+    @property
+    def success_per_task(self) -> dict[str, float]:
+        """Success rate of each task that has an episode which came to an end, by name."""
+        outcomes: dict[str, list[bool]] = {}
+        for init, success, finished in zip(
+            self.inits, self.success.tolist(), self.finished.tolist(), strict=True
+        ):
+            if finished:
+                outcomes.setdefault(init.task, []).append(success)
+        return {task: sum(all_) / len(all_) for task, all_ in sorted(outcomes.items())}
+
     def summary(self) -> dict[str, float]:
         """Counts and rates over all sampled episodes that came to an end, for the metrics."""
         return {
@@ -195,6 +206,7 @@ class Rollout:
             "decisions": len(self),
             "episode_length": float(self.length[self.finished].float().mean()),
             "staleness": self.staleness,
+            **{f"success_rate_sampled/{task}": x for task, x in self.success_per_task.items()},
         }
 
 

@@ -18,7 +18,7 @@ from pushcut.policies.base import Mode
 from pushcut.policies.source import PolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
-from pushcut.runs.trackers import Tracker
+from pushcut.runs.trackers import Tracker, check_trackers
 from pushcut.system.machine import usable_cores
 
 Device = Literal["auto", "cpu", "cuda"]
@@ -102,6 +102,14 @@ class SFTConfig:
     """Seed of initial weights, batches and the validation split."""
     out: Path | None = None
     """Folder of the new run; the policy is written to OUT/policy."""
+    trackers: tuple[Tracker, ...] = ("tensorboard",)
+    """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb]),
+    prometheus (needs pushcut[prometheus])."""
+    prometheus_port: int = 9108
+    """Port on 127.0.0.1 where Prometheus finds the metrics; 0 takes any that is free."""
+
+    def __post_init__(self) -> None:
+        check_trackers(self.trackers)
 
 
 @dataclass(frozen=True)
@@ -114,6 +122,8 @@ class EvaluationConfig:
     """Iterations between evaluations; 0 evaluates never."""
     mode: Mode = "greedy"
     """The most likely actions, or sampled ones."""
+    videos: int = 0
+    """Episodes of each task that are played once more for a video, after every evaluation."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +178,7 @@ class TrainConfig:
         for name in ("iterations", "patience", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        check_trackers(self.trackers)
         if not 0 <= self.prometheus_port <= 65535:
             raise ValueError(f"prometheus_port must be 0 to 65535, got {self.prometheus_port}")
         if self.train_init == "benchmark" and not self.env.spec.fixed_inits:
@@ -209,9 +220,13 @@ class EvalConfig:
     baseline: Path | None = None
     """What to compare with, episode by episode: another checkpoint, which is played as well, or
     the JSON of an earlier result on the same initial states."""
+    videos: int = 0
+    """Episodes of each task that are played once more for a video, into a folder beside the result;
+    from 2 on a success and a failure where there are both."""
     out: Path | None = None
-    """File for the result (JSON), its ledger and table (Markdown) beside it; by default
-    eval/MODE.json or, where that exists, eval/MODE-2.json and so on."""
+    """File for the result (JSON), its ledger, table (Markdown) and videos beside it; by default
+    RUN/eval/MODE.json of the run that the policy is of (eval/MODE.json where it is of none) or,
+    where that exists, MODE-2.json and so on."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:

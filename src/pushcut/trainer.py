@@ -9,10 +9,13 @@ from pushcut.batch import Rollout
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
+from pushcut.evaluation.films import chosen, save_films, videos_of
+from pushcut.evaluation.results import EvalResult
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
 from pushcut.ranks.base import Ranks
+from pushcut.reporting.video import mp4_of
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.prefetch import PrefetchingCollector
 from pushcut.runs.run import Run
@@ -112,6 +115,8 @@ class Trainer:
         mode = self.config.evaluation.mode
         with self.stopwatch.timed("evaluate"):
             result = self.evaluator.evaluate(self.learner.policy, mode)
+            if self.config.evaluation.videos:
+                self.film(iteration, result)
         with self.ranks.together():
             if self.ranks.first:
                 result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
@@ -122,6 +127,17 @@ class Trainer:
             )
             self.save()
         return result.metrics()
+
+    def film(self, iteration: int, result: EvalResult) -> None:
+        """Videos of some episodes of an evaluation: eval/NNNNNN-MODE-videos, and the trackers."""
+        lines = chosen(result.ledger, self.config.evaluation.videos)
+        films = self.evaluator.film(self.learner.policy, result.mode, lines, mp4_of)
+        with self.ranks.together():
+            if self.ranks.first:
+                folder = videos_of(self.run.evaluation(f"{iteration:06d}-{result.mode}"))
+                spec, mode = self.config.env.spec, result.mode
+                shown = save_films(folder, films, spec=spec, mode=mode)
+                self.run.log_videos(iteration, shown)
 
     def save(self) -> None:
         """Writes the checkpoint of the finished iterations."""

@@ -61,7 +61,15 @@ def test_the_checkpoints_are_those_that_were_evaluated(finished, tmp_path):
 
 def test_the_report_is_one_file_with_videos_of_both_stages(finished):
     html = (finished.out / "report.html").read_text()
-    assert html.count("data:video/mp4;base64,") == 4
+    shown = json.loads((finished.out / "videos" / "after" / "videos.json").read_text())
+    starts = [(film["task"], film["init_seed"]) for film in shown]
+    first = [(task, 0) for task in ("reach-red", "reach-blue")]
+    assert set(first) <= set(starts)
+    assert html.count("data:video/mp4;base64,") == 2 * len(starts)
+    assert "held out, greedy" in html  # the success curve has the points before and after
+    for film in shown:
+        ending = f"success in {film['length']}" if film["success"] else "failed after 20"
+        assert f"{ending} steps" in html
     assert not re.search(r'(src|href)="(http|/|\.)', html)
     assert "reach-red" in html
 

@@ -10,7 +10,7 @@ import torch
 
 from pushcut.commands import evaluate
 from pushcut.commands.collect import run_collect
-from pushcut.commands.evaluate import play_manifest, record_videos, run_eval
+from pushcut.commands.evaluate import play_manifest, results_folder, run_eval
 from pushcut.commands.sft import run_sft
 from pushcut.config import EvalConfig, RolloutConfig
 from pushcut.envs.point_mass import PointMassConfig
@@ -214,7 +214,8 @@ def test_the_table_has_the_columns_of_the_environment(config, tmp_path):
 
 def test_no_earlier_result_is_overwritten(config, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    few = replace(config, episodes_per_task=1)
+    policy = TokenPolicySource(shutil.copytree(config.policy.path, tmp_path / "policy"))
+    few = replace(config, policy=policy, episodes_per_task=1)
     for _ in range(2):
         run_eval(few)
     assert sorted(path.name for path in Path("eval").glob("*.json")) == [
@@ -255,10 +256,34 @@ def test_tasks_are_counted_apart():
     assert result.metrics()["eval_greedy_success_rate"] == 0.5
 
 
-def test_videos_show_one_episode_of_each_task(config, tmp_path):
-    record_videos(config, tmp_path, "before")
-    names = [path.name for path in sorted(tmp_path.iterdir())]
-    assert names == ["before-reach-blue.mp4", "before-reach-red.mp4"]
+def test_results_lie_beside_the_run_that_the_policy_is_of(finetuned, tmp_path, monkeypatch):
+    run = finetuned.parent
+    for path in (run, finetuned):
+        assert results_folder(TokenPolicySource(path)) == run / "eval"
+    monkeypatch.chdir(run.parent)  # then it is said as one would type it
+    assert results_folder(TokenPolicySource(finetuned)) == Path(run.name) / "eval"
+    copy = shutil.copytree(finetuned, tmp_path / "copy")  # it has lost its past
+    assert results_folder(TokenPolicySource(copy)) == Path("eval")
+    assert results_folder(TokenPolicySource(Path("owner/name-on-the-hub"))) == Path("eval")
+
+
+def test_a_metric_says_the_success_of_each_task():
+    ledger = tuple(LedgerLine("ab"[i % 2], i, i % 2 == 0, 3, 3) for i in range(6))
+    metrics = EvalResult("sampled", ledger, 1.0).metrics()
+    assert metrics["eval_sampled_success_rate/a"] == 1.0
+    assert metrics["eval_sampled_success_rate/b"] == 0.0
+
+
+def test_a_baseline_is_filmed_from_the_same_starts(config, other, tmp_path):
+    out = tmp_path / "it.json"
+    run_eval(replace(config, baseline=other, episodes_per_task=4, videos=2, out=out))
+    films = [
+        json.loads((tmp_path / name / "videos.json").read_text())
+        for name in ("it-videos", "it-baseline-videos")
+    ]
+    starts = [[(film["task"], film["init_seed"]) for film in own] for own in films]
+    assert starts[0] == starts[1]
+    assert len(starts[0]) == 4
 
 
 @pytest.mark.sim

@@ -8,6 +8,7 @@ from pushcut.evaluation.intervals import (
     Paired,
     Rate,
     design_effect,
+    difference,
     mean_interval,
     newcombe,
     wilson,
@@ -29,6 +30,12 @@ def test_the_interval_of_no_success_in_ten_starts_at_zero():
 
 def test_the_interval_of_ten_in_ten_mirrors_that_of_none_in_ten():
     assert wilson(10, 10) == pytest.approx((1 - 0.2775328, 1.0), abs=1e-6)
+
+
+def test_a_difference_of_other_episodes_is_that_of_the_paper():
+    # Newcombe 1998 (Statistics in Medicine 17), Table II, method 10: 56/70 and 48/80
+    found = difference(56 / 70, wilson(56, 70), 48 / 80, wilson(48, 80))
+    assert found == pytest.approx((0.0524, 0.3339), abs=5e-5)
 
 
 def test_less_confidence_gives_a_narrower_interval():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pushcut.commands import sft as command
 from pushcut.commands.sft import open_dataset, run_sft
@@ -137,3 +138,13 @@ def test_shifted_images_move_and_repeat_their_border():
     assert np.array_equal(moved[0, 5], image[0, 5])
     assert np.array_equal(moved[1, :, 2:], image[1, :, :4])
     assert np.array_equal(moved[1, :, 0], image[1, :, 0])
+
+
+def test_fine_tuning_tells_the_trackers_what_metrics_jsonl_has(config):
+    assert config.trackers == ("tensorboard",)
+    run_sft(replace(config, fit=replace(config.fit, steps=4, log_every=2)))
+    events = EventAccumulator(str(config.out / "tensorboard")).Reload()
+    lines = read_metrics(config.out / "metrics.jsonl")
+    told = [(x.step, x.value) for x in events.Scalars("loss/loss")]
+    assert told == [(line["iteration"], pytest.approx(line["loss"])) for line in lines]
+    assert {"update/lr", "update/accuracy"} <= set(events.Tags()["scalars"])

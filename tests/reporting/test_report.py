@@ -1,8 +1,6 @@
 import base64
-import json
 import re
 from html.parser import HTMLParser
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,7 @@ import numpy as np
 import pytest
 
 from pushcut.evaluation.intervals import wilson
-from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, points, timeline
-from pushcut.reporting.report import write_report
+from pushcut.reporting.report import Clip, Report, Scene, write_report
 from pushcut.reporting.video import write_mp4
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -48,6 +45,12 @@ class Page(HTMLParser):
             self.text += data + " "
 
 
+def words(page: Page) -> str:
+    """The text with single spaces, and none that tags left beside punctuation."""
+    text = re.sub(r" ([:.,;)”])", r"\1", " ".join(page.text.split()))
+    return re.sub(r"([(“]) ", r"\1", text)
+
+
 def evaluation(mode: str, **successes: int) -> dict[str, Any]:
     total = sum(successes.values())
     return {
@@ -70,15 +73,7 @@ def evaluation(mode: str, **successes: int) -> dict[str, Any]:
 
 
 def write(path: Path, **parts: Any) -> Page:
-    empty: dict[str, Any] = {
-        "title": "a run",
-        "metrics": [],
-        "sft_metrics": [],
-        "evaluations": {},
-        "videos": {},
-        "facts": {},
-    }
-    return Page(write_report(path, **(empty | parts)).read_text())
+    return Page(write_report(path, Report(**{"title": "a run", **parts})).read_text())
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +98,17 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> tuple[Page, dict[str, Path
             "before-sampled": evaluation("sampled", button_press=15, door_close=15),
             "after-sampled": evaluation("sampled", button_press=40, door_close=40),
         },
-        videos={"button-press": clips},
+        videos=[
+            Scene(
+                "button-press",
+                "press the button",
+                "start 3",
+                {
+                    "before": Clip(clips["before"], success=False, length=80, speed=0.25),
+                    "after": Clip(clips["after"], success=True, length=41, speed=0.25),
+                },
+            )
+        ],
         facts={"seconds: sft": "100", "seconds: rl": "400", "seconds: total": "500", "cpu": "2"},
     )
     return page, clips
@@ -127,6 +132,76 @@ def test_a_gain_on_the_same_episodes_has_its_interval(tmp_path: Path):
     evaluations = {"before-greedy": before, "after-greedy": after}
     page = write(tmp_path / "r.html", evaluations=evaluations)
     assert "(+12.3 to +45.6)" in page.text
+
+
+def test_a_gain_on_other_episodes_has_an_interval_too(tmp_path: Path):
+    evaluations = {
+        "before-greedy": evaluation("greedy", push=25),
+        "after-greedy": evaluation("greedy", push=31),
+    }
+    page = write(tmp_path / "r.html", evaluations=evaluations)
+    # Wilson of 25/50: 36.6 % to 63.4 %; of 31/50: 48.2 % to 74.1 %.
+    # 62 - 50 = 12; below: root of (62.0 - 48.2)² + (63.4 - 50)² = 19.3; above: root of
+    # (74.1 - 62)² + (50 - 36.6)² = 18.0
+    assert "+12.0 points (-7.2 to +30.0) no clear change; different episodes" in words(page)
+    assert ("span", "class", "up") not in page.attributes
+
+
+def test_a_task_that_got_worse_is_said_as_loudly_as_one_that_gained(tmp_path: Path):
+    evaluations = {
+        "before-greedy": evaluation("greedy", push=10, pull=24, lift=20),
+        "after-greedy": evaluation("greedy", push=40, pull=10, lift=21),
+    }
+    paired = {"pull": {"difference": -0.28, "interval": [-0.4, -0.1]}}
+    path = tmp_path / "r.html"
+    page = write(path, evaluations=evaluations, gains={"greedy": paired})
+    said = words(page)
+    assert "1 task got worse pull 48.0 % → 20.0 %: -28.0 points (-40.0 to -10.0)" in said
+    assert "1 task got better push 20.0 % → 80.0 %: +60.0 points" in said
+    assert said.index("got worse") < said.index("got better")
+    assert "No clear change, greedy: lift." in said
+    assert "▼ -28.0 points" in said  # and in the table
+    headings = [value for tag, name, value in page.attributes if (tag, name) == ("h2", "class")]
+    assert headings == ["down", "up"]
+
+
+def test_videos_say_how_they_ended_what_was_asked_and_how_fast_they_are(full):
+    page, _ = full
+    said = words(page)
+    assert "button-press start 3 “press the button”" in said
+    assert "before: failed after 80 steps (0.25 × real time)" in said
+    assert "after: success in 41 steps" in said
+
+
+def test_videos_of_one_policy_have_no_empty_place(tmp_path: Path, full):
+    _, clips = full
+    scene = Scene("push", clips={"after": Clip(clips["after"], success=True)})
+    page = write(tmp_path / "r.html", videos=[scene], stage_names={"after": "policy"})
+    assert page.tags.count("figure") == page.tags.count("video") == 1
+    assert "Episodes" in page.text
+    assert "policy: success" in words(page)
+
+
+@pytest.mark.parametrize(
+    ("kind", "lead"),
+    [
+        ("rl", "Online reinforcement learning from success alone, judged on held-out"),
+        ("sft", "Supervised fine-tuning on demonstrations."),
+        ("evaluation", "A policy, judged on held-out initial states."),
+    ],
+)
+def test_the_page_says_what_it_is_of(tmp_path: Path, kind: Any, lead: str):
+    assert lead in words(write(tmp_path / "r.html", kind=kind))
+
+
+def test_a_training_has_a_chart_for_each_of_its_tasks(tmp_path: Path):
+    rows = [
+        {"iteration": i, "success_rate_sampled/push": 0.5, "success_rate_sampled/pull": 0.1 * i}
+        for i in range(3)
+    ]
+    page = write(tmp_path / "r.html", metrics=rows)
+    assert "Success of each task" in page.text
+    assert page.tags.count("svg") == 2
 
 
 def test_the_papers_overlap_and_repeats_are_said_to_the_reader(tmp_path: Path):
@@ -210,8 +285,9 @@ def test_an_evaluation_without_interval_and_tasks_gets_its_interval(tmp_path: Pa
 
 
 def test_a_missing_clip_is_said_to_be_missing(tmp_path: Path):
-    page = write(tmp_path / "r.html", videos={"push": {"before": tmp_path / "gone.mp4"}})
-    assert page.text.count("no video") == 2
+    gone = Scene("push", clips={"before": Clip(tmp_path / "gone.mp4")})
+    page = write(tmp_path / "r.html", videos=[gone, Scene("pull")])
+    assert page.text.count("no video") == 3
     assert "video" not in page.tags
 
 
@@ -223,39 +299,13 @@ def test_everything_is_escaped(tmp_path: Path):
         tmp_path / "r.html",
         title=evil,
         evaluations={"after-greedy": hostile, evil: hostile},
-        videos={evil: {}},
+        videos=[Scene(evil, evil, evil)],
+        settings=[(evil, evil)],
+        text=evil,
         facts={evil: evil, f"seconds: {evil}": "3"},
     )
     assert "script" not in page.tags
     assert page.text.count(evil) >= 7
-
-
-def test_null_nan_and_text_are_left_out_of_curves():
-    rows = [
-        {"iteration": 0, "loss": 1.0},
-        {"iteration": 1, "loss": None},
-        {"iteration": 2, "loss": float("nan")},
-        {"iteration": 3, "loss": "much"},
-        {"iteration": 4},
-        {"iteration": 5, "loss": 2},
-    ]
-    assert points(rows, "iteration", "loss") == [(0.0, 1.0), (5.0, 2.0)]
-    assert points(json.loads('[{"loss": 3}, {"loss": 4}]'), "step", "loss") == [(0, 3), (1, 4)]
-
-
-def test_a_chart_of_nothing_is_empty():
-    assert line_chart(Panel("Loss", {"loss": "loss"}), [{"step": 1}], x="step") == ""
-    assert bar_chart({}) == ""
-    assert bar_chart({"push": {}}) == ""
-
-
-def test_charts_have_the_colours_of_the_page():
-    css = resources.files("pushcut.reporting").joinpath("templates/report.css").read_text()
-    page = dict(re.findall(r"--(\w+): (#\w{6})", css))
-    svg = bar_chart({"push": {"before": Bar(1, 2, (0.1, 0.9)), "after": Bar(2, 2, (0.3, 1.0))}})
-    for name in ("before", "after", "ink", "grid", "muted"):
-        assert page[name] in svg
-    assert not re.search(r"#(000000|ffffff)", svg)
 
 
 def test_a_failed_write_keeps_the_old_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -284,17 +334,3 @@ def test_the_timeline_shows_every_phase_once_in_its_legend_and_the_shares_beside
     # 200 iterations of 6 + 3 + 1 = 10 s are 33 minutes; 200 · 4 of the 2000 s were spent waiting.
     assert "minutes of training" in page.text
     assert "wait 13 min 20 s 40.0 %" in " ".join(words)
-
-
-def test_a_timeline_draws_a_strip_per_phase_and_none_for_a_gap():
-    lanes = {"loop": [{"infer": 1.0, "update": 2.0}], "simulators": [{"": 1.0, "idle": 2.0}]}
-    svg = timeline(lanes, waiting=("idle",))
-    assert "#e3e7ee" in svg
-    assert svg.count("seconds of training") == 1
-    assert [name for name in ("infer", "update", "idle") if f">{name}</text>" in svg] == [
-        "infer",
-        "update",
-        "idle",
-    ]
-    assert timeline({}) == ""
-    assert timeline({"loop": [{"infer": 0.0}]}) == ""

@@ -47,9 +47,16 @@ def play(
     """Episodes in the order of the manifest."""
     episodes: list[PlayedEpisode] = []
     with EnvPool(CONFIG, slots=slots, workers=1) as pool:
-        runner = EpisodeRunner(pool, seed=5, inference_batch=4, record_size=record_size)
+        runner = EpisodeRunner(pool, seed=5, inference_batch=4)
         schedule = ListSchedule(manifest)
-        runner.play(policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append)
+        runner.play(
+            policy,
+            schedule,
+            iteration=2,
+            mode="sampled",
+            on_episode=episodes.append,
+            record_size=record_size,
+        )
     return sorted(episodes, key=lambda episode: episode.task.group)
 
 

@@ -5,12 +5,21 @@ import socket
 import sys
 import urllib.error
 import urllib.request
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
 
+import numpy as np
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS
-from pushcut.runs.run import Run
+from pushcut.reporting.video import write_mp4
+from pushcut.runs.run import Run, read_metrics
+from pushcut.runs.trackers import TRACKERS, RunInfo, TrackerBackend, tag
 
 
 def page(url: str) -> dict[str, float]:
@@ -31,7 +40,7 @@ def test_prometheus_reads_the_newest_metrics_and_nothing_is_left_after_the_run(t
     with Run.create(tmp_path / "run", {}, ("prometheus",), prometheus_port=0) as run:
         url = address(capsys)
         run.log(0, {"loss": 0.5, "lr": 1e-4, "entropy": None})
-        run.log(1, {"loss": 0.25, "success rate/greedy": 1.0})
+        run.log(1, {"loss": 0.25, "success rate greedy": 1.0})
         shown = page(url)
     assert shown.pop("pushcut_iterations_total") == 1
     assert {name: x for name, x in shown.items() if not name.endswith("_created")} == {
@@ -72,3 +81,157 @@ def test_a_missing_package_names_the_extra(tmp_path, monkeypatch):
 def test_a_port_that_cannot_be_is_refused():
     with pytest.raises(ValueError, match="prometheus_port must be 0 to 65535, got 70000"):
         type(PRESETS["smoke"].train)(PRESETS["smoke"].train.env, prometheus_port=70000)
+
+
+def test_tags_are_grouped_by_what_they_are_about():
+    names = (
+        "success_rate_sampled", "success_rate_sampled/push v3", "eval_greedy_success_rate",
+        "eval_greedy_success_rate/push", "eval_greedy_seconds", "seconds_rollout", "loss",
+        "value_loss", "validation_loss", "approx_kl", "lr", "groups_kept", "eval_greedy_episodes",
+        "something_new",
+    )  # fmt: skip
+    assert [tag(name) for name in names] == [
+        "success/sampled", "success_of_task/sampled/push v3", "success/eval_greedy",
+        "success_of_task/eval_greedy/push", "time/eval_greedy", "time/rollout", "loss/loss",
+        "loss/value_loss", "loss/validation_loss", "update/approx_kl", "update/lr",
+        "rollout/groups_kept", "rollout/eval_greedy_episodes", "other/something_new",
+    ]  # fmt: skip
+
+
+def test_tensorboard_has_the_grouped_tags_and_metrics_jsonl_the_plain_names(tmp_path):
+    with Run.create(tmp_path / "run", {}, ("tensorboard",)) as run:
+        run.log(3, {"loss": 0.5, "success_rate_sampled/push": 0.25})
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard")).Reload()
+    assert events.Tags()["scalars"] == ["loss/loss", "success_of_task/sampled/push"]
+    assert [(x.step, x.value) for x in events.Scalars("loss/loss")] == [(3, 0.5)]
+    (line,) = read_metrics(tmp_path / "run" / "metrics.jsonl")
+    assert line == {"iteration": 3, "loss": 0.5, "success_rate_sampled/push": 0.25}
+
+
+def test_prometheus_has_a_label_for_the_task(tmp_path, capsys):
+    with Run.create(tmp_path / "run", {}, ("prometheus",), prometheus_port=0) as run:
+        url = address(capsys)
+        for rate in (0.5, 0.75):
+            run.log(1, {"success_rate_sampled": rate, "success_rate_sampled/a b": rate})
+        with urllib.request.urlopen(url, timeout=50) as answer:
+            text = answer.read().decode()
+    assert 'pushcut_success_rate_sampled_of_task{run="run",task="a b"} 0.75' in text
+    assert 'pushcut_success_rate_sampled{run="run"} 0.75' in text
+
+
+class FakeWandB(ModuleType):
+    """What the tracker uses of W&B."""
+
+    class Error(Exception):
+        """Base of W&B's errors."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.told: dict[str, Any] = {}
+        self.logged: list[tuple[int, dict[str, Any]]] = []
+
+    def init(self, **told: Any) -> "FakeWandB":
+        self.told = told
+        return self
+
+    def Video(self, path: str, *, caption: str) -> tuple[str, str]:  # noqa: N802, as theirs
+        return path, caption
+
+    def log(self, metrics: dict[str, Any], *, step: int) -> None:
+        self.logged.append((step, metrics))
+
+    def finish(self) -> None:
+        pass
+
+
+@pytest.fixture
+def wandb(monkeypatch) -> FakeWandB:
+    fake = FakeWandB()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    for name in ("WANDB_PROJECT", "WANDB_NAME", "WANDB_TAGS"):
+        monkeypatch.delenv(name, raising=False)
+    return fake
+
+
+def test_wandb_gets_config_tags_metrics_and_videos(tmp_path, wandb):
+    with Run.create(tmp_path / "run", PRESETS["smoke"].train, ("wandb",)) as run:
+        run.log(2, {"success_rate_sampled/push": 0.5})
+        videos = {"push, start 0: failed": Path("a.mp4"), "push, start 3: success": Path("b.mp4")}
+        run.log_videos(2, videos)
+    told = wandb.told
+    assert (told["project"], told["name"]) == ("pushcut", "run")
+    assert told["tags"] == ["PointMass", "GRPO"]
+    assert told["config"]["algorithm"]["group_size"] == PRESETS["smoke"].train.algorithm.group_size
+    assert {"command", "commit", "versions"} <= told["config"]["provenance"].keys()
+    assert wandb.logged == [
+        (2, {"success_of_task/sampled/push": 0.5}),
+        (2, {"videos/push": [("a.mp4", "push, start 0: failed"),
+                             ("b.mp4", "push, start 3: success")]}),
+    ]  # fmt: skip
+
+
+def test_wandbs_own_variables_come_first(tmp_path, wandb, monkeypatch):
+    monkeypatch.setenv("WANDB_PROJECT", "arms")
+    monkeypatch.setenv("WANDB_TAGS", "night,lab")
+    with Run.create(tmp_path / "run", PRESETS["smoke"].train, ("wandb",)):
+        assert wandb.told["project"] == "arms"
+        assert wandb.told["tags"] == ["PointMass", "GRPO", "night", "lab"]
+        assert "entity" not in wandb.told  # W&B reads WANDB_ENTITY itself
+
+
+def test_wandb_without_a_key_says_what_to_do_and_leaves_no_folder_behind(
+    tmp_path, wandb, monkeypatch
+):
+    def no_key(**told: Any):
+        raise wandb.Error("No API key\nconfigured.")
+
+    monkeypatch.setattr(wandb, "init", no_key)
+    with pytest.raises(UserError, match=r"\(No API key configured\.\): type `wandb login`, or set"):
+        Run.create(tmp_path / "run", {}, ("wandb",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_real_wandb_takes_it_offline(tmp_path, monkeypatch):
+    pytest.importorskip("wandb")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_SILENT", "true")
+    clip = write_mp4(tmp_path / "a.mp4", np.zeros((3, 32, 32, 3), np.uint8), fps=5)
+    with Run.create(tmp_path / "run", PRESETS["smoke"].train, ("wandb",)) as run:
+        run.log_videos(0, {"push, start 0: failed": clip})
+        run.log(0, {"loss": 0.5})
+    media = list((tmp_path / "run").glob("wandb/offline-run-*/files/media/**/*.mp4"))
+    assert [file.read_bytes() for file in media] == [clip.read_bytes()]
+
+
+class Remembering(TrackerBackend):
+    """A plug-in's tracker."""
+
+    def __init__(self, where: RunInfo) -> None:
+        self.lines: list[int] = []
+
+    def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        self.lines.append(iteration)
+
+    def close(self) -> None:
+        pass
+
+
+def test_a_plug_in_adds_a_tracker(tmp_path, monkeypatch):
+    opened: list[Remembering] = []
+
+    def remembering(where: RunInfo) -> Remembering:
+        opened.append(Remembering(where))
+        return opened[-1]
+
+    monkeypatch.setitem(TRACKERS, "mine", remembering)
+    config = replace(PRESETS["smoke"].train, trackers=("mine",))
+    with Run.create(tmp_path / "run", config, config.trackers) as run:
+        run.log(4, {"loss": 1.0})
+        run.log_videos(4, {})
+    assert opened[0].lines == [4]
+
+
+@pytest.mark.parametrize("command", ["train", "sft"])
+def test_an_unknown_tracker_is_refused_with_those_there_are(command):
+    with pytest.raises(ValueError, match="no tracker 'tensorbord'; have tensorboard, wandb"):
+        replace(getattr(PRESETS["smoke"], command), trackers=("tensorbord",))

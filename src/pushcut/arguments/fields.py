@@ -38,8 +38,8 @@ MOST_USED = {
     "algorithm", "groups", "group_size", "episodes", "learner", "lr", "epochs", "micro_batch",
     "rollout", "slots", "workers", "evaluation", "every", "episodes_per_task",
     "fit", "steps", "batch_size", "dataset", "statistics", "storage", "noise",
-    "mode", "repeats", "baseline", "train_init", "iterations", "trackers", "seed", "device",
-    "out", "resume",
+    "mode", "repeats", "baseline", "videos", "train_init", "iterations", "trackers", "seed",
+    "device", "out", "resume",
 }  # fmt: skip
 """Fields, and groups of them, that --help explains."""
 

@@ -1,7 +1,8 @@
-"""`pushcut eval`: a checkpoint on the held-out manifest; and videos of single episodes."""
+"""`pushcut eval`: a checkpoint on the held-out manifest, and videos of its episodes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -9,7 +10,6 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from rich.table import Table as Printed
 
 from pushcut.config import EvalConfig
@@ -17,7 +17,8 @@ from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
-from pushcut.evaluation.leakage import OVERLAP, saw_evaluation_states
+from pushcut.evaluation.films import Film, chosen, save_films, videos_of
+from pushcut.evaluation.leakage import OVERLAP, run_folder_of, saw_evaluation_states
 from pushcut.evaluation.results import (
     EvalResult,
     LedgerLine,
@@ -28,24 +29,23 @@ from pushcut.evaluation.results import (
     spread_over_repeats,
 )
 from pushcut.evaluation.tables import Row, Table
-from pushcut.policies.base import Mode, Policy
+from pushcut.policies.base import Mode
 from pushcut.policies.source import PolicySource
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.devices import choose_device
 from pushcut.ranks.start import joined
-from pushcut.reporting.video import write_mp4
-from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
+from pushcut.reporting.video import mp4_of
+from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.rollout.fit import check_fits, language_warnings
-from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.config_json import to_json
 from pushcut.runs.run import provenance
 from pushcut.system.progress import bar, console, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import InitState
 
-VIDEO_SIZE = 224
-"""Height and width of videos for people, in pixels."""
+Films = dict[PolicySource, list[Film]]
+"""Videos of each policy."""
 
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
 def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
     """This rank's part in an evaluation; the content of the result on every rank."""
     # As the first rank finds the folder, before it writes.
-    out = ranks.gather(config.out or free_name(Path("eval"), config.mode))[0]
+    out = ranks.gather(config.out or free_name(results_folder(config.policy), config.mode))[0]
     beside = out.with_name(f"{out.stem}-baseline.json")
     with ranks.together():
         if out.suffix != ".json":
@@ -74,18 +74,23 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
         for path in (beside, out)[-len(sources) :]:
             if path.exists():
                 raise UserError(f"{path} exists; choose another --out, or none to have one found")
-    results = play_sources(config, sources, config.mode, ranks=ranks)
+    films: Films = {}
+    results = play_sources(config, sources, config.mode, films, ranks=ranks)
     content: dict[str, Any] = {}
     with ranks.together():
         if ranks.first:
             rows = [row_of(config, source, results[source]) for source in sources]
-            content = write_results(config, Table([saved, *rows] if saved else rows), rows, out)
+            table = Table([saved, *rows] if saved else rows)
+            content = write_results(config, table, rows, out, films)
             for source, row in zip(sources[:-1], rows[:-1], strict=True):
                 row.result.save(beside, **facts_of(config, source))
+                save_videos(config, beside, films.get(source))
     return ranks.gather(content)[0]
 
 
-def write_results(config: EvalConfig, table: Table, played: list[Row], out: Path) -> dict[str, Any]:
+def write_results(
+    config: EvalConfig, table: Table, played: list[Row], out: Path, films: Films
+) -> dict[str, Any]:
     """Prints what was played, and writes the result of the config's policy."""
     for row in played:
         if len(played) > 1:
@@ -97,8 +102,27 @@ def write_results(config: EvalConfig, table: Table, played: list[Row], out: Path
         say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
     out.with_suffix(".md").write_text(table.markdown())
+    save_videos(config, out, films.get(config.policy))
     say(f"result: {out}; table: {out.with_suffix('.md')}")
     return content
+
+
+def results_folder(source: PolicySource) -> Path:
+    """Where results of a policy belong: the eval folder of its run, else ./eval."""
+    run = run_folder_of(source.path) if source.path is not None else None
+    if run is None or not os.access(run, os.W_OK):
+        return Path("eval")
+    # As the user named it, where that is shorter than the whole path.
+    here = Path.cwd()
+    return (run.relative_to(here) if run.is_relative_to(here) else run) / "eval"
+
+
+def save_videos(config: EvalConfig, result: Path, films: Sequence[Film] | None) -> None:
+    """Writes the videos of a result into a folder beside it, and says so."""
+    if films:
+        folder = videos_of(result)
+        save_films(folder, films, spec=config.env.spec, mode=config.mode)
+        say(f"videos: {folder}")
 
 
 def row_of(config: EvalConfig, source: PolicySource, result: EvalResult) -> Row:
@@ -162,13 +186,20 @@ def play_sources(
     config: EvalConfig,
     sources: Iterable[PolicySource],
     mode: Mode,
+    films: Films | None = None,
     *,
     ranks: Ranks | None = None,
     env_flags: str = "env",
 ) -> dict[PolicySource, EvalResult]:
     """Plays one manifest with several policies, in place of the policy of the config.
 
-    ``env_flags``: how the flags begin that set the environment; empty where there are none.
+    Args:
+        config: What is played, and how.
+        sources: The policies.
+        mode: In place of that of the config.
+        films: Takes the videos that the config asks for, of the same starts for all.
+        ranks: Who share the episodes.
+        env_flags: How the flags begin that set the environment; empty where there are none.
     """
     ranks = ranks or SingleProcess()
     manifest = manifest_of(config)
@@ -202,7 +233,13 @@ def play_sources(
             on_episode=lambda episode: shown.advance(),
             ranks=ranks,
         )
-        return {source: evaluator.evaluate(policy, mode) for source, policy in policies.items()}
+        results = {name: evaluator.evaluate(policy, mode) for name, policy in policies.items()}
+        if films is not None and config.videos:
+            # The same starts of all: those that are worth seeing of the last.
+            lines = chosen(list(results.values())[-1].ledger, config.videos)
+            for name, policy in policies.items():
+                films[name] = evaluator.film(policy, mode, lines, mp4_of)
+        return results
 
 
 def manifest_of(config: EvalConfig) -> list[InitState]:
@@ -216,33 +253,18 @@ def manifest_of(config: EvalConfig) -> list[InitState]:
     )
 
 
-def record_videos(config: EvalConfig, folder: Path, name: str) -> None:
-    """One greedy episode of each task from the manifest's first state, as NAME-TASK.mp4."""
+def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine]) -> None:
+    """Films episodes of the evaluation that the config describes, into FOLDER with videos.json."""
     policy = config.policy.load().to(choose_device(config.device))
-    inits = [InitState(task, config.first) for task in config.env.spec.tasks]
     with SafeExit() as stop, open_pool(config) as pool:
-        episodes = play_recorded(policy, pool, inits, config, stop)
-    fps = pool.spec.control_hz
-    for episode in episodes:
-        path = folder / f"{name}-{episode.task.init.task}.mp4"
-        write_mp4(path, np.stack(episode.frames), fps)
-
-
-def play_recorded(
-    policy: Policy, pool: EnvPool, inits: Sequence[InitState], config: EvalConfig, stop: SafeExit
-) -> list[PlayedEpisode]:
-    """Plays each initial state greedily with images of every control step."""
-    runner = EpisodeRunner(
-        pool,
-        seed=config.seed,
-        inference_batch=config.rollout.inference_batch,
-        record_size=VIDEO_SIZE,
-        check=stop.check,
-    )
-    episodes: list[PlayedEpisode] = []
-    schedule = ListSchedule(inits)
-    runner.play(policy, schedule, iteration=0, mode="greedy", on_episode=episodes.append)
-    return sorted(episodes, key=lambda episode: episode.task.group)
+        runner = EpisodeRunner(
+            pool,
+            seed=config.seed,
+            inference_batch=config.rollout.inference_batch,
+            check=stop.check,
+        )
+        films = Evaluator(runner, manifest_of(config)).film(policy, config.mode, lines, mp4_of)
+    save_films(folder, films, spec=config.env.spec, mode=config.mode)
 
 
 def open_pool(config: EvalConfig) -> EnvPool:

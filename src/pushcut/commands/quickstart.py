@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,12 @@ from typing import Any
 from pushcut.commands.evaluate import record_videos
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.commands.report import run_report
+from pushcut.commands.report_parts import by_name, results_in
 from pushcut.config import QuickstartConfig
+from pushcut.evaluation.films import chosen
+from pushcut.evaluation.results import LedgerLine, load_result
 from pushcut.learning.checkpoint import latest
+from pushcut.reporting.gains import ALL, Gain, PairedGains
 from pushcut.runs.lock import alone_in_folder
 from pushcut.system.progress import say
 
@@ -28,8 +33,9 @@ def run_quickstart(config: QuickstartConfig) -> dict[str, Any]:
     evaluate(recipe, "after", after)
     checkpoints = {"before": before, "after": after}
     if config.eval.env.spec.cameras:
+        lines = worth_seeing(recipe)
         for stage, checkpoint in checkpoints.items():
-            record(recipe, stage, checkpoint)
+            record(recipe, stage, checkpoint, lines)
     summary = summarise(recipe, checkpoints)
     announce(summary, run_report(recipe.out))
     return summary
@@ -46,12 +52,21 @@ def evaluate(recipe: Recipe, stage: str, policy: Path) -> None:
         recipe.evaluate(f"eval_{stage}_{mode}", title, file, config, policy)
 
 
-def record(recipe: Recipe, stage: str, policy: Path) -> None:
-    """One video of each task."""
+def worth_seeing(recipe: Recipe) -> list[LedgerLine]:
+    """The first start of each task, and one from which the trained policy ends otherwise."""
+    result, _ = load_result(recipe.out / "eval" / "after-greedy.json")
+    first = {line.task: line for line in chosen(result.ledger, 1)}
+    others = chosen(result.ledger, 2)
+    return [x for x in others if x == first[x.task] or x.success != first[x.task].success]
+
+
+def record(recipe: Recipe, stage: str, policy: Path, lines: Sequence[LedgerLine]) -> None:
+    """Videos of the same starts before and after."""
     source = replace(recipe.config.train.policy, path=policy)
-    config, folder = replace(recipe.config.eval, policy=source), recipe.out / "videos"
+    config = replace(recipe.config.eval, policy=source, mode="greedy")
+    folder = recipe.out / "videos" / stage
     title = f"videos {stage} RL"
-    recipe.phase(f"videos_{stage}", title, folder, lambda: record_videos(config, folder, stage))
+    recipe.phase(f"videos_{stage}", title, folder, lambda: record_videos(config, folder, lines))
 
 
 def summarise(recipe: Recipe, checkpoints: dict[str, Path]) -> dict[str, Any]:
@@ -81,7 +96,18 @@ def announce(summary: dict[str, Any], report: Path) -> None:
     low, high = summary["after"]["table"]["differences"][0]["all"]["interval"]
     interval = f"95 % interval {100 * low:+.1f} to {100 * high:+.1f}"
     say(f"gain (greedy): {100 * summary['gain']:+.1f} points ({interval})")
+    for line in changed_tasks(by_name(results_in(report.parent / "eval")).gains["greedy"]):
+        say(line)
     say(f"time: {summary['seconds']['total']:.0f} s; report: {report}")
+
+
+def changed_tasks(gains: PairedGains) -> Iterator[str]:
+    """The tasks that got worse and those that got better, beyond chance; greedy, paired."""
+    for verdict, words in (("down", "got worse"), ("up", "got better")):
+        for task, paired in gains.items():
+            gain = Gain(paired["difference"], tuple(paired["interval"]), paired=True)
+            if task != ALL and gain.verdict == verdict:
+                yield f"  {words}: {task} {gain.points} points ({gain.limits})"
 
 
 def _rate(result: dict[str, Any]) -> float:

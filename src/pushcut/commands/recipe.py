@@ -31,7 +31,7 @@ PHASES = "phases.json"
 
 MAY_CHANGE_ON_RESUME = (
     "out", "resume", "device", "threads", "trackers", "prometheus_port", "slots", "workers",
-    "timeout_s",
+    "timeout_s", "videos",
 )  # fmt: skip
 """Fields that change no result: phases that are done stand for all others."""
 

@@ -1,45 +1,117 @@
-"""`pushcut report`: a run folder as one HTML page."""
+"""`pushcut report`: a run, a recipe, a protocol or a folder of results as one HTML page."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pushcut.commands.report_parts import (
+    Compared,
+    by_name,
+    first_and_last,
+    newest_with_baseline,
+    results_in,
+    scenes_in,
+)
 from pushcut.errors import UserError
-from pushcut.evaluation.leakage import OVERLAP, saw_evaluation_states
-from pushcut.reporting.report import write_report
+from pushcut.evaluation.leakage import OVERLAP, run_folder_of, saw_evaluation_states
+from pushcut.reporting.facts import hyper_parameters, provenance_facts, settings
+from pushcut.reporting.report import Clip, Report, Scene, write_report
 from pushcut.runs.run import read_metrics
+
+PAGE = "report.html"
 
 
 def run_report(run: Path) -> Path:
-    """Writes RUN/report.html, a page with the run's curves and results.
+    """Writes RUN/report.html, a page with the curves, results and videos that a folder holds.
 
     Args:
-        run: Folder of `pushcut train`, `sft` or `quickstart`.
+        run: Folder of `pushcut train`, `sft`, `quickstart`, a protocol, or results of `eval`.
     """
     folder = run
-    summary = folder / "summary.json"
+    if folder.is_file():
+        raise UserError(f"{folder} is a file: give its folder, {folder.parent}")
+    summary, result = folder / "summary.json", folder / "result.json"
     if summary.exists():
-        return _quickstart_report(folder, json.loads(summary.read_text()))
-    if not (folder / "metrics.jsonl").exists():
-        raise UserError(f"{folder} is no run: it has neither metrics.jsonl nor summary.json")
-    config = json.loads((folder / "config.json").read_text())
-    facts = {name: str(config[name]) for name in ("command", "commit", "machine", "pushcut")}
-    if saw_evaluation_states(folder):
-        facts["initial states"] = f"the benchmark's own: {OVERLAP}; validated here on others"
-    return write_report(
-        folder / "report.html",
-        title=f"pushcut run {folder.name}",
-        metrics=[line for line in read_metrics(folder / "metrics.jsonl") if _is_rl(line)],
-        sft_metrics=[_by_step(x) for x in read_metrics(folder / "metrics.jsonl") if not _is_rl(x)],
-        evaluations=_first_and_last(folder / "eval"),
-        videos={},
-        facts=facts,
+        report = _quickstart(folder, json.loads(summary.read_text()))
+    elif (folder / "metrics.jsonl").exists():
+        report = _run(folder)
+    elif result.exists() and "protocol" in (content := json.loads(result.read_text())):
+        report = _protocol(folder, content)
+    elif results_in(folder):
+        report = _results(folder)
+    else:
+        raise UserError(f"{folder} is no run: {_what_to_give(folder)}")
+    return write_report(folder / PAGE, report)
+
+
+def _what_to_give(folder: Path) -> str:
+    """What is near a folder that is no run."""
+    if not folder.exists():
+        return "it does not exist; give the folder of a run"
+    near = [path.parent for path in sorted(folder.glob("*/metrics.jsonl"))]
+    near += [path.parent for path in sorted(folder.glob("*/summary.json"))]
+    if near:
+        return f"give one of the runs in it: {', '.join(map(str, near))}"
+    if (above := run_folder_of(folder)) not in (None, folder.absolute()):
+        return f"give the run that it belongs to, {above}"
+    return (
+        "give the folder of a run (train, sft, quickstart), of a finished protocol, or of results "
+        "that `pushcut eval` wrote"
     )
 
 
-def _quickstart_report(folder: Path, summary: dict[str, Any]) -> Path:
+def _run(folder: Path) -> Report:
+    """The page of a training or a fine-tuning."""
+    content = json.loads((folder / "config.json").read_text())
+    config = content["config"]
+    facts = provenance_facts(content) | hyper_parameters(config)
+    if saw_evaluation_states(folder):
+        facts["initial states"] = f"the benchmark's own: {OVERLAP}; validated here on others"
+    lines = read_metrics(folder / "metrics.jsonl")
+    results = results_in(folder / "eval")
+    played = [result for result in results if not result.in_training]
+    compared = newest_with_baseline(played, _results_before(config))
+    rl = "algorithm" in config
+    if rl:
+        compared = _or_training(compared, first_and_last(x for x in results if x.in_training))
+    others = {x.path.stem: x.content for x in played if x not in compared.results}
+    return Report(
+        title=f"pushcut run {folder.absolute().name}",
+        kind="rl" if rl else "sft",
+        metrics=[line for line in lines if _is_rl(line)],
+        sft_metrics=[_by_step(line) for line in lines if not _is_rl(line)],
+        evaluations=compared.evaluations | others,
+        gains=compared.gains,
+        stage_names={} if compared.before else {"after": "policy"},
+        videos=compared.scenes,
+        facts=facts,
+        settings=list(settings(config)),
+    )
+
+
+def _results_before(config: Mapping[str, Any]) -> list[Any]:
+    """Results of the policy that a training started from."""
+    start = (config.get("policy") or {}).get("path")
+    run = run_folder_of(Path(start)) if start else None
+    return [x for x in results_in(run / "eval") if not x.in_training] if run else []
+
+
+def _or_training(played: Compared, training: Compared) -> Compared:
+    """What `pushcut eval` compared, or else the first and last of the training, for each mode."""
+    before, after = dict(training.before), dict(training.after)
+    for mode, result in played.after.items():
+        if mode in played.before or mode not in before:
+            after[mode] = result
+            before.pop(mode, None)
+            if mode in played.before:
+                before[mode] = played.before[mode]
+    return Compared(before, after)
+
+
+def _quickstart(folder: Path, summary: dict[str, Any]) -> Report:
     """The page of the whole recipe."""
     evaluations = {
         f"{stage}-{mode}": summary[f"{stage}{suffix}"]
@@ -47,18 +119,84 @@ def _quickstart_report(folder: Path, summary: dict[str, Any]) -> Path:
         for mode, suffix in (("greedy", ""), ("sampled", "_sampled"))
     }
     facts = {f"seconds: {name}": f"{value:.1f}" for name, value in summary["seconds"].items()}
-    facts |= {
-        "command": " ".join(summary["command"]),
-        "commit": str(summary["commit"]),
-        "machine": f"{summary['machine']}, {summary['cores']} cores",
-    }
-    return write_report(
-        folder / "report.html",
-        title=f"pushcut {folder.name}",
-        metrics=read_metrics(folder / "rl" / "metrics.jsonl"),
+    facts |= provenance_facts(summary)
+    file = folder / "config.json"
+    config = json.loads(file.read_text())["config"] if file.exists() else {}
+    facts |= {k: v for k, v in hyper_parameters(config).items() if k == "seed"}
+    for part in ("sft", "train"):
+        own = hyper_parameters(config.get(part, {}), f"{part}: ")
+        facts |= {name: line for name, line in own.items() if name != f"{part}: seed"}
+    lines = read_metrics(folder / "rl" / "metrics.jsonl")
+    return Report(
+        title=f"pushcut {folder.absolute().name}",
+        metrics=_with_held_out(lines, evaluations),
         sft_metrics=[_by_step(line) for line in read_metrics(folder / "sft" / "metrics.jsonl")],
         evaluations=evaluations,
-        videos=_videos(folder),
+        gains=by_name(results_in(folder / "eval")).gains,
+        videos=_videos(folder / "videos"),
+        facts=facts,
+        settings=list(settings(config)),
+    )
+
+
+def _with_held_out(
+    lines: list[dict[str, Any]], evaluations: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """The lines of a training, with evaluations before and after it where it has none itself."""
+    if not lines:
+        return lines
+    places = {"before": lines[0]["iteration"], "after": lines[-1]["iteration"] + 1}
+    added = []
+    for name, result in evaluations.items():
+        stage, _, mode = name.partition("-")
+        key = f"eval_{mode}_success_rate"
+        if not result.get("episodes") or any(key in line for line in lines):
+            continue
+        point = {key: result["successes"] / result["episodes"]}
+        for task, counts in (result.get("per_task") or {}).items():
+            point[f"{key}/{task}"] = counts["successes"] / counts["episodes"]
+        added.append({"iteration": places[stage], **point})
+    return sorted([*lines, *added], key=lambda line: line["iteration"])
+
+
+def _protocol(folder: Path, content: dict[str, Any]) -> Report:
+    """The page of a protocol: its table or plot, and every evaluation."""
+    table, picture = folder / "result.md", folder / "result.png"
+    file = folder / "config.json"
+    config = json.loads(file.read_text())["config"] if file.exists() else {}
+    facts = {f"seconds: {name}": f"{x:.1f}" for name, x in content.get("seconds", {}).items()}
+    names = ("algorithm", "iterations", "mode", "states_per_task", "repeats", "seed")
+    facts |= {name.replace("_", " "): str(content[name]) for name in names if name in content}
+    return Report(
+        title=f"pushcut {content['protocol']}",
+        kind="protocol",
+        evaluations={result.path.stem: result.content for result in results_in(folder / "eval")},
+        facts=facts | provenance_facts(content),
+        settings=list(settings(config)),
+        picture=picture if picture.exists() else None,
+        text=table.read_text() if table.exists() else "",
+    )
+
+
+def _results(folder: Path) -> Report:
+    """The page of a folder of results: the newest of each mode, and all others."""
+    results = results_in(folder)
+    compared = by_name(results)
+    if not compared.before or not compared.after:
+        compared = newest_with_baseline(results, ())
+    newest = next(iter(compared.after.values()), results[-1])
+    others = {x.path.stem: x.content for x in results if x not in compared.results}
+    facts = provenance_facts(newest.content)
+    for name in ("policy", "env"):
+        if isinstance(newest.content.get(name), dict):
+            facts |= {f"{name}: {k}": v for k, v in settings(newest.content[name])}
+    return Report(
+        title=f"pushcut results in {folder.absolute().name}",
+        kind="evaluation",
+        evaluations=compared.evaluations | others,
+        gains=compared.gains,
+        stage_names={"before": "baseline", "after": "policy"},
+        videos=compared.scenes,
         facts=facts,
     )
 
@@ -73,20 +211,12 @@ def _by_step(line: dict[str, Any]) -> dict[str, Any]:
     return {"step": line["iteration"], **line}
 
 
-def _first_and_last(folder: Path) -> dict[str, dict[str, Any]]:
-    """The first and last evaluation of each mode as before and after."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        result = json.loads(path.read_text())
-        stage = "after" if f"before-{result['mode']}" in found else "before"
-        found[f"{stage}-{result['mode']}"] = result
-    return found
-
-
-def _videos(folder: Path) -> dict[str, dict[str, Path]]:
-    """Task -> {"before": mp4, "after": mp4} from the names that quickstart gives."""
-    found: dict[str, dict[str, Path]] = {}
-    for path in sorted((folder / "videos").glob("*.mp4")):
+def _videos(folder: Path) -> list[Scene]:
+    """The videos of a recipe; those of an older one are named before-TASK.mp4, after-TASK.mp4."""
+    if scenes := scenes_in({stage: folder / stage for stage in ("before", "after")}):
+        return scenes
+    found: dict[str, dict[str, Clip]] = {}
+    for path in sorted(folder.glob("*.mp4")):
         stage, _, task = path.stem.partition("-")
-        found.setdefault(task, {})[stage] = path
-    return found
+        found.setdefault(task, {})[stage] = Clip(path)
+    return [Scene(task, clips=clips) for task, clips in found.items()]

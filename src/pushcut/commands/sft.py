@@ -34,7 +34,8 @@ def run_sft(config: SFTConfig) -> Path:
     if config.fit.validation_fraction > 0:
         training, validation = dataset.split(config.fit.validation_fraction, config.seed)
     policy = first_policy(config, training).to(choose_device(config.device))
-    run = Run.create(config.out, config)
+    port = config.prometheus_port
+    run = Run.create(config.out, config, config.trackers, prometheus_port=port)
     folder = run.path / "policy"
     with run:
         try:

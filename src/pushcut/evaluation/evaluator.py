@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from pushcut.evaluation.films import FILM_SIZE, Encode, Film
 from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.base import Mode, Policy
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
-from pushcut.rollout.scheduler import ListSchedule
+from pushcut.rollout.scheduler import EpisodeTask, ListSchedule
 from pushcut.types import InitState
 
 EVALUATION_STREAM = 2**32 - 1
@@ -67,3 +68,36 @@ class Evaluator:
         ledger = tuple(lines[repeat, group] for repeat in range(self._repeats) for group in groups)
         seconds = time.perf_counter() - start
         return EvalResult(mode, ledger, seconds, self._runner.spec.groups)
+
+    def film(
+        self, policy: Policy, mode: Mode, lines: Iterable[LedgerLine], encode: Encode
+    ) -> list[Film]:
+        """Plays episodes of the evaluation once more, as they went, and films them.
+
+        ``lines`` are of a ledger of this evaluator; the films are in their order, on every rank.
+        """
+        place = {(init.task, init.seed): group for group, init in enumerate(self._manifest)}
+        tasks = [
+            EpisodeTask(self._manifest[group], group, line.repeat)
+            for line in lines
+            for group in [place[line.task, line.init_seed]]
+        ]
+        films: dict[EpisodeTask, Film] = {}
+
+        def note(episode: PlayedEpisode) -> None:
+            films[episode.task] = Film.of(episode, self._runner.spec, encode)
+
+        budget = self._ranks.group_budget(len(tasks), len(tasks))
+        with self._ranks.together(), self._ranks.acting(policy):
+            self._runner.play(
+                policy,
+                ListSchedule.of(tasks, budget),
+                iteration=EVALUATION_STREAM,
+                mode=mode,
+                on_episode=note,
+                coordination=self._ranks.coordination(),
+                record_size=FILM_SIZE,
+            )
+        for theirs in self._ranks.gather(films):
+            films |= theirs
+        return [films[task] for task in tasks]

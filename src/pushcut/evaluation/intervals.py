@@ -69,6 +69,18 @@ def newcombe(
     return p1 - p2 - below, p1 - p2 + above
 
 
+def difference(rate: float, interval: Interval, base: float, base_interval: Interval) -> Interval:
+    """Interval of ``rate`` - ``base``, of episodes that have nothing to do with each other.
+
+    Newcombe 1998, Statistics in Medicine 17, 873-890, method 10: distances from each rate to the
+    limit of its own interval, added as squares.
+    """
+    (low, high), (base_low, base_high) = interval, base_interval
+    below = math.hypot(rate - low, base_high - base)
+    above = math.hypot(high - rate, base - base_low)
+    return rate - base - below, rate - base + above
+
+
 def mean_interval(values: Sequence[float], intervals: Sequence[Interval]) -> Interval:
     """Interval of the mean of independent estimates, from their own intervals.
 

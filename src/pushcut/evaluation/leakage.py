@@ -38,6 +38,12 @@ def runs_behind(checkpoint: Path) -> Iterator[dict[str, Any]]:
         path = Path(start) if start else None
 
 
+def run_folder_of(checkpoint: Path) -> Path | None:
+    """The folder of the run that a checkpoint lies in; None where it lies in none."""
+    found = _run_of(checkpoint.absolute())
+    return found and found[0]
+
+
 def _run_of(path: Path) -> tuple[Path, dict[str, Any]] | None:
     """The nearest run folder: RUN, RUN/policy, RUN/checkpoints/000010 or its policy."""
     for folder in (path, *path.parents[:3]):

@@ -76,12 +76,13 @@ class EvalResult:
         return len(by_repeat(self.ledger))
 
     def metrics(self) -> dict[str, float]:
-        """Success rate, episodes and seconds, for the metrics of a run."""
+        """Success rate, in all and of each task, episodes and seconds, for the metrics of a run."""
         name = f"eval_{self.mode}"
         return {
             f"{name}_success_rate": self.total.value,
             f"{name}_episodes": self.total.episodes,
             f"{name}_seconds": self.seconds,
+            **{f"{name}_success_rate/{task}": x.value for task, x in self.per_task.items()},
         }
 
     def save(self, path: Path, **facts: Any) -> dict[str, Any]:

@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 _INK, _MUTED, _GRID = "#1c2230", "#626d80", "#dde2ea"  # as in report.css
 _BEFORE, _AFTER, _THIRD = "#9aa6b8", "#1668d6", "#d9792b"
 _FOURTH, _FIFTH, _SIXTH, _PALE = "#7b4fc9", "#179a92", "#c9a227", "#e3e7ee"
+_OF_PAGE = {
+    _INK: "ink", _MUTED: "muted", _GRID: "grid", _BEFORE: "before", _AFTER: "after",
+    _PALE: "pale",
+}  # fmt: skip
+"""Colours that the page has variables for, which are others in the dark."""
 _LINE_COLOURS = (_AFTER, _THIRD, _BEFORE)
 _PHASE_COLOURS = (_MUTED, _SIXTH, _THIRD, _BEFORE, _AFTER, _INK, _FOURTH, _FIFTH)
 
@@ -101,15 +106,18 @@ def line_chart(
                 markersize=3,
             )
         _dress(axes, panel, x, legend=len(curves) > 1)
+        _widen(axes, [point for curve in curves.values() for point in curve], panel)
         return _svg(figure, panel.title)
 
 
-def bar_chart(bars: Mapping[str, Mapping[str, Bar]]) -> str:
+def bar_chart(bars: Mapping[str, Mapping[str, Bar]], names: Mapping[str, str] | None = None) -> str:
     """Success rates with interval whiskers as SVG.
 
     Args:
         bars: Task -> {"before" or "after" -> rate}; empty gives an empty string.
+        names: What "before" and "after" are called in the legend.
     """
+    names = names or {}
     if not any(bars.values()):
         return ""
     colours = {"before": _BEFORE, "after": _AFTER}
@@ -118,7 +126,8 @@ def bar_chart(bars: Mapping[str, Mapping[str, Bar]]) -> str:
         for row, stages in enumerate(bars.values()):
             for place, stage in enumerate(name for name in colours if name in stages):
                 y = row + (0.2 * (2 * place - 1) if len(stages) > 1 else 0.0)
-                label = "_" if stage in seen else stage  # each stage once in the legend
+                # Each stage once in the legend.
+                label = "_" if stage in seen else names.get(stage, stage)
                 _draw_bar(axes, y, stages[stage], colours[stage], label)
                 seen.add(stage)
         axes.set_yticks(range(len(bars)), list(bars), color=_INK, fontsize=10)
@@ -226,6 +235,17 @@ def _dress(axes: Axes, panel: Panel, x: str, *, legend: bool) -> None:
         axes.legend(**place, ncols=3, handlelength=1, handletextpad=0.4, columnspacing=0.8)
 
 
+def _widen(axes: Axes, drawn: Sequence[tuple[float, float]], panel: Panel) -> None:
+    """Axes from 0 where all points have the same place: one point has no scale of its own."""
+    limits = (axes.set_xlim, [at for at, _ in drawn]), (axes.set_ylim, [y for _, y in drawn])
+    for number, (limit, values) in enumerate(limits):
+        scale = 100 if number and panel.percent else 1
+        if len(set(values)) > 1 or (number and panel.whole_range):
+            continue
+        value = scale * values[0]
+        limit(min(0.0, 2 * value), max(0.0, 2 * value) or 1.0)
+
+
 @contextmanager
 def _drawing(width: float, height: float) -> Iterator[tuple[Figure, Axes]]:
     """A figure without pyplot, which would keep it and look for a display."""
@@ -247,6 +267,9 @@ def _svg(figure: Figure, label: str) -> str:
     prefix = f"c{next(_numbers)}-"
     svg = re.sub(r'\bid="', f'id="{prefix}', svg)
     svg = svg.replace('href="#', f'href="#{prefix}').replace("url(#", f"url(#{prefix}")
+    # The page's variables, so that the colours follow it into the dark.
+    for colour, name in _OF_PAGE.items():
+        svg = svg.replace(f": {colour}", f": var(--{name}, {colour})")
     return svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
 
 

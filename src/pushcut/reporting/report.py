@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pushcut.evaluation.intervals import wilson
 from pushcut.reporting.charts import Bar, Panel, bar_chart, line_chart, timeline
+from pushcut.reporting.gains import ALL, STAGES, Gain, PairedGains, changes, clear, gain_of
 from pushcut.runs.timings import coarsened, lanes, summed
 from pushcut.system.stopwatch import Seconds
 
-STAGES = ("before", "after")
 MODES = ("greedy", "sampled")
 """The first mode that was evaluated makes the headline and the bars."""
 
@@ -56,21 +56,59 @@ SFT_PANELS = (
 )
 
 
+Kind = Literal["rl", "sft", "evaluation", "protocol"]
+
+LEADS: dict[Kind, str] = {
+    "rl": "Online reinforcement learning from success alone, judged on",
+    "sft": "Supervised fine-tuning on demonstrations.",
+    "evaluation": "A policy, judged on",
+    "protocol": "A protocol of the papers, judged on",
+}
+"""What the page is of; where it ends without a full stop, the initial states follow."""
+
+MOST_CURVES = 24
+"""Most tasks that have a chart of their own."""
+
+
 @dataclass(frozen=True)
 class Headline:
     """One mode of evaluation, before and after."""
 
     mode: str
     stages: dict[str, Bar]
-    gain_interval: tuple[float, float] | None = None
-    """95 % interval of the gain, from the same episodes before and after."""
+    gain: Gain | None
+    """None unless both were evaluated."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One video, and how its episode ended where that is known."""
+
+    path: Path
+    success: bool | None = None
+    length: int | None = None
+    """Control steps."""
+    speed: float = 1.0
+    """Speed of the video, as a share of real time."""
 
     @property
-    def gain(self) -> float | None:
-        """Points gained, as a fraction; None unless both were evaluated."""
-        if len(self.stages) < len(STAGES):
-            return None
-        return self.stages["after"].rate - self.stages["before"].rate
+    def ending(self) -> str:
+        """How the episode ended, in words."""
+        if self.success is None:
+            return ""
+        steps = f" {'in' if self.success else 'after'} {self.length} steps" if self.length else ""
+        return ("success" if self.success else "failed") + steps
+
+
+@dataclass(frozen=True)
+class Scene:
+    """An initial state as it was played before and after, or by one policy alone."""
+
+    task: str
+    instruction: str = ""
+    note: str = ""
+    """Which initial state it is."""
+    clips: Mapping[str, Clip] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -83,51 +121,53 @@ class Share:
     of_all: float
 
 
-def write_report(
-    path: Path,
-    *,
-    title: str,
-    metrics: Sequence[Mapping[str, Any]],
-    sft_metrics: Sequence[Mapping[str, Any]],
-    evaluations: Mapping[str, Mapping[str, Any]],
-    videos: Mapping[str, Mapping[str, Path]],
-    facts: Mapping[str, str],
-) -> Path:
-    """Writes a self-contained HTML page; any part may be missing or empty.
+@dataclass(frozen=True)
+class Report:
+    """What a page shows; any part may be empty."""
 
-    Args:
-        path: The file to write; it appears when it is complete.
-        title: Heading of the page.
-        metrics: Lines of metrics.jsonl, one per iteration of reinforcement learning.
-        sft_metrics: Lines of supervised fine-tuning, by ``step``.
-        evaluations: "before-greedy", "after-greedy", "before-sampled", "after-sampled" ->
-            what ``EvalResult.save`` returned.
-        videos: Task -> {"before": mp4, "after": mp4}.
-        facts: Name -> value; names that begin with "seconds: " become the time line.
-    """
-    rates = [_headline(evaluations, mode) for mode in MODES]
-    headlines = [headline for headline in rates if headline.stages]
-    phases, plain_facts = _split_phases(facts)
-    timed = lanes(metrics)
+    title: str
+    kind: Kind = "rl"
+    metrics: Sequence[Mapping[str, Any]] = ()
+    """Lines of metrics.jsonl, one per iteration of reinforcement learning."""
+    sft_metrics: Sequence[Mapping[str, Any]] = ()
+    """Lines of supervised fine-tuning, by ``step``."""
+    evaluations: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """"before-greedy", "after-greedy", "before-sampled", "after-sampled" -> what
+    ``EvalResult.save`` returned; those of other names are listed."""
+    gains: Mapping[str, PairedGains] = field(default_factory=dict)
+    """Mode -> the gains over the same episodes; others count as independent."""
+    stage_names: Mapping[str, str] = field(default_factory=dict)
+    """What "before" and "after" are called."""
+    videos: Sequence[Scene] = ()
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Name -> value; names that begin with "seconds: " become the time line."""
+    settings: Sequence[tuple[str, str]] = ()
+    """Names and values of all settings."""
+    picture: Path | None = None
+    """A PNG to show."""
+    text: str = ""
+    """A result in plain text."""
+
+
+def write_report(path: Path, report: Report) -> Path:
+    """Writes a self-contained HTML page; the file appears when it is complete."""
+    phases, facts = _split_phases(report.facts)
+    evaluations, picture = report.evaluations, report.picture
     page = _template().render(
-        title=title,
-        headlines=headlines,
-        bars=bar_chart(_per_task(evaluations, headlines[0].mode)) if headlines else "",
-        tasks={mode: _per_task(evaluations, mode) for mode in MODES},
-        success_chart=line_chart(RL_PANELS[0], metrics, x="iteration", wide=True),
-        rl_charts=_charts(RL_PANELS[1:], metrics, "iteration"),
-        sft_charts=_charts(SFT_PANELS, sft_metrics, "step"),
-        videos={task: _embed(clips) for task, clips in videos.items()},
+        title=report.title,
+        lead=LEADS[report.kind],
+        stage_names={stage: stage for stage in STAGES} | dict(report.stage_names),
         overlap=any(x.get("trained_on_evaluation_states") for x in evaluations.values()),
         repeats=max((x.get("repeats", 1) for x in evaluations.values()), default=1),
         evaluations={name: (_bar(result), result) for name, result in evaluations.items()},
-        timeline=timeline(
-            {lane: coarsened(rows, MOST_STRIPS) for lane, rows in timed.items()},
-            waiting=("wait", "idle"),
-        ),
-        lane_shares={lane: _shares(summed(rows)) for lane, rows in timed.items()},
+        scenes=[(scene, _embed(scene.clips)) for scene in report.videos],
         phases=phases,
-        facts=plain_facts,
+        facts=facts,
+        settings=report.settings,
+        picture=_data(picture, "image/png") if picture else "",
+        text=report.text,
+        **_success(report),
+        **_curves(report),
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.tmp")
@@ -137,6 +177,39 @@ def write_report(
     finally:
         unfinished.unlink(missing_ok=True)
     return path
+
+
+def _success(report: Report) -> dict[str, Any]:
+    """Success rates in all and of each task, and how they changed."""
+    evaluations, gains = report.evaluations, report.gains
+    rates = [_headline(evaluations, mode, gains.get(mode, {})) for mode in MODES]
+    headlines = [headline for headline in rates if headline.stages]
+    tasks = {mode: _per_task(evaluations, mode) for mode in MODES}
+    changed = {mode: changes(tasks[mode], gains.get(mode, {})) for mode in MODES}
+    main = headlines[0].mode if headlines else MODES[0]
+    return {
+        "headlines": headlines,
+        "tasks": tasks,
+        "changes": {mode: {x.task: x for x in found} for mode, found in changed.items()},
+        "verdicts": {name: clear(changed[main], name) for name in ("down", "up", "flat")},
+        "bars": bar_chart(tasks[main], report.stage_names),
+    }
+
+
+def _curves(report: Report) -> dict[str, Any]:
+    """Charts over the iterations or steps, and where their time went."""
+    rows, timed = report.metrics, lanes(report.metrics)
+    return {
+        "success_chart": line_chart(RL_PANELS[0], rows, x="iteration", wide=True),
+        "rl_charts": _charts(RL_PANELS[1:], rows, "iteration"),
+        "task_charts": _charts(_task_panels(rows), rows, "iteration"),
+        "sft_charts": _charts(SFT_PANELS, report.sft_metrics, "step"),
+        "timeline": timeline(
+            {lane: coarsened(steps, MOST_STRIPS) for lane, steps in timed.items()},
+            waiting=("wait", "idle"),
+        ),
+        "lane_shares": {lane: _shares(summed(steps)) for lane, steps in timed.items()},
+    }
 
 
 def _template() -> Any:
@@ -154,17 +227,20 @@ def _template() -> Any:
     return environment.get_template("report.html.jinja")
 
 
-def _headline(evaluations: Mapping[str, Mapping[str, Any]], mode: str) -> Headline:
+def _headline(
+    evaluations: Mapping[str, Mapping[str, Any]], mode: str, paired: PairedGains
+) -> Headline:
     names = {stage: f"{stage}-{mode}" for stage in STAGES}
     found = {stage: name for stage, name in names.items() if evaluations.get(name)}
     stages = {stage: _bar(evaluations[name]) for stage, name in found.items()}
-    return Headline(mode, stages, _gain_interval(evaluations.get(names["after"]) or {}))
+    own = _own_difference(evaluations.get(names["after"]) or {})
+    return Headline(mode, stages, gain_of(stages, paired.get(ALL) or own))
 
 
-def _gain_interval(after: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Interval of the gain over the baseline, which is the evaluation before."""
+def _own_difference(after: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """The gain over its baseline that a result states, which is the evaluation before."""
     differences = after.get("table", {}).get("differences")
-    return tuple(differences[0]["all"]["interval"]) if differences else None
+    return differences[0]["all"] if differences else None
 
 
 def _per_task(evaluations: Mapping[str, Mapping[str, Any]], mode: str) -> dict[str, dict[str, Bar]]:
@@ -183,17 +259,42 @@ def _bar(result: Mapping[str, Any]) -> Bar:
     return Bar(successes, episodes, (low, high))
 
 
+def _task_panels(rows: Sequence[Mapping[str, Any]]) -> list[Panel]:
+    """A chart for each task of a training; none where there are very many, or only one."""
+    prefix = "success_rate_sampled/"
+    tasks = dict.fromkeys(x.removeprefix(prefix) for r in rows for x in r if x.startswith(prefix))
+    if not 1 < len(tasks) <= MOST_CURVES:
+        return []
+    return [
+        Panel(
+            task,
+            {
+                prefix + task: "training",
+                f"eval_greedy_success_rate/{task}": "held out, greedy",
+                f"eval_sampled_success_rate/{task}": "held out, sampled",
+            },
+            percent=True,
+            whole_range=True,
+        )
+        for task in sorted(tasks)
+    ]
+
+
 def _charts(panels: Sequence[Panel], rows: Sequence[Mapping[str, Any]], x: str) -> list[str]:
     return [chart for chart in (line_chart(panel, rows, x=x) for panel in panels) if chart]
 
 
-def _embed(clips: Mapping[str, Path]) -> dict[str, str]:
+def _embed(clips: Mapping[str, Clip]) -> dict[str, str]:
     """Stage -> the video as a data address; clips that are not there are left out."""
     return {
-        stage: "data:video/mp4;base64," + base64.b64encode(clips[stage].read_bytes()).decode()
+        stage: _data(clips[stage].path, "video/mp4")
         for stage in STAGES
-        if stage in clips and clips[stage].is_file()
+        if stage in clips and clips[stage].path.is_file()
     }
+
+
+def _data(path: Path, kind: str) -> str:
+    return f"data:{kind};base64," + base64.b64encode(path.read_bytes()).decode()
 
 
 def _split_phases(facts: Mapping[str, str]) -> tuple[list[Share], dict]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,12 @@ from pushcut.system.video import VideoWriter
 
 # One thread: clips are short, and the simulators need the cores.
 _H264 = {"preset": "veryfast", "crf": "20", "threads": "1"}
+
+
+def mp4_of(frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int) -> bytes:
+    """The bytes of an H.264 file with these frames; raises as ``write_mp4`` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        return write_mp4(Path(folder) / "film.mp4", frames, fps).read_bytes()
 
 
 def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int) -> Path:

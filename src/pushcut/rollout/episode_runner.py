@@ -108,13 +108,12 @@ class EpisodeRunner:
         *,
         seed: int,
         inference_batch: int,
-        record_size: int = 0,
         check: Callable[[], None] = lambda: None,
     ) -> None:
         """``check`` is called regularly and may raise to stop (Ctrl-C)."""
         self._pool, self._seed = pool, seed
         self._inference_batch = inference_batch
-        self._record_size = record_size
+        self._record_size = 0
         self._check = check
         self._episodes: dict[int, PlayedEpisode] = {}
         self._acts: dict[int, _Act] = {}
@@ -138,12 +137,14 @@ class EpisodeRunner:
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
         coordination: Coordination = INDEPENDENT,
+        record_size: int = 0,
     ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
         Returns where the time went: ``infer`` and ``wait`` here, ``simulate`` and ``render`` in a
         worker on average.
 
+        With ``record_size`` above 0 episodes have images of so many pixels of each control step.
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
         must observe there) or cut off, for what its critic says.
         A slot may end early (exception): then the pool is in use and should be closed.
@@ -151,6 +152,7 @@ class EpisodeRunner:
         if reason := misfit(policy, self._pool.spec):
             raise UserError(reason)
         policy.eval()
+        self._record_size = record_size
         self._stopwatch.take()
         before = dict(self._pool.seconds)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -51,9 +51,20 @@ class ListSchedule:
         budget: GroupBudget | None = None,
     ) -> None:
         """``budget``: as many groups as episodes; shared, where ranks play one list together."""
-        self._inits = tuple(inits)
-        total = len(self._inits) * repeats
+        # A repeat is a member: it draws from a random stream of its own.
+        numbers = ((repeat, group) for repeat in range(repeats) for group in range(len(inits)))
+        self._tasks = [EpisodeTask(inits[group], group, repeat) for repeat, group in numbers]
+        total = len(self._tasks)
         self._budget = budget or LocalGroupBudget(total, total)
+
+    @classmethod
+    def of(cls, tasks: Iterable[EpisodeTask], budget: GroupBudget | None = None) -> ListSchedule:
+        """These episodes, such as some of an evaluation once more."""
+        schedule = cls([])
+        schedule._tasks = list(tasks)
+        total = len(schedule._tasks)
+        schedule._budget = budget or LocalGroupBudget(total, total)
+        return schedule
 
     @property
     def done(self) -> bool:
@@ -61,11 +72,7 @@ class ListSchedule:
 
     def next(self) -> EpisodeTask | None:
         number = self._budget.claim()
-        if number is None:
-            return None
-        # A repeat is a member: it draws from a random stream of its own.
-        repeat, group = divmod(number, len(self._inits))
-        return EpisodeTask(self._inits[group], group, repeat)
+        return None if number is None else self._tasks[number]
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
         self._budget.report(accepted=True)

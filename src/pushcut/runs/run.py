@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,11 @@ class Run:
         for tracker in self._trackers:
             tracker.log(iteration, numbers)
 
+    def log_videos(self, iteration: int, videos: Mapping[str, Path]) -> None:
+        """Shows videos of an evaluation to the trackers that can: what each shows -> its file."""
+        for tracker in self._trackers:
+            tracker.log_videos(iteration, videos)
+
     def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
         """Appends the ledger of an iteration: a row per episode."""
         append_line(self._episodes, {"iteration": iteration, "episodes": episodes})
@@ -155,6 +161,9 @@ class ReadOnlyRun(Run):
         """Nothing was opened."""
 
     def log(self, iteration: int, metrics: Mapping[str, Any]) -> None:
+        """The first rank does."""
+
+    def log_videos(self, iteration: int, videos: Mapping[str, Path]) -> None:
         """The first rank does."""
 
     def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
@@ -182,8 +191,18 @@ def provenance() -> dict[str, Any]:
         "commit": _commit(),
         "plugins": plugins.names(),
         "python": platform.python_version(),
+        "versions": _versions(),
         "machine": platform.platform(),
     }
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the installed packages that results depend on."""
+    found: dict[str, str] = {}
+    for name in ("torch", "numpy", "mujoco", "transformers"):
+        with suppress(metadata.PackageNotFoundError):
+            found[name] = metadata.version(name)
+    return found
 
 
 def _commit() -> str | None:

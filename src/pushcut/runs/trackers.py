@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from pushcut.errors import UserError
 from pushcut.system.progress import say
 
-Tracker = Literal["tensorboard", "wandb", "prometheus"]
+Tracker = str
+"""Name of a tracker: a key of ``TRACKERS``."""
 
 LOOPBACK = "127.0.0.1"
 
@@ -22,8 +25,11 @@ class TrackerBackend(Protocol):
     """An open tracker."""
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        """Takes the metrics of an iteration."""
+        """Takes the metrics of an iteration, by their names in metrics.jsonl."""
         ...
+
+    def log_videos(self, iteration: int, videos: Mapping[str, Path]) -> None:
+        """Takes videos of an evaluation: what each shows -> its mp4 file."""
 
     def close(self) -> None:
         """Writes out what is left and lets go of files, threads and ports."""
@@ -41,11 +47,48 @@ class RunInfo:
 
 
 def open_tracker(name: Tracker, where: RunInfo) -> TrackerBackend:
-    """Opens a tracker; UserError where its package or its port is not to be had."""
-    return _BACKENDS[name](where)
+    """Opens a tracker; UserError where its package, port or account is not to be had."""
+    check_trackers([name])
+    return TRACKERS[name](where)
 
 
-class _TensorBoard:
+def check_trackers(names: Iterable[Tracker]) -> None:
+    """Raises ValueError for a name that no tracker has."""
+    if unknown := [name for name in names if name not in TRACKERS]:
+        raise ValueError(f"no tracker {unknown[0]!r}; have {', '.join(TRACKERS)}")
+
+
+_UPDATE = (
+    "clip_fraction", "approx_kl", "entropy", "grad_norm", "lr", "logprob_mismatch",
+    "explained_variance", "accuracy", "validation_accuracy",
+)  # fmt: skip
+_ROLLOUT = (
+    "groups_sampled", "groups_mixed", "groups_kept", "episodes", "env_steps", "decisions",
+    "episode_length", "staleness",
+)  # fmt: skip
+
+
+def tag(name: str) -> str:
+    """The name of a metric where names are grouped by what stands before the slash.
+
+    ``success/sampled``, ``success_of_task/sampled/TASK``, ``loss/…``, ``update/…``, ``rollout/…``,
+    ``time/…``; anything else is in ``other/…``.
+    """
+    metric, _, task = name.partition("/")
+    if match := re.fullmatch(r"success_rate_(\w+)|(eval_\w+)_success_rate", metric):
+        kind = match[1] or match[2]
+        return f"success_of_task/{kind}/{task}" if task else f"success/{kind}"
+    if match := re.fullmatch(r"seconds_(\w+)|(eval_\w+)_seconds", metric):
+        return f"time/{match[1] or match[2]}"
+    if metric.endswith("loss"):
+        return f"loss/{name}"
+    if metric in _UPDATE:
+        return f"update/{name}"
+    group = "rollout" if metric in _ROLLOUT or metric.endswith("_episodes") else "other"
+    return f"{group}/{name}"
+
+
+class _TensorBoard(TrackerBackend):
     def __init__(self, where: RunInfo) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
@@ -54,34 +97,71 @@ class _TensorBoard:
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
         for name, value in metrics.items():
-            self._writer.add_scalar(name, value, iteration)
+            self._writer.add_scalar(tag(name), value, iteration)
         self._writer.flush()
 
     def close(self) -> None:
         self._writer.close()
 
 
-class _WandB:
+class _WandB(TrackerBackend):
+    """Metrics, config, tags and videos; W&B's own variables (WANDB_PROJECT, …) are its settings."""
+
     def __init__(self, where: RunInfo) -> None:
         try:
-            import wandb  # type: ignore[import-not-found]
+            import wandb
         except ImportError:
             raise UserError('the wandb tracker needs `pip install "pushcut[wandb]"`') from None
+        self._wandb = wandb
         folder = where.folder
-        # The folder is the run's identity, so that --resume continues the same run.
-        identity = hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16]
-        self._run = wandb.init(
-            project="pushcut", name=folder.name, dir=str(folder), id=identity, resume="allow"
-        )
+        stored = _stored(folder)
+        config = stored.pop("config", {})
+        own = os.environ.get("WANDB_TAGS", "").split(",")
+        try:
+            self._run = wandb.init(
+                project=os.environ.get("WANDB_PROJECT") or "pushcut",
+                name=os.environ.get("WANDB_NAME") or folder.name,
+                dir=str(folder),
+                # The folder is the run's identity, so that --resume continues the same run.
+                id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
+                resume="allow",
+                config={**config, "provenance": stored},
+                tags=[*dict.fromkeys(filter(None, [*_kinds(config), *own]))],
+            )
+        except wandb.Error as error:
+            reason = " ".join(str(error).split())
+            raise UserError(
+                f"W&B cannot be reached ({reason}): type `wandb login`, or set WANDB_MODE=offline "
+                f"and upload later with `wandb sync {folder}/wandb/offline-run-*`"
+            ) from None
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
-        self._run.log(dict(metrics), step=iteration)
+        self._run.log({tag(name): value for name, value in metrics.items()}, step=iteration)
+
+    def log_videos(self, iteration: int, videos: Mapping[str, Path]) -> None:
+        shown: dict[str, list[Any]] = {}
+        for what, path in videos.items():
+            video = self._wandb.Video(str(path), caption=what)
+            shown.setdefault(f"videos/{what.rpartition(', start')[0]}", []).append(video)
+        self._run.log(shown, step=iteration)
 
     def close(self) -> None:
         self._run.finish()
 
 
-class _Prometheus:
+def _stored(folder: Path) -> dict[str, Any]:
+    """What config.json says of the run; empty where there is none."""
+    file = folder / "config.json"
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def _kinds(config: Mapping[str, Any]) -> list[str]:
+    """Types of the parts of a run, such as GRPO and MetaWorld, to search runs by."""
+    parts = [config.get(name) for name in ("env", "algorithm")]
+    return [part["type"].removesuffix("Config") for part in parts if part and "type" in part]
+
+
+class _Prometheus(TrackerBackend):
     """Serves the newest metrics as gauges, on loopback only: there is no password."""
 
     def __init__(self, where: RunInfo) -> None:
@@ -96,6 +176,7 @@ class _Prometheus:
         self._registry = prometheus_client.CollectorRegistry()
         self._run = where.folder.name
         self._gauges: dict[str, Any] = {}
+        self._of_tasks: dict[str, Any] = {}
         self._iterations = self._metric(
             prometheus_client.Counter, "iterations", "Iteration of the newest metrics"
         )
@@ -117,14 +198,26 @@ class _Prometheus:
         metric = kind(name, meaning, ["run"], registry=self._registry)
         return metric.labels(run=self._run)
 
+    def _gauge(self, name: str) -> Any:
+        """The gauge of a metric; those of the tasks are one gauge with a label."""
+        metric, _, task = name.partition("/")
+        if not task:
+            return self._metric(self._client.Gauge, name, f"{name} of metrics.jsonl")
+        if metric not in self._of_tasks:
+            self._of_tasks[metric] = self._client.Gauge(
+                f"pushcut_{metric}_of_task",
+                f"{metric}/TASK of metrics.jsonl",
+                ["run", "task"],
+                registry=self._registry,
+            )
+        return self._of_tasks[metric].labels(run=self._run, task=task)
+
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
         self._iterations.inc(iteration - self._iteration)
         self._iteration = iteration
         for name, value in metrics.items():
             if name not in self._gauges:
-                self._gauges[name] = self._metric(
-                    self._client.Gauge, name, f"{name} of metrics.jsonl"
-                )
+                self._gauges[name] = self._gauge(name)
             self._gauges[name].set(value)
 
     def close(self) -> None:
@@ -133,8 +226,9 @@ class _Prometheus:
         self._thread.join()
 
 
-_BACKENDS: dict[str, Callable[[RunInfo], TrackerBackend]] = {
+TRACKERS: dict[str, Callable[[RunInfo], TrackerBackend]] = {
     "tensorboard": _TensorBoard,
     "wandb": _WandB,
     "prometheus": _Prometheus,
 }
+"""Every tracker by its name; a plug-in adds its own."""
