@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -36,29 +36,38 @@ def environment() -> Path:
     return folder
 
 
-@pytest.fixture
-def lerobot(environment, tmp_path) -> CallLeRobot:
-    """Runs a function of theirs.py with arguments by name."""
+@pytest.fixture(scope="session")
+def lerobot(environment, tmp_path_factory) -> Generator[CallLeRobot, None, None]:
+    """Runs a function of theirs.py with arguments by name, in one process for all tests."""
+    folder = tmp_path_factory.mktemp("lerobot")
     # Neither our sources nor a cache or a GPU of the user are its business.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "hub"), "CUDA_VISIBLE_DEVICES": ""}
+    env |= {"HF_HUB_OFFLINE": "1", "HF_HOME": str(folder / "hub"), "CUDA_VISIBLE_DEVICES": ""}
+    with (
+        open(folder / "stderr.txt", "w+") as said,
+        subprocess.Popen(
+            [environment / "bin" / "python", THEIRS], env=env, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=said,
+        ) as process,
+    ):  # fmt: skip
 
-    def call(command: str, **arguments: Any) -> None:
-        words = [
-            environment / "bin" / "python",
-            THEIRS,
-            command,
-            json.dumps(arguments, default=str),
-        ]
-        result = subprocess.run(words, env=env, capture_output=True, text=True)
-        assert result.returncode == 0, (result.stdout + result.stderr)[-3000:]
+        def call(command: str, **arguments: Any) -> None:
+            assert process.stdin is not None and process.stdout is not None
+            words = json.dumps({"command": command, **arguments}, default=str)
+            print(words, file=process.stdin, flush=True)
+            answer = process.stdout.readline()
+            if not answer:  # it died
+                said.seek(0)
+                answer = json.dumps(said.read()[-3000:])
+            assert json.loads(answer) == "done", json.loads(answer)
 
-    return call
+        yield call
+        process.kill()  # it waits for the next command
 
 
-@pytest.fixture
-def words(tmp_path) -> Path:
+@pytest.fixture(scope="session")
+def words(tmp_path_factory) -> Path:
     """A tokenizer of single characters, for both programs."""
-    file = tmp_path / "tokenizer.json"
+    file = tmp_path_factory.mktemp("words") / "tokenizer.json"
     file.write_bytes(tokenizer("<bos>"))
     return file

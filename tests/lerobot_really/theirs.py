@@ -1,6 +1,6 @@
 """What LeRobot does in these tests; its own Python runs this file, which knows nothing of pushcut.
 
-theirs.py COMMAND '{"argument": …}'; arrays travel in npz files.
+Commands come in lines of JSON, arrays travel in npz files.
 """
 
 # pyright: reportMissingImports=false
@@ -8,10 +8,13 @@ theirs.py COMMAND '{"argument": …}'; arrays travel in npz files.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import io
 import json
 import sys
+import traceback
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -130,7 +133,7 @@ def act(folder: str, given: str, out: str, tokenizer: str) -> None:
         policy: Any = get_policy_class(config.type).from_pretrained(folder, config=config)
     # LeRobot prints what it could not load, and goes on.
     if "All keys loaded successfully!" not in told.getvalue():
-        raise SystemExit(f"LeRobot did not load all weights: {told.getvalue()}")
+        raise RuntimeError(f"LeRobot did not load all weights: {told.getvalue()}")
     before, after = make_pre_post_processors(config, pretrained_path=folder)
     arrays = dict(np.load(given))
     task, noise = [str(text) for text in arrays.pop("task")], torch.from_numpy(arrays.pop("noise"))
@@ -142,6 +145,7 @@ def act(folder: str, given: str, out: str, tokenizer: str) -> None:
     np.savez(out, action=after(policy.predict_action_chunk(before(batch))).numpy())
 
 
+@functools.cache
 def shrink(kind: str, tokenizer: str) -> None:
     """Makes LeRobot build networks of a few thousand numbers, and find a small tokenizer."""
     modeling: Any = importlib.import_module(f"lerobot.policies.{kind}.modeling_{kind}")
@@ -181,7 +185,19 @@ def shrink(kind: str, tokenizer: str) -> None:
     tokenizing.AutoTokenizer = stand_in
 
 
+def serve(commands: dict[str, Callable[..., None]]) -> None:
+    """Carries out the commands of standard input; answers "done" or what went wrong, as JSON."""
+    answers, sys.stdout = sys.stdout, sys.stderr  # LeRobot prints
+    for line in sys.stdin:
+        arguments = json.loads(line)
+        answer = "done"
+        try:
+            commands[arguments.pop("command")](**arguments)
+        except BaseException:
+            answer = traceback.format_exc()
+        print(json.dumps(answer), file=answers, flush=True)
+
+
 if __name__ == "__main__":
-    commands = {f.__name__: f for f in (read_dataset, write_dataset, make_policy, act)}
     torch.set_num_threads(1)
-    commands[sys.argv[1]](**json.loads(sys.argv[2]))
+    serve({f.__name__: f for f in (read_dataset, write_dataset, make_policy, act)})
