@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -74,7 +75,7 @@ def largest_difference(
     assert isinstance(policy, Pi0Policy)
     obs = observation(policy.cameras, policy.config.state_size)
     ours = policy.sample(obs, noise(ROWS), "greedy").actions.numpy()
-    given = {
+    given: dict[str, Any] = {
         "observation.state": obs.state,
         "task": np.array(obs.instruction),
         "noise": noise(ROWS).normal(policy.horizon, policy.network_action_size),

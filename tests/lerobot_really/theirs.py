@@ -36,7 +36,10 @@ def read_dataset(root: str, out: str) -> None:
     """All frames of a dataset, as LeRobot gives them."""
     dataset = LeRobotDataset("someone/something", root=root, video_backend="pyav")
     rows = [dataset[i] for i in range(len(dataset))]
-    arrays = {"fps": np.array(dataset.fps), "task": np.array([row["task"] for row in rows])}
+    arrays: dict[str, Any] = {
+        "fps": np.array(dataset.fps),
+        "task": np.array([row["task"] for row in rows]),
+    }
     for name in ("observation.state", "action", "episode_index", "timestamp"):
         arrays[name] = np.stack([row[name].numpy() for row in rows])
     for name in dataset.meta.camera_keys:

@@ -46,7 +46,7 @@ class NormStats:
         return {name: list(values) for name, values in vars(self).items() if values is not None}
 
     def first(self, size: int) -> NormStats:
-        """Of the vector's first numbers."""
+        """Statistics of the vector's first numbers."""
         return NormStats(*(None if v is None else tuple(v[:size]) for v in vars(self).values()))
 
     @property

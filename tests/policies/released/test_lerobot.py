@@ -16,7 +16,7 @@ from pushcut.policies import load
 from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from tests.policies.released.builders import PI05, READING, refusal
+from tests.policies.released.builders import PI05, READING, observation, prompt_of, refusal
 from tests.policies.released.folders import (
     PI0,
     statistics,
@@ -25,7 +25,6 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
 )
-from tests.policies.released.test_prompts import observation, prompt_of
 
 PADDED = "Task: go, State: 128 192 128 128 128;\nAction: "
 OWN = "Task: go, State: 128 192;\nAction: "
