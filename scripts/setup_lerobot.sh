@@ -63,7 +63,7 @@ if ! "$python" -c 'import pip' >/dev/null 2>&1; then
     "$base" -m venv "$venv" || cannot "$base cannot make a virtual environment in $venv"
 fi
 cpu_torch_first
-say "installing $requirement into $venv: 2 to 8 minutes the first time, seconds later"
+say "installing $requirement into $venv: 5 to 15 minutes the first time, then seconds"
 log=$(mktemp)
 "$python" -m pip install -q --disable-pip-version-check "$requirement" >"$log" 2>&1 \
     || cannot "pip could not install $requirement ($(grep -m 1 '^ERROR' "$log" || tail -n 1 "$log"))"
