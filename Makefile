@@ -4,6 +4,7 @@
 
 SHELL := /bin/bash
 VENV ?= .venv
+LEROBOT_VENV ?= .venv-lerobot
 BIN := $(VENV)/bin
 PYTHON ?=
 ARGS ?=
@@ -11,7 +12,7 @@ PYTEST_ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev gl quickstart quickstart-flow test-fast test check format bench clean
+.PHONY: help venv venv-dev gl quickstart quickstart-flow test-fast test test-lerobot check format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -43,10 +44,14 @@ quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 15 
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: venv-dev  ## while you work, under 2 minutes: units, the point mass, one tiny run
-	$(PYTEST) -m "not heavy and not sim and not slow and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not heavy and not sim and not slow and not gpu and not lerobot" $(PYTEST_ARGS)
 
 test: venv-dev gl  ## all that take no GPU and no patience, under 10 minutes on two idle cores
-	$(PYTEST) -m "not slow and not gpu" $(PYTEST_ARGS)
+	$(PYTEST) -m "not slow and not gpu and not lerobot" $(PYTEST_ARGS)
+
+test-lerobot: venv-dev  ## against LeRobot itself, which gets a Python 3.12 environment of its own
+	@scripts/setup_lerobot.sh $(LEROBOT_VENV)
+	LEROBOT_VENV=$(LEROBOT_VENV) $(BIN)/python -m pytest -rs tests/lerobot_really $(PYTEST_ARGS)
 
 check: venv-dev  ## format, lint and types
 	$(BIN)/ruff format --check .
@@ -66,5 +71,5 @@ bench: gl  ## short forms of the benchmarks; each ends with one JSON object
 	    echo "== $$command"; $(BIN)/python benchmarks/$$command || exit 1; done
 
 clean:  ## remove .venv and caches; runs/ and data/ stay
-	rm -rf $(VENV) .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LEROBOT_VENV) .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -21,7 +21,7 @@ from pushcut.policies.source import TokenPolicySource
 from pushcut.presets import Preset
 from tests.point_mass import PLAIN
 
-COSTLY = ("heavy", "sim", "slow", "gpu")
+COSTLY = ("heavy", "sim", "slow", "gpu", "lerobot")
 """A test without any of these marks is one of `make test-fast`."""
 FAST_S = 10.0
 """Processor seconds that such a test may take, on a loaded machine too; most take 0.1."""

@@ -45,6 +45,10 @@ class NormStats:
         """What is known, as ``of`` reads it."""
         return {name: list(values) for name, values in vars(self).items() if values is not None}
 
+    def first(self, size: int) -> NormStats:
+        """Statistics of the vector's first numbers."""
+        return NormStats(*(None if v is None else tuple(v[:size]) for v in vars(self).values()))
+
     @property
     def size(self) -> int:
         """Length of the vector; 0 if nothing is known."""

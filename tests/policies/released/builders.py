@@ -1,20 +1,34 @@
 """Small released VLAs as policies, as training loads them, and what a folder is refused for."""
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
+from pushcut.policies.noise import DecisionKey, DecisionNoise
+from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.source import FlowPolicySource, PolicySource, TokenPolicySource
-from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
+from pushcut.types import Observation
+from tests.policies.released.folders import (
+    OPENVLA,
+    PI0,
+    tokenizer,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+)
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 
@@ -74,3 +88,43 @@ def refusal(folder: Path, **fields: Any) -> str:
     message = str(error.value)
     assert "\n" not in message
     return message
+
+
+WORDS: dict[str, int] = json.loads(tokenizer("<bos>"))["model"]["vocab"]
+TEXT = {index: word for word, index in WORDS.items()}
+
+
+def observation(*instructions: str, state: tuple[float, ...] = (0.0, 0.0)) -> Observation:
+    n = len(instructions)
+    return Observation(
+        images={"top": np.zeros((n, 32, 32, 3), dtype=np.uint8)},
+        state=np.tile(np.array(state, dtype=np.float32), (n, 1)),
+        instruction=list(instructions),
+    )
+
+
+def seen_by(policy: Policy, obs: Observation, monkeypatch) -> tuple[Tensor, Tensor]:
+    """The ids and the mask that reach the network."""
+    assert isinstance(policy, Pi0Policy | OpenVLAOFTPolicy)
+    kept: list[Tensor] = []
+    method = "encode" if isinstance(policy, Pi0Policy) else "forward"
+    inner: Callable[..., Any] = getattr(policy.network, method)
+    # Images and their mask come first for pi0, pixels for OpenVLA.
+    at = 2 if isinstance(policy, Pi0Policy) else 1
+
+    def watched(*arguments: Any, **named: Any) -> Any:
+        kept.extend(arguments[at : at + 2])
+        return inner(*arguments, **named)
+
+    monkeypatch.setattr(policy.network, method, watched)
+    keys = [DecisionKey(0, 0, row, 0, 0) for row in range(len(obs))]
+    policy.sample(obs, DecisionNoise(keys), "greedy")
+    return kept[0], kept[1]
+
+
+def prompt_of(folder: Path, obs: Observation, monkeypatch, **fields: Any) -> str:
+    """What the first row's tokens say."""
+    ids, mask = seen_by(load(folder, replace(READING, **fields)), obs, monkeypatch)
+    assert bool((mask[0].long().diff() <= 0).all())  # padding is on the right
+    assert ids[0][~mask[0]].unique().tolist() in ([], [0])
+    return "".join(TEXT[index] for index in ids[0][mask[0]].tolist())

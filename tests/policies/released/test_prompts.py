@@ -1,20 +1,14 @@
 """What released VLAs read: prompts and the tokens of their own tokenizers."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from pushcut.policies import load
-from pushcut.policies.base import Policy
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
-from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.prompts import (
     PromptTokenizer,
     clean,
@@ -24,9 +18,16 @@ from pushcut.policies.released.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.types import Observation
 from tests.policies.builders import noise
-from tests.policies.released.builders import PI05, READING
+from tests.policies.released.builders import (
+    PI05,
+    READING,
+    TEXT,
+    WORDS,
+    observation,
+    prompt_of,
+    seen_by,
+)
 from tests.policies.released.folders import (
     OPENVLA,
     tokenizer,
@@ -35,45 +36,8 @@ from tests.policies.released.folders import (
     write_openvla,
 )
 
-WORDS: dict[str, int] = json.loads(tokenizer("<bos>"))["model"]["vocab"]
-TEXT = {index: word for word, index in WORDS.items()}
 BOS, SPACE, NEWLINE = 2, 3, 98
 """Of the tiny tokenizer: <pad>, <unk> and BOS, then the 95 characters of ASCII and a newline."""
-
-
-def observation(*instructions: str, state: tuple[float, ...] = (0.0, 0.0)) -> Observation:
-    n = len(instructions)
-    return Observation(
-        images={"top": np.zeros((n, 32, 32, 3), dtype=np.uint8)},
-        state=np.tile(np.array(state, dtype=np.float32), (n, 1)),
-        instruction=list(instructions),
-    )
-
-
-def seen_by(policy: Policy, obs: Observation, monkeypatch) -> tuple[Tensor, Tensor]:
-    """The ids and the mask that reach the network."""
-    assert isinstance(policy, Pi0Policy | OpenVLAOFTPolicy)
-    kept: list[Tensor] = []
-    method = "encode" if isinstance(policy, Pi0Policy) else "forward"
-    inner: Callable[..., Any] = getattr(policy.network, method)
-    # Images and their mask come first for pi0, pixels for OpenVLA.
-    at = 2 if isinstance(policy, Pi0Policy) else 1
-
-    def watched(*arguments: Any, **named: Any) -> Any:
-        kept.extend(arguments[at : at + 2])
-        return inner(*arguments, **named)
-
-    monkeypatch.setattr(policy.network, method, watched)
-    policy.sample(obs, noise(len(obs)), "greedy")
-    return kept[0], kept[1]
-
-
-def prompt_of(folder: Path, obs: Observation, monkeypatch, **fields: Any) -> str:
-    """What the first row's tokens say."""
-    ids, mask = seen_by(load(folder, replace(READING, **fields)), obs, monkeypatch)
-    assert bool((mask[0].long().diff() <= 0).all())  # padding is on the right
-    assert ids[0][~mask[0]].unique().tolist() in ([], [0])
-    return "".join(TEXT[index] for index in ids[0][mask[0]].tolist())
 
 
 def test_an_instruction_becomes_one_clean_line_for_openpi():

@@ -51,6 +51,10 @@ def load_openvla_oft(
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
     refuse_regression(path)
+    if options.state_digits is not None:
+        raise UserError(
+            f"{path}: OpenVLA's prompts hold no state: leave out --policy.released.state-digits"
+        )
     base = base_of(path)
     tensors = TensorFolder.open(base)
     projector = read_proprio_projector(base)

@@ -45,6 +45,9 @@ class ReleasedConfig:
     state_in_prompt: bool | None = None
     """openpi's pi0.5: whether the state is written into the prompt (pi05_libero does not).
     LeRobot's always do."""
+    state_digits: Literal["own", "padded"] | None = None
+    """LeRobot's pi0.5: whether the state in the prompt is padded first, as 0.4 did, or not, as 0.5
+    and later do. None: as its settings tell; where they do not, a line says what was assumed."""
     download: bool = False
     """Whether the path may name a model of the Hugging Face hub (owner/name), which is fetched."""
     precision: Precision = "float32"

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
 from torch import nn
 
 from pushcut.errors import UserError
@@ -20,6 +18,12 @@ from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats, NormStats, known
 from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.lerobot_processors import (
+    camera_names,
+    read_statistics,
+    step_modes,
+    usual_mode,
+)
 from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import (
     Shapes,
@@ -149,20 +153,16 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
         if config.get(name):
             raise UserError(f"{path} has {name}, which pushcut does not know: use one without it")
     inputs = config["input_features"]
-    mapping = config.get("normalization_mapping") or {}
-    default = "QUANTILES" if config["type"] == "pi05" else "MEAN_STD"
-    found = _lerobot_statistics(path) if statistics is None else _norm_stats(Path(statistics))
+    mapping = (config.get("normalization_mapping") or {}) | step_modes(path)
+    default = usual_mode(config)
+    found = read_statistics(path) if statistics is None else _norm_stats(Path(statistics))
     return Pi0Facts(
         layout="lerobot",
         chunk=int(config["chunk_size"]),
         num_steps=int(config["num_inference_steps"]),
         max_tokens=config.get("tokenizer_max_length"),
         state_dim=int(config["max_state_dim"]),
-        images=tuple(
-            name.removeprefix("observation.images.")
-            for name, feature in inputs.items()
-            if feature["type"] == "VISUAL" and "empty_camera" not in name
-        ),
+        images=camera_names(config),
         slots=sum(feature["type"] == "VISUAL" for feature in inputs.values()),
         kinds={
             "state": _kind(mapping.get("STATE", default)),
@@ -176,29 +176,6 @@ def _kind(name: str) -> ScalingKind:
     if name not in _KINDS:
         raise UserError(f"normalization_mapping {name} is unknown; have {', '.join(_KINDS)}")
     return _KINDS[name]
-
-
-def _lerobot_statistics(path: Path) -> dict[str, NormStats]:
-    """Statistics in the normaliser step of the preprocessor; empty where there is none."""
-    file = path / "policy_preprocessor.json"
-    steps = read_json(file).get("steps", []) if file.exists() else []
-    names = [step["state_file"] for step in steps if "state_file" in step]
-    if not names:
-        return {}
-    try:
-        tensors = load_file(path / names[0])
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path / names[0]} is damaged or missing: {error}") from None
-    found = {}
-    for own, theirs in (("state", "observation.state."), ("action", "action.")):
-        values = {
-            name.removeprefix(theirs): tensor.flatten().tolist()
-            for name, tensor in tensors.items()
-            if name.startswith(theirs)
-        }
-        if values:
-            found[own] = NormStats.of(values)
-    return found
 
 
 def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Facts:
@@ -242,42 +219,14 @@ def _norm_stats(file: Path) -> dict[str, NormStats]:
 def with_statistics(
     files: Mapping[str, bytes], facts: Pi0Facts, place: str | None = None
 ) -> dict[str, bytes]:
-    """The small files of a folder with the statistics of ``facts`` and no others.
+    """The small files of openpi's folder with the statistics of ``facts`` and no others.
 
     ``place``: which of several norm_stats.json it is.
     """
-    if facts.layout == "lerobot":
-        return dict(files) | _processor_files(files, facts)
     names = [name for name in files if Path(name).name == "norm_stats.json"]
     place = place or (names[0] if len(names) == 1 else "norm_stats.json")
     kept = {name: content for name, content in files.items() if name not in names}
     return kept | {place: norm_stats_json(facts.statistics)}
-
-
-def _processor_files(files: Mapping[str, bytes], facts: Pi0Facts) -> dict[str, bytes]:
-    tensors = {
-        f"{feature}.{name}": torch.tensor(value)
-        for feature, own in (("observation.state", "state"), ("action", "action"))
-        for name, value in facts.statistics[own].by_name().items()
-    }
-    written: dict[str, bytes] = {}
-    for file, step_name in (
-        ("policy_preprocessor.json", "normalizer_processor"),
-        ("policy_postprocessor.json", "unnormalizer_processor"),
-    ):
-        name = file.removesuffix(".json")
-        content = json.loads(files.get(file, b'{"steps": []}')) | {"name": name}
-        steps = content["steps"]
-        at = next(
-            (i for i, s in enumerate(steps) if s.get("registry_name") == step_name), len(steps)
-        )
-        if at == len(steps):
-            steps.append({"registry_name": step_name, "config": {}})
-        state_file = f"{name}_step_{at}_{step_name}.safetensors"
-        steps[at]["state_file"] = state_file
-        written[file] = (json.dumps(content, indent=2) + "\n").encode()
-        written[state_file] = save(tensors)
-    return written
 
 
 def make_scaling(
@@ -303,7 +252,7 @@ def make_scaling(
             f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
             "statistics of another robot?"
         )
-    cut = NormStats(*(None if v is None else tuple(v[:size]) for v in vars(found).values()))
+    cut = found.first(size)
     eps, eps_back = (1e-8, 0.0) if layout == "lerobot" else (1e-6, 1e-6)
     try:
         if kind == "mean_std":

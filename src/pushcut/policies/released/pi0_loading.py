@@ -16,10 +16,12 @@ from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats, NormStats
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
+from pushcut.policies.released.lerobot_processors import check_steps, for_robot, pads_state
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_folder import (
     VISION_HEADS,
+    Layout,
     Pi0Facts,
     load_network,
     plain_name,
@@ -30,6 +32,7 @@ from pushcut.policies.released.pi0_folder import (
 from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
 from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.system.progress import say
 
 GRIPPER = "plus_closes"
 """Default meaning of the gripper command of a checkpoint."""
@@ -52,7 +55,6 @@ def load_pi0(
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
     facts = read_facts(path, description, options.statistics)
-    files = small_files(path)
     base = base_of(path)
     tensors = TensorFolder.open(base).renamed(plain_name)
     sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
@@ -63,9 +65,7 @@ def load_pi0(
     if data is not None:
         facts = with_data(facts, data, config)
         config = replace(config, state_size=data["state"].size, action_size=data["action"].size)
-    if data is not None or options.statistics is not None:
-        place = None if options.statistics is None else _inside(path, Path(options.statistics))
-        files = with_statistics(files, facts, place)
+    files = _files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
@@ -83,6 +83,24 @@ def load_pi0(
         origin=None if base != path else path.absolute(),
     )
     return policy.eval()
+
+
+def _files(
+    path: Path, facts: Pi0Facts, config: Pi0Config, options: ReleasedConfig, *, replaced: bool
+) -> dict[str, bytes]:
+    """The small files to save: of the folder, with what is not as the folder says any more."""
+    files = small_files(path)
+    named = options.statistics
+    replaced = replaced or named is not None
+    if facts.layout == "lerobot" and (replaced or config.cameras != facts.images):
+        statistics = None
+        if replaced:
+            sizes = {"state": config.state_size, "action": config.action_size}
+            statistics = {name: facts.statistics[name].first(size) for name, size in sizes.items()}
+        return for_robot(files, cameras=config.cameras, statistics=statistics)
+    if facts.layout == "openpi" and replaced:
+        return with_statistics(files, facts, named and _inside(path, Path(named)))
+    return files
 
 
 def _inside(path: Path, file: Path) -> str | None:
@@ -106,6 +124,8 @@ def first_config(
     path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig
 ) -> Pi0Config:
     """Config for a folder that pushcut did not write."""
+    if facts.layout == "lerobot":
+        check_steps(path)
     state, action = (facts.statistics.get(name) for name in ("state", "action"))
     cameras = options.cameras or facts.images
     if not cameras:
@@ -137,7 +157,7 @@ def first_config(
             chunk=options.chunk or min(5, sizes.chunk),
             num_steps=facts.num_steps,
             max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),
-            state_digits=_digits(facts, sizes, options.state_in_prompt),
+            state_digits=_digits(path, facts, sizes, options),
             delta=delta,
             gripper=options.gripper or GRIPPER,
             resize="torch" if facts.layout == "lerobot" else "pil",
@@ -152,16 +172,44 @@ def _size(statistics: NormStats | None, padded: int) -> int:
     return padded if statistics is None else statistics.size
 
 
-def _digits(facts: Pi0Facts, sizes: Pi0Sizes, wanted: bool | None) -> StateDigits:
-    if not sizes.pi05:
-        return "none"
-    if facts.layout == "lerobot":
-        return "padded"
-    return "none" if wanted is False else "own"
+def _digits(path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig) -> StateDigits:
+    """Whether and how the prompt holds the state; says so where the folder does not tell."""
+    shown: StateDigits = "own"
+    if not sizes.pi05 or (facts.layout == "openpi" and options.state_in_prompt is False):
+        shown = "none"
+    if options.state_digits is not None:
+        return _asked_digits(path, shown, facts.layout, options.state_digits)
+    if shown == "none" or facts.layout == "openpi":
+        return shown
+    padded = pads_state(path, read_json(path / "config.json"))
+    if padded is not False:
+        version, other = ("0.4", "own") if padded else ("0.5 or later", "padded")
+        say(
+            f"{path}: taken for a pi0.5 that LeRobot {version} trained, whose prompts hold the "
+            f"state {'padded' if padded else 'without padding'}; if it was another version: "
+            f"--policy.released.state-digits {other}"
+        )
+    return "padded" if padded else "own"
+
+
+def _asked_digits(
+    path: Path, shown: StateDigits, layout: Layout, wanted: StateDigits
+) -> StateDigits:
+    """What the user asks for; UserError where it could have no effect."""
+    if shown == "none":
+        raise UserError(
+            f"{path}: its prompts hold no state: leave out --policy.released.state-digits"
+        )
+    if layout == "openpi" and wanted == "padded":
+        raise UserError(
+            f"{path}: openpi never pads the state of a prompt: leave out "
+            "--policy.released.state-digits"
+        )
+    return wanted
 
 
 def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> Pi0Config:
-    """Config that pushcut stored with a policy; the steps that are executed may change."""
+    """Config that pushcut stored with a policy; executed steps and padded digits may change."""
     try:
         sizes = dict(ours["sizes"])
         parts = {
@@ -174,6 +222,9 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
             "cameras": tuple(ours["cameras"]),
             "chunk": options.chunk or ours["chunk"],
         }
+        if options.state_digits is not None:
+            shown, layout = ours["state_digits"], ours["layout"]
+            restored["state_digits"] = _asked_digits(path, shown, layout, options.state_digits)
         return Pi0Config(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None

@@ -1,0 +1,1 @@
+"""pushcut against LeRobot itself, which lives in an environment of its own."""
