@@ -198,7 +198,7 @@ def test_every_page_is_in_the_index():
 def test_every_page_and_section_that_a_docstring_cites_exists():
     sections = {
         int(match[1])
-        for _, line, _ in lines_of(REPO / "docs" / "equations.md")
+        for _, line, _ in lines_of(REPO / "docs" / "reference" / "equations.md")
         if (match := re.match(r"## (\d+)\. ", line))
     }
     wrong = []
@@ -209,9 +209,9 @@ def test_every_page_and_section_that_a_docstring_cites_exists():
                     wrong.append(f"{where(file, number)}: {name}")
             for cited in re.findall(r"equations\.md, sections? (\d+)(?: to (\d+))?", line):
                 lacks = {int(n) for n in cited if n} - sections
-                wrong += [f"{where(file, number)}: docs/equations.md has no {n}" for n in lacks]
+                wrong += [f"{where(file, number)}: equations.md has no {n}" for n in lacks]
             if "equations §" in line:
-                wrong.append(f"{where(file, number)}: write docs/equations.md, section N")
+                wrong.append(f"{where(file, number)}: write docs/reference/equations.md, section N")
     assert not wrong, "\n" + "\n".join(wrong)
 
 
