@@ -5,6 +5,7 @@ import contextlib
 import inspect
 import io
 import os
+import re
 import textwrap
 from collections.abc import Callable, Iterator
 from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
@@ -127,8 +128,8 @@ def table(path: str, kind: type) -> Iterator[str]:
     for one in rows:
         name = flag(f"{path}.{one.name}" if path else one.name)
         default = "" if one.default is MISSING else f"`{one.default!r}`"
-        cells = [f"`--{name}`", f"`{written(one.type)}`", default, texts.get(one.name, "")]
-        yield "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+        meaning = texts.get(one.name, "").replace("|", "\\|")
+        yield f"| `--{name}` | {written(one.type)} | {default} | {meaning} |\n"
     yield "\n"
 
 
@@ -154,8 +155,11 @@ def documented(kind: type) -> dict[str, str]:
 
 
 def written(kind: Any) -> str:
-    """A type as the source has it."""
-    return kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    """A type as the source has it; the words of a choice alone."""
+    text = kind if isinstance(kind, str) else getattr(kind, "__name__", str(kind))
+    if choice := re.fullmatch(r"Literal\[(.*)\]", text):
+        return ", ".join(f"`{word}`" for word in re.findall(r"[\w-]+", choice[1]))
+    return " or ".join(f"`{part}`" for part in text.split(" | "))
 
 
 def flag(path: str) -> str:
