@@ -23,7 +23,7 @@ from pushcut.envs.point_mass import PointMassConfig
 from pushcut.evaluation.intervals import Rate
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
-from pushcut.policies import AnyPolicyConfig
+from pushcut.policies.from_data import PolicyConfig
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
@@ -79,7 +79,7 @@ def test_ppo_with_flow_sde_lifts_a_flow_policy_by_over_10_points(tmp_path):
     assert after.value > before.value + 0.1
 
 
-def fine_tuned(policy: AnyPolicyConfig, folder: Path, *, demonstrations: int, steps: int) -> Path:
+def fine_tuned(policy: PolicyConfig, folder: Path, *, demonstrations: int, steps: int) -> Path:
     collect = CollectConfig(ENV, folder / "demos", episodes_per_task=demonstrations)
     fit = FitConfig(steps=steps, batch_size=32, lr=1e-3, warmup_steps=0)
     start = StartPolicy(new=policy)

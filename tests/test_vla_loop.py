@@ -26,8 +26,8 @@ from pushcut.policies import load
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import (
-    AnyPolicySource,
     FlowPolicySource,
+    PolicySource,
     StartPolicy,
     TokenPolicySource,
 )
@@ -80,7 +80,7 @@ def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) ->
     return run_sft(config)
 
 
-def improve(policy: AnyPolicySource, algorithm: GRPO | PPO, out: Path) -> list[dict[str, Any]]:
+def improve(policy: PolicySource, algorithm: GRPO | PPO, out: Path) -> list[dict[str, Any]]:
     config = TrainConfig(
         ENV,
         policy=policy,
@@ -100,7 +100,7 @@ def improve(policy: AnyPolicySource, algorithm: GRPO | PPO, out: Path) -> list[d
 
 PLAYS = PPO(episodes=4)
 
-LOOPS: dict[str, tuple[Write, AnyPolicySource, GRPO | PPO]] = {
+LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
     "openvla-oft-grpo": (
         openvla,
         TokenPolicySource(released=READING),

@@ -6,18 +6,12 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from pushcut import __version__
-from pushcut.arguments import (
-    UsageError,
-    call,
-    configure,
-    fields_from,
-    preset_in,
-    print_presets,
-    spelled,
-    unknown,
-)
+from pushcut import __version__, plugins
+from pushcut.arguments.configure import configure, preset_in, spelled
+from pushcut.arguments.fields import call, fields_from
+from pushcut.arguments.usage import UsageError
 from pushcut.errors import TOLD, Interrupted, UserError
+from pushcut.registry import unknown
 
 USAGE = f"""pushcut {__version__}: reinforcement learning for vision-language-action policies
 
@@ -62,11 +56,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if rest[0] == "--version":
         print(__version__)
         return 0
-    command = COMMANDS.get(rest[0])
-    if command is None:
-        return _usage_error(unknown("command", rest[0], COMMANDS))
     try:
-        return command(rest[1:]) or 0
+        name, *rest = plugins.load_named(rest)
+        if name not in COMMANDS:
+            return _usage_error(unknown("command", name, COMMANDS))
+        return COMMANDS[name](rest) or 0
     except Interrupted as stop:
         return stop.exit_code
     except KeyboardInterrupt:
@@ -100,48 +94,54 @@ def _one_line(error: BaseException) -> str:
 
 def _collect(rest: Arguments) -> None:
     from pushcut.commands.collect import run_collect
+    from pushcut.config import CollectConfig
 
-    run_collect(configure("collect", rest))
+    run_collect(configure("collect", rest, CollectConfig))
 
 
 def _sft(rest: Arguments) -> None:
     from pushcut.commands.sft import run_sft
+    from pushcut.config import SFTConfig
     from pushcut.system.progress import say
 
-    say(f"policy: {run_sft(configure('sft', rest))}")
+    say(f"policy: {run_sft(configure('sft', rest, SFTConfig))}")
 
 
 def _train(rest: Arguments) -> None:
     from pushcut.assembly import train
+    from pushcut.config import TrainConfig
     from pushcut.system.progress import say
 
-    run = train(configure("train", rest))
+    run = train(configure("train", rest, TrainConfig))
     say(f"run: {run.path}; `pushcut report {run.path}` draws its curves")
 
 
 def _eval(rest: Arguments) -> None:
     from pushcut.commands.evaluate import run_eval
+    from pushcut.config import EvalConfig
 
-    run_eval(configure("eval", rest))
+    run_eval(configure("eval", rest, EvalConfig))
 
 
 def _quickstart(rest: Arguments) -> None:
     from pushcut.commands.quickstart import run_quickstart
+    from pushcut.config import QuickstartConfig
 
-    run_quickstart(configure("quickstart", rest, default_preset="quickstart"))
+    run_quickstart(configure("quickstart", rest, QuickstartConfig, default_preset="quickstart"))
 
 
 def _generalisation(rest: Arguments) -> None:
     from pushcut.commands.generalisation import GeneralisationConfig, run_generalisation
 
-    config_of = GeneralisationConfig.of
-    run_generalisation(configure("generalisation", rest, config_of=config_of))
+    kind = GeneralisationConfig
+    run_generalisation(configure("generalisation", rest, kind, config_of=kind.of))
 
 
 def _data_scarcity(rest: Arguments) -> None:
     from pushcut.commands.data_scarcity import DataScarcityConfig, run_data_scarcity
 
-    run_data_scarcity(configure("data-scarcity", rest, config_of=DataScarcityConfig.of))
+    kind = DataScarcityConfig
+    run_data_scarcity(configure("data-scarcity", rest, kind, config_of=kind.of))
 
 
 def _report(rest: Arguments) -> None:
@@ -167,7 +167,7 @@ def _table(rest: Arguments) -> None:
 def _plan(rest: Arguments) -> None:
     from pushcut.commands.plan import PlanConfig, run_plan
 
-    print(run_plan(configure("plan", rest, config_of=PlanConfig.of)))
+    print(run_plan(configure("plan", rest, PlanConfig, config_of=PlanConfig.of)))
 
 
 def _doctor(rest: Arguments) -> int:
@@ -176,6 +176,12 @@ def _doctor(rest: Arguments) -> int:
     config = DoctorConfig()
     name, rest = preset_in(spelled(config, rest))
     return doctor(fields_from("doctor [PRESET]", config, rest), name)
+
+
+def _presets(rest: Arguments) -> None:
+    from pushcut.commands.presets import run_presets
+
+    run_presets(rest)
 
 
 def _sims(rest: Arguments) -> None:
@@ -197,7 +203,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "export": _export,
     "table": _table,
     "plan": _plan,
-    "presets": print_presets,
+    "presets": _presets,
     "doctor": _doctor,
     "sims": _sims,
 }

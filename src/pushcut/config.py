@@ -7,22 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from pushcut.algorithms.base import Algorithm
 from pushcut.algorithms.grpo import GRPO
-from pushcut.algorithms.ppo import PPO
 from pushcut.cluster.config import ClusterConfig
 from pushcut.demos.dialects import DataConfig
-from pushcut.envs import AnyEnvConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.base import Mode
-from pushcut.policies.source import AnyPolicySource, StartPolicy, TokenPolicySource
+from pushcut.policies.source import PolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.config import RanksConfig
 from pushcut.runs.trackers import Tracker
 from pushcut.system.machine import usable_cores
-
-AnyAlgorithm = GRPO | PPO
-"""Every method that the command line knows."""
 
 Device = Literal["auto", "cpu", "cuda"]
 
@@ -60,7 +57,7 @@ class RolloutConfig:
 class CollectConfig:
     """Demonstrations from the environment's scripted experts."""
 
-    env: AnyEnvConfig
+    env: EnvConfig
     out: Path | None = None
     """Folder of the new dataset (LeRobot v3 layout)."""
     episodes_per_task: int = 10
@@ -121,11 +118,11 @@ class EvaluationConfig:
 class TrainConfig:
     """Online reinforcement learning from a fine-tuned policy."""
 
-    env: AnyEnvConfig
+    env: EnvConfig
     tasks: tuple[str, ...] = ()
     """Tasks of the environment to train on; none means all."""
-    policy: AnyPolicySource = TokenPolicySource()
-    algorithm: AnyAlgorithm = GRPO()
+    policy: PolicySource = TokenPolicySource()
+    algorithm: Algorithm = GRPO()
     critic: CriticConfig = CriticConfig()
     learner: LearnerConfig = LearnerConfig()
     rollout: RolloutConfig = RolloutConfig()
@@ -190,8 +187,8 @@ class TrainConfig:
 class EvalConfig:
     """Evaluation of a checkpoint on the held-out manifest."""
 
-    env: AnyEnvConfig
-    policy: AnyPolicySource = TokenPolicySource()
+    env: EnvConfig
+    policy: PolicySource = TokenPolicySource()
     rollout: RolloutConfig = RolloutConfig()
     episodes_per_task: int = 50
     """Initial states of each task."""

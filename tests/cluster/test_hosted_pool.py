@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import queue
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ class HostsHere:
         if host in self._hosts:
             self._hosts[host].close()
         slots = len(range(host, self._slots, self.count))
-        self._hosts[host] = SimulatorHost(CONFIG, {"slots": slots, "workers": 1})
+        self._hosts[host] = SimulatorHost(pickle.dumps(CONFIG), {"slots": slots, "workers": 1}, {})
 
     def submit(self, host: int, requests: Sequence[HostRequest]) -> None:
         self._hosts[host].submit(requests)

@@ -5,12 +5,15 @@ It runs wherever the cluster puts it and imports neither torch nor the cluster's
 
 from __future__ import annotations
 
+import os
+import pickle
 import queue
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from pushcut import plugins
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.slots import Reply, RequestKind
@@ -59,9 +62,14 @@ class SimulatorHost:
     simulators while ``collect`` waits for replies.
     """
 
-    def __init__(self, env: EnvConfig, pool_options: dict[str, Any]) -> None:
-        """``pool_options``: keywords of ``EnvPool``."""
-        self._env, self._options = env, pool_options
+    def __init__(
+        self, env: bytes, pool_options: dict[str, Any], environment: Mapping[str, str]
+    ) -> None:
+        """``env``: its config, pickled. ``pool_options``: keywords of ``EnvPool``."""
+        os.environ.update(environment)
+        plugins.make_importable()
+        config: EnvConfig = pickle.loads(env)
+        self._env, self._options = config, pool_options
         self._pool: EnvPool | None = None
         self._inbox: queue.SimpleQueue[Sequence[HostRequest]] = queue.SimpleQueue()
         self._outstanding: set[int] = set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import pickle
 import signal
 import sys
 import time
@@ -20,7 +21,7 @@ from ray.util.scheduling_strategies import (
     PlacementGroupSchedulingStrategy,
 )
 
-from pushcut import __version__
+from pushcut import __version__, plugins
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.host import Answer, HostRequest, SimulatorHost
 from pushcut.cluster.hosted_pool import HostedPool, HostLost
@@ -168,6 +169,7 @@ def _attempt(
                 restarts=restarts,
             )
             environment |= {GPU_VARIABLE: "0", "OMP_WAIT_POLICY": "PASSIVE"}
+            environment |= plugins.environment()
             rank.prepare.remote(environment, sys.argv)
         results = [rank.run.remote(work, cluster, argument) for rank in ranks]
         return _follow(results, places, stop)
@@ -311,7 +313,9 @@ class RayHosts:
         options = {"slots": slots, "workers": cpus, **self._options}
         groups: Any = {"concurrency_groups": {"submit": 1, "collect": 1}}
         actor: Any = ray.remote(**groups)(SimulatorHost).options(num_cpus=cpus)
-        self._actors[host] = actor.remote(self._env, options)
+        # As bytes: the class may be a plug-in's, which the actor must find first.
+        env = pickle.dumps(self._env)
+        self._actors[host] = actor.remote(env, options, plugins.environment())
 
     def submit(self, host: int, requests: Sequence[HostRequest]) -> None:
         submit = self._actors[host].submit.options(concurrency_group="submit")

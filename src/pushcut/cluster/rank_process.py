@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pushcut import __version__
+from pushcut import __version__, plugins
 from pushcut.cluster.config import ClusterConfig
 from pushcut.errors import UserError
 
@@ -54,6 +54,7 @@ class RankProcess:
         """Sets what must be set before torch loads, which ``run`` does by its arguments."""
         os.environ.update(environment)
         sys.argv = arguments
+        plugins.load()
 
     def run(self, work: Work, cluster: ClusterConfig, argument: Any) -> Any:
         """Does the rank's work."""

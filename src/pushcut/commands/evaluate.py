@@ -28,7 +28,7 @@ from pushcut.evaluation.results import (
 )
 from pushcut.evaluation.tables import Row, Table
 from pushcut.policies.base import Mode, Policy
-from pushcut.policies.source import AnyPolicySource
+from pushcut.policies.source import PolicySource
 from pushcut.ranks.devices import choose_device
 from pushcut.reporting.video import write_mp4
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode, check_fits
@@ -75,13 +75,13 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
     return content
 
 
-def row_of(config: EvalConfig, source: AnyPolicySource, result: EvalResult) -> Row:
+def row_of(config: EvalConfig, source: PolicySource, result: EvalResult) -> Row:
     """Row of the result's table for a played policy."""
     facts = facts_of(config, source)
     return Row(facts["checkpoint"], result, facts["trained_on_evaluation_states"])
 
 
-def facts_of(config: EvalConfig, source: AnyPolicySource) -> dict[str, Any]:
+def facts_of(config: EvalConfig, source: PolicySource) -> dict[str, Any]:
     """Facts that a result states besides its counts."""
     on_benchmark = config.first < config.env.spec.fixed_inits
     assert source.path is not None, "it has been loaded"
@@ -133,8 +133,8 @@ def play_manifest(config: EvalConfig) -> EvalResult:
 
 
 def play_sources(
-    config: EvalConfig, sources: Iterable[AnyPolicySource], mode: Mode
-) -> dict[AnyPolicySource, EvalResult]:
+    config: EvalConfig, sources: Iterable[PolicySource], mode: Mode
+) -> dict[PolicySource, EvalResult]:
     """Plays one manifest with several policies, in place of the policy of the config."""
     manifest = manifest_of(config)
     policies = {source: source.load().to(choose_device(config.device)) for source in sources}

@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from pushcut.config import AnyPolicySource
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
-from pushcut.runs.config_json import from_json, stored_config
+from pushcut.policies.source import PolicySource
+from pushcut.runs.config_json import from_stored, stored_config
 
 
 def run_export(run: Path, out: Path | None = None) -> Path:
@@ -41,7 +41,7 @@ def checkpoint_of(path: Path) -> Path:
     return checkpoint.latest(path / "checkpoints").absolute()
 
 
-def stored_policy(run: Path) -> AnyPolicySource:
+def stored_policy(run: Path) -> PolicySource:
     """The policy that a run trains, as its config.json describes it."""
     try:
         stored = stored_config(run)["policy"]
@@ -49,4 +49,4 @@ def stored_policy(run: Path) -> AnyPolicySource:
         raise UserError(
             f"{run / 'config.json'} does not say what the run trains: {error}"
         ) from None
-    return from_json(AnyPolicySource, stored)
+    return from_stored(PolicySource, stored, run / "config.json")

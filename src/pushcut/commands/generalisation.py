@@ -24,7 +24,7 @@ from pushcut.commands.protocol import (
     parts_of,
     with_suite,
 )  # fmt: skip
-from pushcut.envs import AnyEnvConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, LedgerLine, pair, rate_of
@@ -84,7 +84,7 @@ def run_generalisation(config: GeneralisationConfig) -> dict[str, Any]:
     return result
 
 
-def held_out_groups(env: AnyEnvConfig, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+def held_out_groups(env: EnvConfig, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
     """Name of each split -> the tasks it holds out; UserError where a split cannot be."""
     suite = list(env.spec.tasks)
     if not names:

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.config import RecipeConfig, SFTConfig
 from pushcut.demos.dataset import DemoDataset
-from pushcut.envs import AnyEnvConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.results import EvalResult
 from pushcut.learning.sft import FitConfig
@@ -107,14 +107,15 @@ def with_suite(config: C) -> C:
     return replace(config, **parts)
 
 
-def of_tasks(env: AnyEnvConfig, tasks: Collection[str]) -> AnyEnvConfig:
+def of_tasks(env: EnvConfig, tasks: Collection[str]) -> EnvConfig:
     """The environment with other tasks or groups; it knows itself which there are."""
     if not hasattr(env, "tasks"):
         kind = type(env).__name__.removesuffix("Config")
         raise UserError(
             f"{kind} has no {', '.join(tasks)}, nor any groups; it has {', '.join(env.spec.tasks)}"
         )
-    return replace(env, tasks=tuple(tasks))
+    changed: Any = env
+    return replace(changed, tasks=tuple(tasks))
 
 
 def parts_of(preset: Preset) -> dict[str, Any]:

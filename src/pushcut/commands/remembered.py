@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pushcut.config import CollectConfig, EvalConfig, TrainConfig
-from pushcut.envs import AnyEnvConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.evaluation.leakage import runs_behind
 from pushcut.presets import PRESETS
 from pushcut.runs import renamed
-from pushcut.runs.config_json import from_json, to_json
+from pushcut.runs.config_json import from_stored, to_json
 from pushcut.runs.run import provenance
 from pushcut.system.progress import say
 
@@ -44,7 +44,7 @@ def with_remembered_env(config: C, path: Path) -> C:
     if preset is None or preset.train.env != config.env:
         say(f"environment: the preset's; that of {path} is another")
         return config
-    env = from_json(AnyEnvConfig, stored)
+    env = from_stored(EnvConfig, stored, path)
     changed = [f.name for f in fields(env) if getattr(env, f.name) != getattr(config.env, f.name)]
     shown = ", ".join(f"{name} {_shown(getattr(env, name))}" for name in changed)
     say(f"environment: as {path} remembers it ({shown}); --env.* changes it")

@@ -1,12 +1,30 @@
 """Environments: simulated robots behind one protocol, each in a folder of its own.
 
-May import ``types``, ``errors`` and ``system``; never torch, and simulators only late. Promises the
-contract of ``envs.base``, which tests/envs/test_env_contract.py holds every member to.
+May import ``types``, ``errors``, ``registry`` and ``system``; never torch, and simulators only
+late. Promises the contract of ``envs.base``, which tests/envs/test_env_contract.py holds every
+member to.
 """
 
 from __future__ import annotations
 
-from pushcut.envs.mixed.config import MixedConfig, OneEnvConfig
+from pushcut.envs.base import EnvConfig
+from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.envs.mixed.config import MixedConfig
+from pushcut.envs.point_mass import PointMassConfig
+from pushcut.registry import Registry, subclass_of
 
-AnyEnvConfig = OneEnvConfig | MixedConfig
-"""Every environment that presets and the command line know."""
+ENVS: Registry[type[EnvConfig]] = Registry(
+    "environment",
+    "pushcut.envs",
+    {
+        "libero": LiberoConfig,
+        "maniskill": ManiSkillConfig,
+        "metaworld": MetaWorldConfig,
+        "mixed": MixedConfig,
+        "point-mass": PointMassConfig,
+    },
+    adapt=subclass_of(EnvConfig),
+)
+"""Every environment, by the class of its config."""

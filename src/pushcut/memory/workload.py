@@ -90,7 +90,7 @@ class Workload:
     def points(self) -> int:
         """Points of a denoising chain that the expert sees at once in an update."""
         source = self.train.policy
-        if isinstance(source, TokenPolicySource) or source.formulation == "hybrid":
+        if not isinstance(source, FlowPolicySource) or source.formulation == "hybrid":
             return 1
         return source.steps
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.errors import UserError
-from pushcut.policies import AnyPolicyConfig, load
 from pushcut.policies.base import Policy
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import Denoising
+from pushcut.policies.from_data import PolicyConfig
+from pushcut.policies.kinds import load
 from pushcut.policies.lora import LoRAConfig, adapt
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import load_noise_network
@@ -56,7 +57,7 @@ def add_adapters(policy: Policy, lora: LoRAConfig, parts: Iterable[str], *, seed
 
 
 @dataclass(frozen=True)
-class PolicySource:
+class PolicyFolder:
     """A checkpoint, and which of its weights are trained."""
 
     path: Path | None = None
@@ -67,12 +68,12 @@ class PolicySource:
 
 
 @dataclass(frozen=True)
-class StartPolicy(PolicySource):
+class StartPolicy(PolicyFolder):
     """What fine-tuning starts from: a checkpoint or, without a path, a new small policy."""
 
     trained: Literal["lora", "all"] = "all"
     """The whole policy, or low-rank adapters on parts of it."""
-    new: AnyPolicyConfig = TinyConfig()
+    new: PolicyConfig = TinyConfig()
 
     def load(self, data: DataStats | None, *, seed: int) -> Policy:
         """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``."""
@@ -81,6 +82,42 @@ class StartPolicy(PolicySource):
             adapt_only(policy, self.lora, seed=seed)
         policy.cast()
         return policy
+
+
+@dataclass(frozen=True)
+class PolicySource(PolicyFolder):
+    """A checkpoint, and how it explores; as it stands, for policies without settings for that."""
+
+    trained: Literal["expert", "lora", "all"] = "all"
+    """The whole policy, or low-rank adapters on parts of it."""
+
+    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
+        """Reads the checkpoint; UserError in one line where it cannot.
+
+        ``seed`` draws what is new. ``in_files``: as for ``pushcut.policies.load``; who takes the
+        weights out of the files puts them into their precision then.
+        """
+        policy = load_any(self.path, self.released, in_files=in_files)
+        self.set_up(policy, seed=seed)
+        policy.cast(now=not in_files)
+        return policy
+
+    def set_up(self, policy: Policy, *, seed: int) -> None:
+        """Makes a loaded policy explore as this says, and chooses the weights that are trained.
+
+        Raises:
+            UserError: Where the policy is of another kind.
+        """
+        if self.trained == "lora":
+            adapt_only(policy, self.lora, seed=seed)
+
+    def without_exploration(self) -> PolicySource:
+        """What deterministic actions depend on; the rest at its default."""
+        return type(self)(path=self.path, released=self.released)
+
+    def explorations(self) -> Mapping[str, PolicySource]:
+        """Settings of exploration worth comparing, by what to call them."""
+        return {}
 
 
 @dataclass(frozen=True)
@@ -96,24 +133,11 @@ class TokenPolicySource(PolicySource):
         if not self.temperature > 0:
             raise ValueError(f"temperature must be > 0, got {self.temperature}")
 
-    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot.
-
-        ``seed`` draws adapters. ``in_files``: as for ``load``; who takes the weights out of the
-        files puts them into their precision then.
-        """
-        policy = load_any(self.path, self.released, in_files=in_files)
+    def set_up(self, policy: Policy, *, seed: int) -> None:
         if not isinstance(policy, TokenPolicy):
             raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
         policy.explore(self.temperature)
-        if self.trained == "lora":
-            adapt_only(policy, self.lora, seed=seed)
-        policy.cast(now=not in_files)
-        return policy
-
-    def without_exploration(self) -> TokenPolicySource:
-        """What deterministic actions depend on; the rest at its default."""
-        return TokenPolicySource(path=self.path, released=self.released)
+        super().set_up(policy, seed=seed)
 
     def explorations(self) -> dict[str, TokenPolicySource]:
         """Settings of exploration worth comparing."""
@@ -132,13 +156,8 @@ class FlowPolicySource(PolicySource, Denoising):
     """With trained expert: a rollout keeps the encoder's output of each observation (keys and
     values), so that updates need not run it again; its memory against its time."""
 
-    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot.
-
-        ``seed`` draws what is new: adapters, and a noise network where the checkpoint is not
-        that of a run with Flow-Noise. ``in_files``: as for ``TokenPolicySource.load``.
-        """
-        policy = load_any(self.path, self.released, in_files=in_files)
+    def set_up(self, policy: Policy, *, seed: int) -> None:
+        """Also draws a noise network where the checkpoint is not that of a run with Flow-Noise."""
         if not isinstance(policy, FlowMatchingPolicy):
             raise UserError(f"{self.path} is not a flow policy, this preset needs one")
         policy.explore(self, seed=seed)
@@ -148,8 +167,6 @@ class FlowPolicySource(PolicySource, Denoising):
         policy.train_prefix(self.trained == "all", kept=kept)
         if self.trained == "lora":
             add_adapters(policy, self.lora, ["language"], seed=seed)
-        policy.cast(now=not in_files)
-        return policy
 
     def without_exploration(self) -> FlowPolicySource:
         """What the ODE depends on; the rest at its default."""
@@ -179,10 +196,6 @@ class FlowPolicySource(PolicySource, Denoising):
         noise = f"std {low:g} to {high:g}" if self.noise == "flow-noise" else self.noise_level
         steps = "of the policy" if self.num_steps is None else self.num_steps
         return f"{self.noise} {noise}, K = {steps}"
-
-
-AnyPolicySource = TokenPolicySource | FlowPolicySource
-"""Every kind of policy that can be trained and evaluated."""
 
 
 def policy_folder(path: Path) -> Path:

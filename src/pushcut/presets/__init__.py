@@ -6,11 +6,23 @@ tested against its paper.
 
 from __future__ import annotations
 
-from pushcut.presets import libero, maniskill, metaworld, mixed, vla
-from pushcut.presets.base import Preset
-from pushcut.presets.point_mass import SMOKE
+from typing import Any
 
-PRESETS: dict[str, Preset] = {
+from pushcut.envs import ENVS
+from pushcut.errors import UserError
+from pushcut.presets import libero, maniskill, metaworld, mixed, vla
+from pushcut.presets.base import Preset, preset_for
+from pushcut.presets.point_mass import SMOKE
+from pushcut.registry import PLUGIN_HINT, Registry, unknown
+
+
+def _adapt(name: str, part: Any) -> Preset:
+    if not isinstance(part, Preset):
+        raise TypeError(f"must be a Preset, got {part!r}")
+    return part
+
+
+_OWN: dict[str, Preset] = {
     "quickstart": metaworld.QUICKSTART,
     "metaworld-grpo": metaworld.METAWORLD_GRPO,
     "metaworld-one-trajectory": metaworld.METAWORLD_ONE_TRAJECTORY,
@@ -28,6 +40,23 @@ PRESETS: dict[str, Preset] = {
     **vla.PI_RL,
     "smoke": SMOKE,
 }
+
+PRESETS: Registry[Preset] = Registry("preset", "pushcut.presets", _OWN, adapt=_adapt)
+"""Every preset, by name."""
+
+
+def find_preset(name: str) -> Preset:
+    """The preset called ``name``, or one made for the environment of that name.
+
+    Raises:
+        UserError: That guesses what was meant.
+    """
+    if name in PRESETS:
+        return PRESETS[name]
+    if name in ENVS:
+        return preset_for(name, ENVS[name])
+    raise UserError(f"{unknown('preset', name, PRESETS)}; {PLUGIN_HINT}")
+
 
 DEFAULT_PRESETS = {
     "tiny": "quickstart",

@@ -13,7 +13,7 @@ from typing import Literal
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
-from pushcut.envs import AnyEnvConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learning.learner import LearnerConfig
@@ -131,7 +131,7 @@ BATCH = 2048
 
 def flow(
     summary: str,
-    env: AnyEnvConfig,
+    env: EnvConfig,
     released: ReleasedConfig,
     model: Model,
     noise: Noise,

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import json
-import types
 import typing
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
 from pushcut.errors import UserError
+from pushcut.registry import PLUGIN_HINT, family_names, subclass
 from pushcut.runs.renamed import current
 
 
@@ -25,48 +31,158 @@ def to_json(value: Any) -> Any:
     return str(value.absolute()) if isinstance(value, Path) else value
 
 
+def to_yaml(value: Any) -> str:
+    """JSON values as YAML for people, in the order that they have."""
+    import yaml
+
+    return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=96)
+
+
 def from_json(kind: Any, value: Any) -> Any:
     """Inverse of ``to_json``; ``kind`` is the annotation of the value.
 
-    Members of unions are told apart by the type's name that is stored with a dataclass.
-    UserError where a field is not there any more.
+    The class of a part (environment, policy, algorithm) is told by the name that is stored with
+    it. What is not given has its default.
+
+    Raises:
+        UserError: That names the first value that does not fit, and what was expected.
     """
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        return from_json(_member(typing.get_args(kind), value), value)
-    if dataclasses.is_dataclass(kind):
-        return _dataclass(kind, value)
-    if typing.get_origin(kind) is tuple:
-        items = typing.get_args(kind)
-        if items[1:] == (...,):
-            items = items[:1] * len(value)
-        return tuple(from_json(item, x) for item, x in zip(items, value, strict=True))
-    return Path(value) if kind is Path else value
+    try:
+        return _CONVERTER.structure(value, kind)
+    except cattrs.BaseValidationError as error:
+        problem = _first_problem(error)
+    except (TypeError, ValueError) as error:
+        problem = str(error)
+    raise UserError(problem)
 
 
-def _member(members: tuple[Any, ...], value: Any) -> Any:
-    if value is None:
-        return type(None)
-    if isinstance(value, dict):
-        for member in members:
-            if getattr(member, "__name__", None) == value.get("type"):
-                return member
-    return next(member for member in members if member is not type(None))
+def _first_problem(error: BaseException, path: str = "") -> str:
+    """The innermost cause of the first thing that is wrong, and where it stands."""
+    while isinstance(error, BaseExceptionGroup):
+        inner = error.exceptions[0]
+        for note in getattr(inner, "__notes__", ()):
+            if isinstance(note, cattrs.AttributeValidationNote | cattrs.IterableValidationNote):
+                step = getattr(note, "name", None) or getattr(note, "index", "")
+                path += f"[{step}]" if isinstance(step, int) else f".{step}"
+        error = inner
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        name, known = sorted(error.extra_fields)[0], [f.name for f in dataclasses.fields(error.cl)]
+        where = f"{path}.{name}".strip(".")
+        return f"unknown field {where}; {error.cl.__name__} has {', '.join(known)}"
+    text = str(error.args[0]) if isinstance(error, KeyError) else str(error)
+    return f"{path.strip('.')}: {text}" if path else text
 
 
-def _dataclass(kind: Any, value: dict[str, Any]) -> Any:
-    hints = typing.get_type_hints(kind)
-    stored = {name: x for name, x in value.items() if name != "type"}
-    if unknown := sorted(stored.keys() - hints.keys()):
-        raise UserError(
-            f"the stored config has {kind.__name__}.{unknown[0]}, which this version of pushcut "
-            "does not know: use the version that config.json names"
-        )
-    return kind(**{name: from_json(hints[name], x) for name, x in stored.items()})
+_CONVERTER = cattrs.Converter(forbid_extra_keys=True)
+
+
+def _exactly(kind: type, said: str, *also: type) -> Callable[[Any, Any], Any]:
+    """A value of one type, converted from others only where nothing is lost."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if isinstance(value, bool) and kind is not bool or not isinstance(value, (kind, *also)):
+            raise ValueError(f"must be {said}, got {value!r}")
+        return kind(value)
+
+    return structure
+
+
+def _number(value: Any, _: Any) -> float:
+    # YAML reads 1e-5, without a point, as text.
+    try:
+        if not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise ValueError(f"must be a number, got {value!r}")
+
+
+_CONVERTER.register_structure_hook(bool, _exactly(bool, "true or false"))
+_CONVERTER.register_structure_hook(int, _exactly(int, "a whole number"))
+_CONVERTER.register_structure_hook(str, _exactly(str, "text"))
+_CONVERTER.register_structure_hook(float, _number)
+_CONVERTER.register_structure_hook(Path, _exactly(Path, "a path", str))
+
+
+@_CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is typing.Literal)
+def _choice(kind: Any) -> Callable[[Any, Any], Any]:
+    choices = typing.get_args(kind)
+
+    def structure(value: Any, _: Any) -> Any:
+        if value not in choices or isinstance(value, bool):
+            raise ValueError(f"must be one of {', '.join(map(str, choices))}, got {value!r}")
+        return value
+
+    return structure
+
+
+@_CONVERTER.register_structure_hook_factory(lambda kind: typing.get_origin(kind) is tuple)
+def _tuple(kind: Any, converter: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    items = typing.get_args(kind)
+
+    def structure(value: Any, _: Any) -> tuple[Any, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise ValueError(f"must be a list, got {value!r}")
+        kinds = items[:1] * len(value) if items[1:] == (...,) else items
+        if len(kinds) != len(value):
+            raise ValueError(f"must be {len(kinds)} values, got {value!r}")
+        return tuple(converter.structure(x, k) for x, k in zip(value, kinds, strict=True))
+
+    return structure
+
+
+def _is_config(kind: Any) -> bool:
+    return isinstance(kind, type) and (dataclasses.is_dataclass(kind) or inspect.isabstract(kind))
+
+
+@_CONVERTER.register_structure_hook_factory(_is_config)
+def _config(base: Any) -> Callable[[Any, Any], Any]:
+    """A dataclass, or the subclass of it that is named under ``type``."""
+
+    def structure(value: Any, _: Any) -> Any:
+        if not isinstance(value, dict):
+            raise ValueError(f"must be a group of fields, got {value!r}")
+        kind, fields = _class_of(base, value), {n: x for n, x in value.items() if n != "type"}
+        for field in dataclasses.fields(kind):
+            if field.name not in fields and _required(field):
+                raise ValueError(f"{field.name} is missing")
+        return _structure_of(kind)(fields, kind)
+
+    return structure
+
+
+@cache
+def _structure_of(kind: Any) -> Callable[[Any, Any], Any]:
+    return make_dict_structure_fn(kind, _CONVERTER)
+
+
+def _required(field: dataclasses.Field[Any]) -> bool:
+    missing = dataclasses.MISSING
+    return field.default is missing and field.default_factory is missing
+
+
+def _class_of(base: Any, value: dict[str, Any]) -> Any:
+    name = str(value.get("type", base.__name__))
+    kind = subclass(base, name)
+    if kind is None or not dataclasses.is_dataclass(kind):
+        said = f"type {name!r} is unknown" if "type" in value else "type is missing"
+        raise ValueError(f"{said}; have {', '.join(family_names(base))}; {PLUGIN_HINT}")
+    return kind
 
 
 def stored_config(run: Path) -> Any:
     """The config of a run folder, under the names of today."""
     return current(json.loads((run / "config.json").read_text())["config"])
+
+
+def from_stored(kind: Any, stored: Any, file: Path) -> Any:
+    """A part of a config that a file has; UserError where this version cannot read it."""
+    try:
+        return from_json(kind, stored)
+    except UserError as error:
+        raise UserError(
+            f"{file}: {error}; this version of pushcut cannot read it: use the one that it names"
+        ) from None
 
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:

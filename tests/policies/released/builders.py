@@ -13,7 +13,7 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, PolicySource, TokenPolicySource
 from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
@@ -38,7 +38,7 @@ def tokens(path: Path, reading: ReleasedConfig = READING, **fields: Any) -> Toke
     return TokenPolicySource(path=path, released=reading, **fields)
 
 
-SOURCES: dict[str, Callable[[Path, ReleasedConfig], AnyPolicySource]] = {
+SOURCES: dict[str, Callable[[Path, ReleasedConfig], PolicySource]] = {
     "pi0-frozen": lambda at, read: flow(write_openpi(at), read),
     "pi0-encoded-anew": lambda at, read: flow(write_openpi(at), read, keep_prefix=False),
     "pi0-trained": lambda at, read: flow(write_openpi(at), read, trained="all"),

@@ -13,14 +13,14 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.pretrained import load_training_parts, save_training_parts, training_state
-from pushcut.policies.source import AnyPolicySource, FlowPolicySource, TokenPolicySource
+from pushcut.policies.source import FlowPolicySource, PolicySource, TokenPolicySource
 from tests.policies.builders import noise, observation
 from tests.policies.released.builders import READING
 from tests.policies.released.folders import write_lerobot, write_openpi, write_openvla
 
 APART = LoRAConfig(rank=2, alpha=4, saved="separate")
 
-CASES: dict[str, tuple[Callable[[Path], Path], AnyPolicySource]] = {
+CASES: dict[str, tuple[Callable[[Path], Path], PolicySource]] = {
     "openvla-oft": (
         write_openvla,
         TokenPolicySource(released=READING, trained="lora", lora=APART),

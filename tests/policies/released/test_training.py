@@ -17,7 +17,7 @@ from pushcut.policies.lora import LoRAConfig, adapter_parameters
 from pushcut.policies.networks.pi0 import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.source import AnyPolicySource
+from pushcut.policies.source import PolicySource
 from pushcut.policies.value_head import CriticConfig
 from tests.policies.builders import noise, observation
 from tests.policies.released.builders import (
@@ -45,7 +45,7 @@ FLOWS: dict[str, Callable[[Path], Path]] = {
 }
 
 
-def without_adapters(path: Path, name: str, reading: ReleasedConfig = READING) -> AnyPolicySource:
+def without_adapters(path: Path, name: str, reading: ReleasedConfig = READING) -> PolicySource:
     """The policy in a folder, of the kind that ``name`` says, as it is."""
     return flow(path, reading) if name.startswith("pi0") else tokens(path, reading)
 

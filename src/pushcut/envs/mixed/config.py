@@ -6,15 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.libero.env import LiberoConfig
-from pushcut.envs.maniskill.env import ManiSkillConfig
-from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mixed.env import MixedEnv, PartEnv
-from pushcut.envs.point_mass import PointMassConfig
 from pushcut.types import EnvSpec
-
-OneEnvConfig = LiberoConfig | ManiSkillConfig | MetaWorldConfig | PointMassConfig
-"""Every environment that can be a member."""
 
 Cameras = Mapping[str, tuple[int, int]]
 
@@ -25,7 +18,7 @@ class Member:
 
     name: str
     """Name of the member; its tasks are called NAME/TASK."""
-    env: OneEnvConfig
+    env: EnvConfig
     cameras: tuple[tuple[str, str], ...] = ()
     """Pairs of a camera's own name and what it is called in the mix, where that is another."""
 

@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from pushcut import plugins
 from pushcut.envs.base import Env
 from pushcut.envs.checks import (
     CorruptedError,
@@ -208,6 +209,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     faulthandler.enable()
+    plugins.make_importable()
     channel_fd, rows_fd = int(sys.argv[1]), int(sys.argv[2])
     threading.Thread(target=exit_when_orphaned, args=(channel_fd,), daemon=True).start()
     try:

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.from_data import DataShape
 from pushcut.policies.networks.times import time_embedding
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
-    DataShape,
     SmallConfig,
     SmallPolicy,
     initialise,
@@ -126,6 +126,7 @@ class FlowPolicy(SmallPolicy, FlowMatchingPolicy):
     """
 
     kind = "flow"
+    config_type = FlowConfig
     config: FlowConfig
 
     def __init__(self, config: FlowConfig, shape: DataShape, statistics: DataStats) -> None:

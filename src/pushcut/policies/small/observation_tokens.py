@@ -1,85 +1,42 @@
-"""What the small policies share: sizes, a folder, and observations as tokens."""
+"""What the small policies share: sizes, and observations as tokens."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.base import Policy
+from pushcut.policies.from_data import DataShape, PolicyConfig, PolicyFromData, words
 from pushcut.policies.normalisation import ActionNormaliser, DataStats, known
-from pushcut.policies.pretrained import load_weights, save_checkpoint
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1
 
 
 @dataclass(frozen=True)
-class SmallConfig:
+class SmallConfig(PolicyConfig):
     """What the small policies have in common."""
 
-    cameras: tuple[str, ...] = ("corner2",)
-    """Cameras it looks through; none for one that sees the state only."""
-    image_size: int = 64
-    """Height and width of its square images, in pixels."""
     width: int = 192
     """Size of a token."""
     depth: int = 4
     """Transformer blocks."""
     heads: int = 6
     """Attention heads; must divide ``width``."""
-    chunk: int = 5
-    """Steps of an action chunk."""
-    use_state: bool = True
-    """Whether it sees the proprioceptive state."""
     max_words: int | None = None
     """Longest instruction, in words; None takes the longest of the demonstrations."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
             raise ValueError(f"heads ({self.heads}) must divide width ({self.width})")
-        if not self.cameras and not self.use_state:
-            raise ValueError("without cameras it needs the state: use_state")
+        super().__post_init__()
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
-
-
-@dataclass(frozen=True)
-class DataShape:
-    """What the data decides about a small policy."""
-
-    state_size: int
-    action_size: int
-    vocabulary: tuple[str, ...]
-    """Known words; all others read as one unknown word."""
-    max_words: int
-    """Words of an instruction that are read; shorter ones are padded."""
-
-    @staticmethod
-    def of(
-        statistics: DataStats, instructions: Collection[str], max_words: int | None
-    ) -> DataShape:
-        """Sizes and vocabulary of demonstrations; None reads whole instructions."""
-        vocabulary = sorted({word for text in instructions for word in words(text)})
-        longest = max(len(words(text)) for text in instructions)
-        return DataShape(
-            state_size=statistics["state"].size,
-            action_size=statistics["action"].size,
-            vocabulary=tuple(vocabulary),
-            max_words=max_words or longest,
-        )
-
-
-def words(instruction: str) -> list[str]:
-    """The lower-case words of an instruction."""
-    return re.findall(r"[a-z0-9]+", instruction.lower())
 
 
 def conv_stem(width: int) -> nn.Sequential:
@@ -163,36 +120,19 @@ class ObservationTokens(nn.Module):
         return torch.from_numpy(ids).to(self._device)
 
 
-Kind = TypeVar("Kind", bound="SmallPolicy")
+class SmallPolicy(PolicyFromData):
+    """A policy that sees its observations as tokens; a subclass adds its network."""
 
-
-class SmallPolicy(Policy):
-    """A policy that is made from demonstrations alone; a subclass adds its network."""
-
-    kind: ClassVar[str]
-    """What config.json calls it."""
     config: Any
     """A ``SmallConfig``."""
 
     def __init__(self, config: SmallConfig, shape: DataShape, statistics: DataStats) -> None:
-        super().__init__()
-        self.config, self.shape, self.statistics = config, shape, statistics
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, shape.action_size
-        self.state_size = shape.state_size if config.use_state else 0
+        super().__init__(config, shape, statistics)
         self.observation = ObservationTokens(config, shape, statistics)
         self.actions = ActionNormaliser(statistics["action"])
 
     @classmethod
-    def for_data(
-        cls: type[Kind], config: Any, *, statistics: DataStats, instructions: Collection[str]
-    ) -> Kind:
-        """A fresh policy whose sizes and vocabulary come from demonstrations."""
-        return cls(config, DataShape.of(statistics, instructions, config.max_words), statistics)
-
-    def load_weights(self, path: Path) -> None:
-        load_weights(self, path)
-
-    def save_pretrained(self, path: Path) -> None:
-        """Writes config.json, model.safetensors and statistics.json, without training parts."""
-        save_checkpoint(self, self.kind, self.config, self.shape, self.statistics, path)
+    def shape_of(
+        cls, config: Any, statistics: DataStats, instructions: Collection[str]
+    ) -> DataShape:
+        return DataShape.of(statistics, instructions, config.max_words)

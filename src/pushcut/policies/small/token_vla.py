@@ -8,9 +8,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pushcut.policies.from_data import DataShape
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
-    DataShape,
     SmallConfig,
     SmallPolicy,
     initialise,
@@ -37,6 +37,7 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
     """
 
     kind = "tiny"
+    config_type = TinyConfig
     config: TinyConfig
 
     def __init__(self, config: TinyConfig, shape: DataShape, statistics: DataStats) -> None:

@@ -1,0 +1,133 @@
+"""The config of a command: a preset, a file of --config, parts chosen by name, flags."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pushcut.arguments.fields import fields_from
+from pushcut.arguments.usage import UsageError
+from pushcut.runs import renamed
+
+if TYPE_CHECKING:
+    from pushcut.presets import Preset
+
+HELP = ("-h", "--help", "--help-all")
+
+
+def configure(
+    command: str,
+    rest: list[str],
+    kind: type,
+    *,
+    default_preset: str | None = None,
+    config_of: Callable[[Preset], Any] | None = None,
+) -> Any:
+    """The config of ``command``, of class ``kind``: preset, file and flags, the last wins.
+
+    Args:
+        command: As it was typed.
+        rest: What was typed after it.
+        kind: Class of the config.
+        default_preset: What is meant where no preset is named.
+        config_of: What a preset has for the command; by default its attribute of that name.
+    """
+    from pushcut.arguments.files import config_of_file
+    from pushcut.arguments.parts import with_parts
+
+    name, rest = preset_in(rest)
+    file, rest = taken("--config", rest)
+    if name is None and file is None:
+        if default_preset is None and rest and rest[0] in HELP:
+            _print_usage(command)
+        if default_preset is None:
+            raise UsageError(
+                f"which preset? pushcut {command} PRESET; `pushcut presets` lists them"
+            )
+        name = default_preset
+    config = None
+    if name is not None:
+        from pushcut.presets import find_preset
+
+        preset = find_preset(name)
+        config = config_of(preset) if config_of else getattr(preset, command)
+    if file is not None:
+        config = config_of_file(Path(file), kind, command, config)
+    config, rest = with_parts(config, rest)
+    rest = spelled(config, numbered(config, rest))
+    config = _with_remembered_env(config, command, rest)
+    return fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
+
+
+def _print_usage(command: str) -> None:
+    from pushcut.commands.presets import print_presets
+
+    print(f"usage: pushcut {command} PRESET [--config FILE] [--field value ...]\n")
+    print_presets(())
+    print(f"\n`pushcut {command} PRESET --help` lists the fields.")
+    raise SystemExit(0)
+
+
+def _with_remembered_env(config: Any, command: str, rest: list[str]) -> Any:
+    path = value_of("--policy.path", rest)
+    if path is None or command not in ("train", "eval"):
+        return config
+    from pushcut.commands.remembered import with_remembered_env
+
+    return with_remembered_env(config, Path(path))
+
+
+def numbered(config: Any, rest: list[str]) -> list[str]:
+    """Flags of a mixed environment's members, which are called by name, as tyro numbers them."""
+    parts = (config, getattr(config, "train", None))
+    envs = [getattr(part, "env", None) for part in parts]
+    members = next((found for env in envs if (found := getattr(env, "members", ()))), ())
+    for number, member in enumerate(members):
+        rest = [x.replace(f".members.{member.name}.", f".members.{number}.", 1) for x in rest]
+    return rest
+
+
+def value_of(flag: str, rest: Sequence[str]) -> str | None:
+    """What is typed after a flag; None where it is not."""
+    pairs = zip(rest, [*rest, ""][1:], strict=True)
+    values = (x.partition("=")[2] or after for x, after in pairs if x.partition("=")[0] == flag)
+    return next(values, None)
+
+
+def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of a flag that stands apart from the fields, and the other arguments."""
+    value, others, waiting = None, [], iter(rest)
+    for argument in waiting:
+        name, equals, given = argument.partition("=")
+        if name != flag:
+            others.append(argument)
+            continue
+        value = given if equals else next(waiting, "")
+        if not value:
+            raise UsageError(f"{flag} needs a value")
+    return value, others
+
+
+def preset_in(rest: list[str]) -> tuple[str | None, list[str]]:
+    """The preset that a command names first, if any, and the other arguments."""
+    if not rest or rest[0].startswith("-"):
+        return None, rest
+    name = renamed.PRESETS.get(rest[0], rest[0])
+    if name != rest[0]:
+        _warn_of([f"preset {rest[0]} is now {name}"])
+    return name, rest[1:]
+
+
+def spelled(config: Any, rest: list[str]) -> list[str]:
+    """The arguments with short and old flags replaced, and a warning about the old ones."""
+    spelling = renamed.Spelling(config)
+    rest = spelling.today(rest)
+    _warn_of(spelling.notes)
+    return rest
+
+
+def _warn_of(old: Sequence[str]) -> None:
+    if old:
+        print(f"warning: {', '.join(old)}; the next release drops the old names", file=sys.stderr)

@@ -1,0 +1,109 @@
+"""Parts chosen by name on the command line: ``--env NAME``, ``--policy NAME``, …"""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pushcut.algorithms import ALGORITHMS
+from pushcut.algorithms.base import Algorithm
+from pushcut.envs import ENVS
+from pushcut.envs.base import EnvConfig
+from pushcut.errors import UserError
+from pushcut.policies import POLICIES, PolicySource
+from pushcut.policies.from_data import PolicyConfig
+from pushcut.registry import Registry
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A field whose value can be any registered part."""
+
+    label: str
+    """What the part is called on the command line, wherever it stands."""
+    registry: Registry[Any]
+    of: Callable[[Any], type | None] = lambda part: part
+    """The class of the field's value, from what is registered; None where it has no place here."""
+
+
+CHOICES: Mapping[type, Choice] = {
+    EnvConfig: Choice("env", ENVS),
+    Algorithm: Choice("algorithm", ALGORITHMS),
+    PolicySource: Choice("policy", POLICIES, lambda kind: kind.source or PolicySource),
+    PolicyConfig: Choice("policy", POLICIES, lambda kind: kind.new),
+}
+"""Annotation of a field -> what can be chosen there."""
+
+
+def with_parts(config: Any, arguments: Sequence[str]) -> tuple[Any, list[str]]:
+    """The config with the parts that arguments choose, and the other arguments.
+
+    ``--train.env NAME`` chooses one part, ``--env NAME`` all environments of a command. A new
+    part keeps those values of the old one that every part of its kind has.
+
+    Raises:
+        UserError: Where nothing of this kind has the name, or it cannot be made without values.
+    """
+    places, rest = dict(_places(config)), []
+    waiting = iter(arguments)
+    for argument in waiting:
+        flag, equals, name = argument.partition("=")
+        meant = _meant(flag, places)
+        if not meant:
+            rest.append(argument)
+            continue
+        name = name if equals else next(waiting, "")
+        found = [_replaced(config, path, places[path], name) for path in meant]
+        if not any(done for _, done in found):
+            raise UserError(f"{flag} {name}: there is nothing of that name to be chosen here")
+        for path in meant:
+            config, _ = _replaced(config, path, places[path], name)
+    return config, rest
+
+
+def _places(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type]]:
+    """Every field that holds a part, and the annotation that it has."""
+    hints = typing.get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, hint = getattr(config, field.name), hints[field.name]
+        if hint in CHOICES:
+            yield (*path, field.name), hint
+        elif dataclasses.is_dataclass(value):
+            yield from _places(value, (*path, field.name))
+
+
+def _meant(flag: str, places: Mapping[tuple[str, ...], type]) -> list[tuple[str, ...]]:
+    if not flag.startswith("--"):
+        return []
+    path = tuple(flag[2:].replace("-", "_").split("."))
+    if path in places:
+        return [path]
+    return [place for place, base in places.items() if (CHOICES[base].label,) == path]
+
+
+def _replaced(config: Any, path: tuple[str, ...], base: type, name: str) -> tuple[Any, bool]:
+    """The config with another part at a place; unchanged where the name has none for it."""
+    choice = CHOICES[base]
+    kind = choice.of(choice.registry.find(name))
+    if kind is None:
+        return config, False
+    return _set(config, path, lambda old: _made(kind, old, base, name)), True
+
+
+def _made(kind: Any, old: Any, base: type, name: str) -> Any:
+    if type(old) is kind:
+        return old
+    shared = dataclasses.fields(base) if dataclasses.is_dataclass(base) else ()
+    try:
+        return kind(**{field.name: getattr(old, field.name) for field in shared})
+    except TypeError as error:
+        raise UserError(f"{name} needs values that have no default: {error}") from None
+
+
+def _set(config: Any, path: tuple[str, ...], change: Callable[[Any], Any]) -> Any:
+    first, *deeper = path
+    old = getattr(config, first)
+    new = _set(old, tuple(deeper), change) if deeper else change(old)
+    return dataclasses.replace(config, **{first: new})
