@@ -86,6 +86,8 @@ def section(
         with contextlib.suppress(UserError):  # `plan` is for presets of released VLAs only
             for path, kind in parts_of(config_of(preset)):
                 groups.setdefault((path, kind), Group(kind)).presets.append(name)
+    places = list(dict.fromkeys(path for path, _ in groups))
+    groups = dict(sorted(groups.items(), key=lambda item: places.index(item[0][0])))
     own = next(group.kind for (path, _), group in groups.items() if not path)
     preset = "" if command == "doctor" else " PRESET"
     yield f"## pushcut {command}{preset}\n\n{first_line(own)}\n\n"

@@ -27,6 +27,13 @@ MOUNTED = {
 }
 """File or folder of the repository -> where the site shows it."""
 
+MADE_PAGES = "- Every command and flag, and every public name of Python"
+"""A line of docs/README.md, which on GitHub cannot be a link."""
+LINKED_PAGES = (
+    "- [Every command and flag](reference/command-line.md),"
+    " and [every public name of Python](reference/api/README.md)"
+)
+
 URL = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["urls"]["Repository"]
 REPOSITORY = Repository(ROOT, MOUNTED, url=URL)
 DECISIONS = [f"decisions/{path.name}" for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
@@ -62,7 +69,10 @@ def on_files(files: Files, config: MkDocsConfig) -> None:
 
 
 def on_page_markdown(markdown: str, page: Page, **_: Any) -> str:
-    """Rewrites the links that lead out of docs/."""
+    """Rewrites the links that lead out of docs/; the index names the pages that are made here."""
+    if page.file.src_uri == "README.md":
+        assert MADE_PAGES in markdown, "scripts/docs/hooks.py no longer finds its line in the index"
+        markdown = markdown.replace(MADE_PAGES, LINKED_PAGES)
     return REPOSITORY.rewritten(markdown, page.file.src_uri)
 
 
