@@ -74,7 +74,7 @@ def test_the_page_of_the_command_line_has_every_command_and_field(part):
     titles = " ".join(re.findall(r"^## pushcut (.*)", page, re.MULTILINE))
     assert {name for name in commands if name not in titles} <= {"presets"}
     assert re.search(r"^\| `--algorithm.clip-high` \| `float` \| `0.28` \| \w+", page, re.MULTILINE)
-    assert "| `--mode` | `greedy`, `sampled` | `'greedy'` |" in page
+    assert "| `--storage` | `image`, `video` | `'image'` |" in page
     rows = re.findall(r"^\| `--.*", page, re.MULTILINE)
     silent = [row for row in rows if row.endswith("|  |")]
     assert len(rows) > 200
