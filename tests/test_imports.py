@@ -75,6 +75,7 @@ ONLY_IN = {
     "safetensors": "policies",
     "pyarrow": "demos",
     "h5py": "demos",
+    "av": "system",
     "tyro": "arguments",
     "wandb": "runs",
     "prometheus_client": "runs",

@@ -184,6 +184,30 @@ def _presets(rest: Arguments) -> None:
     run_presets(rest)
 
 
+def _diff(rest: Arguments) -> None:
+    from pushcut.commands.diff import run_diff
+
+    print(call("diff", run_diff, rest), end="")
+
+
+def _schema(rest: Arguments) -> None:
+    import json
+
+    from pushcut.commands.schema import CONFIGS, schema_of
+
+    if len(rest) != 1 or rest[0] not in CONFIGS:
+        raise UsageError(f"which config? pushcut schema {'|'.join(CONFIGS)}")
+    print(json.dumps(schema_of(rest[0]), indent=2))
+
+
+def _completion(rest: Arguments) -> None:
+    from pushcut.commands.completion import SHELLS, run_completion
+
+    if len(rest) != 1 or rest[0] not in SHELLS:
+        raise UsageError(f"which shell? pushcut completion {'|'.join(SHELLS)}")
+    print(run_completion(rest[0], COMMANDS))
+
+
 def _sims(rest: Arguments) -> None:
     from pushcut.commands import sims
 
@@ -204,6 +228,9 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "table": _table,
     "plan": _plan,
     "presets": _presets,
+    "diff": _diff,
+    "schema": _schema,
+    "completion": _completion,
     "doctor": _doctor,
     "sims": _sims,
 }

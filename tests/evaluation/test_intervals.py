@@ -2,6 +2,7 @@ import subprocess
 import sys
 
 import pytest
+from scipy.stats import binomtest
 
 from pushcut.evaluation.intervals import (
     Paired,
@@ -36,6 +37,13 @@ def test_less_confidence_gives_a_narrower_interval():
     assert wilson(2, 4, confidence=0.5) == pytest.approx((0.3402160, 0.6597840), abs=1e-5)
 
 
+@pytest.mark.parametrize(("successes", "episodes"), [(0, 10), (10, 10), (137, 200), (1, 5000)])
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.99])
+def test_whole_counts_have_scipys_interval(successes: int, episodes: int, confidence: float):
+    theirs = binomtest(successes, episodes).proportion_ci(confidence, "wilson")
+    assert wilson(successes, episodes, confidence) == pytest.approx(tuple(theirs), abs=1e-14)
+
+
 def test_no_episodes_tell_nothing():
     assert wilson(0, 0) == (0.0, 1.0)
 
@@ -51,8 +59,12 @@ def test_an_impossible_confidence_is_refused():
         wilson(1, 2, confidence=95.0)
 
 
-def test_scipy_is_imported_only_when_an_interval_is_asked_for():
-    code = "import sys, pushcut.evaluation.intervals; sys.exit('scipy' in sys.modules)"
+def test_scipy_is_imported_only_when_mcnemars_test_is_asked_for():
+    code = (
+        "import sys; from pushcut.evaluation.intervals import Paired, Rate\n"
+        "print(Rate(3, 7), Paired.of([[True]], [[True]]))\n"
+        "sys.exit('scipy' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -23,3 +23,35 @@ def test_the_learning_rate_falls_as_a_cosine_to_a_tenth():
     # Half of the way: 0.1 + 0.9 * (1 + cos 90 degrees) / 2 = 0.55; it stays at 0.1.
     got = rates(10, 60, 110, 999, warmup=10, ramp=10, decay=100)
     assert got == pytest.approx([1.0, 0.55, 0.1, 0.1])
+
+
+def test_rates_of_sft_are_those_of_earlier_versions_to_the_bit():
+    got = rates(0, 2, 6, 49, 50, 51, 777, 1025, 1999, peak=1e-3, warmup=50, ramp=50, decay=1950)
+    assert got == [
+        2e-05,
+        6e-05,
+        0.00014000000000000001,
+        0.001,
+        0.001,
+        0.000999999415999866,
+        0.0007250501223447086,
+        0.00055,
+        0.0001000005840001341,
+    ]
+
+
+def test_rates_of_rl_are_those_of_earlier_versions_to_the_bit():
+    shares = rates(0, 1, 2, 4, 5, 6, 12, 15, 24, 25, 99, warmup=5, ramp=6, decay=20)
+    assert [1e-4 * share for share in shares] == [
+        1.6666666666666667e-05,
+        3.3333333333333335e-05,
+        5e-05,
+        8.333333333333334e-05,
+        0.0001,
+        9.94459753267812e-05,
+        7.542957248827961e-05,
+        5.500000000000001e-05,
+        1.0554024673218807e-05,
+        1e-05,
+        1e-05,
+    ]

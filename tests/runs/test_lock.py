@@ -94,3 +94,47 @@ def test_a_file_system_without_locks_is_told_and_used(tmp_path, monkeypatch, cap
     with folder_lock(tmp_path / "run"):
         pass
     assert "make sure that no other process works there" in capsys.readouterr().err
+
+
+def test_a_file_that_its_owner_removes_meanwhile_is_not_taken_for_the_lock(tmp_path, monkeypatch):
+    """The new owner has the file of that name, so that the next process meets its lock."""
+    run, real, looks = tmp_path / "run", fcntl.flock, []
+
+    def flock(descriptor, operation):
+        real(descriptor, operation)
+        if operation & fcntl.LOCK_EX and not looks:  # as the NFS client does when it is open
+            looks.append(os.fstat(descriptor).st_ino)
+            (run / LOCK).rename(run / ".nfs0001")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with folder_lock(run):
+        assert (run / LOCK).stat().st_ino != looks[0]
+        with pytest.raises(UserError, match="in use by process"), folder_lock(run):
+            pass
+
+
+def test_a_folder_that_is_removed_meanwhile_is_made_again(holder, tmp_path):
+    def hold() -> bool:
+        with folder_lock(tmp_path / "run", wait_s=60.0):
+            return (tmp_path / "run" / LOCK).exists()
+
+    with ThreadPoolExecutor(1) as thread:
+        held = thread.submit(hold)
+        (tmp_path / "run" / "config.json").unlink()
+        holder.communicate("\n")  # it ends without a run, and takes the folder with it
+        assert held.result()
+
+
+def test_a_refused_process_leaves_the_name_of_the_owner(holder, tmp_path):
+    for _ in range(2):
+        with (
+            pytest.raises(UserError, match=f"process {holder.pid} "),
+            folder_lock(tmp_path / "run"),
+        ):
+            pass
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"), folder_lock(tmp_path / "file" / "run"):
+        pass

@@ -1,4 +1,4 @@
-"""Parts chosen by name on the command line: ``--env NAME``, ``--policy NAME``, …"""
+"""Parts chosen by name on the command line, as in ``--env NAME`` and ``--policy NAME``."""
 
 from __future__ import annotations
 

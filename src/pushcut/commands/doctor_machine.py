@@ -29,7 +29,7 @@ from pushcut.system.machine import free_bytes, has_nvidia_gpu, memory_bytes, usa
 
 GB = 1 << 30
 
-PACKAGES = ("torch", "numpy", "mujoco", "metaworld", "gymnasium", "pyarrow", "imageio-ffmpeg")
+PACKAGES = ("torch", "numpy", "mujoco", "metaworld", "gymnasium", "pyarrow", "av")
 """Packages that pushcut needs, by the names that pip knows."""
 
 

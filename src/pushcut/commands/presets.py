@@ -45,10 +45,8 @@ def yaml_of(name: str) -> str:
     """A preset as a file for --config: a section for each command."""
     preset = find_preset(name)
     sections = {command: to_json(getattr(preset, command)) for command in COMMANDS}
-    head = (
-        f"# {name}: {preset.summary}\n# pushcut train --config FILE --policy.path DIR --out RUN\n"
-    )
-    return head + to_yaml(sections)
+    usage = "pushcut train --config FILE --policy.path DIR --out RUN"
+    return f"# {name}: {preset.summary}\n# {usage}\n{to_yaml(sections)}"
 
 
 def description(name: str) -> str:
@@ -62,8 +60,9 @@ def description(name: str) -> str:
     ]
     text = "\n".join(line.rstrip() for line in lines)
     return (
-        f"{name}: {preset.summary}\n\n{text}\n\nAll other settings have their defaults. "
-        f"`pushcut presets {name} --yaml > my.yaml` writes all of them, for --config.\n"
+        f"{name}: {preset.summary}\n\n{text}\n\nAll other settings have their defaults; collect, "
+        f"sft and eval share what train says.\n`pushcut presets {name} --yaml > my.yaml` writes "
+        "all of them, for --config my.yaml.\n"
     )
 
 
@@ -72,8 +71,8 @@ def _rows(preset: Preset) -> Iterator[tuple[str, str, str, str]]:
     for command in COMMANDS:
         for path, value, default in changed(command, getattr(preset, command)):
             inner = path.partition(".")[2]
-            if command != "train" and shared.get(inner) == value and inner.startswith("env"):
-                continue  # the environment is the same in all commands
+            if command != "train" and shared.get(inner) == value:
+                continue  # as in train
             yield path, value, default, preset.source_of(path)
 
 

@@ -25,7 +25,7 @@ def wilson(successes: Count, episodes: Count, confidence: float = 0.95) -> Inter
         (p + z²/2n ± z √(p (1 - p) / n + z² / 4n²)) / (1 + z²/n)
 
     It stays inside [0, 1] and is honest at 0 % and 100 %. Nothing is known after no
-    episodes: (0, 1). Counts may be fractions, see `design_effect`.
+    episodes: (0, 1). Counts may be fractions, see `design_effect`; scipy's takes integers alone.
 
     Raises:
         ValueError: If the counts or the confidence are impossible.

@@ -23,6 +23,7 @@ def _adapt(name: str, part: Any) -> Preset:
 
 
 _OWN: dict[str, Preset] = {
+    "smoke": SMOKE,
     "quickstart": metaworld.QUICKSTART,
     "metaworld-grpo": metaworld.METAWORLD_GRPO,
     "metaworld-one-trajectory": metaworld.METAWORLD_ONE_TRAJECTORY,
@@ -38,7 +39,6 @@ _OWN: dict[str, Preset] = {
     **libero.PI_RL,
     **vla.SIMPLEVLA_RL,
     **vla.PI_RL,
-    "smoke": SMOKE,
 }
 
 PRESETS: Registry[Preset] = Registry("preset", "pushcut.presets", _OWN, adapt=_adapt)

@@ -40,7 +40,7 @@ class Preset:
         """Where a setting's number is from: what is said of it, or of the smallest group."""
         names = setting.split(".")
         groups = (".".join(names[:count]) for count in range(len(names), 0, -1))
-        return next((self.sources[group] for group in groups if group in self.sources), "ours")
+        return next((self.sources[group] for group in groups if group in self.sources), "pushcut")
 
     @property
     def quickstart(self) -> QuickstartConfig:

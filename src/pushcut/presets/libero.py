@@ -41,6 +41,21 @@ ROLLOUT = RolloutConfig(slots=16, timeout_s=180.0)
 """A simulator takes seconds to make, several times as long on a busy machine."""
 
 
+SOURCES = {
+    "train.env.max_steps": "SimpleVLA-RL, appendix F.3",
+    "train.env.tasks": "LIBERO",
+    "train.algorithm.groups": "SimpleVLA-RL, appendix F.3",
+    "sft.policy.new.chunk": "SimpleVLA-RL, appendix F.3",
+}
+
+FLOW_SOURCES = {
+    "train.env.max_steps": "pi_RL, table 11",
+    "train.env.cameras": "pi_RL, table 11",
+    "train.env.tasks": "LIBERO",
+    "sft.policy.new.chunk": "pi_RL, table 11",
+}
+
+
 def tokens(env: LiberoConfig, *, groups: int) -> Preset:
     """Action tokens and GRPO on a suite, chunks of 8 (SimpleVLA-RL, appendix F.3)."""
     return preset(
@@ -64,6 +79,7 @@ def tokens(env: LiberoConfig, *, groups: int) -> Preset:
             iterations=100,
         ),
         episodes_per_task=50,
+        sources=SOURCES,
     )
 
 
@@ -91,6 +107,7 @@ def flow(env: LiberoConfig, *, chunk: int) -> Preset:
             iterations=100,
         ),
         episodes_per_task=50,
+        sources=FLOW_SOURCES,
     )
 
 

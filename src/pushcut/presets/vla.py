@@ -33,6 +33,60 @@ SUITES = {"spatial": "spatial", "object": "object", "goal": "goal", "long": "10"
 ROLLOUT = RolloutConfig(slots=64, inference_batch=32, timeout_s=180.0)
 """pi_RL: 64 parallel environments; the batch is ours."""
 
+F3 = "SimpleVLA-RL, appendix F.3"
+SCRIPTS = "SimpleVLA-RL, its released scripts"
+OFT = "OpenVLA-OFT's fine-tuning"
+CHECKPOINT = "what the checkpoint was fine-tuned with"
+
+SIMPLEVLA_RL_SOURCES = {
+    "collect.episodes_per_task": "LIBERO",
+    "sft.policy": OFT,
+    "sft.fit.lr": OFT,
+    "train.env": CHECKPOINT,
+    "train.env.tasks": F3,
+    "train.env.max_steps": F3,
+    "train.policy": CHECKPOINT,
+    "train.policy.released.cameras": "SimpleVLA-RL, appendix F.2",
+    "train.policy.released.chunk": F3,
+    "train.policy.released.precision": SCRIPTS,
+    "train.algorithm": SCRIPTS,
+    "train.algorithm.groups": F3,
+    "train.learner.lr": F3,
+    "train.learner.minibatches": F3,
+    "train.learner.betas": SCRIPTS,
+    "train.learner.warmup_iterations": SCRIPTS,
+    "train.evaluation": SCRIPTS,
+}
+
+OPENPI = "openpi's fine-tuning"
+
+
+def pi_rl_sources(table: str) -> dict[str, str]:
+    """Where the settings of a preset of pi_RL are from."""
+    return {
+        "collect.episodes_per_task": "the benchmark",
+        "sft.policy": OPENPI,
+        "sft.fit.lr": OPENPI,
+        "sft.fit.warmup_steps": OPENPI,
+        "train.env": CHECKPOINT,
+        "train.env.tasks": table,
+        "train.env.max_steps": table,
+        "train.policy": table,
+        "train.policy.released": CHECKPOINT,
+        "train.policy.released.chunk": table,
+        "train.policy.released.horizon": table,
+        "train.policy.keep_prefix": "pushcut",
+        "train.algorithm": table,
+        "train.critic": table,
+        "train.learner": table,
+        "train.learner.betas": "not in the paper",
+        "train.algorithm.bootstrap_on_truncation": "not in the paper",
+        "train.learner.micro_batch": "pushcut",
+        "train.rollout.slots": table,
+        "train.iterations": table,
+    }
+
+
 Model = Literal["pi0", "pi05"]
 Noise = Literal["flow-sde", "flow-noise"]
 
@@ -79,6 +133,7 @@ def openvla_oft(suite: str) -> Preset:
         ),
         episodes_per_task=50,
         network="openvla-oft",
+        sources=SIMPLEVLA_RL_SOURCES,
     )
 
 
@@ -136,6 +191,7 @@ def flow(
     model: Model,
     noise: Noise,
     column: Column,
+    table: str,
 ) -> Preset:
     """pi_RL with one of its models on one of its benchmarks."""
     decisions = column.max_steps // column.chunk
@@ -181,6 +237,7 @@ def flow(
         ),
         episodes_per_task=50,
         network=model,
+        sources=pi_rl_sources(f"pi_RL, {table}"),
     )
 
 
@@ -206,9 +263,8 @@ def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
         max_steps=column.max_steps,
         render="stock",
     )
-    return flow(
-        f"{model} on {own}: {noise}, PPO (pi_RL, table 11)", env, released, model, noise, column
-    )
+    summary = f"{model} on {own}: {noise}, PPO (pi_RL, table 11)"
+    return flow(summary, env, released, model, noise, column, "table 11")
 
 
 def pi_metaworld(model: Model, noise: Noise) -> Preset:
@@ -239,6 +295,7 @@ def pi_metaworld(model: Model, noise: Noise) -> Preset:
         model,
         noise,
         column,
+        "table 13",
     )
 
 

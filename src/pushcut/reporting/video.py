@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 from pushcut.system.video import VideoWriter
 
 # One thread: clips are short, and the simulators need the cores.
-_H264 = ("-preset", "veryfast", "-crf", "20", "-threads", "1")
+_H264 = {"preset": "veryfast", "crf": "20", "threads": "1"}
 
 
 def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int) -> Path:
@@ -21,7 +21,7 @@ def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int
 
     Raises:
         ValueError: If there are no frames, or they are not RGB bytes.
-        UserError: If ffmpeg is missing or cannot write the file.
+        UserError: If the file cannot be written, or no H.264 encoder is there.
     """
     if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[-1] != 3 or frames.size == 0:
         raise ValueError(
@@ -31,12 +31,15 @@ def write_mp4(path: Path, frames: UInt8[np.ndarray, "t _ _ 3"], fps: float | int
     even = np.pad(frames, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.tmp")
-    writer = VideoWriter(unfinished, height=even.shape[1], width=even.shape[2], fps=fps, h264=_H264)
     try:
-        writer.add(even)
-        writer.close()
+        _, height, width, _ = even.shape
+        writer = VideoWriter(unfinished, height=height, width=width, fps=fps, h264=_H264)
+        try:
+            writer.add(even)
+            writer.close()
+        finally:
+            writer.abort()
         unfinished.replace(path)
     finally:
-        writer.abort()
         unfinished.unlink(missing_ok=True)
     return path

@@ -32,10 +32,21 @@ def to_json(value: Any) -> Any:
 
 
 def to_yaml(value: Any) -> str:
-    """JSON values as YAML for people, in the order that they have."""
+    """JSON values as YAML for people: fields on lines of their own, lists on one."""
     import yaml
 
-    return yaml.safe_dump(value, sort_keys=False, default_flow_style=None, width=96)
+    class Dumper(yaml.SafeDumper):
+        """Aliases are for machines."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def row(dumper: yaml.SafeDumper, items: list[Any]) -> yaml.Node:
+        plain = not any(isinstance(item, dict) for item in items)
+        return dumper.represent_sequence("tag:yaml.org,2002:seq", items, flow_style=plain)
+
+    Dumper.add_representer(list, row)
+    return yaml.dump(value, Dumper=Dumper, sort_keys=False, width=96)
 
 
 def from_json(kind: Any, value: Any) -> Any:

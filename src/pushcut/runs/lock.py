@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import functools
 import json
 import os
@@ -10,9 +9,9 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import Any, TypeVar
 
 from pushcut.errors import UserError
 
@@ -51,11 +50,7 @@ def folder_lock(folder: Path, wait_s: float = 0.0) -> Iterator[None]:
     if folder.exists() and not (folder / "config.json").exists() and not is_empty(folder):
         yield  # no run of ours: leave nothing there; the command will refuse it
         return
-    folder.mkdir(parents=True, exist_ok=True)
-    with _locked(folder / LOCK, time.monotonic() + wait_s) as file:
-        file.truncate(0)
-        file.write(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}) + "\n")
-        file.flush()
+    with _locked(folder / LOCK, wait_s):
         try:
             yield
         finally:
@@ -70,30 +65,47 @@ def is_empty(folder: Path) -> bool:
     return folder.is_dir() and all(entry.name.startswith(".") for entry in folder.iterdir())
 
 
-def _locked(path: Path, give_up: float) -> IO[str]:
-    """The file, open and locked."""
-    while True:
-        file = path.open("a+")
+def _locked(path: Path, wait_s: float) -> AbstractContextManager[object]:
+    """The file, made with its folders, locked, and with our name in it."""
+    # It brings asyncio, which takes a tenth of a second to import.
+    from filelock import FileLock, Timeout
+
+    def sign(descriptor: int) -> None:
+        # NFS keeps a removed file that is open under another name: a lock on it is worth nothing.
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            if time.monotonic() < give_up:
-                time.sleep(PAUSE_S)
-                continue
+            replaced = not os.path.samestat(path.stat(), os.fstat(descriptor))
+        except FileNotFoundError:
+            replaced = True
+        if replaced:
+            raise _ReplacedError
+        owner = {"pid": os.getpid(), "host": socket.gethostname()}
+        with suppress(OSError):  # the disk is full: another file will say so
+            os.write(descriptor, (json.dumps(owner) + "\n").encode())
+
+    lock = FileLock(path, poll_interval=PAUSE_S, fallback_to_soft=False, on_acquired=sign)
+    give_up = time.monotonic() + wait_s
+    while True:
+        try:
+            # Twice at least: the first look may find a file that its owner is just removing.
+            return lock.acquire(timeout=max(PAUSE_S, give_up - time.monotonic()))
+        except _ReplacedError:
+            continue
+        except Timeout:
             advice = "wait for it, stop it, or choose another folder with --out"
             raise UserError(f"{path.parent} is in use by {_owner(path)}: {advice}") from None
         except OSError as error:
+            if error.filename is not None:  # the file cannot be made
+                raise
             print(
                 f"cannot lock {path.parent} ({error.strerror}): make sure that no other process "
                 "works there",
                 file=sys.stderr,
             )
-            return file
-        if path.exists() and path.stat().st_ino == os.fstat(file.fileno()).st_ino:
-            return file
-        file.close()  # its owner removed it just now
-        path.parent.mkdir(parents=True, exist_ok=True)
+            return nullcontext()
+
+
+class _ReplacedError(Exception):
+    """The file that is locked is no longer the one of that name."""
 
 
 def _owner(path: Path) -> str:

@@ -18,12 +18,12 @@ from pushcut.system.video import VideoWriter
 # MetaWorld at 64 px: 37 dB in brightness, 30 dB with the halved colour resolution. A key
 # frame every second frame and none that look ahead, because training reads single frames
 # (LeRobot encodes with g = 2 for the same reason).
-H264 = ("-crf", "18", "-g", "2", "-bf", "0")
+H264 = {"crf": "18", "g": "2", "bf": "0"}
 
 _PNG_LEVEL = 3  # measured on a MetaWorld image: as small as level 6 and twice as fast
 _COMPRESSION = 20
 """Roughly how much smaller H.264 is than raw images. An estimate, because the size of a
-file that ffmpeg still writes depends on timing, and what lies in which file must not."""
+file that the encoder still writes depends on timing, and what lies in which file must not."""
 
 
 class DataFiles:

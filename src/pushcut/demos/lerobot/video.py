@@ -1,16 +1,16 @@
-"""Videos of a dataset: many episodes one after another in a file, read by ffmpeg."""
+"""Videos of a dataset: many episodes one after another in a file, read frame by frame."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-import imageio_ffmpeg
 import numpy as np
 from jaxtyping import UInt8
 
 from pushcut.demos.images import ImageEdit
 from pushcut.errors import UserError
+from pushcut.system.video import read_video
 
 
 def read_frames(
@@ -27,27 +27,23 @@ def read_frames(
         out: An array for each span that receives its frames.
         edit: What becomes of each frame, and the size that the video should have.
     """
-    source = imageio_ffmpeg.read_frames(
-        str(path), pix_fmt="rgb24", output_params=["-fps_mode", "passthrough"]
-    )
+    source = read_video(path)
+    position = 0
     try:
-        width, height = next(source)["size"]
-        if edit.stored != (height, width):
-            raise UserError(
-                f"{path} holds frames of {height}x{width}, its meta/info.json says "
-                f"{edit.stored[0]}x{edit.stored[1]}"
-            )
-        position = 0
         for (start, stop), images in zip(spans, out, strict=True):
             if start < position:
                 raise UserError(f"{path}: episodes overlap at frame {start}")
             while position < stop:
                 frame = next(source)
+                if frame.shape[:2] != edit.stored:
+                    raise UserError(
+                        f"{path} holds frames of {frame.shape[0]}x{frame.shape[1]}, its "
+                        f"meta/info.json says {edit.stored[0]}x{edit.stored[1]}"
+                    )
                 if position >= start:
-                    flat = np.frombuffer(frame, np.uint8)
-                    images[position - start] = edit(flat.reshape(height, width, 3))
+                    images[position - start] = edit(frame)
                 position += 1
-    except (OSError, RuntimeError, StopIteration):
+    except (OSError, StopIteration):
         wanted = spans[-1][1] if spans else 0
         raise UserError(
             f"{path} is missing, corrupted or truncated: {wanted} frames could not be decoded"

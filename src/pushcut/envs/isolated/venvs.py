@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -234,11 +233,14 @@ def _size(folder: Path) -> int:
 @contextmanager
 def _alone(home: Path, name: str) -> Iterator[None]:
     """Keeps a second install of the same simulator out; released however we end."""
-    with (home / f".{name}.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"another process is installing or removing {name} in {home}: wait for it"
-            ) from None
+    # It brings asyncio, which takes a tenth of a second to import.
+    from filelock import FileLock, Timeout
+
+    try:
+        held = FileLock(home / f".{name}.lock").acquire(blocking=False)
+    except Timeout:
+        raise UserError(
+            f"another process is installing or removing {name} in {home}: wait for it"
+        ) from None
+    with held:
         yield
