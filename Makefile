@@ -12,7 +12,8 @@ PYTEST_ARGS ?=
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help venv venv-dev gl quickstart quickstart-flow test-fast test test-lerobot check format bench clean
+.PHONY: help venv venv-dev gl quickstart quickstart-flow test-fast test test-lerobot check format \
+    docs wheel bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*  ## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do \
@@ -29,6 +30,10 @@ $(VENV)/.installed: pyproject.toml scripts/setup_venv.sh
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@scripts/setup_venv.sh $(VENV) '.[dev]'
+	@touch $@
+
+$(VENV)/.installed-docs: $(VENV)/.installed
+	@scripts/setup_venv.sh $(VENV) '.[docs]'
 	@touch $@
 
 gl: $(VENV)/.installed  ## make sure that off-screen OpenGL works, installing it if allowed
@@ -53,7 +58,7 @@ test-lerobot: venv-dev  ## against LeRobot itself, which gets a Python 3.12 envi
 	@scripts/setup_lerobot.sh $(LEROBOT_VENV)
 	LEROBOT_VENV=$(LEROBOT_VENV) $(BIN)/python -m pytest -rs tests/lerobot_really $(PYTEST_ARGS)
 
-check: venv-dev  ## format, lint and types
+check: venv-dev docs  ## format, lint, types, and links of the docs
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
@@ -61,6 +66,13 @@ check: venv-dev  ## format, lint and types
 format: venv-dev  ## rewrite the sources as ruff wants them
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+# Material for MkDocs tells of its successor in every build.
+docs: $(VENV)/.installed-docs  ## the docs as a site in site/; broken links and anchors fail
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: venv-dev  ## dist/pushcut-*.whl
+	$(BIN)/python -m pip wheel -q --no-deps --no-build-isolation --wheel-dir dist .
 
 # In short forms. The others need extras, a fine-tuned policy or a GPU: each file says how to run it.
 # Campaigns, ablations and learning curves are in studies/.
@@ -70,6 +82,6 @@ bench: gl  ## short forms of the benchmarks; each ends with one JSON object
 	@for command in $(BENCH); do \
 	    echo "== $$command"; $(BIN)/python benchmarks/$$command || exit 1; done
 
-clean:  ## remove .venv and caches; runs/ and data/ stay
-	rm -rf $(VENV) $(LEROBOT_VENV) .pytest_cache .ruff_cache
+clean:  ## remove .venv, caches, site/ and dist/; runs/ and data/ stay
+	rm -rf $(VENV) $(LEROBOT_VENV) .pytest_cache .ruff_cache .cache site dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,7 +1,7 @@
 """Draws the house: the rooms of src/pushcut and who imports whom, read from the source.
 
-``python scripts/house.py`` prints the part of docs/architecture.md, ``--write`` puts it there.
-A room is a module or folder of the package; it stands one floor above the highest that it
+``python scripts/house.py`` prints the part of docs/concepts/architecture.md, ``--write`` puts it
+there. A room is a module or folder of the package; it stands one floor above the highest that it
 imports. Arrows that follow from others are left out.
 """
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[1]
 ROOT = REPOSITORY / "src" / "pushcut"
-PAGE = REPOSITORY / "docs" / "architecture.md"
+PAGE = REPOSITORY / "docs" / "concepts" / "architecture.md"
 BEGIN, END = "<!-- house: drawn by scripts/house.py -->\n", "<!-- /house -->\n"
 
 Arrows = dict[str, set[str]]

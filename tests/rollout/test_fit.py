@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pushcut.arguments import fields_from
+from pushcut.arguments.fields import fields_from
 from pushcut.config import EvalConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.env import LiberoConfig

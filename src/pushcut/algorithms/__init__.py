@@ -1,7 +1,7 @@
 """Advantages and objectives as pure functions, and GRPO and PPO made of them.
 
 May import ``batch`` and ``registry`` alone: no policy, no environment, no device. Promises a paper
-and an equation at each formula, and a page in docs/algorithms for each deviation.
+and an equation at each formula, and a page in docs/concepts/algorithms for each deviation.
 """
 
 from __future__ import annotations

@@ -33,7 +33,9 @@ ESTIMATORS: dict[str, Estimator] = {
 
 @dataclass(frozen=True)
 class GRPO(ClippedAlgorithm):
-    """Group-relative policy optimisation (SimpleVLA-RL eq. 2-4 and 10; docs/algorithms/grpo.md).
+    """Group-relative policy optimisation (SimpleVLA-RL eq. 2-4 and 10).
+
+    Deviations: docs/concepts/algorithms/grpo.md.
 
     The defaults are the paper's: dynamic sampling, clip-higher, no KL term.
     """

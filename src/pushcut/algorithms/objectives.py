@@ -85,7 +85,9 @@ def value_loss(
     clip: float,
     huber_delta: float,
 ) -> Float[Tensor, ""]:
-    """Clipped Huber loss of a critic, the sum of weighted terms (docs/equations.md, section 12).
+    """Clipped Huber loss of a critic, the sum of weighted terms.
+
+    Formula: docs/reference/equations.md, section 12.
 
     sum w * max(H(V - target), H(V_old + clip(V - V_old, +-clip) - target)), H(e) = e^2 / 2
     for |e| <= delta, else delta (|e| - delta / 2).

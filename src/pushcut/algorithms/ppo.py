@@ -16,7 +16,7 @@ from pushcut.batch import Advantages, Evaluation, Minibatch, Rollout
 
 @dataclass(frozen=True)
 class PPO(ClippedAlgorithm):
-    """Proximal policy optimisation over chunks (pi_RL 4.3; docs/algorithms/ppo.md)."""
+    """Proximal policy optimisation over chunks (pi_RL 4.3; docs/concepts/algorithms/ppo.md)."""
 
     episodes: int = 64
     """Episodes (or streams) that an iteration plays and trains on."""

@@ -29,7 +29,7 @@ class Reading:
     words: tuple[str, ...]
     """The words that it reads."""
     unknown: tuple[str, ...]
-    """Those of them that it has never seen; all read as one unknown word."""
+    """Words of ``words`` that it has never seen; all read as one unknown word."""
     unread: tuple[str, ...]
     """Words at the end for which it has no place."""
 

@@ -106,7 +106,9 @@ def read_small_stats(path: Path) -> dict[str, NormStats]:
 
 
 class ActionNormaliser(nn.Module):
-    """Maps actions to [-1, 1] by quantiles and back (OpenVLA; docs/equations.md, section 6).
+    """Maps actions to [-1, 1] by quantiles and back (OpenVLA).
+
+    Formula: docs/reference/equations.md, section 6.
 
     normalise: 2 (a - q01) / (q99 - q01 + 1e-8) - 1, clipped to [-1, 1];
     denormalise: 0.5 (x + 1) (q99 - q01 + 1e-8) + q01.

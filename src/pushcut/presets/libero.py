@@ -118,7 +118,7 @@ QUICKSTART_ENV = LiberoConfig(
     texture_size=TEXTURE_SIZE,
 )
 
-# At T = 1.6 little but noise was left of these policies (docs/log.md).
+# At T = 1.6 little but noise was left of these policies (docs/results/log.md).
 LIBERO_QUICKSTART = preset(
     "three tasks of libero_object on a CPU, action tokens and GRPO, about 45 minutes",
     QUICKSTART_ENV,

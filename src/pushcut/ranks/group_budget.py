@@ -2,7 +2,7 @@
 
 A group may start while ``started - rejected < wanted``: as if all unfinished groups were going
 to be accepted. So exactly the shortest prefix of groups 0, 1, 2, … that holds ``wanted`` accepted
-ones is played, whoever plays them and in whatever order they end (docs/architecture.md).
+ones is played, whoever plays them and in whatever order they end (docs/concepts/architecture.md).
 """
 
 from __future__ import annotations

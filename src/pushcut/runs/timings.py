@@ -1,7 +1,7 @@
 """Where the time of an iteration went, and what holds it up.
 
 Seconds per phase are plain dicts: they can be listed per rank, added, or drawn. The phases are
-defined in docs/observability.md.
+defined in docs/how-to/observability.md.
 """
 
 from __future__ import annotations

@@ -122,8 +122,10 @@ class _WandB(TrackerBackend):
                 project=os.environ.get("WANDB_PROJECT") or "pushcut",
                 name=os.environ.get("WANDB_NAME") or folder.name,
                 dir=str(folder),
-                # The folder is the run's identity, so that --resume continues the same run.
-                id=hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
+                # The folder is the run's identity, so that --resume continues the same run;
+                # a sweep names its runs itself.
+                id=os.environ.get("WANDB_RUN_ID")
+                or hashlib.sha256(str(folder.absolute()).encode()).hexdigest()[:16],
                 resume="allow",
                 config={**config, "provenance": stored},
                 tags=[*dict.fromkeys(filter(None, [*_kinds(config), *own]))],

@@ -45,7 +45,7 @@ class Member:
 
     @property
     def expert_tasks(self) -> tuple[str, ...]:
-        """Those of its tasks that have a scripted expert."""
+        """The member's tasks that have a scripted expert, by their names in the mix."""
         return tuple(map(self.task, self.env.expert_tasks))
 
     @property

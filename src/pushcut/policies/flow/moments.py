@@ -1,4 +1,6 @@
-"""Denoising steps of flow policies as pure functions (docs/equations.md, sections 7 to 11).
+"""Denoising steps of flow policies as pure functions.
+
+Formulas: docs/reference/equations.md, sections 7 to 11.
 
 Time runs as in openpi: t = 1 is noise, t = 0 is data; x_t = t eps + (1 - t) a and the
 velocity is v = eps - a. A step goes from t to t - delta.

@@ -41,7 +41,7 @@ class FlowMatchingPolicy(Policy):
     The prefix is computed once per decision; each denoising step is a pass of the expert.
     How it explores is not part of the weights: ``explore`` sets it. The expert may predict
     more steps than are executed and more numbers than an action has: those have no say in the
-    log-probability (docs/equations.md, section 11).
+    log-probability (docs/reference/equations.md, section 11).
     """
 
     config: Any

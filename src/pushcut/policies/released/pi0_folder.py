@@ -1,4 +1,4 @@
-"""pi0 and pi0.5 folders: LeRobot's and openpi's PyTorch conversion (facts: docs/vla.md)."""
+"""pi0 and pi0.5 folders: LeRobot's and openpi's PyTorch conversion (facts: docs/how-to/vla.md)."""
 
 from __future__ import annotations
 
