@@ -298,7 +298,7 @@ def _check_alike(facts: dict[str, Facts], *, native: bool) -> None:
             raise UserError(
                 f"task {first!r} has {len(ours[0])} state numbers and {ours[1]} actions, {task!r} "
                 f"has {len(theirs[0])} and {theirs[1]}, or other names: tasks of one environment "
-                "are alike; a mix can have both (docs/mixed-environments.md)"
+                "are alike; a mix can have both (docs/how-to/mixed-environments.md)"
             )
         if native and bounds_of(wanted) != bounds_of(found):
             raise UserError(
