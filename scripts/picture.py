@@ -38,7 +38,7 @@ OVERSAMPLING = 2
 """Films are drawn so many times larger: the simulator's cheap style does not smooth edges."""
 THIN = 11
 """What is black and no wider belongs to a robot, not to the sky; pixels of a film."""
-GAP, CORNER = 16, 14
+GAP, CORNER, MARGIN = 16, 14, 24
 TITLE, LABEL = 38, 28
 """Sizes of the text: a README shows the picture at two thirds of its width, a phone at a third."""
 FRAME_MS, HOLD_MS = 90, 2600
@@ -143,7 +143,9 @@ def cell(frame: np.ndarray, sky: str) -> Image.Image:
     # Without the thin black rings of a robot.
     inner = ndimage.minimum_filter(black, THIN)
     coloured = np.where(
-        ndimage.maximum_filter(inner, THIN)[..., None], np.uint8(ImageColor.getrgb(sky)), frame
+        ndimage.maximum_filter(inner, THIN)[..., None],
+        np.array(ImageColor.getrgb(sky), np.uint8),
+        frame,
     )
     height, width, _ = coloured.shape
     top = round(TOP * height)
@@ -175,23 +177,24 @@ def laid_out(story: Story, colours: dict[str, str]) -> tuple[Image.Image, list[t
     """The page with all that does not move, and the places of before and after per column."""
     texts = [wrapped(column.instruction) for column in story.columns]
     line, title = round(1.25 * LABEL), round(1.5 * TITLE)
-    top = (max(map(len, texts)) + 1) * line + GAP // 2
+    top = MARGIN + (max(map(len, texts)) + 1) * line + GAP // 2
     rows = [top + title, top + title + CELL[1] + GAP // 2 + title]
-    width = len(texts) * (CELL[0] + GAP) - GAP
-    page = Image.new("RGBA", (width, rows[1] + CELL[1]))
+    size = (len(texts) * (CELL[0] + GAP) - GAP + 2 * MARGIN, rows[1] + CELL[1] + MARGIN)
+    # Opaque: an animation lays its images over each other, and soft edges would become hard.
+    page = Image.new("RGB", size, colours["card"])
     draw = ImageDraw.Draw(page)
     ink, muted = colours["ink"], colours["muted"]
     for y, name, rate in zip(rows, ("Before RL", "After RL"), story.rates, strict=True):
         base = y - title + TITLE + 2
-        end = written(draw, 0, base, name, TITLE, ink)
+        end = written(draw, MARGIN, base, name, TITLE, ink)
         told = f"solves {percent(rate)} of {rate.episodes} new starts"
         written(draw, end + GAP, base, told, LABEL, muted)
     places = []
     for number, (column, lines) in enumerate(zip(story.columns, texts, strict=True)):
-        x = number * (CELL[0] + GAP)
+        x = MARGIN + number * (CELL[0] + GAP)
         for row, text in enumerate(lines):
-            written(draw, x, LABEL + row * line, text, LABEL, ink)
-        gain(draw, x, LABEL + len(lines) * line, column.rates, muted)
+            written(draw, x, MARGIN + LABEL + row * line, text, LABEL, ink)
+        gain(draw, x, MARGIN + LABEL + len(lines) * line, column.rates, muted)
         places += [(x, y) for y in rows]
     return page, places
 
@@ -278,7 +281,7 @@ def save(path: Path, images: Sequence[Image.Image]) -> None:
 
 def main() -> None:
     """Writes the picture in light and in dark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="draws the README's picture")
     parser.add_argument("run", type=Path, help="folder of a finished quickstart")
     parser.add_argument("--out", type=Path, default=Path("docs/assets/before-after"))
     options = parser.parse_args()

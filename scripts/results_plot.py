@@ -81,7 +81,7 @@ def draw_rates(axes: Axes, seeds: Sequence[Seed], colours: dict[str, str]) -> No
         low, mean, high = min(values), float(np.mean(values)), max(values)
         axes.barh(last, high - low, left=low, height=0.34, color=colour, alpha=0.35)
         axes.plot([mean, mean], [last - 0.24, last + 0.24], color=colour, linewidth=3.5)
-        text = {"ha": "center", "va": "top", "color": colours["ink"]}
+        text: dict[str, Any] = {"ha": "center", "va": "top", "color": colours["ink"]}
         axes.text(mean, last + 0.3, f"{mean:.0f} %", fontweight="bold", **text)
         text |= {"va": "bottom", "color": colours["muted"] if stage == "before" else colour}
         axes.text(values[0], -0.36, f"{stage} RL", **text)
@@ -145,7 +145,7 @@ def style(colours: dict[str, str]) -> dict[Any, Any]:
 
 def main() -> None:
     """Writes the plot in light and in dark."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="plots seeds of a quickstart")
     parser.add_argument("runs", type=Path, nargs="+", help="folders of finished quickstarts")
     parser.add_argument("--out", type=Path, default=Path("docs/assets/results"))
     options = parser.parse_args()
