@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.generalisation import GeneralisationConfig
@@ -35,13 +35,16 @@ OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
 }
 """Command -> its config in a preset."""
 
-SHELLS = ("bash", "zsh", "tcsh")
-
 GENERAL = (Flag("--config", is_path=True), Flag("--plugin", is_path=True), Flag("--help-all"))
 
 
-def run_completion(shell: str, commands: Iterable[str]) -> str:
-    """The script of a shell; it knows the presets and flags of this version."""
+def run_completion(commands: tuple[str, ...], shell: Literal["bash", "zsh", "tcsh"]) -> str:
+    """The script by which a shell completes commands, presets and flags of this version.
+
+    Args:
+        commands: All of pushcut.
+        shell: bash, zsh or tcsh.
+    """
     import shtab
 
     parser = argparse.ArgumentParser("pushcut")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import types
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from docstring_parser import parse_from_object
 
@@ -23,6 +24,15 @@ CONFIGS: dict[str, type] = {
 }
 
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", Path: "string"}
+
+
+def run_schema(command: Literal["collect", "sft", "train", "eval", "quickstart"]) -> str:
+    """JSON schema of what --config takes, plug-ins included, for editors and other programs.
+
+    Args:
+        command: Whose config: collect, sft, train, eval or quickstart.
+    """
+    return json.dumps(schema_of(command), indent=2)
 
 
 def schema_of(command: str) -> dict[str, Any]:
