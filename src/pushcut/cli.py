@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from pushcut import __version__, plugins
-from pushcut.arguments.configure import configure, preset_in, spelled
+from pushcut.arguments.configure import configure, named_preset, preset_in, spelled
 from pushcut.arguments.fields import call, fields_from
 from pushcut.arguments.usage import UsageError
 from pushcut.errors import TOLD, Interrupted, UserError
@@ -183,6 +183,8 @@ def _doctor(rest: Arguments) -> int:
 
     config = DoctorConfig()
     name, rest = preset_in(spelled(config, rest))
+    if name is not None:
+        named_preset(name)
     return doctor(fields_from("doctor [PRESET]", config, rest), name)
 
 

@@ -1,4 +1,4 @@
-"""Plug-ins that a command names: ``--plugin FILE.py`` or ``--plugin module``."""
+"""Plug-ins that a command names: ``--plugin my_robot.py`` or ``--plugin my_package``."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def the_spec_is_known_before_building(case: EnvCase) -> None:
         raise ContractError(
             "an environment with all that pushcut.envs.base.Env lists",
             f"none of {sorted(set(lacks))} in {type(case.env).__name__}",
-            "add them; docs/adding-an-environment.md says what each must do",
+            "add them; docs/how-to/adding-an-environment.md says what each must do",
         )
     before, built = case.config.spec, case.env.spec
     if before != built:
