@@ -51,6 +51,8 @@ class ReachEnv:
         self.spec, self.size = config.spec, config.image_size
 
     def reset(self, init: InitState) -> None:
+        if init.task not in self.spec.tasks:
+            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
         self.instruction = self.spec.tasks[init.task]
         self.goal = DOTS[self.instruction]
         self.position = float(np.random.default_rng(init.seed).uniform(-0.4, 0.4))

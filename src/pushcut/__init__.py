@@ -5,4 +5,4 @@ The public pieces live in their own modules (``pushcut.algorithms.advantages``,
 imports torch.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -37,11 +37,11 @@ class RolloutConfig:
     """Episodes under way at the same time, on each rank."""
     workers: int = 0
     """Simulator processes of each rank, --workers for short; 0 means one per core (at most one
-    per slot). A mixed environment has so many of each simulator."""
+    per slot). Each member of a mixed environment has this many."""
     inference_batch: int = 8
     """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
     timeout_s: float = 60.0
-    """A simulator call that takes longer (seconds) is taken for hung and its process replaced."""
+    """Seconds after which a simulator call counts as hung and its process is replaced."""
 
     def __post_init__(self) -> None:
         if self.slots < 1 or self.inference_batch < 1 or self.workers < 0:
@@ -63,10 +63,10 @@ class CollectConfig:
     episodes_per_task: int = 10
     """Successful demonstrations of each task."""
     noise: float = 0.0
-    """Standard deviation of noise on what is executed, as a share of the actions' range; recorded
-    is what the expert wanted (DART), so that imitators learn to come back."""
+    """Standard deviation of the noise on executed actions, as a share of their range. The dataset
+    records the expert's actions without noise (DART), so that imitators learn to recover."""
     seed: int = 0
-    """Chooses the initial states, 1000 to a seed and task, and the action noise."""
+    """Seed of the action noise and of the initial states (1000 per seed and task)."""
     storage: Literal["image", "video"] = "image"
     """Lossless PNG images inside the parquet files, or smaller H.264 video."""
     workers: int = 0
@@ -80,19 +80,19 @@ class SFTConfig:
     policy: StartPolicy = StartPolicy()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
-    """Demonstrations: a folder that `pushcut collect` wrote, a LeRobot dataset of others (v2, v3),
+    """Demonstrations: a folder that `pushcut collect` wrote, any LeRobot dataset (v2, v3),
     a file of LIBERO's HDF5 demonstrations or a folder of such files."""
     data: DataConfig = DataConfig()
     tasks: tuple[str, ...] = ()
-    """Use only the demonstrations of these tasks, named as the environment does or, in a dataset
-    without such names, by their instructions; none means all."""
+    """Use only the demonstrations of these tasks; none means all. Give the environment's names, or
+    the instructions where a dataset has no such names."""
     episodes_per_task: int | None = None
     """Use only the first demonstrations of each task (1: the paper's One-trajectory SFT)."""
     instructions: tuple[str, ...] = ()
-    """Instructions whose words a new policy knows besides those of the dataset."""
+    """Further instructions for the vocabulary of a new policy, besides the dataset's."""
     statistics: Literal["checkpoint", "data"] = "checkpoint"
-    """What a released checkpoint normalises with from now on: its own statistics, or those of the
-    demonstrations (a base model that has none, another robot)."""
+    """Statistics that a released checkpoint normalises with: its own, or the demonstrations' (for a
+    base model, which has none, and for another robot)."""
     save_every: int = 0
     """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
     device: Device = "auto"
@@ -119,7 +119,7 @@ class EvaluationConfig:
     episodes_per_task: int = 25
     """Initial states of each task."""
     every: int = 10
-    """Iterations between evaluations; 0 evaluates never."""
+    """Iterations between evaluations; 0 means none."""
     mode: Mode = "greedy"
     """The most likely actions, or sampled ones."""
     videos: int = 0
@@ -142,20 +142,20 @@ class TrainConfig:
     ranks: RanksConfig = RanksConfig()
     cluster: ClusterConfig = ClusterConfig()
     overlap: bool = False
-    """Play the episodes of the next iteration while this one is learned from, with the weights
-    from before the update (decoupled PPO objective; a second copy of the weights)."""
+    """Play the next iteration's episodes during the update, with the weights from before it
+    (decoupled PPO objective; needs a second copy of the weights)."""
     train_init: Literal["sampled", "benchmark"] = "sampled"
     """Initial states of training: placements that the simulator samples, or the benchmark's own
     states that `pushcut eval` uses. The papers do the latter; results are labelled."""
     iterations: int = 100
     """Iterations of collect, select, advantages, update."""
     patience: int = 5
-    """Iterations in a row that taught nothing (no mixed group, no reward) after which training
-    gives up and says why."""
+    """Iterations in a row without anything to learn from (no mixed group, no reward) after which
+    training stops and says why."""
     save_every: int = 10
     """Iterations between checkpoints."""
     keep: int = 3
-    """Newest checkpoints that are kept, besides the best."""
+    """Number of newest checkpoints to keep, besides the best."""
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb]),
     prometheus (needs pushcut[prometheus])."""
@@ -163,8 +163,8 @@ class TrainConfig:
     """Port on 127.0.0.1 where Prometheus finds the metrics; 0 takes any that is free."""
     device: Device = "auto"
     grace_s: float = 20.0
-    """After Ctrl-C or SIGTERM an update is finished if that takes at most so many seconds; else it
-    is dropped, and a resume goes on from the newest checkpoint."""
+    """Seconds that an update may still take after Ctrl-C or SIGTERM. A longer one is dropped, and a
+    resume continues from the newest checkpoint."""
     threads: int = 0
     """Torch's CPU threads; 0 leaves torch's own choice."""
     seed: int = 0
@@ -210,23 +210,23 @@ class EvalConfig:
     """First seed of the manifest. LIBERO: 0 … 49 are the benchmark's own states, from 50 on the
     simulator samples others."""
     repeats: int = 1
-    """Times that each initial state is played, each with a random stream of its own (SimpleVLA-RL:
-    3). Greedy action tokens do the same each time."""
+    """Episodes of each initial state, each with its own random stream (SimpleVLA-RL: 3). Greedy
+    action tokens give the same episode each time."""
     mode: Mode = "greedy"
     """The most likely actions (tokens) or the ODE (flows); or sampled ones, as in training."""
     device: Device = "auto"
     seed: int = 0
     """Seed of the sampling noise; greedy tokens do not depend on it."""
     baseline: Path | None = None
-    """What to compare with, episode by episode: another checkpoint, which is played as well, or
-    the JSON of an earlier result on the same initial states."""
+    """Compare with this, episode by episode: another checkpoint, which is played too, or the JSON
+    of an earlier result on the same initial states."""
     videos: int = 0
-    """Episodes of each task that are played once more for a video, into a folder beside the result;
-    from 2 on a success and a failure where there are both."""
+    """Episodes of each task that are played once more for a video, in a folder beside the result.
+    With 2 or more, a success and a failure where there are both."""
     out: Path | None = None
-    """File for the result (JSON), its ledger, table (Markdown) and videos beside it; by default
-    RUN/eval/MODE.json of the run that the policy is of (eval/MODE.json where it is of none) or,
-    where that exists, MODE-2.json and so on."""
+    """File for the result (JSON); its ledger, table (Markdown) and videos are written beside it.
+    The default is eval/MODE.json in the policy's run (or here, if it has none); if that exists,
+    MODE-2.json and so on."""
 
     def __post_init__(self) -> None:
         if self.repeats < 1:

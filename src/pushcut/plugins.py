@@ -1,4 +1,4 @@
-"""Plug-ins that a command names: ``--plugin my_robot.py`` or ``--plugin my_package``."""
+"""Plug-ins that a command names by ``--plugin``: a file or a module."""
 
 from __future__ import annotations
 

@@ -47,11 +47,11 @@ class GRPO(ClippedAlgorithm):
     dynamic_sampling: bool = True
     """Keep sampling until ``groups`` groups hold both successes and failures (eq. 10)."""
     max_groups: int = 32
-    """Groups that an iteration samples at most; then it trains on the mixed ones it has."""
+    """Most groups that an iteration samples; it then trains on the mixed groups that it has."""
     min_success: float = 0.0
-    """With dynamic sampling, a group's success rate must be above this (at 0), or at least it."""
+    """Dynamic sampling keeps groups with at least this success rate (0: above 0)."""
     max_success: float = 1.0
-    """With dynamic sampling, a group's success rate must be below this (at 1), or at most it."""
+    """Dynamic sampling keeps groups with at most this success rate (1: below 1)."""
     clip_low: float = 0.2
     """Lower clip bound: the ratio is held above 1 - clip_low."""
     clip_high: float = 0.28
@@ -67,7 +67,7 @@ class GRPO(ClippedAlgorithm):
     entropy_coefficient: float = 0.0
     """Weight of an entropy bonus."""
     behaviour_cap: float = 5.0
-    """With --overlap: largest importance weight of what the weights before the last update drew."""
+    """Largest importance weight of actions that the previous weights drew (--overlap only)."""
 
     whole_episodes = True  # the weight of a token depends on its episode
 

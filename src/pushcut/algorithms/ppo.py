@@ -21,17 +21,17 @@ class PPO(ClippedAlgorithm):
     episodes: int = 64
     """Episodes (or streams) that an iteration plays and trains on."""
     stream_decisions: int = 0
-    """Decisions of each stream: an episode that ends is followed by another at once, and the last
-    is cut off (pi_RL's partial reset). 0 plays whole episodes."""
+    """Decisions of each stream. One episode follows another in it, and the last is cut off (pi_RL's
+    partial reset). 0 plays whole episodes."""
     gamma: float = 0.99
     """Discount from one chunk to the next."""
     lam: float = 0.95
     """Lambda of generalized advantage estimation."""
     bootstrap_on_truncation: bool = True
-    """Value what would have come after the time limit; off treats it as a failure (pi_RL's
+    """Let the critic value the state at the time limit; off treats the limit as a failure (pi_RL's
     LIBERO runs)."""
     normalise_advantage: bool = True
-    """Mean 0 and standard deviation 1 over the whole batch."""
+    """Normalise advantages to mean 0 and standard deviation 1 over the whole batch."""
     granularity: Granularity = "chunk"
     """What one ratio stands for: a chunk (pi_RL), a step or an element (a token)."""
     clip_low: float = 0.2
@@ -41,14 +41,14 @@ class PPO(ClippedAlgorithm):
     value_coefficient: float = 1.0
     """Weight of the critic's loss."""
     value_clip: float = 0.2
-    """The critic's loss is the larger of the plain and of the one whose value moved at most so
-    far."""
+    """Clip range of values: the critic's loss is the larger of the plain and of the clipped
+    value's."""
     huber_delta: float = 10.0
-    """Where the critic's squared error becomes linear."""
+    """Error at which the critic's loss turns from squared to linear (Huber)."""
     entropy_coefficient: float = 0.0
     """Weight of a bonus on the entropy of a mean element (pi_RL: 0.005 for Flow-Noise)."""
     behaviour_cap: float = 5.0
-    """With --overlap: largest importance weight of what the weights before the last update drew."""
+    """Largest importance weight of actions that the previous weights drew (--overlap only)."""
 
     needs_critic = True
 

@@ -78,9 +78,8 @@ def _meant(flag: str, places: Mapping[tuple[str, ...], type]) -> list[tuple[str,
     if not flag.startswith("--"):
         return []
     path = tuple(flag[2:].replace("-", "_").split("."))
-    if path in places:
-        return [path]
-    return [place for place, base in places.items() if (CHOICES[base].label,) == path]
+    labelled = [place for place, base in places.items() if (CHOICES[base].label,) == path]
+    return labelled or [path] * (path in places)
 
 
 def _replaced(config: Any, path: tuple[str, ...], base: type, name: str) -> tuple[Any, bool]:

@@ -45,15 +45,15 @@ class LearnerConfig:
     micro_batch: int = 256
     """Decisions per forward and backward; bounds the memory, not the result."""
     target_kl: float | None = None
-    """An iteration stops updating once a step's approx_kl is above this; None never does."""
+    """Stop updating in an iteration once a step's approx_kl is above this; None: never stop."""
     adapter_lr: float | None = None
-    """Learning rate of low-rank adapters; None: that of the rest."""
+    """Learning rate of low-rank adapters; None: the same as ``lr``."""
     recompute_logprob: bool = False
-    """Evaluate the old log-probabilities anew before each update (SimpleVLA-RL), where sampling
-    and updating do not agree to the bit: another precision, batch size or machine. The metric
-    logprob_mismatch says either way how far they are apart."""
+    """Evaluate the old log-probabilities anew before each update (SimpleVLA-RL). Use it if sampling
+    and updating differ in precision, batch size or machine. The metric logprob_mismatch says
+    how far apart they are, with or without this."""
     decay_iterations: int = 0
-    """Iterations over which the learning rate falls to a tenth as a cosine; 0: never."""
+    """Iterations of a cosine decay of the learning rate to a tenth; 0: no decay."""
 
     def __post_init__(self) -> None:
         for name in ("lr", "grad_clip", "epochs", "minibatches", "micro_batch"):

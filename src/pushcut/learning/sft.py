@@ -34,9 +34,9 @@ class FitConfig:
     grad_clip: float = 1.0
     """Largest gradient norm."""
     validation_fraction: float = 0.0
-    """Share of the episodes that is held out to measure the validation loss."""
+    """Share of the episodes held out to measure the validation loss."""
     shift_pixels: int = 0
-    """Augmentation: images are shifted at random by up to so many pixels; 0 is off."""
+    """Largest random shift of images, pixels (augmentation); 0 is off."""
     log_every: int = 50
     """Steps between lines of metrics.jsonl."""
 

@@ -22,13 +22,13 @@ class LoRAConfig:
     rank: int = 32
     """Rank of the adapters."""
     alpha: int = 32
-    """What the adapters add is scaled by alpha / rank."""
+    """The adapters' output is scaled by alpha / rank."""
     rank_of: tuple[tuple[str, int], ...] = ()
-    """Parts and their ranks, where they differ (language 16 expert 32); the parts are language,
-    vision, projector, expert. Empty means the policy's usual parts, all with ``rank``."""
+    """Ranks of single parts, such as language 16 expert 32. The parts are language, vision,
+    projector, expert. Empty means the policy's usual parts, all with ``rank``."""
     saved: Literal["merged", "separate"] = "merged"
-    """Merged into the weights, or beside them: released VLAs only, small and quick to write, and
-    read back as long as the checkpoint that they belong to stays where it is."""
+    """How adapters are saved: merged into the weights, or separate (released VLAs only). Separate
+    files are small and quick to write, but need their checkpoint to stay where it is."""
 
     def __post_init__(self) -> None:
         if min((self.rank, self.alpha, *(rank for _, rank in self.rank_of))) < 1:

@@ -151,11 +151,11 @@ class FlowPolicySource(PolicySource, Denoising):
     """A checkpoint of a flow policy, and how it denoises and explores."""
 
     trained: Literal["expert", "lora", "all"] = "expert"
-    """The action expert alone, with the encoder of image, words and state frozen (pi_RL); the
-    expert, and low-rank adapters on the encoder; or the whole policy."""
+    """The action expert, with a frozen encoder of image, words and state (pi_RL); the expert, and
+    low-rank adapters on the encoder; or the whole policy."""
     keep_prefix: bool = True
-    """With trained expert: a rollout keeps the encoder's output of each observation (keys and
-    values), so that updates need not run it again; its memory against its time."""
+    """Keep the encoder's output (keys and values) of each observation, so that updates need not run
+    the encoder again: more memory, less time. Only if the expert alone is trained."""
 
     def set_up(self, policy: Policy, *, seed: int) -> None:
         """Also draws a noise network where the checkpoint is not that of a run with Flow-Noise."""

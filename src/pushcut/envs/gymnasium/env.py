@@ -29,13 +29,13 @@ class GymnasiumConfig(EnvConfig):
     """Describes a ``GymnasiumEnv``: which environment, what it shows, and when it is solved."""
 
     id: str = "Reacher-v5"
-    """What ``gymnasium.make`` takes."""
+    """Id of the environment, as ``gymnasium.make`` takes it."""
     module: str = ""
     """Python module that registers the id when it is imported, such as gym_pusht."""
     kwargs: tuple[tuple[str, str], ...] = ()
     """Arguments for gymnasium.make: pairs of NAME VALUE. Values that are JSON are read as such."""
     instruction: str = "solve the task"
-    """What the policy is told, where there is one task."""
+    """Instruction for the policy, if there is one task."""
     variants: tuple[tuple[str, str, str], ...] = ()
     """Several tasks: NAME INSTRUCTION ARGUMENTS for each. Arguments are JSON, {} for none; they are
     added to kwargs, and "id" among them replaces the id."""
@@ -57,21 +57,21 @@ class GymnasiumConfig(EnvConfig):
     """Fraction: the bounds of each action are -1 and 1. Native: actions are the environment's own,
     for datasets that were recorded so."""
     flip_actions: tuple[int, ...] = ()
-    """Numbers of actions whose sign is turned, such as a gripper that closes at +1 in there."""
+    """Indices of actions whose sign is flipped, such as a gripper that closes at +1."""
     max_steps: int = 0
     """Time limit, simulator steps; 0 takes that of the registration."""
     action_repeat: int = 1
     """Simulator steps for which an action is held."""
     draw: Literal["asked", "step"] = "asked"
-    """When ``render`` draws: when somebody looks, or after every simulator step, where drawing
-    changes what is drawn next (LunarLander)."""
+    """When ``render`` draws: when an image is asked for, or after every simulator step. The latter
+    is for environments where drawing changes later images (LunarLander)."""
     restart: Literal["reset", "make"] = "reset"
     """How an episode begins: with reset(seed=...), or in an environment that is made anew."""
     instances: int = 16
     """Environments that a process keeps, one for each episode under way in it. With fewer, an
     episode that was put aside is played again, which is slower."""
     check_steps: int = 50
-    """Steps for which it is tried out whether an episode can start again exactly; 0: none."""
+    """Steps of the test that an episode can start again exactly; 0: no test."""
     expert: str = ""
     """MODULE:FUNCTION that demonstrates: takes the gymnasium environment and its last observation,
     returns an action of the environment's own."""

@@ -61,21 +61,21 @@ class LiberoConfig(EnvConfig):
     image_size: int = 128
     """Height and width of the images, pixels."""
     cameras: tuple[str, ...] = ("agentview",)
-    """agentview looks at the robot from the front, wrist sits on its hand; or none. The state tells
-    nothing of objects."""
+    """Cameras, or none: agentview looks at the robot from the front, wrist sits on its hand. The
+    state says nothing about objects."""
     max_steps: int = 240
     """Time limit, simulator steps; settling does not count."""
     settle_steps: int = 10
     """Simulator steps without motion before an episode begins, while objects come to rest."""
     render: Literal["cheap", "stock"] = "cheap"
-    """Cheap: no shadows and no multisampling; stock is what LIBERO's own images are."""
+    """Cheap: no shadows and no multisampling. Stock: as in LIBERO's own images."""
     control: Literal["fast", "stock"] = "fast"
     """Fast: the same control law without robosuite's overhead; stock: robosuite's own code."""
     orientation: Literal["rotated", "upright"] = "rotated"
-    """Rotated by 180 degrees from robosuite's upside-down image, as published checkpoints and
-    data have it: upright, and left and right swapped. Upright: as a person would see it."""
+    """Rotated: robosuite's upside-down image turned by 180 degrees, so left and right are swapped,
+    as in published checkpoints and data. Upright: as a person would see it."""
     texture_size: int | None = None
-    """Textures with a longer side are shrunk to this, pixels: saves memory, changes the image."""
+    """Longest side of textures, pixels; larger ones are shrunk. Saves memory, changes the image."""
     action_repeat: int = 1
     """Simulator steps for which an action is held."""
     init_folder: str | None = None

@@ -47,16 +47,16 @@ class ManiSkillConfig(EnvConfig):
     simulator = "maniskill"
 
     tasks: tuple[str, ...] = ("PickCube-v1",)
-    """PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""
+    """Tasks: PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""
     cameras: tuple[str, ...] = ()
-    """base_camera, or none: images need Vulkan (`pushcut doctor` tells), states do not."""
+    """Cameras: base_camera, or none. Images need Vulkan (see `pushcut doctor`), states do not."""
     image_size: int = 64
     """Height and width of the images, pixels."""
     max_steps: int = 100
     """Time limit, control steps."""
     scenes: int = 16
-    """Episodes that stay in the simulator at a time (1 MB each without cameras). More under way
-    in one process than this is slower: an episode that was put aside is played again."""
+    """Episodes that a process keeps in the simulator (1 MB each without cameras). With more under
+    way it is slower, because an episode that was put aside is played again."""
 
     def __post_init__(self) -> None:
         check_views(self, CAMERAS)

@@ -63,10 +63,10 @@ class MetaWorldConfig(EnvConfig):
     image_size: int = 64
     """Height and width of the images, pixels."""
     cameras: tuple[str, ...] = ("corner2",)
-    """MetaWorld's cameras, or none; corner2 hangs where the LeRobot and RLinf data have it."""
+    """MetaWorld's cameras, or none; corner2 is placed as in the LeRobot and RLinf data."""
     state: Literal["hand", "objects"] = "hand"
-    """Hand: where it is, and its opening. Objects: also where the task's objects and its goal are,
-    which images would show, for policies without cameras."""
+    """Hand: its position and opening. Objects: also the positions of the task's objects and goal,
+    for policies without cameras."""
     max_steps: int = 150
     """Time limit, simulator steps."""
     action_repeat: int = 1
