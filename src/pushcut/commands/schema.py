@@ -13,6 +13,8 @@ from typing import Any, Literal
 from docstring_parser import parse_from_object
 
 from pushcut.config import CollectConfig, EvalConfig, QuickstartConfig, SFTConfig, TrainConfig
+from pushcut.envs import ENVS
+from pushcut.envs.base import EnvConfig
 from pushcut.registry import REGISTRIES
 
 CONFIGS: dict[str, type] = {
@@ -74,8 +76,9 @@ def _array(items: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any
 
 def _config(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """A dataclass, or one of its subclasses."""
-    family = [kind, *_subclasses(kind)]
-    members = [one for one in family if dataclasses.is_dataclass(one)]
+    members = [one for one in (kind, *_subclasses(kind)) if dataclasses.is_dataclass(one)]
+    if kind is EnvConfig:  # the part of a mix that one process plays is nobody's setting
+        members = [one for one in members if one in ENVS.values()]
     if len(members) == 1 and members[0] is kind:
         return _reference(kind, definitions)
     return {"anyOf": [_reference(one, definitions) for one in members]}
