@@ -1,20 +1,17 @@
 """The command line as a user meets it: help, one-line errors, exit codes, the whole recipe."""
 
 import json
-import re
 import shutil
 import sys
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from pushcut import cli
-from pushcut.arguments.fields import MOST_USED, MOST_USED_INSIDE
 from pushcut.cli import main
 from pushcut.commands.collect import run_collect
 from pushcut.errors import Interrupted
-from pushcut.presets import PRESETS
 
 FAST = ["--rollout.slots", "4", "--rollout.workers", "1"]
 CONFIGURED = ("collect", "sft", "train", "eval", "quickstart", "generalisation", "data-scarcity")
@@ -29,95 +26,9 @@ def one_line_error(capsys: pytest.CaptureFixture[str], arguments: list[str], cod
     return error
 
 
-def text_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """What a command prints that tyro ends with SystemExit(0)."""
-    with pytest.raises(SystemExit) as stop:
-        main(arguments)
-    assert stop.value.code == 0
-    return capsys.readouterr().out
-
-
-def test_help_lists_every_command(capsys):
-    assert main(["--help"]) == 0
-    text = capsys.readouterr().out
-    assert all(command in text for command in cli.COMMANDS)
-
-
 def test_no_command_is_a_usage_error_that_teaches(capsys):
     assert main([]) == 2
     assert "usage: pushcut COMMAND" in capsys.readouterr().out
-
-
-KINDS = {
-    (type(preset.train.env), type(preset.train.policy), type(preset.sft.policy.new)): name
-    for name, preset in PRESETS.items()
-}
-"""A preset of each kind: the fields of the others are the same."""
-
-
-@pytest.mark.parametrize(
-    ("command", "preset"),
-    [("train", preset) for preset in PRESETS]
-    + [
-        (command, preset)
-        for command in CONFIGURED
-        if command != "train"
-        for preset in KINDS.values()
-    ],
-)
-def test_every_preset_of_every_command_explains_its_fields(capsys, command, preset):
-    text = text_of(capsys, [command, preset, "--help"])
-    assert "--out" in text
-    assert "seed" in text
-
-
-def test_a_command_without_preset_lists_the_presets_in_its_help(capsys):
-    text = text_of(capsys, ["train", "--help"])
-    assert all(name in text for name in PRESETS)
-
-
-@pytest.mark.parametrize("command", ["train", "sft", "eval", "quickstart"])
-def test_help_explains_the_fields_used_most_and_says_where_the_rest_is(capsys, command):
-    short = text_of(capsys, [command, "libero-long-flow", "--help"])
-    full = text_of(capsys, [command, "libero-long-flow", "--help-all"])
-    last = f"all: pushcut {command} libero-long-flow --help-all"
-    assert short.splitlines()[-1] == f"These are the fields used most; {last}"
-    shown, every = (set(re.findall(r"^\W*--([\w.-]+)", text, re.M)) for text in (short, full))
-    assert shown < every
-    assert len(shown) < 32 < len(every)
-
-
-def test_every_field_that_help_explains_exists():
-    """A field that is renamed would silently leave the short help."""
-
-    def names(config) -> set[str]:
-        parts = [getattr(config, field.name) for field in fields(config)]
-        below = (names(part) for part in parts if is_dataclass(part))
-        return {field.name for field in fields(config)}.union(*below)
-
-    found = [PRESETS[x].quickstart for x in ("smoke", "mixed-grpo", "metaworld-flow-ppo")]
-    known = set().union(*map(names, found))
-    assert known >= MOST_USED | MOST_USED_INSIDE
-
-
-@pytest.mark.parametrize("command", ["report", "export", "table", "doctor", "plan", "sims", "diff"])
-def test_every_other_command_explains_itself_too(capsys, command):
-    assert f"usage: pushcut {command}" in text_of(capsys, [command, "--help"])
-
-
-def test_presets_with_a_word_are_listed_alone(capsys):
-    assert main(["presets", "libero-long"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    names = [line.split()[0] for line in lines if line.startswith("  ")]
-    assert names[:3] == ["libero-long", "libero-long-flow", "libero-long-openvla-oft"]
-    assert len(names) == 7
-    assert "no preset with 'aloha'" in one_line_error(capsys, ["presets", "aloha"])
-
-
-def test_presets_are_listed_with_what_they_are(capsys):
-    assert main(["presets"]) == 0
-    text = capsys.readouterr().out
-    assert all(name in text and preset.summary in text for name, preset in PRESETS.items())
 
 
 @pytest.mark.parametrize(

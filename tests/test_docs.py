@@ -162,14 +162,6 @@ def test_every_import_that_a_guide_shows_works():
     assert not wrong, "\n" + "\n".join(wrong)
 
 
-def test_the_tree_in_the_readme_is_that_of_the_package():
-    block = (REPO / "README.md").read_text().partition("```\nsrc/pushcut/\n")[2].partition("```")[0]
-    names = [line.split()[0] for line in block.splitlines()]
-    inside = {name for name, line in zip(names, block.splitlines(), strict=True) if line[0] == " "}
-    folders = {f"{path.parent.name}/" for path in PACKAGE.glob("*/__init__.py")}
-    assert inside - {"trainer.py"} == folders
-
-
 def statements(nodes: list[ast.stmt]) -> list[str]:
     """Of a block, without the stopwatch around some."""
     inner = [node.body if isinstance(node, ast.With) else [node] for node in nodes]

@@ -8,9 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from _pytest.mark.structures import ParameterSet
-
-from pushcut.cli import USAGE
 
 REPO = Path(__file__).parents[1]
 TUTORIALS = sorted((REPO / "docs" / "tutorials").glob("*.md"))
@@ -78,14 +75,8 @@ def told(line: str, printed: str) -> bool:
     return re.search(".*".join(parts), re.sub(r"[^\S\n]+", " ", printed)) is not None
 
 
-def case(page: Path) -> ParameterSet:
-    waits = page.stem == "your-robot" and "check-env" not in USAGE
-    marks = pytest.mark.skipif(waits, reason="pushcut check-env is not there yet")
-    return pytest.param(page, id=page.stem, marks=marks)
-
-
 @pytest.mark.heavy
-@pytest.mark.parametrize("page", map(case, TUTORIALS))
+@pytest.mark.parametrize("page", TUTORIALS, ids=lambda page: page.stem)
 def test_the_tutorial_works(page: Path, tmp_path: Path):
     follow(page.read_text(), tmp_path)
 

@@ -12,6 +12,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any
 
 from pushcut.cli import main
+from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.doctor import DoctorConfig
 from pushcut.commands.generalisation import GeneralisationConfig
@@ -28,8 +29,13 @@ OTHERS: dict[str, Callable[[Preset], Any]] = {
     "data-scarcity": DataScarcityConfig.of,
     "plan": PlanConfig.of,
     "doctor": lambda preset: DoctorConfig(),
+    "check-env": CheckEnvConfig.of,
+    "check-policy": CheckPolicyConfig.of,
 }
-TYPED = {"report": [], "export": [], "table": [], "sims list": [], "sims install": []}
+TYPED = (
+    "report", "export", "table", "presets", "diff", "schema", "completion", "sims list",
+    "sims install", "sims remove",
+)  # fmt: skip
 """Commands without a preset: their own help is shown."""
 
 HEAD = """# Every command and flag

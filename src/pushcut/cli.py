@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from pushcut import __version__, plugins
-from pushcut.arguments.configure import configure, preset_in, spelled
+from pushcut.arguments.configure import configure, named_preset, preset_in, spelled
 from pushcut.arguments.fields import call, fields_from
 from pushcut.arguments.usage import UsageError
 from pushcut.errors import TOLD, Interrupted, UserError
@@ -182,13 +183,15 @@ def _doctor(rest: Arguments) -> int:
 
     config = DoctorConfig()
     name, rest = preset_in(spelled(config, rest))
+    if name is not None:
+        named_preset(name)
     return doctor(fields_from("doctor [PRESET]", config, rest), name)
 
 
 def _presets(rest: Arguments) -> None:
     from pushcut.commands.presets import run_presets
 
-    run_presets(rest)
+    call("presets", run_presets, rest)
 
 
 def _diff(rest: Arguments) -> None:
@@ -198,21 +201,19 @@ def _diff(rest: Arguments) -> None:
 
 
 def _schema(rest: Arguments) -> None:
-    import json
+    if not rest:
+        raise UsageError("which config? pushcut schema COMMAND")
+    from pushcut.commands.schema import run_schema
 
-    from pushcut.commands.schema import CONFIGS, schema_of
-
-    if len(rest) != 1 or rest[0] not in CONFIGS:
-        raise UsageError(f"which config? pushcut schema {'|'.join(CONFIGS)}")
-    print(json.dumps(schema_of(rest[0]), indent=2))
+    print(call("schema", run_schema, rest))
 
 
 def _completion(rest: Arguments) -> None:
-    from pushcut.commands.completion import SHELLS, run_completion
+    if not rest:
+        raise UsageError("which shell? pushcut completion bash|zsh|tcsh")
+    from pushcut.commands.completion import run_completion
 
-    if len(rest) != 1 or rest[0] not in SHELLS:
-        raise UsageError(f"which shell? pushcut completion {'|'.join(SHELLS)}")
-    print(run_completion(rest[0], COMMANDS))
+    print(call("completion", partial(run_completion, tuple(COMMANDS)), rest))
 
 
 def _check_env(rest: Arguments) -> int:

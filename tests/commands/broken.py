@@ -25,6 +25,11 @@ class BrokenConfig(PointMassConfig):
     fault: str = ""
     note: Any = None
 
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        unnamed = self.fault in ("no expert", "unnamed expert")
+        return () if unnamed else super().expert_tasks
+
     def build(self) -> "BrokenEnv":
         if self.fault == "build":
             raise FileNotFoundError("robot.xml")

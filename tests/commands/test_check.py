@@ -46,8 +46,8 @@ def test_a_good_environment_keeps_all_promises_and_is_measured(capsys):
     assert run_check_env(BrokenConfig()) == 0
     text = capsys.readouterr().out
     assert text.startswith("BrokenConfig: 2 tasks, cameras top 48x48, state 2, action 2")
-    assert sum(line.startswith("ok ") for line in text.splitlines()) == len(PROMISES) == 18
-    assert "BrokenConfig keeps its 18 promises" in text.splitlines()[-1]
+    assert sum(line.startswith("ok ") for line in text.splitlines()) == len(PROMISES) == 19
+    assert "BrokenConfig keeps its 19 promises" in text.splitlines()[-1]
     assert "expert: succeeds in 5 of 5 initial states" in text
     for measured in ("control steps per second", "an observation in", "kB for each episode"):
         assert measured in text
@@ -68,6 +68,10 @@ FAULTS = {
     "reward": ("The reward is the outcome", "found 0.5 in step 0"),
     "no reward": ("Success ends the chunk", "expected reward 1 in the step that solves the task"),
     "success": ("Success ends the chunk", "terminated=False, truncated=True"),
+    "unnamed expert": (
+        "The config names the tasks",
+        "expected NotImplementedError; found an action",
+    ),
     "expert": ("Success ends the chunk", "or let it raise NotImplementedError"),
 }
 
@@ -81,7 +85,7 @@ def test_a_broken_environment_fails_the_line_of_its_fault(fault, capsys):
     assert f" s  {sentence}" in line
     assert reason in line
     assert "To mend it: " in line
-    assert "BrokenConfig breaks 1 of 18 promises" in text.splitlines()[-1]
+    assert "BrokenConfig breaks 1 of 19 promises" in text.splitlines()[-1]
 
 
 def test_what_stands_on_a_broken_promise_is_skipped(capsys):
@@ -130,7 +134,7 @@ def test_members_of_a_mix_have_time_limits_of_their_own(capsys):
     # Limits of 24 and 16 steps; the first and the last task are those that are looked at.
     assert run_check_env(MIX) == 0
     assert run_check_env(replace(MIX, members=MIX.members[::-1])) == 0
-    assert "MixedConfig keeps its 18 promises" in capsys.readouterr().out
+    assert "MixedConfig keeps its 19 promises" in capsys.readouterr().out
 
 
 def test_members_are_checked_one_by_one_where_one_is_isolated(
@@ -139,8 +143,8 @@ def test_members_are_checked_one_by_one_where_one_is_isolated(
     monkeypatch.setattr(check, "is_isolated", lambda part: part.member.name == "flat")
     assert run_check_env(MIX) == 0
     text = capsys.readouterr().out
-    assert "tall (TallConfig) keeps its 18 promises" in text
-    assert "flat (PointMassConfig) keeps its 18 promises" in text
+    assert "tall (TallConfig) keeps its 19 promises" in text
+    assert "flat (PointMassConfig) keeps its 19 promises" in text
 
 
 def test_a_simulator_that_is_not_installed_is_told_with_the_command(
@@ -157,7 +161,7 @@ def test_without_an_expert_the_promises_about_it_are_skipped(capsys):
     text = capsys.readouterr().out
     assert "no scripted expert that could show a success" in text
     assert "expert: none: demonstrations must come from elsewhere" in text
-    assert "BrokenConfig keeps its 17 promises, 1 skipped" in text
+    assert "BrokenConfig keeps its 18 promises, 1 skipped" in text
 
 
 def test_the_environment_and_the_policy_of_a_preset_keep_their_promises(capsys):

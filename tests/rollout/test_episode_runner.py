@@ -176,7 +176,7 @@ def test_actions_that_are_no_numbers_never_reach_the_simulator(policy):
 
 def test_a_policy_that_does_not_fit_is_refused_before_anything_moves(policy):
     policy.chunk = 99
-    with pytest.raises(UserError, match="chunks of 99 steps, an episode has 20"):
+    with pytest.raises(UserError, match="chunks of 99 steps, an episode has 7"):
         play(policy, inits(2))
 
 

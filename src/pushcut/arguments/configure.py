@@ -52,7 +52,7 @@ def configure(
         name = default_preset
     config = None
     if name is not None:
-        preset = _preset(name)
+        preset = named_preset(name)
         config = config_of(preset) if config_of else getattr(preset, command)
     if file is not None:
         from pushcut.runs.config_files import config_of_file
@@ -68,7 +68,12 @@ def configure(
     return fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
 
 
-def _preset(name: str) -> Preset:
+def named_preset(name: str) -> Preset:
+    """The preset that the command line names, or what an environment's name stands for.
+
+    Raises:
+        UsageError: If there is none of that name.
+    """
     from pushcut.envs import ENVS
     from pushcut.presets import PRESETS, find_preset
 

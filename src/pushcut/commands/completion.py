@@ -5,12 +5,13 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import typing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.schema import CONFIGS
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
 
@@ -35,13 +36,23 @@ OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
 }
 """Command -> its config in a preset."""
 
-SHELLS = ("bash", "zsh", "tcsh")
+WORDS = {
+    "schema": tuple(CONFIGS),
+    "completion": ("bash", "zsh", "tcsh"),
+    "sims": ("list", "install", "remove"),
+}
+"""Command -> the words that may follow it."""
 
 GENERAL = (Flag("--config", is_path=True), Flag("--plugin", is_path=True), Flag("--help-all"))
 
 
-def run_completion(shell: str, commands: Iterable[str]) -> str:
-    """The script of a shell; it knows the presets and flags of this version."""
+def run_completion(commands: tuple[str, ...], shell: Literal["bash", "zsh", "tcsh"]) -> str:
+    """The script by which a shell completes commands, presets and flags of this version.
+
+    Args:
+        commands: All of pushcut.
+        shell: bash, zsh or tcsh.
+    """
     import shtab
 
     parser = argparse.ArgumentParser("pushcut")
@@ -54,6 +65,8 @@ def run_completion(shell: str, commands: Iterable[str]) -> str:
             _add(part, {flag.name: flag for config in configs for flag in flags_of(config)})
         elif command in ("plan", "doctor", "presets", "check-env", "check-policy"):
             part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
+        elif command in WORDS:
+            part.add_argument("word", nargs="?", choices=WORDS[command], metavar="WORD")
         elif command in ("report", "export", "table", "diff"):
             part.add_argument("path", nargs="*").complete = shtab.FILE  # pyright: ignore
     return shtab.complete(parser, shell)

@@ -14,12 +14,16 @@ from pushcut.runs.config_json import to_json, to_yaml
 COMMANDS = ("collect", "sft", "train", "eval")
 
 
-def run_presets(arguments: Sequence[str]) -> None:
-    """Prints what there is, the presets with some words, or one preset."""
-    words = [word for word in arguments if word != "--yaml"]
+def run_presets(words: tuple[str, ...], yaml: bool = False) -> None:
+    """Prints the presets, those with some words, or what one preset sets.
+
+    Args:
+        words: The name of a preset, or words that stand in its name or summary.
+        yaml: Print the preset as a file for --config.
+    """
     if len(words) == 1 and words[0] in PRESETS:
-        print(yaml_of(words[0]) if "--yaml" in arguments else description(words[0]), end="")
-    elif "--yaml" in arguments:
+        print(yaml_of(words[0]) if yaml else description(words[0]), end="")
+    elif yaml:
         raise UserError("whose YAML? pushcut presets NAME --yaml")
     else:
         print_presets(words)

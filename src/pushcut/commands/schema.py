@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import types
 import typing
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from docstring_parser import parse_from_object
 
 from pushcut.config import CollectConfig, EvalConfig, QuickstartConfig, SFTConfig, TrainConfig
+from pushcut.envs import ENVS
+from pushcut.envs.base import EnvConfig
 from pushcut.registry import REGISTRIES
 
 CONFIGS: dict[str, type] = {
@@ -23,6 +26,15 @@ CONFIGS: dict[str, type] = {
 }
 
 SIMPLE = {int: "integer", float: "number", str: "string", bool: "boolean", Path: "string"}
+
+
+def run_schema(command: Literal["collect", "sft", "train", "eval", "quickstart"]) -> str:
+    """JSON schema of what --config takes, plug-ins included, for editors and other programs.
+
+    Args:
+        command: Whose config: collect, sft, train, eval or quickstart.
+    """
+    return json.dumps(schema_of(command), indent=2)
 
 
 def schema_of(command: str) -> dict[str, Any]:
@@ -64,8 +76,9 @@ def _array(items: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any
 
 def _config(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     """A dataclass, or one of its subclasses."""
-    family = [kind, *_subclasses(kind)]
-    members = [one for one in family if dataclasses.is_dataclass(one)]
+    members = [one for one in (kind, *_subclasses(kind)) if dataclasses.is_dataclass(one)]
+    if kind is EnvConfig:  # the part of a mix that one process plays is nobody's setting
+        members = [one for one in members if one in ENVS.values()]
     if len(members) == 1 and members[0] is kind:
         return _reference(kind, definitions)
     return {"anyOf": [_reference(one, definitions) for one in members]}

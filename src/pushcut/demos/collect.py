@@ -104,7 +104,7 @@ def check_experts(env: EnvConfig) -> None:
     elif env.experts:
         todo = f"these have one: --env.tasks {' '.join(env.experts)}"
     else:
-        todo = "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+        todo = env.without_experts
     raise UserError(
         f"cannot collect: {len(without)} of {len(tasks)} tasks have no scripted expert ({listed}); "
         f"{todo}"

@@ -100,6 +100,9 @@ class EnvConfig(ABC):
     experts: tuple[str, ...] = ()
     """What ``tasks`` may name that has a scripted expert, where not all tasks have one."""
 
+    without_experts: str = "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    """What to do where no task has a scripted expert."""
+
     @property
     def expert_tasks(self) -> tuple[str, ...]:
         """Tasks of the spec that have a scripted expert; known without the simulator."""

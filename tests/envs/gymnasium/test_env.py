@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pushcut.demos.collect import check_experts
 from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.gymnasium.success import SuccessRule
 from pushcut.errors import UserError
@@ -237,7 +238,10 @@ def test_an_expert_is_a_function_of_the_users_and_acts_in_the_environments_unit(
     env.reset(START)
     with pytest.raises(NotImplementedError, match="--env.expert MODULE:FUNCTION"):
         env.expert_action()
+    with pytest.raises(UserError, match=r"no scripted expert \(Line-v0\); name one with --env.exp"):
+        check_experts(LINE)
     env = replace(LINE, expert=f"{MODULE}:home").build()
+    check_experts(replace(LINE, expert=f"{MODULE}:home"))
     env.reset(START)
     assert env.expert_action().tolist() == [1.0]
     with pytest.raises(UserError, match="no expert"):

@@ -76,6 +76,10 @@ class GymnasiumConfig(EnvConfig):
     """MODULE:FUNCTION that demonstrates: takes the gymnasium environment and its last observation,
     returns an action of the environment's own."""
 
+    without_experts = (
+        "name one with --env.expert MODULE:FUNCTION, or learn from a dataset of others"
+    )
+
     def __post_init__(self) -> None:
         if not self.id:
             raise ValueError("id must name an environment of gymnasium")
@@ -101,6 +105,10 @@ class GymnasiumConfig(EnvConfig):
     @property
     def episodes_kept(self) -> int:
         return self.instances
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        return tuple(self.instructions) if self.expert else ()
 
     @property
     def instructions(self) -> dict[str, str]:
@@ -252,7 +260,7 @@ class GymnasiumEnv(EpisodicEnv):
         if self._expert is None:
             raise NotImplementedError(
                 f"{self._config.id} has no expert: name one with --env.expert MODULE:FUNCTION, or "
-                "learn from a dataset (--data)"
+                "learn from a dataset (--dataset)"
             )
         native = self._expert(simulator.env, simulator.observation)
         return self._scales[self._episode().task].from_native(np.asarray(native))
