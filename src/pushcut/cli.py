@@ -47,6 +47,8 @@ policy or algorithm; --env NAME, --policy NAME and --algorithm NAME choose parts
 --debug shows the traceback of an error; --version prints the version.
 """
 
+HELP = ("-h", "--help", "help")
+
 Arguments = list[str]
 
 
@@ -56,14 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
-    if not rest or rest[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0 if rest else 2
-    if rest[0] == "--version":
+    if rest[:1] == ["--version"]:
         print(__version__)
         return 0
     try:
-        name, *rest = plugins.load_named(rest)
+        rest = plugins.load_named(rest)
+        if not rest or rest[0] in HELP:
+            print(USAGE)
+            return 0 if rest else 2
+        name, *rest = rest
         if name not in COMMANDS:
             return _usage_error(unknown("command", name, COMMANDS))
         refuse_ranks(name, shared=("train", "eval"))
@@ -188,7 +191,10 @@ def _doctor(rest: Arguments) -> int:
 def _presets(rest: Arguments) -> None:
     from pushcut.commands.presets import run_presets
 
-    run_presets(rest)
+    if any(argument in HELP for argument in rest):
+        print("usage: pushcut presets [WORD ... | NAME [--yaml]]\n\n" + (run_presets.__doc__ or ""))
+    else:
+        run_presets(rest)
 
 
 def _diff(rest: Arguments) -> None:
@@ -202,6 +208,9 @@ def _schema(rest: Arguments) -> None:
 
     from pushcut.commands.schema import CONFIGS, schema_of
 
+    if rest[:1] and rest[0] in HELP:
+        print(f"usage: pushcut schema {'|'.join(CONFIGS)}\n\n{schema_of.__doc__}")
+        return
     if len(rest) != 1 or rest[0] not in CONFIGS:
         raise UsageError(f"which config? pushcut schema {'|'.join(CONFIGS)}")
     print(json.dumps(schema_of(rest[0]), indent=2))
@@ -210,6 +219,9 @@ def _schema(rest: Arguments) -> None:
 def _completion(rest: Arguments) -> None:
     from pushcut.commands.completion import SHELLS, run_completion
 
+    if rest[:1] and rest[0] in HELP:
+        print(f"usage: pushcut completion {'|'.join(SHELLS)}\n\n{run_completion.__doc__}")
+        return
     if len(rest) != 1 or rest[0] not in SHELLS:
         raise UsageError(f"which shell? pushcut completion {'|'.join(SHELLS)}")
     print(run_completion(rest[0], COMMANDS))

@@ -9,8 +9,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pushcut.arguments.parts import CHOICES
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.envs import ENVS
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
 
@@ -44,16 +46,18 @@ def run_completion(shell: str, commands: Iterable[str]) -> str:
     """The script of a shell; it knows the presets and flags of this version."""
     import shtab
 
+    presets, _ = PRESETS.usable()
+    names = sorted({*presets, *ENVS})
     parser = argparse.ArgumentParser("pushcut")
     parsers = parser.add_subparsers(metavar="COMMAND")
     for command in commands:
         part = parsers.add_parser(command, help=command)  # shtab passes over those without
         if command in OF_PRESETS:
-            part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
-            configs = (OF_PRESETS[command](preset) for preset in PRESETS.values())
+            part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
+            configs = (OF_PRESETS[command](preset) for preset in presets.values())
             _add(part, {flag.name: flag for config in configs for flag in flags_of(config)})
         elif command in ("plan", "doctor", "presets", "check-env", "check-policy"):
-            part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
+            part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
         elif command in ("report", "export", "table", "diff"):
             part.add_argument("path", nargs="*").complete = shtab.FILE  # pyright: ignore
     return shtab.complete(parser, shell)
@@ -73,6 +77,9 @@ def flags_of(config: Any, group: str = "") -> Iterator[Flag]:
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), f"{group}{field.name}"
+        if choice := CHOICES.get(hints[field.name]):
+            for flag in {choice.label, path.replace("_", "-")}:
+                yield Flag(f"--{flag}", tuple(choice.registry))
         if dataclasses.is_dataclass(value):
             yield from flags_of(value, f"{path}.")
             continue
