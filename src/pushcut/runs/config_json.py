@@ -206,10 +206,8 @@ def plugins_of(file: Path) -> str:
     except (OSError, ValueError):
         return ""
     named = content.get("plugins") if isinstance(content, dict) else None
-    missing = [name for name in named or () if name not in plugins.names()]
-    return (
-        f"; it was made with {' '.join(f'--plugin {name}' for name in missing)}" if missing else ""
-    )
+    flags = [f"--plugin {name}" for name in named or () if name not in plugins.names()]
+    return f"; it was made with {' '.join(flags)}" if flags else ""
 
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
