@@ -58,13 +58,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
-    if rest[:1] == ["--version"]:
-        print(__version__)
-        return 0
     try:
         rest = plugins.load_named(rest)
-        if not rest or rest[0] in HELP:
-            print(USAGE)
+        if not rest or rest[0] in (*HELP, "--version"):
+            print(__version__ if rest[:1] == ["--version"] else USAGE)
             return 0 if rest else 2
         name, *rest = rest
         if name not in COMMANDS:

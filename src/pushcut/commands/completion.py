@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pushcut.arguments.parts import CHOICES
+from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
+from pushcut.commands.doctor import DoctorConfig
 from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.schema import CONFIGS
 from pushcut.envs import ENVS
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
@@ -32,12 +35,22 @@ OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
     "sft": lambda preset: preset.sft,
     "train": lambda preset: preset.train,
     "eval": lambda preset: preset.eval,
+    "doctor": lambda preset: DoctorConfig(),
+    "check-env": CheckEnvConfig.of,
+    "check-policy": CheckPolicyConfig.of,
     "generalisation": GeneralisationConfig.of,
     "data-scarcity": DataScarcityConfig.of,
 }
 """Command -> its config in a preset."""
 
 SHELLS = ("bash", "zsh", "tcsh")
+
+WORDS = {
+    "schema": tuple(CONFIGS),
+    "completion": SHELLS,
+    "sims": ("list", "install", "remove"),
+}
+"""Command -> the words that can follow it."""
 
 GENERAL = (Flag("--config", is_path=True), Flag("--plugin", is_path=True), Flag("--help-all"))
 
@@ -56,8 +69,11 @@ def run_completion(shell: str, commands: Iterable[str]) -> str:
             part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
             configs = (OF_PRESETS[command](preset) for preset in presets.values())
             _add(part, {flag.name: flag for config in configs for flag in flags_of(config)})
-        elif command in ("plan", "doctor", "presets", "check-env", "check-policy"):
+        elif command in WORDS:
+            part.add_argument("word", nargs="?", choices=WORDS[command], metavar="WORD")
+        elif command in ("plan", "presets"):
             part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
+            part.add_argument("--yaml" if command == "presets" else "--gpus")
         elif command in ("report", "export", "table", "diff"):
             part.add_argument("path", nargs="*").complete = shtab.FILE  # pyright: ignore
     return shtab.complete(parser, shell)
