@@ -9,6 +9,7 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.policies.kinds import PolicyKind
+from pushcut.policies.released.pi0_loading import load_pi0
 from pushcut.registry import REGISTRIES, Registry, packages, problems, subclass_of
 from tests.outside import ROBOT, install
 
@@ -100,7 +101,7 @@ def test_a_name_belongs_to_one_part(envs):
 def test_a_kind_of_policy_may_be_registered_twice():
     kinds = Registry("policy", "pushcut.nothing", {})
     REGISTRIES.remove(kinds)
-    kind = PolicyKind(lambda *_: None)
+    kind = PolicyKind(load_pi0)
     kinds.register("theirs", kind)
     assert kinds.register("theirs", kind) is kind
 

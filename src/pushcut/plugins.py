@@ -105,3 +105,17 @@ def _load(name: str) -> None:
         raise UserError(
             f"{FLAG} {name}: Python has another module {module!r} ({file}); rename the file"
         )
+
+
+def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of a flag that stands apart from the fields, and the other arguments."""
+    value, others, waiting = None, [], iter(rest)
+    for argument in waiting:
+        name, equals, given = argument.partition("=")
+        if name != flag:
+            others.append(argument)
+            continue
+        value = given if equals else next(waiting, "")
+        if not value or value.startswith("--"):
+            raise UserError(f"{flag} needs a value")
+    return value, others

@@ -95,7 +95,7 @@ def test_a_file_that_cannot_be_read_is_named(file):
     with pytest.raises(UserError, match="gone.yaml: No such file or directory"):
         train("smoke", "--config", "gone.yaml")
     for missing in (["--config"], ["--config", "--seed"]):
-        with pytest.raises(UsageError, match="--config needs a value"):
+        with pytest.raises(UserError, match="--config needs a value"):
             train("smoke", *missing)
 
 

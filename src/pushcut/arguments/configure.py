@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pushcut.arguments.fields import fields_from
-from pushcut.arguments.usage import UsageError, taken
+from pushcut.arguments.usage import UsageError
 from pushcut.errors import UserError
+from pushcut.plugins import taken
 from pushcut.runs import renamed
 
 if TYPE_CHECKING:

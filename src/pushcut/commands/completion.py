@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from pushcut.arguments.parts import CHOICES
 from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.doctor import DoctorConfig
@@ -18,6 +17,7 @@ from pushcut.commands.schema import CONFIGS
 from pushcut.envs import ENVS
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
+from pushcut.presets.choices import CHOICES
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pushcut import plugins
-from pushcut.arguments.usage import UsageError, taken
 from pushcut.config import CollectConfig, EvalConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
@@ -92,8 +91,8 @@ def _preset_in(command: list[str]) -> str:
     """The preset that a command names, as `sys.argv` had it; quickstart needs none."""
     try:
         words, _ = plugins.named(command[1:])
-        _, words = taken("--config", [word for word in words if word != "--debug"])
-    except (UserError, UsageError):
+        _, words = plugins.taken("--config", [word for word in words if word != "--debug"])
+    except UserError:
         words = command[1:]
     name = words[1] if len(words) > 1 else ""
     if words[:1] == ["quickstart"] and (not name or name.startswith("-")):

@@ -10,8 +10,8 @@ from typing import Any
 
 from docstring_parser import parse_from_object
 
-from pushcut.arguments.parts import CHOICES
 from pushcut.config import CollectConfig, EvalConfig, QuickstartConfig, SFTConfig, TrainConfig
+from pushcut.presets.choices import CHOICES
 from pushcut.registry import problems
 from pushcut.runs.config_files import SECTIONS
 
