@@ -48,6 +48,8 @@ policy or algorithm; --env NAME, --policy NAME and --algorithm NAME choose parts
 --debug shows the traceback of an error; --version prints the version.
 """
 
+HELP = ("-h", "--help", "help")
+
 Arguments = list[str]
 
 
@@ -57,14 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rest = list(sys.argv[1:] if arguments is None else arguments)
     debug = "--debug" in rest
     rest = [argument for argument in rest if argument != "--debug"]
-    if not rest or rest[0] in ("-h", "--help", "help"):
-        print(USAGE)
-        return 0 if rest else 2
-    if rest[0] == "--version":
-        print(__version__)
-        return 0
     try:
-        name, *rest = plugins.load_named(rest)
+        rest = plugins.load_named(rest)
+        if not rest or rest[0] in (*HELP, "--version"):
+            print(__version__ if rest[:1] == ["--version"] else USAGE)
+            return 0 if rest else 2
+        name, *rest = rest
         if name not in COMMANDS:
             return _usage_error(unknown("command", name, COMMANDS))
         refuse_ranks(name, shared=("train", "eval"))

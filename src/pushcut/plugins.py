@@ -22,7 +22,18 @@ def load_named(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: In one line, where a plug-in cannot be loaded.
     """
-    rest, named = [], []
+    rest, given = named(arguments)
+    known = names()
+    os.environ[VARIABLE] = os.pathsep.join(
+        dict.fromkeys([*known, *(_absolute(name) for name in given)])
+    )
+    load()
+    return rest
+
+
+def named(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The other arguments, and the plug-ins that arguments name."""
+    rest, found = [], []
     waiting = iter(arguments)
     for argument in waiting:
         flag, equals, value = argument.partition("=")
@@ -32,13 +43,8 @@ def load_named(arguments: Sequence[str]) -> list[str]:
         value = value if equals else next(waiting, "")
         if not value:
             raise UserError(f"{FLAG} needs a file or a module: {FLAG} my_robot.py")
-        named.append(value)
-    known = names()
-    os.environ[VARIABLE] = os.pathsep.join(
-        dict.fromkeys([*known, *(_absolute(name) for name in named)])
-    )
-    load()
-    return rest
+        found.append(value)
+    return rest, found
 
 
 def names() -> list[str]:
@@ -75,6 +81,12 @@ def _absolute(name: str) -> str:
     return str(Path(name).absolute()) if _is_file(name) else name
 
 
+def _hint(module: str) -> str:
+    """What was meant, where a module is a file in the folder where the command was typed."""
+    file = Path(f"{module}.py")
+    return f"; did you mean {FLAG} {file}?" if not _is_file(module) and file.is_file() else ""
+
+
 def _load(name: str) -> None:
     path = Path(name)
     if _is_file(name) and not path.is_file():
@@ -82,14 +94,28 @@ def _load(name: str) -> None:
     module = path.stem if _is_file(name) else name
     try:
         found = importlib.import_module(module)
-    except UserError:
-        raise
+    except UserError as error:
+        raise UserError(f"{FLAG} {name}: {error}") from None
     except Exception as error:
         raise UserError(
-            f"{FLAG} {name} cannot be loaded: {type(error).__name__}: {error}"
+            f"{FLAG} {name} cannot be loaded: {type(error).__name__}: {error}{_hint(name)}"
         ) from error
     file = getattr(found, "__file__", None)
     if _is_file(name) and (file is None or Path(file).resolve() != path.resolve()):
         raise UserError(
             f"{FLAG} {name}: Python has another module {module!r} ({file}); rename the file"
         )
+
+
+def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
+    """The value of a flag that stands apart from the fields, and the other arguments."""
+    value, others, waiting = None, [], iter(rest)
+    for argument in waiting:
+        name, equals, given = argument.partition("=")
+        if name != flag:
+            others.append(argument)
+            continue
+        value = given if equals else next(waiting, "")
+        if not value or value.startswith("--"):
+            raise UserError(f"{flag} needs a value")
+    return value, others

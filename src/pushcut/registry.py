@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from importlib.metadata import EntryPoint, entry_points
+from inspect import isabstract
 from typing import Any, Generic, TypeVar, overload
 
 from pushcut.errors import UserError
@@ -49,6 +50,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         self.kind, self.group = kind, group
         self._adapt = adapt or (lambda name, part: part)
         self._parts: dict[str, Part] = dict(own)
+        self._own = frozenset(own)
         REGISTRIES.append(self)
 
     @overload
@@ -65,7 +67,7 @@ class Registry(Mapping[str, Part], Generic[Part]):
         if part is None:
             return lambda decorated: self.register(name, decorated)
         if name in self._parts and not _same(self._parts[name], part):
-            raise UserError(f"two {self.kind}s are called {name!r}; give one another name")
+            raise UserError(f"there is {self.kind} {name!r} already; give yours another name")
         try:
             self._parts[name] = self._adapt(name, part)
         except TypeError as error:
@@ -74,9 +76,13 @@ class Registry(Mapping[str, Part], Generic[Part]):
 
     def __getitem__(self, name: str) -> Part:
         if name not in self._parts:
-            if (point := self._points().get(name)) is None:
+            points = self._points().get(name)
+            if points is None:
                 raise KeyError(name)
-            self.register(name, _loaded(point))
+            if len(points) > 1:
+                them = " and ".join(sorted(map(_package, points)))
+                raise UserError(f"{them} both have {self.kind} {name!r}: uninstall one of them")
+            self.register(name, _loaded(points[0]))
         return self._parts[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -94,13 +100,34 @@ class Registry(Mapping[str, Part], Generic[Part]):
             raise UserError(f"{unknown(self.kind, name, self)}; {PLUGIN_HINT}")
         return self[name]
 
-    def load_all(self) -> None:
-        """Imports the parts of every installed plug-in."""
-        for name in self:
-            self[name]
+    @property
+    def added(self) -> list[str]:
+        """Names of the parts that were not there from the start."""
+        return [name for name in self if name not in self._own]
 
-    def _points(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self.group)}
+    def usable(self) -> tuple[dict[str, Part], list[str]]:
+        """Every part that can be loaded, and one line for each that cannot."""
+        parts: dict[str, Part] = {}
+        problems: list[str] = []
+        points = self._points()
+        for name in self:
+            try:
+                parts[name] = self[name]
+                for point in points.get(name, ()):
+                    if not _same(self._parts[name], _loaded(point)):
+                        package = _package(point)
+                        problems.append(f"{self.kind} {name!r} of {package} is hidden by another")
+            except UserError as error:
+                problems.append(str(error))
+        return parts, problems
+
+    def _points(self) -> dict[str, list[EntryPoint]]:
+        """Name -> the entry points of that name: of several packages more than one."""
+        found: dict[str, list[EntryPoint]] = {}
+        for point in entry_points(group=self.group):
+            if point not in found.setdefault(point.name, []):
+                found[point.name].append(point)
+        return found
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -113,7 +140,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
 
 def some_of(what: str, names: Sequence[str]) -> str:
     """All names where they are few, else some, and how to see the others."""
-    if len(names) <= FEW:
+    if len(names) <= FEW or what != "preset":
         return f"have {', '.join(names)}"
     return f"there are {len(names)}, such as {', '.join(names[:3])}: `pushcut {what}s` lists them"
 
@@ -122,8 +149,7 @@ def subclass(base: type, name: str) -> type | None:
     """The class called ``name`` among a base and its subclasses, those of plug-ins too."""
     found = [kind for kind in _family(base) if kind.__name__ == name]
     if not found:
-        for registry in REGISTRIES:
-            registry.load_all()
+        problems()  # loads what can be loaded
         found = [kind for kind in _family(base) if kind.__name__ == name]
     if len({kind.__module__ for kind in found}) > 1:
         modules = " and ".join(sorted(kind.__module__ for kind in found))
@@ -131,9 +157,22 @@ def subclass(base: type, name: str) -> type | None:
     return found[-1] if found else None
 
 
+def problems() -> list[str]:
+    """Loads every plug-in of the installed packages; one line for each that cannot be loaded."""
+    return [line for registry in REGISTRIES for line in registry.usable()[1]]
+
+
 def family_names(base: type) -> list[str]:
-    """Names of a base's subclasses that are loaded."""
-    return sorted({kind.__name__ for kind in _family(base) if kind is not base})
+    """Names of what can stand where a base is wanted: what is registered, or all subclasses."""
+    parts = [part for registry in REGISTRIES for part in registry.usable()[0].values()]
+    own = [part for part in parts if isinstance(part, type) and issubclass(part, base)]
+    return sorted({kind.__name__ for kind in own or _family(base) if not isabstract(kind)})
+
+
+def packages() -> dict[str, str]:
+    """Installed packages that add parts -> their versions."""
+    points = (point for registry in REGISTRIES for point in entry_points(group=registry.group))
+    return {point.dist.name: point.dist.version for point in points if point.dist}
 
 
 def _family(base: type) -> Iterator[type]:
@@ -157,13 +196,16 @@ def _loaded(point: EntryPoint) -> Any:
     try:
         return point.load()
     except Exception as error:
-        package = point.dist.name if point.dist else point.value
         raise UserError(
-            f"plug-in {point.name!r} of {package} cannot be loaded: {type(error).__name__}: {error}"
+            f"plug-in {point.name!r} of {_package(point)} cannot be loaded: "
+            f"{type(error).__name__}: {error}"
         ) from error
+
+
+def _package(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else point.value
 
 
 def _same(old: Any, new: Any) -> bool:
     """Whether a name is given to what has it already, as when a file is loaded twice."""
-    old = getattr(old, "made_of", old)
-    return old is new
+    return old is new or getattr(old, "made_of", None) is new

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pushcut.arguments.fields import fields_from
 from pushcut.arguments.usage import UsageError
 from pushcut.errors import UserError
+from pushcut.plugins import taken
 from pushcut.runs import renamed
 
 if TYPE_CHECKING:
@@ -37,10 +38,10 @@ def configure(
     """
     from pushcut.arguments.parts import with_parts
 
-    name, rest = preset_in(rest)
     file, rest = taken("--config", rest)
+    name, rest = preset_in(rest)
     begun = value_of("--out", rest) if "--resume" in rest else None
-    if name is None and file is None and begun is not None:
+    if name is None and file is None and begun and (Path(begun) / "config.json").is_file():
         file = begun  # a run that is resumed knows its settings
     if name is None and file is None:
         if default_preset is None and rest and rest[0] in HELP:
@@ -118,20 +119,6 @@ def value_of(flag: str, rest: Sequence[str]) -> str | None:
     pairs = zip(rest, [*rest, ""][1:], strict=True)
     values = (x.partition("=")[2] or after for x, after in pairs if x.partition("=")[0] == flag)
     return next(values, None)
-
-
-def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The value of a flag that stands apart from the fields, and the other arguments."""
-    value, others, waiting = None, [], iter(rest)
-    for argument in waiting:
-        name, equals, given = argument.partition("=")
-        if name != flag:
-            others.append(argument)
-            continue
-        value = given if equals else next(waiting, "")
-        if not value:
-            raise UsageError(f"{flag} needs a value")
-    return value, others
 
 
 def preset_in(rest: list[str]) -> tuple[str | None, list[str]]:

@@ -7,34 +7,8 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from pushcut.algorithms import ALGORITHMS
-from pushcut.algorithms.base import Algorithm
-from pushcut.envs import ENVS
-from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
-from pushcut.policies import POLICIES, PolicySource
-from pushcut.policies.from_data import PolicyConfig
-from pushcut.registry import Registry
-
-
-@dataclasses.dataclass(frozen=True)
-class Choice:
-    """A field whose value can be any registered part."""
-
-    label: str
-    """What the part is called on the command line, wherever it stands."""
-    registry: Registry[Any]
-    of: Callable[[Any], type | None] = lambda part: part
-    """The class of the field's value, from what is registered; None where it has no place here."""
-
-
-CHOICES: Mapping[type, Choice] = {
-    EnvConfig: Choice("env", ENVS),
-    Algorithm: Choice("algorithm", ALGORITHMS),
-    PolicySource: Choice("policy", POLICIES, lambda kind: kind.source or PolicySource),
-    PolicyConfig: Choice("policy", POLICIES, lambda kind: kind.new),
-}
-"""Annotation of a field -> what can be chosen there."""
+from pushcut.presets.choices import CHOICES
 
 
 def with_parts(config: Any, arguments: Sequence[str]) -> tuple[Any, list[str]]:
@@ -55,9 +29,11 @@ def with_parts(config: Any, arguments: Sequence[str]) -> tuple[Any, list[str]]:
             rest.append(argument)
             continue
         name = name if equals else next(waiting, "")
+        if not name or name.startswith("-"):
+            raise UserError(f"{flag} needs a name; have {', '.join(_names(places, meant))}")
         found = [_replaced(config, path, places[path], name) for path in meant]
         if not any(done for _, done in found):
-            raise UserError(f"{flag} {name}: there is nothing of that name to be chosen here")
+            raise UserError(f"{flag} {name}: such a policy is not made new; give --policy.path DIR")
         for path in meant:
             config, _ = _replaced(config, path, places[path], name)
     return config, rest
@@ -72,6 +48,13 @@ def _places(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield (*path, field.name), hint
         elif dataclasses.is_dataclass(value):
             yield from _places(value, (*path, field.name))
+
+
+def _names(
+    places: Mapping[tuple[str, ...], type], meant: Sequence[tuple[str, ...]]
+) -> Sequence[str]:
+    """What can be chosen at some places."""
+    return list(CHOICES[places[meant[0]]].registry)
 
 
 def _meant(flag: str, places: Mapping[tuple[str, ...], type]) -> list[tuple[str, ...]]:
@@ -95,8 +78,12 @@ def _made(kind: Any, old: Any, base: type, name: str) -> Any:
     if type(old) is kind:
         return old
     shared = dataclasses.fields(base) if dataclasses.is_dataclass(base) else ()
+    usual = {field.name: field.default for field in dataclasses.fields(old)}
+    # What was not set keeps the new part's own default.
+    values = {f.name: getattr(old, f.name) for f in shared}
+    kept = {field: value for field, value in values.items() if value != usual[field]}
     try:
-        return kind(**{field.name: getattr(old, field.name) for field in shared})
+        return kind(**kept)
     except TypeError as error:
         raise UserError(f"{name} needs values that have no default: {error}") from None
 

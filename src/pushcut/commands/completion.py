@@ -9,11 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
+from pushcut.commands.doctor import DoctorConfig
 from pushcut.commands.generalisation import GeneralisationConfig
 from pushcut.commands.schema import CONFIGS
+from pushcut.envs import ENVS
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
+from pushcut.presets.choices import CHOICES
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,9 @@ OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
     "sft": lambda preset: preset.sft,
     "train": lambda preset: preset.train,
     "eval": lambda preset: preset.eval,
+    "doctor": lambda preset: DoctorConfig(),
+    "check-env": CheckEnvConfig.of,
+    "check-policy": CheckPolicyConfig.of,
     "generalisation": GeneralisationConfig.of,
     "data-scarcity": DataScarcityConfig.of,
 }
@@ -55,18 +62,21 @@ def run_completion(commands: tuple[str, ...], shell: Literal["bash", "zsh", "tcs
     """
     import shtab
 
+    presets, _ = PRESETS.usable()
+    names = sorted({*presets, *ENVS})
     parser = argparse.ArgumentParser("pushcut")
     parsers = parser.add_subparsers(metavar="COMMAND")
     for command in commands:
         part = parsers.add_parser(command, help=command)  # shtab passes over those without
         if command in OF_PRESETS:
-            part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
-            configs = (OF_PRESETS[command](preset) for preset in PRESETS.values())
+            part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
+            configs = (OF_PRESETS[command](preset) for preset in presets.values())
             _add(part, {flag.name: flag for config in configs for flag in flags_of(config)})
-        elif command in ("plan", "doctor", "presets", "check-env", "check-policy"):
-            part.add_argument("preset", nargs="?", choices=sorted(PRESETS), metavar="PRESET")
         elif command in WORDS:
             part.add_argument("word", nargs="?", choices=WORDS[command], metavar="WORD")
+        elif command in ("plan", "presets"):
+            part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
+            part.add_argument("--yaml" if command == "presets" else "--gpus")
         elif command in ("report", "export", "table", "diff"):
             part.add_argument("path", nargs="*").complete = shtab.FILE  # pyright: ignore
     return shtab.complete(parser, shell)
@@ -86,6 +96,9 @@ def flags_of(config: Any, group: str = "") -> Iterator[Flag]:
     hints = typing.get_type_hints(type(config))
     for field in dataclasses.fields(config):
         value, path = getattr(config, field.name), f"{group}{field.name}"
+        if choice := CHOICES.get(hints[field.name]):
+            for flag in {choice.label, path.replace("_", "-")}:
+                yield Flag(f"--{flag}", tuple(choice.registry))
         if dataclasses.is_dataclass(value):
             yield from flags_of(value, f"{path}.")
             continue

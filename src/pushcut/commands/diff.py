@@ -10,7 +10,7 @@ from pushcut.errors import UserError
 from pushcut.runs.config_files import read
 from pushcut.runs.renamed import current
 
-FACTS = ("pushcut", "commit", "python", "machine")
+FACTS = ("pushcut", "commit", "plugins", "python", "versions", "machine")
 """What a run's config.json says of where it came from."""
 
 NOT_SET = "not set"
@@ -47,7 +47,7 @@ def _settings(path: Path) -> dict[str, Any]:
     file = path / "config.json" if path.is_dir() else path
     if file.name == "config.json":
         facts = json.loads(file.read_text())
-        found |= {name: facts[name] for name in FACTS if name in facts}
+        found |= flat({name: facts[name] for name in FACTS if name in facts})
     return found
 
 

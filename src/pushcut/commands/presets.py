@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from pushcut.envs import ENVS
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS, find_preset
 from pushcut.presets.base import Preset
@@ -21,7 +24,7 @@ def run_presets(words: tuple[str, ...], yaml: bool = False) -> None:
         words: The name of a preset, or words that stand in its name or summary.
         yaml: Print the preset as a file for --config.
     """
-    if len(words) == 1 and words[0] in PRESETS:
+    if len(words) == 1 and _is_preset(words[0], exactly=yaml):
         print(yaml_of(words[0]) if yaml else description(words[0]), end="")
     elif yaml:
         raise UserError("whose YAML? pushcut presets NAME --yaml")
@@ -29,12 +32,31 @@ def run_presets(words: tuple[str, ...], yaml: bool = False) -> None:
         print_presets(words)
 
 
+def _is_preset(name: str, *, exactly: bool) -> bool:
+    """Whether a preset is meant, not a word; what is called as an environment may be both."""
+    return name in PRESETS or name in ENVS.added or (exactly and name in ENVS)
+
+
+def _listed() -> Iterator[tuple[str, str, str]]:
+    """Group, name and summary of what a command takes; says what cannot be loaded."""
+    presets, broken = PRESETS.usable()
+    envs, others = ENVS.usable()
+    for line in [*broken, *others]:
+        print(f"warning: {line}", file=sys.stderr)
+    for name, preset in presets.items():
+        yield preset.group, name, preset.summary
+    for name in ENVS.added:
+        if name in envs and name not in presets:
+            text = (inspect.getdoc(envs[name]) or "").partition("\n")[0]
+            yield "environments from outside, with settings for no task in particular", name, text
+
+
 def print_presets(words: Sequence[str]) -> None:
     """Prints the presets in groups, or those with all of some words."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for name, preset in PRESETS.items():
-        if all(word in f"{name} {preset.summary}" for word in words):
-            found.setdefault(preset.group, []).append((name, preset.summary))
+    for group, name, summary in _listed():
+        if all(word in f"{name} {summary}" for word in words):
+            found.setdefault(group, []).append((name, summary))
     if not found:
         raise UserError(f"no preset with {' '.join(words)!r}; `pushcut presets` lists all")
     width = max(len(name) for lines in found.values() for name, _ in lines)
@@ -56,7 +78,8 @@ def yaml_of(name: str) -> str:
 def description(name: str) -> str:
     """Every value of a preset that is not the default, and its source."""
     preset = find_preset(name)
-    rows = [("setting", "value", "default", "source"), *_rows(preset)]
+    usual = "pushcut" if name in PRESETS and name not in PRESETS.added else "not said"
+    rows = [("setting", "value", "default", "source"), *_rows(preset, usual)]
     widths = [min(46, max(len(row[column]) for row in rows)) for column in range(3)]
     lines = [
         "  ".join([*(cell.ljust(w) for cell, w in zip(row[:3], widths, strict=True)), row[3]])
@@ -70,14 +93,14 @@ def description(name: str) -> str:
     )
 
 
-def _rows(preset: Preset) -> Iterator[tuple[str, str, str, str]]:
+def _rows(preset: Preset, usual: str) -> Iterator[tuple[str, str, str, str]]:
     shared = {path.partition(".")[2]: value for path, value, _ in changed("train", preset.train)}
     for command in COMMANDS:
         for path, value, default in changed(command, getattr(preset, command)):
             inner = path.partition(".")[2]
             if command != "train" and shared.get(inner) == value:
                 continue  # as in train
-            yield path, value, default, preset.source_of(path)
+            yield path, value, default, preset.source_of(path) or usual
 
 
 def changed(path: str, config: Any) -> Iterator[tuple[str, str, str]]:
@@ -109,4 +132,6 @@ def _text(value: Any) -> str:
     if isinstance(value, tuple):
         text = " ".join(_text(item) for item in value)
         return text if len(text) <= 46 else f"{text[:43]}..."
+    if dataclasses.is_dataclass(value):
+        return str(getattr(value, "name", type(value).__name__))
     return "-" if value is None else str(value)

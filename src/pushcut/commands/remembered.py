@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from pushcut import plugins
 from pushcut.config import CollectConfig, EvalConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
@@ -88,8 +89,13 @@ def _origin(path: Path) -> dict[str, Any] | None:
 
 def _preset_in(command: list[str]) -> str:
     """The preset that a command names, as `sys.argv` had it; quickstart needs none."""
-    name = command[2] if len(command) > 2 else ""
-    if command[1:2] == ["quickstart"] and (not name or name.startswith("-")):
+    try:
+        words, _ = plugins.named(command[1:])
+        _, words = plugins.taken("--config", [word for word in words if word != "--debug"])
+    except UserError:
+        words = command[1:]
+    name = words[1] if len(words) > 1 else ""
+    if words[:1] == ["quickstart"] and (not name or name.startswith("-")):
         return "quickstart"
     return renamed.PRESETS.get(name, name)
 

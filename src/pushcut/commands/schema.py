@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import json
 import types
 import typing
@@ -13,9 +12,9 @@ from typing import Any, Literal
 from docstring_parser import parse_from_object
 
 from pushcut.config import CollectConfig, EvalConfig, QuickstartConfig, SFTConfig, TrainConfig
-from pushcut.envs import ENVS
-from pushcut.envs.base import EnvConfig
-from pushcut.registry import REGISTRIES
+from pushcut.presets.choices import CHOICES
+from pushcut.registry import problems
+from pushcut.runs.config_files import SECTIONS
 
 CONFIGS: dict[str, type] = {
     "collect": CollectConfig,
@@ -38,11 +37,17 @@ def run_schema(command: Literal["collect", "sft", "train", "eval", "quickstart"]
 
 
 def schema_of(command: str) -> dict[str, Any]:
-    """JSON schema (draft 2020-12) of what --config takes for a command, plug-ins included."""
-    for registry in REGISTRIES:
-        registry.load_all()
+    """JSON schema (draft 2020-12) of what --config takes for a command, plug-ins included.
+
+    A file has a command's fields, or a section of them for each command.
+    """
+    problems()  # loads what can be loaded
     definitions: dict[str, Any] = {}
-    root = _schema(CONFIGS[command], definitions)
+    sections = {name: _schema(CONFIGS[name], definitions) for name in SECTIONS}
+    root: dict[str, Any] = _schema(CONFIGS[command], definitions)
+    if command in sections:
+        whole = {"type": "object", "properties": sections, "additionalProperties": False}
+        root = {"anyOf": [root, whole | {"required": [command]}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": f"pushcut {command}",
@@ -64,7 +69,9 @@ def _schema(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
         return {"anyOf": [_schema(member, definitions) for member in inner]}
     if origin is tuple:
         return _array(inner, definitions)
-    return _config(kind, definitions)
+    if kind in CHOICES or dataclasses.is_dataclass(kind):
+        return _config(kind, definitions)
+    return {}  # nothing is said of it
 
 
 def _array(items: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any]:
@@ -75,32 +82,29 @@ def _array(items: tuple[Any, ...], definitions: dict[str, Any]) -> dict[str, Any
 
 
 def _config(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
-    """A dataclass, or one of its subclasses."""
-    members = [one for one in (kind, *_subclasses(kind)) if dataclasses.is_dataclass(one)]
-    if kind is EnvConfig:  # the part of a mix that one process plays is nobody's setting
-        members = [one for one in members if one in ENVS.values()]
-    if len(members) == 1 and members[0] is kind:
+    """A dataclass, or one of the registered parts that can stand in its place."""
+    if kind not in CHOICES:
         return _reference(kind, definitions)
+    choice = CHOICES[kind]
+    parts = map(choice.of, choice.registry.usable()[0].values())
+    members = dict.fromkeys(part for part in parts if part is not None)
     return {"anyOf": [_reference(one, definitions) for one in members]}
-
-
-def _subclasses(kind: type) -> list[type]:
-    below = [sub for one in kind.__subclasses__() for sub in (one, *_subclasses(one))]
-    return [one for one in below if not inspect.isabstract(one)]
 
 
 def _reference(kind: Any, definitions: dict[str, Any]) -> dict[str, Any]:
     name = kind.__name__
+    if name in definitions and definitions[name]["$comment"] != kind.__module__:
+        name = f"{kind.__module__}.{name}"  # a class of another part
     if name not in definitions:
-        definitions[name] = {}  # it may hold itself
+        definitions[name] = {"$comment": kind.__module__}  # it may hold itself
         hints, described = typing.get_type_hints(kind), _descriptions(kind)
         fields = {
             field.name: _schema(hints[field.name], definitions) | described.get(field.name, {})
             for field in dataclasses.fields(kind)
         }
-        definitions[name] = {
+        definitions[name] |= {
             "type": "object",
-            "properties": {"type": {"const": name}, **fields},
+            "properties": {"type": {"const": kind.__name__}, **fields},
             "additionalProperties": False,
         }
     return {"$ref": f"#/$defs/{name}"}

@@ -68,7 +68,7 @@ def new_policy(
     config: PolicyConfig, *, statistics: DataStats, instructions: Collection[str]
 ) -> Policy:
     """A fresh policy for demonstrations."""
-    for kind in POLICIES.values():
+    for kind in POLICIES.usable()[0].values():
         if kind.made_of is not None and kind.new is type(config):
             return kind.made_of.for_data(config, statistics=statistics, instructions=instructions)
     raise UserError(f"no policy is made of {type(config).__name__}; {PLUGIN_HINT}")

@@ -136,7 +136,10 @@ class TokenPolicySource(PolicySource):
 
     def set_up(self, policy: Policy, *, seed: int) -> None:
         if not isinstance(policy, TokenPolicy):
-            raise UserError(f"{self.path} is not an action-token policy, this preset needs one")
+            raise UserError(
+                f"{self.path} is not an action-token policy, which the settings are for; "
+                "--policy NAME chooses those of another"
+            )
         policy.explore(self.temperature)
         super().set_up(policy, seed=seed)
 
@@ -160,7 +163,10 @@ class FlowPolicySource(PolicySource, Denoising):
     def set_up(self, policy: Policy, *, seed: int) -> None:
         """Also draws a noise network where the checkpoint is not that of a run with Flow-Noise."""
         if not isinstance(policy, FlowMatchingPolicy):
-            raise UserError(f"{self.path} is not a flow policy, this preset needs one")
+            raise UserError(
+                f"{self.path} is not a flow policy, which the settings are for; "
+                "--policy NAME chooses those of another"
+            )
         policy.explore(self, seed=seed)
         assert self.path is not None
         load_noise_network(policy, policy_folder(self.path).parent)

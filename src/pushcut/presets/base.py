@@ -37,10 +37,10 @@ class Preset:
         return f"{self.train.env.title.removesuffix('Config')}, {policies}"
 
     def source_of(self, setting: str) -> str:
-        """Where a setting's number is from: what is said of it, or of the smallest group."""
+        """Where a number is from: what is said of it, or of its smallest group; else nothing."""
         names = setting.split(".")
         groups = (".".join(names[:count]) for count in range(len(names), 0, -1))
-        return next((self.sources[group] for group in groups if group in self.sources), "pushcut")
+        return next((self.sources[group] for group in groups if group in self.sources), "")
 
     @property
     def quickstart(self) -> QuickstartConfig:

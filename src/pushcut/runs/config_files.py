@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.runs.config_json import from_json, to_json
+from pushcut.runs.config_json import from_json, plugins_of, to_json
 from pushcut.runs.renamed import current
 
 SECTIONS = ("collect", "sft", "train", "eval")
@@ -30,7 +30,8 @@ def config_of_file(path: Path, kind: type, command: str, base: Any | None) -> An
         given = _section(current(read(path)), kind, command)
         return from_json(kind, given if base is None else _over(to_json(base), given))
     except UserError as error:
-        raise UserError(f"--config {path}: {error}") from None
+        file = path / "config.json" if path.is_dir() else path
+        raise UserError(f"--config {path}: {error}{plugins_of(file)}") from None
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -57,6 +58,9 @@ def _section(content: dict[str, Any], kind: type, command: str) -> dict[str, Any
     if sections and not own.issuperset(sections):
         if command not in sections:
             raise UserError(f"has nothing for `pushcut {command}`, only {', '.join(sections)}")
+        others = sorted(str(name) for name in content.keys() - set(SECTIONS))
+        if others and "type" not in content:
+            raise UserError(f"has sections; put {others[0]} into one of them")
         content = content[command]
     named = content.get("type", kind.__name__)
     if named != kind.__name__:

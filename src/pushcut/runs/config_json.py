@@ -14,8 +14,9 @@ from typing import Any
 import cattrs
 from cattrs.gen import make_dict_structure_fn
 
+from pushcut import plugins
 from pushcut.errors import UserError
-from pushcut.registry import PLUGIN_HINT, family_names, subclass
+from pushcut.registry import PLUGIN_HINT, family_names, problems, subclass
 from pushcut.runs.renamed import current
 
 
@@ -62,7 +63,7 @@ def from_json(kind: Any, value: Any) -> Any:
         return _CONVERTER.structure(value, kind)
     except cattrs.BaseValidationError as error:
         problem = _first_problem(error)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, cattrs.StructureHandlerNotFoundError) as error:
         problem = str(error)
     raise UserError(problem)
 
@@ -177,7 +178,8 @@ def _class_of(base: Any, value: dict[str, Any]) -> Any:
     kind = subclass(base, name)
     if kind is None or not dataclasses.is_dataclass(kind):
         said = f"type {name!r} is unknown" if "type" in value else "type is missing"
-        raise ValueError(f"{said}; have {', '.join(family_names(base))}; {PLUGIN_HINT}")
+        broken = "".join(f"; {line}" for line in problems())
+        raise ValueError(f"{said}; have {', '.join(family_names(base))}; {PLUGIN_HINT}{broken}")
     return kind
 
 
@@ -193,7 +195,19 @@ def from_stored(kind: Any, stored: Any, file: Path) -> Any:
     except UserError as error:
         raise UserError(
             f"{file}: {error}; this version of pushcut cannot read it: use the one that it names"
+            f"{plugins_of(file)}"
         ) from None
+
+
+def plugins_of(file: Path) -> str:
+    """How to get the plug-ins that a run's config.json names and that are not loaded, if any."""
+    try:
+        content = json.loads(file.read_text())
+    except (OSError, ValueError):
+        return ""
+    named = content.get("plugins") if isinstance(content, dict) else None
+    flags = [f"--plugin {name}" for name in named or () if name not in plugins.names()]
+    return f"; it was made with {' '.join(flags)}" if flags else ""
 
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:

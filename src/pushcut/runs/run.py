@@ -15,6 +15,7 @@ from typing import Any
 
 from pushcut import __version__, plugins
 from pushcut.errors import UserError
+from pushcut.registry import packages
 from pushcut.runs.config_json import check_stored_config, to_json, to_yaml
 from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
 from pushcut.runs.lock import is_empty
@@ -197,12 +198,12 @@ def provenance() -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    """Versions of the installed packages that results depend on."""
+    """Versions of the installed packages that results depend on, those of plug-ins too."""
     found: dict[str, str] = {}
     for name in ("torch", "numpy", "mujoco", "transformers"):
         with suppress(metadata.PackageNotFoundError):
             found[name] = metadata.version(name)
-    return found
+    return found | packages()
 
 
 def _commit() -> str | None:
