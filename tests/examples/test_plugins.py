@@ -36,7 +36,7 @@ def done(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory) -> Path:
-    """Demonstrations of the robot, and the policy that was fitted to them until it reaches both dots."""
+    """Demonstrations of the robot, and a policy that after them reaches both dots at times."""
     folder = tmp_path_factory.mktemp("lab")
     done(folder, "collect", "reach", *ROBOT, "--out", "demos", "--episodes-per-task", "5")
     fit = ["--fit.steps", "25", "--fit.warmup-steps", "1"]
