@@ -310,8 +310,8 @@ class RayHosts:
         cpus = self._cluster.cpus_per_host
         slots = len(range(host, self._slots, self.count))
         options = {"slots": slots, "workers": cpus, **self._options}
-        remote: Any = ray.remote(concurrency_groups={"submit": 1, "collect": 1})
-        actor = remote(SimulatorHost).options(num_cpus=cpus)
+        groups: Any = {"concurrency_groups": {"submit": 1, "collect": 1}}
+        actor: Any = ray.remote(**groups)(SimulatorHost).options(num_cpus=cpus)
         # As bytes: the class may be a plug-in's, which the actor must find first.
         self._actors[host] = actor.remote(pickle.dumps(self._env), options, plugins.environment())
 
