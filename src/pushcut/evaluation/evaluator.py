@@ -70,11 +70,18 @@ class Evaluator:
         return EvalResult(mode, ledger, seconds, self._runner.spec.groups)
 
     def film(
-        self, policy: Policy, mode: Mode, lines: Iterable[LedgerLine], encode: Encode
+        self,
+        policy: Policy,
+        mode: Mode,
+        lines: Iterable[LedgerLine],
+        encode: Encode,
+        *,
+        size: int = FILM_SIZE,
     ) -> list[Film]:
         """Plays episodes of the evaluation once more, as they went, and films them.
 
         ``lines`` are of a ledger of this evaluator; the films are in their order, on every rank.
+        ``size`` is the height and width of the images.
         """
         place = {(init.task, init.seed): group for group, init in enumerate(self._manifest)}
         tasks = [
@@ -96,7 +103,7 @@ class Evaluator:
                 mode=mode,
                 on_episode=note,
                 coordination=self._ranks.coordination(),
-                record_size=FILM_SIZE,
+                record_size=size,
             )
         for theirs in self._ranks.gather(films):
             films |= theirs
