@@ -49,7 +49,8 @@ def started(tmp_path_factory) -> Path:
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_a_robot_and_a_policy_of_a_lab_learn_by_every_algorithm(started, algorithm):
     chosen = ["--policy", "cnn", "--policy.path", "sft", "--learner.lr", "2e-3", *FAST]
-    settings = [*chosen, *ALGORITHMS[algorithm], "--iterations", "20", "--out", algorithm]
+    long = ["--iterations", "20", "--patience", "20"]  # also where every episode succeeds
+    settings = [*chosen, *ALGORITHMS[algorithm], *long, "--out", algorithm]
     done(started, "train", "reach", *BOTH, *settings)
     config = json.loads((started / algorithm / "config.json").read_text())
     assert config["config"]["env"]["type"] == "ReachConfig"
