@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -11,6 +11,7 @@ from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
 from pushcut.envs.init_states import validation_inits
+from pushcut.envs.pool.base import Simulators
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learning import checkpoint
@@ -93,15 +94,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         # Simulators that cannot start leave no folder behind.
         with ranks.together():
             pool = opened.enter_context(
-                open_simulators(
-                    config.cluster,
-                    config.env,
-                    slots=config.rollout.slots,
-                    workers=config.rollout.processes,
-                    timeout_s=config.rollout.timeout_s,
-                    final_observation=config.algorithm.needs_final_values,
-                    on_recovery=lambda recovery: recoveries.note(recovery),
-                )
+                simulators(config, on_recovery=lambda recovery: recoveries.note(recovery))
             )
         run, progress = open_run(config, ranks, earlier)
         opened.enter_context(run)
@@ -132,6 +125,19 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             with saved_on_stop(trainer):
                 trainer.loop(progress_bar)
     return run
+
+
+def simulators(config: TrainConfig, *, on_recovery: Callable[[Recovery], None]) -> Simulators:
+    """This rank's simulators, as the config has them."""
+    return open_simulators(
+        config.cluster,
+        config.env,
+        slots=config.rollout.slots,
+        workers=config.rollout.processes,
+        timeout_s=config.rollout.timeout_s,
+        final_observation=config.algorithm.needs_final_values,
+        on_recovery=on_recovery,
+    )
 
 
 def stop_together(ranks: Ranks, exit_code: int) -> None:

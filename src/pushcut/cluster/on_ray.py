@@ -169,8 +169,7 @@ def _attempt(
                 restarts=restarts,
             )
             environment |= {GPU_VARIABLE: "0", "OMP_WAIT_POLICY": "PASSIVE"}
-            environment |= plugins.environment()
-            rank.prepare.remote(environment, sys.argv)
+            rank.prepare.remote(environment | plugins.environment(), sys.argv)
         results = [rank.run.remote(work, cluster, argument) for rank in ranks]
         return _follow(results, places, stop)
     finally:
@@ -314,12 +313,10 @@ class RayHosts:
         groups: Any = {"concurrency_groups": {"submit": 1, "collect": 1}}
         actor: Any = ray.remote(**groups)(SimulatorHost).options(num_cpus=cpus)
         # As bytes: the class may be a plug-in's, which the actor must find first.
-        env = pickle.dumps(self._env)
-        self._actors[host] = actor.remote(env, options, plugins.environment())
+        self._actors[host] = actor.remote(pickle.dumps(self._env), options, plugins.environment())
 
     def submit(self, host: int, requests: Sequence[HostRequest]) -> None:
-        submit = self._actors[host].submit.options(concurrency_group="submit")
-        submit.remote(requests)
+        self._actors[host].submit.options(concurrency_group="submit").remote(requests)
 
     def answers(self, hosts: Sequence[int], timeout_s: float) -> dict[int, Answer | HostLost]:
         """One call is under way to each host that has work."""
