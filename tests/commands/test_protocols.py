@@ -184,7 +184,7 @@ def test_a_finished_protocol_is_only_summarised_again(generalised, monkeypatch):
     for name in ("run_collect", "run_sft", "run_eval", "train"):
         monkeypatch.setattr(recipe, name, never)
     assert run_generalisation(replace(config, resume=True))["splits"] == result["splits"]
-    with pytest.raises(UserError, match="points=2"):
+    with pytest.raises(UserError, match="started with --points 2, the command says --points 1"):
         run_generalisation(replace(config, resume=True, points=1))
 
 

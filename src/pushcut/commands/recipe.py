@@ -101,7 +101,7 @@ class Recipe(Generic[C]):
 
     def _undo(self) -> None:
         """Removes the records of a recipe of which nothing came: the same command may be given."""
-        records = [self.out / name for name in ("config.json", PHASES, LOG)]
+        records = [self.out / name for name in ("config.json", "config.yaml", PHASES, LOG)]
         if {entry for entry in self.out.iterdir() if not entry.name.startswith(".")} <= {*records}:
             for record in records:
                 record.unlink(missing_ok=True)
