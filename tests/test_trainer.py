@@ -181,9 +181,8 @@ def test_an_existing_run_folder_is_not_overwritten(config):
 
 def test_resuming_with_other_settings_names_the_first_that_differs(half_done):
     changed = replace(half_done, learner=replace(half_done.learner, lr=0.5))
-    with pytest.raises(
-        UserError, match="with --learner.lr 0.0003, the command says --learner.lr 0.5"
-    ):
+    told = "with --learner.lr 0.0003, the command says --learner.lr 0.5"
+    with pytest.raises(UserError, match=told):
         assembly.train(changed)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import isabstract
 from typing import Any, Generic, TypeVar, overload
@@ -124,10 +126,16 @@ class Registry(Mapping[str, Part], Generic[Part]):
     def _points(self) -> dict[str, list[EntryPoint]]:
         """Name -> the entry points of that name: of several packages more than one."""
         found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=self.group):
+        for point in _installed(self.group, tuple(sys.path)):
             if point not in found.setdefault(point.name, []):
                 found[point.name].append(point)
         return found
+
+
+@cache
+def _installed(group: str, path: tuple[str, ...]) -> tuple[EntryPoint, ...]:
+    """The entry points of a group; Python reads the folders of ``path`` for them each time."""
+    return tuple(entry_points(group=group))
 
 
 def unknown(what: str, name: str, known: Iterable[str]) -> str:
@@ -171,7 +179,8 @@ def family_names(base: type) -> list[str]:
 
 def packages() -> dict[str, str]:
     """Installed packages that add parts -> their versions."""
-    points = (point for registry in REGISTRIES for point in entry_points(group=registry.group))
+    path = tuple(sys.path)
+    points = (point for registry in REGISTRIES for point in _installed(registry.group, path))
     return {point.dist.name: point.dist.version for point in points if point.dist}
 
 

@@ -81,10 +81,10 @@ def test_settings_and_their_sources():
 
 
 def test_the_name_of_an_environment_has_yaml_too(capsys):
-    run_presets(["point-mass", "--yaml"])
+    run_presets(("point-mass",), yaml=True)
     assert yaml.safe_load(capsys.readouterr().out)["train"]["env"]["type"] == "PointMassConfig"
     with pytest.raises(UserError, match="whose YAML"):
-        run_presets(["nosuch", "--yaml"])
+        run_presets(("nosuch",), yaml=True)
 
 
 def test_two_runs_are_compared_by_setting_and_by_where_they_came_from(tmp_path):
@@ -111,7 +111,7 @@ def test_two_runs_are_compared_by_setting_and_by_where_they_came_from(tmp_path):
 @pytest.fixture(scope="module")
 def script(tmp_path_factory) -> Path:
     file = tmp_path_factory.mktemp("shell") / "pushcut.bash"
-    file.write_text(run_completion("bash", OF_CLI))
+    file.write_text(run_completion(tuple(OF_CLI), "bash"))
     return file
 
 
