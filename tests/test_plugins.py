@@ -83,6 +83,7 @@ def test_plug_ins_are_taken_out_wherever_they_stand_and_kept_once(tmp_path, monk
         plugins.load_named(["train", "--plugin"])
 
 
+@pytest.mark.heavy
 def test_a_robot_is_listed_and_described_and_its_run_names_it(tmp_path):
     robot = ["--plugin", str(REACH)]
     code, out, _ = pushcut(tmp_path, *robot, "presets")
@@ -115,6 +116,7 @@ def test_a_robot_is_listed_and_described_and_its_run_names_it(tmp_path):
     assert code == 0, err
 
 
+@pytest.mark.heavy
 def test_a_broken_package_breaks_nothing_of_ours(tmp_path):
     entries = """\
     [pushcut.envs]
