@@ -109,7 +109,7 @@ class _WandB(TrackerBackend):
 
     def __init__(self, where: RunInfo) -> None:
         try:
-            import wandb
+            import wandb  # pyright: ignore[reportMissingImports]
         except ImportError:
             raise UserError('the wandb tracker needs `pip install "pushcut[wandb]"`') from None
         self._wandb = wandb
