@@ -12,6 +12,9 @@ from pushcut.errors import UserError
 
 FLAG = "--plugin"
 
+EXAMPLES = {FLAG: "my_robot.py", "--config": "mine.yaml"}
+"""Flag of its own -> a value, for messages."""
+
 VARIABLE = "PUSHCUT_PLUGINS"
 """Environment variable with the plug-ins of a command, for the processes that it starts."""
 
@@ -22,29 +25,13 @@ def load_named(arguments: Sequence[str]) -> list[str]:
     Raises:
         UserError: In one line, where a plug-in cannot be loaded.
     """
-    rest, given = named(arguments)
+    given, rest = taken(FLAG, arguments)
     known = names()
     os.environ[VARIABLE] = os.pathsep.join(
         dict.fromkeys([*known, *(_absolute(name) for name in given)])
     )
     load()
     return rest
-
-
-def named(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The other arguments, and the plug-ins that arguments name."""
-    rest, found = [], []
-    waiting = iter(arguments)
-    for argument in waiting:
-        flag, equals, value = argument.partition("=")
-        if flag != FLAG:
-            rest.append(argument)
-            continue
-        value = value if equals else next(waiting, "")
-        if not value:
-            raise UserError(f"{FLAG} needs a file or a module: {FLAG} my_robot.py")
-        found.append(value)
-    return rest, found
 
 
 def names() -> list[str]:
@@ -107,9 +94,13 @@ def _load(name: str) -> None:
         )
 
 
-def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
-    """The value of a flag that stands apart from the fields, and the other arguments."""
-    value, others, waiting = None, [], iter(rest)
+def taken(flag: str, arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The values of a flag that stands apart from the fields, and the other arguments.
+
+    Raises:
+        UserError: Where the flag has no value.
+    """
+    values, others, waiting = [], [], iter(arguments)
     for argument in waiting:
         name, equals, given = argument.partition("=")
         if name != flag:
@@ -117,5 +108,6 @@ def taken(flag: str, rest: Sequence[str]) -> tuple[str | None, list[str]]:
             continue
         value = given if equals else next(waiting, "")
         if not value or value.startswith("--"):
-            raise UserError(f"{flag} needs a value")
-    return value, others
+            raise UserError(f"{flag} needs a value, such as {flag} {EXAMPLES[flag]}")
+        values.append(value)
+    return values, others

@@ -38,7 +38,8 @@ def configure(
     """
     from pushcut.arguments.parts import with_parts
 
-    file, rest = taken("--config", rest)
+    files, rest = taken("--config", rest)
+    file = files[-1] if files else None
     name, rest = preset_in(rest)
     begun = value_of("--out", rest) if "--resume" in rest else None
     if name is None and file is None and begun and (Path(begun) / "config.json").is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from pushcut.errors import UserError
@@ -30,12 +31,15 @@ def with_parts(config: Any, arguments: Sequence[str]) -> tuple[Any, list[str]]:
             continue
         name = name if equals else next(waiting, "")
         if not name or name.startswith("-"):
-            raise UserError(f"{flag} needs a name; have {', '.join(_names(places, meant))}")
-        found = [_replaced(config, path, places[path], name) for path in meant]
-        if not any(done for _, done in found):
+            names = CHOICES[places[meant[0]]].registry
+            raise UserError(f"{flag} needs a name; have {', '.join(names)}")
+        kinds = {path: _kind(places[path], name) for path in meant}
+        if not any(kinds.values()):
             raise UserError(f"{flag} {name}: such a policy is not made new; give --policy.path DIR")
-        for path in meant:
-            config, _ = _replaced(config, path, places[path], name)
+        for path, kind in kinds.items():
+            if kind is not None:
+                change = partial(_made, kind, base=places[path], name=name)
+                config = _set(config, path, change)
     return config, rest
 
 
@@ -50,13 +54,6 @@ def _places(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str
             yield from _places(value, (*path, field.name))
 
 
-def _names(
-    places: Mapping[tuple[str, ...], type], meant: Sequence[tuple[str, ...]]
-) -> Sequence[str]:
-    """What can be chosen at some places."""
-    return list(CHOICES[places[meant[0]]].registry)
-
-
 def _meant(flag: str, places: Mapping[tuple[str, ...], type]) -> list[tuple[str, ...]]:
     if not flag.startswith("--"):
         return []
@@ -65,22 +62,20 @@ def _meant(flag: str, places: Mapping[tuple[str, ...], type]) -> list[tuple[str,
     return labelled or [path] * (path in places)
 
 
-def _replaced(config: Any, path: tuple[str, ...], base: type, name: str) -> tuple[Any, bool]:
-    """The config with another part at a place; unchanged where the name has none for it."""
+def _kind(base: type, name: str) -> type | None:
+    """The class that a name stands for where a base is wanted; None where it has no place."""
     choice = CHOICES[base]
-    kind = choice.of(choice.registry.find(name))
-    if kind is None:
-        return config, False
-    return _set(config, path, lambda old: _made(kind, old, base, name)), True
+    return choice.of(choice.registry.find(name))
 
 
-def _made(kind: Any, old: Any, base: type, name: str) -> Any:
+def _made(kind: Any, old: Any, *, base: type, name: str) -> Any:
+    """A part of a class, with what was set of the one that it replaces."""
     if type(old) is kind:
         return old
     shared = dataclasses.fields(base) if dataclasses.is_dataclass(base) else ()
     usual = {field.name: field.default for field in dataclasses.fields(old)}
     # What was not set keeps the new part's own default.
-    values = {f.name: getattr(old, f.name) for f in shared}
+    values = {field.name: getattr(old, field.name) for field in shared}
     kept = {field: value for field, value in values.items() if value != usual[field]}
     try:
         return kind(**kept)

@@ -90,7 +90,7 @@ def _origin(path: Path) -> dict[str, Any] | None:
 def _preset_in(command: list[str]) -> str:
     """The preset that a command names, as `sys.argv` had it; quickstart needs none."""
     try:
-        words, _ = plugins.named(command[1:])
+        _, words = plugins.taken(plugins.FLAG, command[1:])
         _, words = plugins.taken("--config", [word for word in words if word != "--debug"])
     except UserError:
         words = command[1:]

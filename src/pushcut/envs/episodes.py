@@ -41,8 +41,8 @@ class EpisodicEnv(ABC):
 
     A simulator is made when first needed and kept. It has ``state()``, which shares no memory with
     it, ``set_state(state)``, ``hold(action, limit) -> (steps, success)`` for at most ``limit``
-    simulator steps, and ``expert_action()`` unless a subclass has its own. Success is rewarded
-    with 1 and ends the episode.
+    simulator steps, ``expert_action()`` unless a subclass has its own, and ``close()`` if it holds
+    what must be released. Success is rewarded with 1 and ends the episode.
     """
 
     def __init__(self, spec: EnvSpec, *, max_sim_steps: int) -> None:
@@ -128,6 +128,9 @@ class EpisodicEnv(ABC):
         self._done = snapshot.done
 
     def close(self) -> None:
+        for simulator in self._simulators.values():
+            if hasattr(simulator, "close"):
+                simulator.close()
         self._simulators.clear()
         self._init = None
 

@@ -48,7 +48,10 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError("holds no fields: write `field: value` lines")
     inner = content.get("config")
-    return inner if isinstance(inner, dict) else content
+    if not isinstance(inner, dict):
+        return content
+    # Whether a run was resumed says nothing of the next one.
+    return {name: value for name, value in inner.items() if name != "resume"}
 
 
 def _section(content: dict[str, Any], kind: type, command: str) -> dict[str, Any]:

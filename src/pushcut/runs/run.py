@@ -80,7 +80,9 @@ class Run:
         # Hidden until it is complete: a folder with a config is a run that can be resumed.
         aside = path / ".config.json"
         aside.write_text(json.dumps(content, indent=2) + "\n")
-        (path / "config.yaml").write_text(to_yaml(content["config"]))
+        # Whether it was resumed says nothing of a run that is made from the file.
+        settings = {name: x for name, x in content["config"].items() if name != "resume"}
+        (path / "config.yaml").write_text(to_yaml(settings))
         aside.replace(path / "config.json")
         try:
             return Run(path, trackers, prometheus_port=prometheus_port)

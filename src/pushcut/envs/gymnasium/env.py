@@ -271,11 +271,6 @@ class GymnasiumEnv(EpisodicEnv):
             raise UserError("there are no images without cameras: --env.cameras render")
         return self._image(self._config.cameras[0], size)
 
-    def close(self) -> None:
-        for simulator in self._simulators.values():
-            simulator.close()
-        super().close()
-
     def _make_simulator(self, task: str) -> TaskSimulator:
         config = self._config
         rule = SuccessRule.parse(config.success)

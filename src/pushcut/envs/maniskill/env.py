@@ -143,11 +143,6 @@ class ManiSkillEnv(EpisodicEnv):
             )
         return self._now.render(size)
 
-    def close(self) -> None:
-        for simulator in self._simulators.values():
-            simulator.close()
-        super().close()
-
     def _make_simulator(self, task: str) -> TaskSimulator:
         config = self._config
         return self._simulator_type(
