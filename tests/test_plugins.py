@@ -79,7 +79,7 @@ def test_plug_ins_are_taken_out_wherever_they_stand_and_kept_once(tmp_path, monk
     assert plugins.load_named(typed) == ["train", "x", "--seed", "1"]
     assert plugins.names() == [str(tmp_path / "a_robot_once.py")]
     assert plugins.environment() == {plugins.VARIABLE: str(tmp_path / "a_robot_once.py")}
-    with pytest.raises(UserError, match="--plugin needs a file or a module"):
+    with pytest.raises(UserError, match="--plugin needs a value, such as --plugin my_robot.py"):
         plugins.load_named(["train", "--plugin"])
 
 
