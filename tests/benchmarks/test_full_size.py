@@ -1,4 +1,4 @@
-"""The full-size rehearsal and the GPU check, tried with tiny networks: every step is really taken."""
+"""The full-size rehearsal and the GPU check with tiny networks: every step is really taken."""
 
 import json
 import subprocess
