@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,7 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils import backend_registration as registration
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
-from torch.utils._pytree import tree_flatten, tree_map
 
 GPU = "gpu:0"
 COPIES = ("aten::_to_copy", "aten::copy_")
@@ -122,9 +121,9 @@ class _Everything(TorchDispatchMode):
 
 def computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """An operation's result, on the device that its tensors or ``device`` name."""
-    name, given = func._schema.name, tree_flatten((args, kwargs))[0]
+    name, given = func._schema.name, [*tensors_of(args), *tensors_of(kwargs.values())]
     ours = [x for x in given if isinstance(x, OnGpu)]
-    theirs = [x for x in given if isinstance(x, Tensor) and not isinstance(x, OnGpu)]
+    theirs = [x for x in given if not isinstance(x, OnGpu)]
     if name == "aten::_pin_memory":
         made = args[0].clone()
         made.pinned = True
@@ -139,8 +138,7 @@ def computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         kwargs = kwargs | {"device": torch.device("cpu")}
     if name == "aten::_fused_sdp_choice":
         return 0  # plain operations: the fused ones want pointers
-    plain_args, plain_kwargs = tree_map(lambda x: x.held if isinstance(x, OnGpu) else x, (args, kwargs))
-    result = func(*plain_args, **plain_kwargs)
+    result = func(*map(held, args), **{key: held(value) for key, value in kwargs.items()})
     if name in ("aten::copy_", "aten::_local_scalar_dense"):
         return args[0] if name == "aten::copy_" else result
     here = target == "gpu" or (bool(ours) and target != "cpu")
@@ -148,9 +146,27 @@ def computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     same = {id(x.held): x for x in ours}
 
     def placed(x: Any) -> Any:
-        return same.get(id(x), OnGpu(x) if here else x) if isinstance(x, Tensor) else x
+        if isinstance(x, Tensor):
+            return same[id(x)] if id(x) in same else OnGpu(x) if here else x
+        return type(x)(map(placed, x)) if isinstance(x, list | tuple) else x
 
-    return tree_map(placed, result)
+    return placed(result)
+
+
+def tensors_of(values: Iterable[Any]) -> Iterator[Tensor]:
+    """All tensors among an operation's arguments; torch's own way there is slow."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, list | tuple):
+            yield from tensors_of(value)
+
+
+def held(value: Any) -> Any:
+    """An argument with the host's tensors in the place of the device's."""
+    if isinstance(value, OnGpu):
+        return value.held
+    return type(value)(map(held, value)) if isinstance(value, list | tuple) else value
 
 
 def check_devices(name: str, args: Any, ours: list[OnGpu], theirs: list[Tensor]) -> None:
@@ -158,14 +174,17 @@ def check_devices(name: str, args: Any, ours: list[OnGpu], theirs: list[Tensor])
     strangers = [x for x in theirs if x.dim() > 0]
     if not ours or not strangers or name in COPIES:
         return
-    if name in INDEXED and isinstance(args[0], OnGpu):
-        if len(args) < 3 or isinstance(args[2], OnGpu) or args[2].dim() == 0:
-            return
+    written = args[2] if name in INDEXED and len(args) > 2 else None
+    at_home = written is None or isinstance(written, OnGpu) or written.dim() == 0
+    if name in INDEXED and isinstance(args[0], OnGpu) and at_home:
+        return
     shapes = [tuple(x.shape) for x in ours], [tuple(x.shape) for x in strangers]
     raise OtherDeviceError(f"{name}: on the device {shapes[0]}, on the host {shapes[1]}")
 
 
-def count(name: str, args: Any, ours: list[OnGpu], theirs: list[Tensor], target: str | None) -> None:
+def count(
+    name: str, args: Any, ours: list[OnGpu], theirs: list[Tensor], target: str | None
+) -> None:
     """Notes copies and waits."""
     if name == "aten::_local_scalar_dense" and ours:
         note("item")
@@ -179,6 +198,8 @@ def count(name: str, args: Any, ours: list[OnGpu], theirs: list[Tensor], target:
         note("pageable" if isinstance(args[0], OnGpu) else "to host")
     if name in INDEXED and ours and any(x.dim() > 0 for x in theirs):
         note("pageable")
+    if name in INDEXED and any(x.dtype in (torch.bool, torch.uint8) for x in ours[1:]):
+        note("size")
 
 
 def moved(module: nn.Module) -> nn.Module:

@@ -46,7 +46,7 @@ def main(out: Path, only: list[str]) -> None:
             if only and name not in only:
                 continue
             start = time.time()
-            for case in cases_of(make()):
+            for case in cases_of(name, make()):
                 try:
                     with only_host():
                         policy = make()

@@ -69,8 +69,8 @@ def test_an_episode_is_what_the_environment_answers_to_the_policys_noise_of_that
         env.reset(init)
         for number, decision in enumerate(played[group].decisions):
             seen = env.observe()
-            row = decision.observation
-            assert np.array_equal(row.images["top"][decision.row], seen.images["top"][0])
+            assert decision.observation is not None
+            assert np.array_equal(decision.observation.images["top"], seen.images["top"])
             key = DecisionKey(seed=5, iteration=2, group=group, member=0, decision=number)
             sample = policy.sample(repeat(seen, 4), DecisionNoise([key] * 4), "sampled")
             assert torch.equal(sample.logprob[0], decision.logprob)
