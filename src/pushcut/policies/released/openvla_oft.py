@@ -141,6 +141,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
                 to_device(prompts.ids, self.device),
                 to_device(prompts.mask, self.device),
                 self._proprio(obs),
+                padded=not bool(prompts.mask.all()),
             )
             value = None
             if self.critic is not None:
