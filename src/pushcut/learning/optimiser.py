@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -28,14 +28,15 @@ def make_adamw(
     """
     groups = list(groups)
     weights = [w for g in groups for w in (g["params"] if isinstance(g, dict) else [g])]
-    on_gpus = all(weight.device.type == "cuda" for weight in weights)
+    fused = runs_fused([weight.device for weight in weights])
     return torch.optim.AdamW(
-        groups,
-        lr=lr,
-        betas=betas,
-        weight_decay=weight_decay,
-        fused=True if on_gpus and weights else None,
+        groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True if fused else None
     )
+
+
+def runs_fused(devices: Sequence[torch.device]) -> bool:
+    """Whether weights on these devices are all on GPUs."""
+    return bool(devices) and all(device.type == "cuda" for device in devices)
 
 
 def restore(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
