@@ -84,7 +84,8 @@ class Rollout:
     rank: Int[Tensor, " n"]
     """Which rank played each decision."""
     row: Int[Tensor, " n"]
-    """Where it stands in that rank's experience."""
+    """Where it stands in that rank's experience; -1 where that was let go, as nobody will learn
+    from it."""
     logprob: Float[Tensor, "n k h a"]
     """Log-probabilities under the policy that acted."""
     valid: Bool[Tensor, "n h"]

@@ -70,6 +70,8 @@ class Observation:
     """Proprioceptive state in the environment's units."""
     instruction: list[str]
     """One natural-language instruction per row."""
+    prepared: bool = False
+    """Whether the images are as a policy's ``prepare`` left them, for its network."""
 
     def __len__(self) -> int:
         return len(self.instruction)
@@ -81,6 +83,7 @@ class Observation:
             images={name: image[index] for name, image in self.images.items()},
             state=self.state[index],
             instruction=[self.instruction[i] for i in index],
+            prepared=self.prepared,
         )
 
     @staticmethod
@@ -98,6 +101,8 @@ class Observation:
     @staticmethod
     def concatenate(parts: Sequence[Observation]) -> Observation:
         """Joins batches of the same cameras and state size along the batch."""
+        if len({part.prepared for part in parts}) > 1:
+            raise ValueError("some of the observations are prepared, some are not")
         return Observation(
             images={
                 name: np.concatenate([part.images[name] for part in parts])
@@ -105,6 +110,7 @@ class Observation:
             },
             state=np.concatenate([part.state for part in parts]),
             instruction=[text for part in parts for text in part.instruction],
+            prepared=parts[0].prepared,
         )
 
 

@@ -69,8 +69,8 @@ def test_an_episode_is_what_the_environment_answers_to_the_policys_noise_of_that
         env.reset(init)
         for number, decision in enumerate(played[group].decisions):
             seen = env.observe()
-            row = decision.observation
-            assert np.array_equal(row.images["top"][decision.row], seen.images["top"][0])
+            assert decision.observation is not None
+            assert np.array_equal(decision.observation.images["top"], seen.images["top"])
             key = DecisionKey(seed=5, iteration=2, group=group, member=0, decision=number)
             sample = policy.sample(repeat(seen, 4), DecisionNoise([key] * 4), "sampled")
             assert torch.equal(sample.logprob[0], decision.logprob)
@@ -145,6 +145,47 @@ def test_members_of_a_group_share_the_start_and_differ_in_noise(policy):
     images = rollout.seen(torch.tensor(first)).observation.images["top"]
     assert np.array_equal(images[0], images[1])
     assert len({tuple(rollout.logprob[row].flatten().tolist()) for row in first}) == 3
+
+
+def test_a_decision_keeps_its_own_row_and_not_the_batch(policy):
+    for decision in play(policy, inits(3))[0].decisions:
+        assert decision.observation is not None
+        assert decision.observation.images["top"].base is None and len(decision.observation) == 1
+        for tensor in (*decision.trace.values(), decision.logprob):
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+def test_what_episodes_forget_is_not_packed_and_the_rest_keeps_its_place(policy):
+    episodes = play(policy, inits(3))
+    whole = pack(episodes)
+    episodes[1].forget()
+    rollout = pack(episodes)
+    assert whole.experience is not None and rollout.experience is not None
+    kept = rollout.episode_id != 1
+    assert rollout.row[~kept].unique().tolist() == [-1]
+    assert rollout.row[kept].tolist() == list(range(len(rollout.experience)))
+    assert torch.equal(rollout.logprob, whole.logprob)
+    got, want = rollout.seen(kept.nonzero()[:, 0]), whole.seen(kept.nonzero()[:, 0])
+    assert np.array_equal(got.observation.images["top"], want.observation.images["top"])
+    assert torch.equal(got.trace["bins"], want.trace["bins"])
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_pictures_of_groups_that_are_rejected_are_let_go(policy, accepted):
+    with EnvPool(CONFIG, slots=4, workers=1) as pool:
+        collector = Collector(
+            EpisodeRunner(pool, seed=0, inference_batch=4),
+            tasks=list(CONFIG.spec.tasks),
+            seed=0,
+            group_size=2,
+            groups=2,
+            max_groups=2,
+            accepts=lambda successes: accepted,
+        )
+        rollout = collector.collect(policy, iteration=0)
+    assert rollout.episodes == 4 and len(rollout) >= 4
+    assert (rollout.experience is None) != accepted
+    assert rollout.row.tolist() == [i if accepted else -1 for i in range(len(rollout))]
 
 
 def test_a_stop_is_noticed_while_playing(policy):

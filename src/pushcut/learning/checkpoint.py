@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pushcut.errors import DivergedError, RankLostError, UserError
 from pushcut.learning.learner import Learner
+from pushcut.learning.optimiser import counts_on_gpu, restore
 from pushcut.policies.base import Policy
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
@@ -219,7 +220,7 @@ def load(path: Path, learner: Learner) -> Progress:
 def load_optimizer(file: Path, learner: Learner) -> None:
     """Restores what ``torch.save`` wrote."""
     state = torch.load(file, map_location="cpu", weights_only=True)
-    learner.optimizer.load_state_dict(state)
+    restore(learner.optimizer, state)
     for parameter, values in learner.optimizer.state.items():
         learner.optimizer.state[parameter] = {
             key: sharded_like(value, parameter) for key, value in values.items()
@@ -228,12 +229,13 @@ def load_optimizer(file: Path, learner: Learner) -> None:
 
 def load_sharded(folder: Path, learner: Learner) -> None:
     """Restores a sharded checkpoint."""
+    beside = counts_on_gpu(learner.optimizer)
     for name, parameter in learner.policy.named_parameters():
         start = f"optimizer.{name}."
         learner.optimizer.state[parameter] = {
             key.removeprefix(start): torch.zeros_like(parameter)
             if shape == parameter.shape
-            else torch.zeros(shape)
+            else torch.zeros(shape, device=parameter.device if beside else "cpu")
             for key, shape in shard_shapes(folder).items()
             if key.startswith(start)
         }

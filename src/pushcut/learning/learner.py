@@ -6,7 +6,6 @@ import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,11 +16,12 @@ from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Advantages, Rollout
 from pushcut.errors import UserError
 from pushcut.learning.minibatches import MicroBatch, executed, micro_batches, rank_shares
+from pushcut.learning.optimiser import make_adamw, parameter_groups
 from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
-from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.transfers import to_device
 
 
 @dataclass(frozen=True)
@@ -102,8 +102,11 @@ class Learner:
         for module in (policy, self._reference):
             if module is not None:
                 self._ranks.place(module, module.parameter_dtypes())
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(policy), betas=config.betas, weight_decay=config.weight_decay
+        self.optimizer = make_adamw(
+            parameter_groups(policy),
+            lr=config.lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
         )
 
     def update(self, rollout: Rollout, advantages: Advantages, iteration: int) -> dict[str, float]:
@@ -148,11 +151,13 @@ class Learner:
     def _recomputed(self, rollout: Rollout) -> tuple[Rollout, float]:
         """The rollout with log-probabilities evaluated anew, and how far they were apart."""
         logprob = torch.empty_like(rollout.logprob)
-        everything = torch.arange(len(rollout))
+        everything, own = torch.arange(len(rollout)), []
         for share in rank_shares(rollout, everything, self._config.micro_batch, self._ranks):
             evaluated = self.policy.evaluate(share.experience.observation, share.experience.trace)
-            for theirs, values in self._ranks.gather((share.rows, evaluated.logprob.cpu())):
-                logprob[theirs] = values
+            own.append((share.rows, evaluated.logprob))
+        for theirs in self._ranks.gather([(rows, values.cpu()) for rows, values in own]):
+            for rows, values in theirs:
+                logprob[rows] = values
         valid = executed(rollout)
         mismatch = float((logprob - rollout.logprob)[valid].abs().mean())
         return replace(rollout, proximal=logprob), mismatch
@@ -200,7 +205,7 @@ class Learner:
         time_left: _TimeLeft,
     ) -> dict[str, float]:
         """One optimiser step; gradients of micro-batches and ranks add up."""
-        totals: dict[str, float] = {}
+        totals: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
         for part in micro_batches(
             self._algorithm,
@@ -212,7 +217,9 @@ class Learner:
             device=self.policy.device,
         ):
             for name, value in self._backward(part).items():
-                totals[name] = totals.get(name, 0.0) + float(value)
+                # Read at the end of the step: until then the GPU has work in its queue.
+                exact = value.double()
+                totals[name] = totals[name] + exact if name in totals else exact
             time_left.done(len(part.experience))
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         self._ranks.sum_gradients(parameters)
@@ -222,7 +229,7 @@ class Learner:
         if np.isfinite(norm := self._ranks.norm(clipped)):
             self.optimizer.step()
             self.steps += 1
-        sums = self._ranks.sum(list(totals.values()))
+        sums = self._ranks.sum(torch.stack(list(totals.values())).cpu().tolist())
         return dict(zip(totals, sums, strict=True)) | {"grad_norm": norm}
 
     def _forget_policy_gradients(self) -> None:
@@ -235,7 +242,8 @@ class Learner:
     def _backward(self, part: MicroBatch) -> dict[str, Tensor]:
         """Adds the gradients of some decisions; metrics as parts of the step's."""
         batch, observation = part.batch, part.experience.observation
-        trace = {name: x.to(self.policy.device) for name, x in part.experience.trace.items()}
+        device = self.policy.device
+        trace = {name: to_device(x, device) for name, x in part.experience.trace.items()}
         if self._reference is not None:
             with torch.no_grad():
                 reference = self._reference.evaluate(observation, trace).logprob
@@ -259,16 +267,6 @@ class _TimeLeft:
         self._done += decisions
         share_left = (self._decisions - self._done) / self._done
         self._check((time.perf_counter() - self._start) * share_left)
-
-
-def parameter_groups(policy: Policy) -> list[dict[str, Any]]:
-    """The critic, adapters and all else that is trained, for rates of their own."""
-    critic = [] if policy.critic is None else list(policy.critic.parameters())
-    adapters = list(adapter_parameters(policy))
-    known = set(map(id, critic + adapters))
-    others = [p for p in policy.parameters() if p.requires_grad and id(p) not in known]
-    groups = {"policy": others, "adapters": adapters, "critic": critic}
-    return [{"name": name, "params": params} for name, params in groups.items() if params]
 
 
 def split(

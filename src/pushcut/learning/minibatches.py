@@ -12,6 +12,7 @@ from torch import Tensor
 from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Advantages, Experience, Minibatch, Rollout, ValueBatch
 from pushcut.ranks.base import Ranks
+from pushcut.transfers import to_device
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def micro_batches(
     weight = algorithm.weights(valid, rollout.episode_id[rows])
     share = (weight > 0) / (weight > 0).sum()
     start = rollout.logprob if rollout.proximal is None else rollout.proximal
-    elements = valid.sum().to(device)
+    elements = to_device(valid.sum(), device)
     for part in rank_shares(rollout, rows, size, ranks):
         counted = part.counted.view(-1, 1, 1, 1)
         value, target = rollout.value, advantages.value_target
@@ -53,17 +54,18 @@ def micro_batches(
         if value is not None and target is not None:
             per_decision = part.counted.float() / len(rows)
             columns = (value[part.rows], target[part.rows], per_decision)
-            critic = ValueBatch(*(column.to(device) for column in columns))
+            critic = ValueBatch(*(to_device(column, device) for column in columns))
+        behaviour = rollout.logprob[part.rows] if rollout.staleness else None
         batch = Minibatch(
-            logprob_old=start[part.rows].to(device),
-            valid=valid[part.place].to(device),
-            advantage=advantages.advantage[part.rows].view(-1, 1, 1, 1).to(device),
-            weight=(weight[part.place] * counted).to(device),
-            share=(share[part.place] * counted).to(device),
+            logprob_old=to_device(start[part.rows], device),
+            valid=to_device(valid[part.place], device),
+            advantage=to_device(advantages.advantage[part.rows].view(-1, 1, 1, 1), device),
+            weight=to_device(weight[part.place] * counted, device),
+            share=to_device(share[part.place] * counted, device),
             value=critic,
-            logprob_behaviour=rollout.logprob[part.rows].to(device) if rollout.staleness else None,
+            logprob_behaviour=None if behaviour is None else to_device(behaviour, device),
         )
-        yield MicroBatch(part.experience, batch, counted.to(device), elements)
+        yield MicroBatch(part.experience, batch, to_device(counted, device), elements)
 
 
 @dataclass(frozen=True)

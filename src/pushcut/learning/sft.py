@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.learning.optimiser import make_adamw
 from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
 from pushcut.policies.normalisation import NormStats
@@ -71,7 +72,7 @@ def fit(
     """
     generator = np.random.default_rng(seed)
     trained = [parameter for parameter in policy.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
+    optimizer = make_adamw(
         trained, lr=config.lr, betas=(0.9, 0.95), weight_decay=config.weight_decay
     )
     policy.train()

@@ -90,6 +90,14 @@ class Policy(nn.Module, ABC):
         assert isinstance(head, ValueHead)
         return head
 
+    def prepare(self, obs: Observation) -> Observation:
+        """What of an observation it looks at, with the work on the pictures done.
+
+        Called once for each decision; a rollout keeps the result. ``sample`` and ``evaluate`` take
+        either and say the same of both, to the bit. What is prepared stays as it is.
+        """
+        return obs
+
     @abstractmethod
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; each row draws from its own stream."""

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -68,16 +67,32 @@ class Collector:
     ) -> list[PlayedEpisode]:
         """This rank's episodes of an iteration; waits for others only by ``coordination``."""
         episodes: list[PlayedEpisode] = []
+        groups: dict[int, list[PlayedEpisode]] = {}
+
+        def note(episode: PlayedEpisode) -> None:
+            episodes.append(episode)
+            groups.setdefault(episode.task.group, []).append(episode)
+            if not self._stream_decisions:
+                self._forget_if_rejected(groups[episode.task.group])
+
         self.seconds = self._runner.play(
             policy,
             schedule,
             iteration=iteration,
             mode="sampled",
-            on_episode=episodes.append,
+            on_episode=note,
             final_values=self._final_values,
             coordination=coordination,
         )
         return episodes
+
+    def _forget_if_rejected(self, group: Sequence[PlayedEpisode]) -> None:
+        """Nobody learns from a group that dynamic sampling rejects: its pictures may go at once."""
+        if len(group) < self._group_size:
+            return
+        if not self._accepts(sum(episode.success for episode in group)):
+            for episode in group:
+                episode.forget()
 
     def gathered(self, played: Sequence[PlayedEpisode]) -> Rollout:
         """The rollout of all ranks."""
@@ -136,31 +151,30 @@ def gathered(played: Rollout | None, ranks: Ranks) -> Rollout:
 
 
 def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
-    """Packs finished episodes into a rollout, in the order of (group, member)."""
+    """Packs finished episodes into a rollout, in the order of (group, member).
+
+    Its experience lacks what episodes have forgotten; ``row`` is -1 there.
+    """
     keys = Counter((episode.task.group, episode.task.member) for episode in episodes)
     if twice := [key for key, count in keys.items() if count > 1]:
         raise RuntimeError(f"bug: episodes (group, member) {twice} were played more than once")
     episodes = sorted(episodes, key=lambda episode: (episode.task.group, episode.task.member))
     decisions = [decision for episode in episodes for decision in episode.decisions]
     results = [decision.result for decision in decisions]
-    cameras = decisions[0].observation.images
-    observation = Observation(
-        images={
-            name: np.stack([d.observation.images[name][d.row] for d in decisions])
-            for name in cameras
-        },
-        state=np.stack([d.observation.state[d.row] for d in decisions]),
-        instruction=[d.observation.instruction[d.row] for d in decisions],
-    )
+    seen = [d.observation for d in decisions if d.observation is not None]
+    kept = torch.tensor([d.observation is not None for d in decisions])
+    experience = None
+    if seen:
+        trace = stack_traces([d.trace for d in decisions if d.observation is not None])
+        experience = Experience(Observation.concatenate(seen), trace)
     chunk = decisions[0].logprob.shape[1]
     steps = torch.tensor([result.steps for result in results])
     lengths = torch.tensor([len(episode.decisions) for episode in episodes])
     values = [decision.value for decision in decisions if decision.value is not None]
-    trace = stack_traces([decision.trace for decision in decisions])
     return Rollout(
-        experience=Experience(observation, trace),
+        experience=experience,
         rank=torch.zeros(len(decisions), dtype=torch.long),
-        row=torch.arange(len(decisions)),
+        row=torch.where(kept, kept.long().cumsum(0) - 1, -1),
         logprob=torch.stack([decision.logprob for decision in decisions]),
         valid=torch.arange(chunk) < steps.unsqueeze(1),
         reward=torch.tensor([float(result.reward.sum()) for result in results]),

@@ -8,7 +8,7 @@ episode's numbers do not depend, to the bit, on which others it was batched with
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from torch import Tensor
@@ -32,10 +32,10 @@ IDLE_S = 0.02
 
 @dataclass(frozen=True)
 class Decision:
-    """One decision: its rows in the batch it was made in, and its outcome."""
+    """One decision, out of the batch it was made in, and its outcome."""
 
-    observation: Observation
-    row: int
+    observation: Observation | None
+    """What the policy saw: one row, prepared; None once nobody will learn from it."""
     trace: dict[str, Tensor]
     logprob: Tensor
     value: Tensor | None
@@ -84,19 +84,22 @@ class PlayedEpisode:
         """Simulator steps."""
         return sum(decision.result.sim_steps for decision in self.decisions)
 
+    def forget(self) -> None:
+        """Lets go of what the policy saw and drew: most of the memory."""
+        self.decisions = [replace(one, observation=None, trace={}) for one in self.decisions]
+
 
 @dataclass(frozen=True)
 class _Act:
     """A decision whose outcome is not known yet."""
 
     observation: Observation
-    row: int
     trace: dict[str, Tensor]
     logprob: Tensor
     value: Tensor | None
 
     def then(self, result: ChunkResult) -> Decision:
-        return Decision(self.observation, self.row, self.trace, self.logprob, self.value, result)
+        return Decision(self.observation, self.trace, self.logprob, self.value, result)
 
 
 class EpisodeRunner:
@@ -217,13 +220,14 @@ class EpisodeRunner:
         if not slots:  # the others cannot act without this rank
             blank = Observation.blank(self._pool.spec, self._inference_batch)
             keys = [DecisionKey(self._seed, 0, 0, 0, 0)] * self._inference_batch
-            policy.sample(blank, DecisionNoise(keys), mode)
+            policy.sample(policy.prepare(blank), DecisionNoise(keys), mode)
             return
         del self._ready[: len(slots)]
         padding = [slots[0]] * (self._inference_batch - len(slots))
         observation = self._pool.observation(slots + padding)
         keys = [self._key(slot, iteration) for slot in slots + padding]
         with self._stopwatch.timed("infer"):
+            observation = policy.prepare(observation)
             sample = policy.sample(observation, DecisionNoise(keys), mode)
             actions = sample.actions.cpu().numpy()  # waits for the device
         if not np.isfinite(actions).all():
@@ -236,13 +240,15 @@ class EpisodeRunner:
         logprob = sample.logprob.cpu()
         value = None if sample.value is None else sample.value.cpu()
         for row, slot in enumerate(slots):
-            row_trace = {name: tensor[row] for name, tensor in trace.items()}
-            row_value = None if value is None else value[row]
+            # Copies: a view would keep the whole batch, padding included.
+            row_trace = {name: tensor[row].clone() for name, tensor in trace.items()}
+            row_value = None if value is None else value[row].clone()
             if self._episodes[slot].over:
                 self._episodes[slot].final_value = row_value
                 finish(slot)
                 continue
-            self._acts[slot] = _Act(observation, row, row_trace, logprob[row], row_value)
+            seen = observation.select([row])
+            self._acts[slot] = _Act(seen, row_trace, logprob[row].clone(), row_value)
             self._pool.step(slot, actions[row], record_size=self._record_size)
 
     def _key(self, slot: int, iteration: int) -> DecisionKey:

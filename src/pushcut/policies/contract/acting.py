@@ -42,7 +42,10 @@ def samples_fit_the_protocol(case: PolicyCase) -> None:
 
 
 def the_log_ratio_is_zero_before_the_first_update(case: PolicyCase) -> str:
-    """The log-ratio is zero before the first update: evaluate says what sample said."""
+    """The log-ratio is zero before the first update: evaluate says what sample said.
+
+    Of prepared observations, which a rollout keeps, too.
+    """
     obs = case.observation(ROWS, 0)
     sample = case.policy.sample(obs, case.noise(), "sampled")
     again = case.policy.evaluate(obs, sample.trace).logprob
@@ -54,6 +57,7 @@ def the_log_ratio_is_zero_before_the_first_update(case: PolicyCase) -> str:
             "keep all that was drawn in the trace, and let sample and evaluate use the same code, "
             "temperature and dtype; no dropout, nothing random in evaluate",
         )
+    _preparing_changes_nothing(case)
     return f"at most {difference:.1g}, allowed {case.tolerance:g}"
 
 
@@ -152,3 +156,24 @@ def _explore_like(policy: Policy, other: Policy) -> None:
         policy.explore(other.denoising)
     if isinstance(policy, TokenPolicy) and isinstance(other, TokenPolicy):
         policy.explore(other.tokens.temperature)
+
+
+def _preparing_changes_nothing(case: PolicyCase) -> None:
+    """Prepared observations are acted on and evaluated as they were before, to the bit."""
+    policy, obs = case.policy, case.observation(ROWS, 0)
+    prepared = policy.prepare(obs)
+    if prepared is obs:
+        return
+    mend = "set prepared in what prepare returns, and look at it before working on the pictures"
+    if policy.prepare(prepared) is not prepared:
+        raise ContractError("the same observation, prepared again", "another", mend)
+    want = policy.sample(obs, case.noise(), "sampled")
+    got = policy.sample(prepared, case.noise(), "sampled")
+    again = policy.evaluate(prepared, want.trace).logprob
+    for name, ours, theirs in (
+        ("actions", got.actions, want.actions),
+        ("logprob in sample", got.logprob, want.logprob),
+        ("logprob in evaluate", again, policy.evaluate(obs, want.trace).logprob),
+    ):
+        if difference := largest(ours - theirs):
+            raise ContractError(f"the same {name}", f"a difference of {difference:.2g}", mend)

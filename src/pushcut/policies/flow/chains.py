@@ -24,6 +24,7 @@ from pushcut.policies.flow.transitions import (
     Velocity,
 )
 from pushcut.policies.noise import DecisionNoise
+from pushcut.transfers import to_device
 
 Expert = Callable[[Float[Tensor, "b m h a"], Float[Tensor, "b m"]], Velocity]
 """(points, their times) -> velocity; the prefix that it attends to is fixed."""
@@ -89,8 +90,8 @@ class HybridChain(Chain):
     ) -> Denoised:
         shared = self.config.shared_index
         uniform = torch.from_numpy(noise.shared_uniform() if shared else noise.uniform())
-        index = (uniform * self.config.noisy_steps).long().to(start.device)
-        kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
+        index = to_device((uniform * self.config.noisy_steps).long(), start.device)
+        kick = _normal(noise, start).unsqueeze(1)
         x, before, after = start.unsqueeze(1), start.unsqueeze(1), start.unsqueeze(1)
         logprob, features = torch.zeros_like(x, dtype=torch.float32), None
         for step, time in enumerate(time_grid(self.config.steps)[:-1].tolist()):
@@ -110,7 +111,7 @@ class HybridChain(Chain):
 
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         before, after = trace["before"].unsqueeze(1), trace["after"].unsqueeze(1)
-        grid = time_grid(self.config.steps).to(before)
+        grid = _like(time_grid(self.config.steps), before)
         t = grid[trace["index"]].unsqueeze(1)
         velocity = expert(before, t)
         mean, std = self.transition.moments(before, velocity, t[..., None, None])
@@ -150,7 +151,7 @@ class FullChain(Chain):
                 following = ode_step(x, velocity.value, self.config.delta)
             else:
                 mean, std = self.transition.moments(x, velocity, t[..., None, None])
-                kick = torch.from_numpy(noise.normal(*start.shape[1:])).to(start).unsqueeze(1)
+                kick = _normal(noise, start).unsqueeze(1)
                 following = mean + std * kick
                 terms.append(gaussian_logprob(following, mean, std))
             points.append(following.squeeze(1))
@@ -161,7 +162,7 @@ class FullChain(Chain):
     def evaluate(self, expert: Expert, trace: dict[str, Tensor]) -> Likelihood:
         """One pass of the expert over all K points."""
         chain, noisy = trace["chain"], self.config.noisy_steps
-        times = time_grid(self.config.steps)[:-1].to(chain).expand(len(chain), -1)
+        times = _like(time_grid(self.config.steps)[:-1], chain).expand(len(chain), -1)
         velocity = expert(chain[:, :-1], times)
         mean, std = self.transition.moments(chain[:, :-1], velocity, times[..., None, None])
         terms = gaussian_logprob(chain[:, 1:], mean, std)[:, :noisy]
@@ -206,6 +207,15 @@ class TwoLayerChain(FullChain):
 
 def _standard_normal(x: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
     return gaussian_logprob(x, torch.zeros_like(x), torch.ones_like(x))
+
+
+def _normal(noise: DecisionNoise, like: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
+    """Standard normal noise of the shape, dtype and device of a tensor."""
+    return _like(torch.from_numpy(noise.normal(*like.shape[1:])), like)
+
+
+def _like(x: Tensor, other: Tensor) -> Tensor:
+    return to_device(x.to(other.dtype), other.device)
 
 
 def make_chain(config: Denoising, noise_network: NoiseNetwork | None) -> Chain:

@@ -18,6 +18,7 @@ from pushcut.policies.flow.chains import Chain, Expert, make_chain, solve_ode
 from pushcut.policies.flow.transitions import Denoising, NoiseNetwork
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.value_head import CriticConfig, CriticPlacement, make_value_head
+from pushcut.transfers import to_device
 from pushcut.types import Observation
 
 
@@ -121,7 +122,7 @@ class FlowMatchingPolicy(Policy):
             prefix: EncodedPrefix = self.encode(obs)
             expert = self.expert_on(prefix)
             drawn = noise.normal(self.horizon, self.network_action_size)
-            start = torch.from_numpy(drawn).to(self.device)
+            start = to_device(torch.from_numpy(drawn), self.device)
             if mode == "greedy":
                 end = solve_ode(self.denoising, expert, start)
                 trace, logprob, value = {}, torch.zeros_like(end).unsqueeze(1), None
@@ -135,7 +136,7 @@ class FlowMatchingPolicy(Policy):
             return PolicySample(actions, trace, self._executed(logprob), value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        trace = {name: tensor.to(self.device) for name, tensor in trace.items()}
+        trace = {name: to_device(tensor, self.device) for name, tensor in trace.items()}
         prefix = self.prefix_of(trace) if "prefix" in trace else self.encode(obs)
         likelihood = self._chain.evaluate(self.expert_on(prefix), trace)
         value = self._value(prefix, likelihood.features)
@@ -155,14 +156,15 @@ class FlowMatchingPolicy(Policy):
         Times are drawn from Beta(1.5, 1) as in pi0, so that noise is seen more often. Numbers
         that pad an action are zero, and learnt to be.
         """
-        mask = valid.to(self.device).unsqueeze(-1)
+        mask = to_device(valid, self.device).unsqueeze(-1)
         # Steps after the end must not be seen by the others either.
-        action = self.normalise(action_chunk.to(self.device), obs) * mask
+        action = self.normalise(to_device(action_chunk, self.device), obs) * mask
         action = F.pad(action, (0, self.network_action_size - self.action_size))
         shape = tuple(action.shape)
-        noise = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32)).to(action)
-        drawn = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
-        t = torch.from_numpy(drawn).to(action).view(-1, 1)
+        drawn = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
+        noise = to_device(drawn, self.device).to(action.dtype)
+        times = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
+        t = to_device(torch.from_numpy(times).to(action.dtype), self.device).view(-1, 1)
         x = t.unsqueeze(-1) * noise + (1 - t.unsqueeze(-1)) * action
         velocity = self.expert_on(self.encode(obs))(x.unsqueeze(1), t).value.squeeze(1)
         errors = (velocity - (noise - action)) ** 2 * mask

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import KeyValue, Rotation, attention, rotate
+from pushcut.policies.precision import full_precision
 
 EPS = 1e-6
 """Epsilon of all norms."""
@@ -57,7 +58,9 @@ class AdaptiveRMSNorm(nn.Module):
         """The normed tokens, and what their update is multiplied by."""
         if condition is None:
             raise ValueError("an adaptive norm needs a condition")
-        modulation = self.dense(condition.to(self.dense.weight.dtype))
+        # openpi keeps this layer in float32, and computes it so.
+        with full_precision(x):
+            modulation = self.dense(condition.to(self.dense.weight.dtype))
         if condition.shape[1] > 1:
             modulation = modulation.repeat_interleave(x.shape[1] // condition.shape[1], dim=1)
         scale, shift, gate = modulation.chunk(3, dim=-1)
@@ -116,7 +119,7 @@ class GemmaBlock(nn.Module):
         self,
         x: Float[Tensor, "b t d"],
         by: Rotation,
-        mask: Bool[Tensor, "#b 1 #t k"] | None,
+        mask: Shaped[Tensor, "#b 1 _ k"] | None,
         context: KeyValue | None = None,
         condition: Float[Tensor, "b m d"] | None = None,
     ) -> tuple[Float[Tensor, "b t d"], KeyValue]:

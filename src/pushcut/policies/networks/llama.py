@@ -58,7 +58,7 @@ class _Attention(nn.Module):
         self.o_proj = nn.Linear(sizes.hidden, sizes.hidden, bias=False)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"]
+        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"] | None
     ) -> Float[Tensor, "b t d"]:
         b, t, _ = x.shape
         query, key, value = (
@@ -90,7 +90,7 @@ class LlamaBlock(nn.Module):
         self.post_attention_layernorm = RMSNorm(sizes.hidden, sizes.rms_norm_eps)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"]
+        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"] | None
     ) -> Float[Tensor, "b t d"]:
         """All tokens see all that ``mask`` shows."""
         x = x + self.self_attn(self.input_layernorm(x), by, mask)
@@ -108,7 +108,7 @@ class LlamaModel(nn.Module):
         self.norm = RMSNorm(sizes.hidden, sizes.rms_norm_eps)
 
     def forward(
-        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"]
+        self, x: Float[Tensor, "b t d"], by: Rotation, mask: Bool[Tensor, "b 1 1 t"] | None
     ) -> Float[Tensor, "b t d"]:
         """Outputs before the last norm."""
         for block in self.layers:

@@ -146,8 +146,13 @@ class OpenVLANetwork(nn.Module):
         input_ids: Int[Tensor, "b l"],
         attention_mask: Shaped[Tensor, "b l"],
         proprio: Float[Tensor, "b st"] | None = None,
+        *,
+        padded: bool = True,
     ) -> OpenVLAOutput:
         """Left-padded prompts that begin with BOS and end with the empty token.
+
+        Not ``padded``: the attention mask is known to be true everywhere, and attention takes none,
+        which on GPUs has faster kernels.
 
         Tokens stand as [patches, prompt, slots, stop] with the positions of [BOS, patches,
         rest of the prompt, slots, stop]: attention sees positions only, and so the slots of all
@@ -168,9 +173,9 @@ class OpenVLANetwork(nn.Module):
         )
         is_prompt = attention_mask.bool()
         visible = torch.cat((is_prompt.new_ones(len(x), p), is_prompt), dim=1)
-        mask = F.pad(visible, (0, slots + 1), value=True)
+        mask = F.pad(visible, (0, slots + 1), value=True)[:, None, None, :] if padded else None
         by = rotation(_positions(is_prompt, p, slots), llm.head_dim, llm.rope_theta)
-        out = llama(x, by, mask[:, None, None, :])
+        out = llama(x, by, mask)
         first = p + input_ids.shape[1] - 1  # each token is predicted by the one before
         words = self.language_model.lm_head.weight[self._action_words]
         logits = F.linear(llama.norm(out[:, first : first + slots]), words).float()

@@ -10,7 +10,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.networks.attention import KeyValue, rotation
+from pushcut.policies.networks.attention import KeyValue, mask_of_heads, rotation
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
 from pushcut.policies.networks.gradient_checkpointing import Recompute
 from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
@@ -214,8 +214,9 @@ class Pi0Network(nn.Module):
         place = torch.arange(s, device=x.device).repeat(m)
         place = prefix.visible.sum(1, keepdim=True) + place
         by = rotation(place, self.sizes.expert.head_dim)
-        mask = self._expert_mask(prefix.visible, m, s)
         dtype = prefix.caches[0][0].dtype
+        shared = self.sizes.expert.heads // self.sizes.expert.kv_heads
+        mask = mask_of_heads(self._expert_mask(prefix.visible, m, s), shared, dtype)
         out = tokens.view(b, m * s, -1).to(dtype)
         for block, cache in zip(self.expert.layers, prefix.caches, strict=True):
             out, _ = self.recompute(block, out, by, mask, cache, condition)

@@ -9,7 +9,7 @@ neither the threads nor the size of the batch change a pixel.
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from pushcut.errors import UserError
+from pushcut.transfers import to_device
 
 Source = Literal["libero", "robotwin"]
 """Benchmark whose images an OpenVLA was trained on: its training data decide the pipeline."""
@@ -112,7 +113,8 @@ def normalised(
     """``(pixels / 255 - mean) / std`` per channel, channels first."""
     _check_pixels(pixels)
     values = pixels.to(torch.float32) / 255
-    values = (values - values.new_tensor(mean)) / values.new_tensor(std)
+    centre, spread = (to_device(torch.tensor(x), pixels.device) for x in (mean, std))
+    values = (values - centre) / spread
     return values.permute(0, 3, 1, 2).contiguous()
 
 
@@ -135,10 +137,33 @@ def resize_with_pad(
     _check_images(images, dimensions=4)
     if size < 1:
         raise ValueError(f"size must be >= 1, got {size}")
-    resized = _RESIZES[method](images, _fitted(images.shape[1], images.shape[2], size))
-    down, right = size - resized.shape[2], size - resized.shape[3]
-    padding = (right // 2, right - right // 2, down // 2, down - down // 2)
-    return F.pad(resized, padding) * 2 - 1
+    if method == "pil":
+        return siglip_pixel_values(torch.from_numpy(fitted_pixels(images, size)))
+    return fitted_values(torch.from_numpy(np.ascontiguousarray(images)), size)
+
+
+def fitted_pixels(images: UInt8[np.ndarray, "b _ _ 3"], size: int) -> UInt8[np.ndarray, "b s s 3"]:
+    """``resize_with_pad`` by ``pil`` in whole levels, before they are scaled."""
+    height, width = _fitted(images.shape[1], images.shape[2], size)
+    (up, _), (left, _) = _margins(size - height), _margins(size - width)
+    fitted = np.zeros((len(images), size, size, 3), dtype=np.uint8)
+    for row, image in enumerate(images):
+        picture = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+        fitted[row, up : up + height, left : left + width] = np.asarray(picture)
+    return fitted
+
+
+def fitted_values(pixels: UInt8[Tensor, "b _ _ 3"], size: int) -> Float32[Tensor, "b 3 s s"]:
+    """``resize_with_pad`` by ``torch``, on the device of the images: its levels are not whole."""
+    shape = _fitted(pixels.shape[1], pixels.shape[2], size)
+    resized = F.interpolate(_unit(pixels), shape, mode="bilinear", align_corners=False)
+    down, right = _margins(size - shape[0]), _margins(size - shape[1])
+    return F.pad(resized.clamp(0, 1), (*right, *down)) * 2 - 1
+
+
+def siglip_pixel_values(pixels: UInt8[Tensor, "b s s 3"]) -> Float32[Tensor, "b 3 s s"]:
+    """Levels in [-1, 1], as SigLIP was trained, on the device of the images."""
+    return _unit(pixels) * 2 - 1
 
 
 class _Taps(NamedTuple):
@@ -236,30 +261,14 @@ def _fitted(height: int, width: int, size: int) -> tuple[int, int]:
     return max(int(height / ratio), 1), max(int(width / ratio), 1)
 
 
-def _resize_pil(images: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    height, width = shape
-    resized = np.empty((len(images), height, width, 3), dtype=np.uint8)
-    for row, image in enumerate(images):
-        picture = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
-        resized[row] = np.asarray(picture)
-    return _unit(resized)
+def _margins(padding: int) -> tuple[int, int]:
+    """Pixels before and after the image; an odd one comes after."""
+    return padding // 2, padding - padding // 2
 
 
-def _resize_torch(images: np.ndarray, shape: tuple[int, int]) -> Tensor:
-    resized = F.interpolate(_unit(images), shape, mode="bilinear", align_corners=False)
-    return resized.clamp(0, 1)
-
-
-def _unit(images: np.ndarray) -> Tensor:
+def _unit(pixels: Tensor) -> Tensor:
     """Levels as floats in [0, 1], channels first."""
-    levels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
-    return levels.to(torch.float32).contiguous() / 255
-
-
-_RESIZES: dict[str, Callable[[np.ndarray, tuple[int, int]], Tensor]] = {
-    "pil": _resize_pil,
-    "torch": _resize_torch,
-}
+    return pixels.permute(0, 3, 1, 2).to(torch.float32).contiguous() / 255
 
 
 def _check_choice(name: str, given: str, choices: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -30,6 +30,7 @@ from pushcut.policies.released.scaling import Scaling
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.transfers import to_device
 from pushcut.types import TO_BORDER, Gripper, Observation
 
 
@@ -117,6 +118,17 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     def adaptable(self) -> dict[str, nn.Module]:
         return self.network.adaptable
 
+    def prepare(self, obs: Observation) -> Observation:
+        """Images of the cameras in use as its training data would hold them, 224 pixels a side."""
+        if obs.prepared:
+            return obs
+        source = self.config.image_transform
+        seen = {
+            camera: openvla_pixels(obs.images[camera], source=source, rotated=True)
+            for camera in self.cameras
+        }
+        return replace(obs, images=seen, prepared=True)
+
     def logits(
         self, obs: Observation
     ) -> tuple[Float[Tensor, "b h a bins"], Float[Tensor, " b"] | None]:
@@ -126,9 +138,10 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
         with self.computing():
             output = self.network(
                 self._pixels(obs),
-                prompts.ids.to(self.device),
-                prompts.mask.to(self.device),
+                to_device(prompts.ids, self.device),
+                to_device(prompts.mask, self.device),
                 self._proprio(obs),
+                padded=not bool(prompts.mask.all()),
             )
             value = None
             if self.critic is not None:
@@ -179,18 +192,14 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
         return self._prompts[instruction]
 
     def _pixels(self, obs: Observation) -> Float[Tensor, "b channels s s"]:
-        values = []
-        for camera in self.cameras:
-            pixels = openvla_pixels(
-                obs.images[camera], source=self.config.image_transform, rotated=True
-            )
-            values.append(openvla_pixel_values(torch.from_numpy(pixels).to(self.device)))
-        return torch.cat(values, dim=1)
+        seen = self.prepare(obs).images
+        pixels = (torch.from_numpy(np.ascontiguousarray(seen[name])) for name in self.cameras)
+        return torch.cat([openvla_pixel_values(to_device(x, self.device)) for x in pixels], dim=1)
 
     def _proprio(self, obs: Observation) -> Float[Tensor, "b s"] | None:
         if self.state_scaling is None:
             return None
-        state = torch.from_numpy(np.ascontiguousarray(obs.state)).to(self.device)
+        state = to_device(torch.from_numpy(np.ascontiguousarray(obs.state)), self.device)
         return self.state_scaling.scale(state).clamp(-1, 1)
 
 

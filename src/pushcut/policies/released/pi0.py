@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,7 @@ from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import policy_weights
-from pushcut.policies.released.images import resize_with_pad
+from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
     Layout,
@@ -50,6 +51,7 @@ from pushcut.policies.released.prompts import (
 from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
 from pushcut.policies.value_head import CriticPlacement
+from pushcut.transfers import to_device
 from pushcut.types import TO_BORDER, Gripper, Observation
 
 StateDigits = Literal["none", "own", "padded"]
@@ -163,6 +165,8 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
             if self._sees_state
             else Scaling.identity(config.state_size)
         )
+        # Prompts are written on the host: no module, so that it stays there.
+        self._state_on_host = (copy.deepcopy(self.state_scaling),)
         self.action_scaling = self._scaling("action", config.action_size)
         if tokenizer.size > config.sizes.vocab_size:
             raise UserError(
@@ -212,21 +216,38 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         with self.computing():
             return super().bc_loss(obs, action_chunk, valid, generator)
 
+    def prepare(self, obs: Observation) -> Observation:
+        """Images of the cameras in use, in the network's size where that keeps whole levels.
+
+        LeRobot's resize gives fractions of a level: that of uint8 images is done on the device.
+        """
+        if obs.prepared:
+            return obs
+        size, seen = self.config.sizes.vision.image_size, {}
+        for camera in self.cameras:
+            image = obs.images[camera]
+            seen[camera] = image if self.config.resize == "torch" else fitted_pixels(image, size)
+        return replace(obs, images=seen, prepared=True)
+
+    def _images(self, obs: Observation) -> Float[Tensor, "b n 3 s s"]:
+        size, seen = self.config.sizes.vision.image_size, []
+        for camera in self.cameras:
+            pixels = torch.from_numpy(np.ascontiguousarray(obs.images[camera]))
+            pixels = to_device(pixels, self.device)
+            whole = self.config.resize == "pil"
+            seen.append(siglip_pixel_values(pixels) if whole else fitted_values(pixels, size))
+        return torch.stack(seen, dim=1)
+
     def encode(self, obs: Observation) -> Pi0Prefix:
         """Images, prompt and state of a batch; once per decision."""
-        size = self.config.sizes.vision.image_size
-        camera_images = [
-            resize_with_pad(obs.images[camera], size, method=self.config.resize)
-            for camera in self.cameras
-        ]
-        images = torch.stack(camera_images, dim=1).to(self.device)
-        state = self._scaled_state(obs)
-        prompts = self._prompts(obs, state)
+        images = self._images(self.prepare(obs))
+        scaled = self._scaled_state(obs)
+        prompts, state = self._prompts(obs, scaled), to_device(scaled, self.device)
         cache = self.network.encode(
             images,
             torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
-            prompts.ids.to(self.device),
-            prompts.mask.to(self.device),
+            to_device(prompts.ids, self.device),
+            to_device(prompts.mask, self.device),
             output=self.critic_sees_prefix,
         )
         mean = None
@@ -292,10 +313,10 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return not config.sizes.pi05 or config.state_digits != "none" or config.delta
 
     def _scaled_state(self, obs: Observation) -> Float[Tensor, "b s"]:
+        """The state in the network's units, on the host."""
         if not self._sees_state:
-            return torch.zeros(len(obs), 0, device=self.device)
-        state = torch.from_numpy(np.ascontiguousarray(obs.state)).to(self.device)
-        return self.state_scaling.scale(state)
+            return torch.zeros(len(obs), 0)
+        return self._state_on_host[0].scale(torch.from_numpy(np.ascontiguousarray(obs.state)))
 
     def _prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
         config = self.config
@@ -307,8 +328,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         if config.state_digits == "padded":
             state = F.pad(state, (0, config.sizes.state_dim - state.shape[1]))
         written = [
-            pi05_prompt(text, row)
-            for text, row in zip(obs.instruction, state.cpu().numpy(), strict=True)
+            pi05_prompt(text, row) for text, row in zip(obs.instruction, state.numpy(), strict=True)
         ]
         return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
 
@@ -316,5 +336,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         """The hand's pose that predicted actions are relative to, or None."""
         pose = torch.zeros(len(obs), 1, self.action_size, device=action.device)
         if self.config.delta:
-            pose[:, 0, :6] = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose)
+            hand = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose.dtype)
+            pose[:, 0, :6] = to_device(hand, pose.device)
         return pose

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ EMPTY_TOKEN = 29871
 
 LENGTHS = 32
 """Left-padded prompts are a multiple of so many tokens long."""
+
+KNOWN_TEXTS = 32_768
+"""Prompts whose tokens are remembered; with a state in them each is another."""
 
 STATE_BINS = np.linspace(-1, 1, 257)[:-1]
 """Lower edges of the 256 bins in which pi0.5 writes a state."""
@@ -55,16 +59,22 @@ class PromptTokenizer:
         first = tokenizer.token_to_id(bos)
         if first is None:
             raise UserError(f"{source} has no token {bos!r}: is it the tokenizer of another model?")
-        self._tokenizer, self.bos = tokenizer, int(first)
+        self.bos = int(first)
         self.size = int(tokenizer.get_vocab_size())
+
+        @lru_cache(maxsize=KNOWN_TEXTS)
+        def tokens(text: str) -> tuple[int, ...]:
+            return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+
+        self._tokens = tokens
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, BOS first."""
         return [self.bos, *self.plain(text)]
 
     def plain(self, text: str) -> list[int]:
-        """Tokens of a text, without BOS."""
-        return self._tokenizer.encode(text, add_special_tokens=False).ids
+        """Tokens of a text, without BOS; each text is looked at once."""
+        return list(self._tokens(text))
 
 
 def read_tokenizer(folder: Path, given: Path | None) -> bytes:

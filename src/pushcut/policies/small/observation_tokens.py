@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pushcut.policies.base import Reading
 from pushcut.policies.from_data import DataShape, PolicyConfig, PolicyFromData, words
 from pushcut.policies.normalisation import DataStats, known
+from pushcut.transfers import to_device
 from pushcut.types import Observation
 
 PAD, UNKNOWN = 0, 1
@@ -104,13 +105,13 @@ class ObservationTokens(nn.Module):
         return self.patch_position.device
 
     def _pixels(self, obs: Observation, camera: str) -> Float[Tensor, "b 3 height width"]:
-        images = torch.from_numpy(np.ascontiguousarray(obs.images[camera])).to(self._device)
+        images = to_device(torch.from_numpy(np.ascontiguousarray(obs.images[camera])), self._device)
         return images.permute(0, 3, 1, 2).float() / 127.5 - 1
 
     def _normalised_state(self, obs: Observation) -> Float[Tensor, "b s"]:
         mean = np.asarray(known(self.state_stats.mean, "mean"), dtype=np.float32)
         std = np.asarray(known(self.state_stats.std, "std"), dtype=np.float32)
-        return torch.from_numpy((obs.state - mean) / (std + 1e-6)).to(self._device)
+        return to_device(torch.from_numpy((obs.state - mean) / (std + 1e-6)), self._device)
 
     def _word_ids(self, instructions: list[str]) -> Int[Tensor, "b words"]:
         ids = np.full((len(instructions), self.max_words), PAD)
@@ -118,7 +119,7 @@ class ObservationTokens(nn.Module):
             known = [self._word_index.get(word, UNKNOWN) for word in words(text)]
             known = known[: self.max_words]
             ids[row, : len(known)] = known
-        return torch.from_numpy(ids).to(self._device)
+        return to_device(torch.from_numpy(ids), self._device)
 
 
 class SmallPolicy(PolicyFromData):

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
+from pushcut.transfers import to_device
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class ActionTokenizer:
     def encode(self, action: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
         """Bin index 0 … bins-1 of normalised actions; values outside [-1, 1] are clipped."""
         # numpy's edges in float64, as in the reference: some values lie just beside an edge.
-        edges = torch.from_numpy(np.linspace(-1, 1, self.bins)).to(action.device)
+        edges = to_device(torch.from_numpy(np.linspace(-1, 1, self.bins)), action.device)
         return torch.bucketize(action.double().clamp(-1, 1), edges, right=True) - 1
 
     def decode(self, index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:

@@ -16,6 +16,7 @@ from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.tokens.head import ActionTokens
 from pushcut.policies.value_head import CriticConfig, make_value_head
+from pushcut.transfers import to_device
 from pushcut.types import Observation
 
 
@@ -55,14 +56,15 @@ class TokenPolicy(Policy):
             uniform = None
             if mode == "sampled":
                 drawn = noise.uniform(self.chunk, self.action_size)
-                uniform = torch.from_numpy(drawn).to(self.device)
+                uniform = to_device(torch.from_numpy(drawn), self.device)
             logits, value = self.logits(obs)
             sample = self.tokens.sample(logits[:, : self.chunk], uniform)
             return replace(sample, actions=self.denormalise(sample.actions), value=value)
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
         logits, value = self.logits(obs)
-        evaluation = self.tokens.evaluate(logits[:, : self.chunk], trace["bins"].to(self.device))
+        bins = to_device(trace["bins"], self.device)
+        evaluation = self.tokens.evaluate(logits[:, : self.chunk], bins)
         return replace(evaluation, value=value)
 
     def bc_loss(
@@ -73,9 +75,9 @@ class TokenPolicy(Policy):
         generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
-        target = self.tokens.tokenizer.encode(self.normalise(action_chunk.to(self.device)))
+        target = self.tokens.tokenizer.encode(self.normalise(to_device(action_chunk, self.device)))
         logits, _ = self.logits(obs)
-        mask = valid.to(self.device).unsqueeze(-1).expand_as(target)
+        mask = to_device(valid, self.device).unsqueeze(-1).expand_as(target)
         losses = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
         count = mask.sum().clamp(min=1)
         loss = (losses.view_as(target) * mask).sum() / count
