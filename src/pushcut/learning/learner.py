@@ -202,7 +202,7 @@ class Learner:
         """One optimiser step; gradients of micro-batches and ranks add up."""
         totals: dict[str, float] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for part in micro_batches(
+        parts = micro_batches(
             self._algorithm,
             rollout,
             advantages,
@@ -210,7 +210,8 @@ class Learner:
             size=self._config.micro_batch,
             ranks=self._ranks,
             device=self.policy.device,
-        ):
+        )
+        for part in self._ranks.summed_once(parts):
             for name, value in self._backward(part).items():
                 totals[name] = totals.get(name, 0.0) + float(value)
             time_left.done(len(part.experience))

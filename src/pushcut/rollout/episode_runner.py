@@ -167,6 +167,7 @@ class EpisodeRunner:
             while not (turn := self._next_turn(schedule, coordination)).over:
                 if turn.act:
                     self._decide(policy, iteration, mode, finish)
+                    schedule.heartbeat()
                     continue
                 # Without episodes here: others play the rest, one of theirs may call for another.
                 pause_s = BUSY_S if self._episodes else IDLE_S
