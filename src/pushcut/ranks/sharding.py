@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from inspect import isfunction
 from typing import Any, TypeVar
 
@@ -78,16 +78,18 @@ class Shards:
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         names = {module: name for name, module in policy.named_modules()}
         trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
-        small: list[nn.Module] = []
+        # Some of what is in no block is read outside of the layers that hold it: as it is kept.
+        kept = {name: ParameterDtype(its.kept, its.kept) for name, its in types.items()}
+        # A unit's trained weights must have one dtype: the root takes float32 in where it has no
+        # other.
+        small = [] if trained_outside_blocks(policy, kept) <= {torch.float32} else None
         for block in blocks(policy):
-            small += self._shard_unit(block, part_of(types, names[block]), to_root=small)
+            self._shard_unit(block, part_of(types, names[block]), small)
             for name in public_methods(block):
                 register_fsdp_forward_method(block, name)
-        # Some of what is left is read outside of the layers that hold it: as it is kept.
-        types_of_rest = {n: ParameterDtype(its.kept, its.kept) for n, its in types.items()}
         # Only for as long as FSDP looks for what no unit has: it passes over whole blocks.
-        policy.add_module(FOR_ROOT, nn.ModuleList(small))
-        self._shard_unit(policy, types_of_rest)
+        policy.add_module(FOR_ROOT, nn.ModuleList(small or []))
+        self._shard_unit(policy, kept, None)
         delattr(policy, FOR_ROOT)
         assert isinstance(policy, FSDPModule)
         if 0 < trained * GRADIENT_BYTES <= self._sum_once_bytes:
@@ -98,18 +100,18 @@ class Shards:
             part.register_load_state_dict_pre_hook(take_own_part)
 
     def _shard_unit(
-        self, unit: nn.Module, types: ParameterDtypes, to_root: Sequence[nn.Module] = ()
-    ) -> list[nn.Module]:
-        """Shards one module whose weights are gathered together; returns what is left to the root.
+        self, unit: nn.Module, types: ParameterDtypes, small: list[nn.Module] | None
+    ) -> None:
+        """Shards one module whose weights are gathered together.
 
         Where bfloat16 is trained or is what trained weights are read in, half the bytes are
-        gathered. Layers that use all digits are then gathered by themselves, small ones with the
-        root; ``to_root`` has those of other units, some of them inside this one.
+        gathered. Layers that use all digits are then gathered by themselves; small ones are added
+        to ``small``, where there is such a list, and left to the root.
         """
         exact: list[nn.Module] = []
         halved = False
         for path, layer in own_layers(unit).items():
-            if layer in to_root:
+            if layer in (small or ()):  # of a block inside this one
                 continue
             own = part_of(types, path)
             for name, parameter in layer.named_parameters(recurse=False):
@@ -118,22 +120,19 @@ class Shards:
                 halved |= parameter.requires_grad and its.read == torch.bfloat16
                 if its.read == torch.float32 and layer not in exact:
                     exact.append(layer)
-        elsewhere = {p for layer in to_root for p in layer.parameters(recurse=False)}
-        if not halved or unit in exact:
-            self._fully_shard(unit, AS_KEPT, elsewhere)
-            return []
-        small = [layer for layer in exact if elements(layer) <= SMALL]
-        for layer in exact:
-            if layer not in small:
-                self._fully_shard(layer, AS_KEPT, elsewhere)
-        elsewhere |= {p for layer in small for p in layer.parameters(recurse=False)}
-        self._fully_shard(unit, HALVED, elsewhere)
-        return small
+        precision = HALVED if halved and unit not in exact else AS_KEPT
+        for layer in exact if precision is HALVED else ():
+            if small is not None and elements(layer) <= SMALL:
+                small.append(layer)
+            else:
+                self._fully_shard(layer, AS_KEPT, small)
+        self._fully_shard(unit, precision, small)
 
     def _fully_shard(
-        self, unit: nn.Module, precision: MixedPrecisionPolicy, elsewhere: set[nn.Parameter]
+        self, unit: nn.Module, precision: MixedPrecisionPolicy, small: list[nn.Module] | None
     ) -> None:
-        fully_shard(unit, mesh=self._mesh, mp_policy=precision, ignored_params=elsewhere)
+        left = {p for layer in small or () for p in layer.parameters(recurse=False)}
+        fully_shard(unit, mesh=self._mesh, mp_policy=precision, ignored_params=left or None)
 
     def summed_once(self, parts: Iterable[T]) -> Iterator[T]:
         """The micro-batches of an optimiser step, whose gradients are summed after the last."""
@@ -191,6 +190,16 @@ def _as_local_rank(gpu: int | None) -> Iterator[None]:
         yield
     finally:
         os.environ["LOCAL_RANK"] = before
+
+
+def trained_outside_blocks(policy: nn.Module, types: ParameterDtypes) -> set[torch.dtype]:
+    """Dtypes in which trained weights that are in no block are kept."""
+    inside = {parameter for block in blocks(policy) for parameter in block.parameters()}
+    return {
+        types[name].kept if name in types else parameter.dtype
+        for name, parameter in policy.named_parameters()
+        if parameter.requires_grad and parameter not in inside
+    }
 
 
 def elements(layer: nn.Module) -> int:
