@@ -276,11 +276,16 @@ def open_hosted_pool(
     *,
     slots: int,
     timeout_s: float,
+    tasks_per_process: int = 0,
     final_observation: bool,
     on_recovery: Callable[[Recovery], None],
 ) -> HostedPool:
     """A pool on simulator hosts of its own, for the rank that this process is."""
-    options = {"timeout_s": timeout_s, "final_observation": final_observation}
+    options = {
+        "timeout_s": timeout_s,
+        "tasks_per_process": tasks_per_process,
+        "final_observation": final_observation,
+    }
     return HostedPool(
         RayHosts(cluster, env, slots, options),
         env.spec,

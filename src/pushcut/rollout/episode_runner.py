@@ -158,6 +158,8 @@ class EpisodeRunner:
 
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
+            if episode.cut:
+                self._pool.abandon(slot)
             schedule.finished(
                 episode.task, success=episode.success, decisions=len(episode.decisions)
             )
