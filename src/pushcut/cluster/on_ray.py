@@ -29,7 +29,8 @@ from pushcut.cluster.placement import Machine, Placement, divide
 from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
-from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
+from pushcut.ranks.launcher import launch_environment
+from pushcut.system.gpus import GPU_VARIABLE
 from pushcut.system.machine import usable_cores
 from pushcut.system.progress import say
 from pushcut.system.signals import SafeExit

@@ -20,13 +20,13 @@ from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.devices import choose_device
 from pushcut.ranks.group_budget import GroupBudget
-from pushcut.ranks.launcher import gpu_number
 from pushcut.ranks.lockstep import Coordination, Independent, Lockstep, OtherRankFailedError
 from pushcut.ranks.lost import lost_by_torch, lost_ranks
 from pushcut.ranks.rendezvous import meet
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
 from pushcut.ranks.shared_budget import CLOSED, SharedGroupBudget
+from pushcut.system.gpus import gpu_number
 from pushcut.weights import ParameterDtypes
 
 T = TypeVar("T")
