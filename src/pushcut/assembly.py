@@ -135,6 +135,7 @@ def simulators(config: TrainConfig, *, on_recovery: Callable[[Recovery], None]) 
         slots=config.rollout.slots,
         workers=config.rollout.processes,
         timeout_s=config.rollout.timeout_s,
+        tasks_per_process=config.rollout.tasks_per_process,
         final_observation=config.algorithm.needs_final_values,
         on_recovery=on_recovery,
     )

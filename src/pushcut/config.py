@@ -40,12 +40,17 @@ class RolloutConfig:
     per slot). Each member of a mixed environment has this many."""
     inference_batch: int = 8
     """Decisions per forward pass; smaller batches are padded to it. Rounding depends on it."""
+    tasks_per_process: int = 0
+    """Tasks whose simulators a process keeps, more only while it plays more; others are freed and
+    made again. 0: as the environment has it (LIBERO and MetaWorld's stock images: 2)."""
     timeout_s: float = 60.0
     """Seconds after which a simulator call counts as hung and its process is replaced."""
 
     def __post_init__(self) -> None:
         if self.slots < 1 or self.inference_batch < 1 or self.workers < 0:
             raise ValueError("need slots >= 1, inference_batch >= 1 and workers >= 0")
+        if self.tasks_per_process < 0:
+            raise ValueError(f"tasks_per_process must be >= 0, got {self.tasks_per_process}")
 
     @property
     def processes(self) -> int:

@@ -9,8 +9,11 @@ from torch.distributed import (
 from torch.distributed.distributed_c10d import Store
 
 from pushcut.errors import RankLostError
+from pushcut.ranks import shared_budget
 from pushcut.ranks.group import CLOSED, SharedGroupBudget
 from pushcut.ranks.group_budget import LocalGroupBudget
+from pushcut.rollout.scheduler import GroupSchedule, ListSchedule, Schedule, StreamSchedule
+from pushcut.types import InitState
 
 
 def shared(store: Store, wanted: int, limit: int, ranks: int) -> list[SharedGroupBudget]:
@@ -84,12 +87,121 @@ def test_a_store_that_is_gone_with_its_rank_is_a_lost_rank():
         first.claim()
 
 
-def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait():
-    store = HashStore()
-    idle = SharedGroupBudget(store, "quota", 2, 2, rank=0, ranks=2, timeout_s=1e-6)
-    other = SharedGroupBudget(store, "quota", 2, 2, rank=1, ranks=2, timeout_s=50.0)
+class Clock:
+    """Time as a test has it pass."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(shared_budget, "time", clock)
+    return clock
+
+
+def pair(store: Store, timeout_s: float, wanted: int = 2) -> list[SharedGroupBudget]:
+    return [
+        SharedGroupBudget(store, "quota", wanted, wanted, rank=rank, ranks=2, timeout_s=timeout_s)
+        for rank in range(2)
+    ]
+
+
+def test_a_rank_that_never_finishes_is_noticed_by_those_who_wait(clock):
+    idle, other = pair(HashStore(), timeout_s=1800.0)
     assert other.claim() == 0
     assert not idle.done  # it has changed
-    with pytest.raises(RankLostError, match=r"no rank finished a group.*--ranks.timeout-s"):
-        while not idle.done:
-            pass
+    clock.now += 1799.0
+    assert not idle.done
+    clock.now += 2.0
+    with pytest.raises(RankLostError, match=r"no rank decided.*for 1800 s.*--ranks.timeout-s"):
+        assert idle.done
+
+
+def test_groups_longer_than_the_time_out_end_well(clock):
+    """Whoever ends last has asked nobody for longer than ranks may wait."""
+    first, second = pair(HashStore(), timeout_s=1800.0)
+    assert [first.claim(), second.claim()] == [0, 1]
+    clock.now += 1200.0
+    first.report(accepted=True)
+    assert not first.done
+    clock.now += 1200.0
+    second.report(accepted=True)
+    assert second.done
+    clock.now += 1801.0
+    assert first.done
+    assert second.done
+
+
+def test_the_last_group_may_have_ended_long_ago(clock):
+    first, second = pair(HashStore(), timeout_s=1800.0, wanted=1)
+    assert first.claim() == 0
+    assert not second.done
+    first.report(accepted=True)
+    assert first.done
+    clock.now += 3600.0
+    assert [first.done, first.done, second.done] == [True, True, True]
+
+
+def test_a_rank_that_has_just_claimed_or_judged_a_group_does_not_accuse_others(clock):
+    first, second = pair(HashStore(), timeout_s=1800.0, wanted=4)
+    assert [first.claim(), second.claim()] == [0, 1]
+    clock.now += 1801.0
+    assert first.claim() == 2
+    assert not first.done
+    clock.now += 1801.0
+    first.report(accepted=True)
+    assert not first.done
+
+
+def test_heartbeats_keep_others_waiting_for_as_long_as_they_come(clock):
+    playing, idle = pair(HashStore(), timeout_s=1800.0, wanted=1)
+    assert playing.claim() == 0
+    for _ in range(15):  # a group of two hours and a half
+        clock.now += 600.0
+        playing.heartbeat()
+        assert not idle.done
+    clock.now += 1801.0  # it has stopped
+    with pytest.raises(RankLostError):
+        assert idle.done
+
+
+def test_most_heartbeats_send_nothing(clock):
+    class Counted(HashStore):
+        sent = 0
+
+        def add(self, key: str, amount: int) -> int:
+            self.sent += amount
+            return super().add(key, amount)
+
+    store = Counted()
+    playing, _ = pair(store, timeout_s=100.0)
+    for _ in range(50):
+        playing.heartbeat()
+    assert store.sent == 1  # the next after 5 s
+
+
+@pytest.mark.parametrize("kind", ["groups", "streams", "list"])
+def test_every_schedule_passes_heartbeats_on(kind):
+    store = HashStore()
+    budget, _ = pair(store, timeout_s=100.0)
+    schedule: Schedule
+    if kind == "groups":
+        schedule = GroupSchedule(
+            lambda group: InitState("t", group),
+            group_size=2,
+            accepts=lambda successes: True,
+            budget=budget,
+        )
+    elif kind == "streams":
+        schedule = StreamSchedule(
+            lambda group: InitState("t", group), streams=2, decisions=3, budget=budget
+        )
+    else:
+        schedule = ListSchedule([InitState("t", 0), InitState("t", 1)], budget=budget)
+    schedule.heartbeat()
+    assert store.add("quota/beats", 0) == 1

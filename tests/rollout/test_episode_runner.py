@@ -318,3 +318,22 @@ def test_a_worker_that_dies_after_its_streams_were_cut_costs_only_time(policy):
 def test_streams_shorter_than_an_episode_are_refused(policy):
     with pytest.raises(UserError, match="at least 3 decisions"):
         streams(policy, slots=2, decisions=2)
+
+
+def test_a_runner_tells_those_who_wait_of_every_decision(policy):
+    """One slot decides at a time: a heartbeat for each decision, however long an episode is."""
+
+    class Counted(ListSchedule):
+        beats = 0
+
+        def heartbeat(self) -> None:
+            self.beats += 1
+
+    episodes: list[PlayedEpisode] = []
+    schedule = Counted(inits(3))
+    with EnvPool(CONFIG, slots=1, workers=1) as pool:
+        EpisodeRunner(pool, seed=5, inference_batch=4).play(
+            policy, schedule, iteration=2, mode="sampled", on_episode=episodes.append
+        )
+    assert schedule.beats == sum(len(episode.decisions) for episode in episodes)
+    assert schedule.beats >= 3

@@ -29,7 +29,8 @@ from pushcut.cluster.placement import Machine, Placement, divide
 from pushcut.cluster.rank_process import Place, RankProcess, Work, require_answer
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import Interrupted, ProcessLostError, RankLostError, UserError
-from pushcut.ranks.launcher import GPU_VARIABLE, launch_environment
+from pushcut.ranks.launcher import launch_environment
+from pushcut.system.gpus import GPU_VARIABLE
 from pushcut.system.machine import usable_cores
 from pushcut.system.progress import say
 from pushcut.system.signals import SafeExit
@@ -276,11 +277,16 @@ def open_hosted_pool(
     *,
     slots: int,
     timeout_s: float,
+    tasks_per_process: int = 0,
     final_observation: bool,
     on_recovery: Callable[[Recovery], None],
 ) -> HostedPool:
     """A pool on simulator hosts of its own, for the rank that this process is."""
-    options = {"timeout_s": timeout_s, "final_observation": final_observation}
+    options = {
+        "timeout_s": timeout_s,
+        "tasks_per_process": tasks_per_process,
+        "final_observation": final_observation,
+    }
     return HostedPool(
         RayHosts(cluster, env, slots, options),
         env.spec,

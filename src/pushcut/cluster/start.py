@@ -42,12 +42,14 @@ def open_simulators(
     slots: int,
     workers: int,
     timeout_s: float,
+    tasks_per_process: int = 0,
     final_observation: bool,
     on_recovery: Callable[[Recovery], None],
 ) -> Simulators:
     """Simulators in processes of this machine, or with hosts of the cluster."""
     options: dict[str, Any] = {
         "timeout_s": timeout_s,
+        "tasks_per_process": tasks_per_process,
         "final_observation": final_observation,
         "on_recovery": on_recovery,
     }

@@ -274,6 +274,7 @@ def open_pool(config: EvalConfig) -> EnvPool:
         slots=config.rollout.slots,
         workers=config.rollout.processes,
         timeout_s=config.rollout.timeout_s,
+        tasks_per_process=config.rollout.tasks_per_process,
     )
 
 

@@ -93,6 +93,14 @@ class EnvConfig(ABC):
         return None
 
     @property
+    def tasks_kept(self) -> int | None:
+        """Tasks whose simulators a process keeps, where --rollout.tasks-per-process does not say.
+
+        None where a simulator of one task plays all of them, or is too small to matter.
+        """
+        return None
+
+    @property
     def parts(self) -> tuple[EnvConfig, ...]:
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)

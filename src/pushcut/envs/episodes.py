@@ -39,10 +39,10 @@ class Snapshot:
 class EpisodicEnv(ABC):
     """Plays the tasks of a spec, each in a simulator of its own; actions are clipped to [-1, 1].
 
-    A simulator is made when first needed and kept. It has ``state()``, which shares no memory with
-    it, ``set_state(state)``, ``hold(action, limit) -> (steps, success)`` for at most ``limit``
-    simulator steps, ``expert_action()`` unless a subclass has its own, and ``close()`` if it holds
-    what must be released. Success is rewarded with 1 and ends the episode.
+    A simulator is made when first needed and kept until it is released. It has ``state()``, which
+    shares no memory with it, ``set_state(state)``, ``hold(action, limit) -> (steps, success)`` for
+    at most ``limit`` simulator steps, ``expert_action()`` unless a subclass has its own, and
+    ``close()`` if it holds what must be released. Success is rewarded with 1 and ends the episode.
     """
 
     def __init__(self, spec: EnvSpec, *, max_sim_steps: int) -> None:
@@ -127,11 +127,17 @@ class EpisodicEnv(ABC):
         self._init, self._sim_steps = snapshot.init, snapshot.sim_steps
         self._done = snapshot.done
 
+    def release(self, task: str) -> None:
+        """Frees the simulator of a task, which is made again where the task is played again."""
+        simulator = self._simulators.pop(task, None)
+        if hasattr(simulator, "close"):
+            simulator.close()
+        if self._init is not None and self._init.task == task:
+            self._init = None
+
     def close(self) -> None:
-        for simulator in self._simulators.values():
-            if hasattr(simulator, "close"):
-                simulator.close()
-        self._simulators.clear()
+        for task in list(self._simulators):
+            self.release(task)
         self._init = None
 
     def _to_native(self, actions: Float32[np.ndarray, "h a"]) -> Float32[np.ndarray, "h a"]:

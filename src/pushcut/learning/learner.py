@@ -207,7 +207,7 @@ class Learner:
         """One optimiser step; gradients of micro-batches and ranks add up."""
         totals: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for part in micro_batches(
+        parts = micro_batches(
             self._algorithm,
             rollout,
             advantages,
@@ -215,7 +215,8 @@ class Learner:
             size=self._config.micro_batch,
             ranks=self._ranks,
             device=self.policy.device,
-        ):
+        )
+        for part in self._ranks.summed_once(parts):
             for name, value in self._backward(part).items():
                 # Read at the end of the step: until then the GPU has work in its queue.
                 exact = value.double()

@@ -58,7 +58,10 @@ class Ranks(Protocol):
         ...
 
     def exchange(self, outgoing: Sequence[T]) -> list[T]:
-        """Sends ``outgoing[r]`` to rank r; returns what each rank sent here, by rank."""
+        """Sends ``outgoing[r]`` to rank r; returns what each rank sent here, by rank.
+
+        What a rank keeps is not copied, and None costs nothing.
+        """
         ...
 
     def together(self) -> AbstractContextManager[None]:
@@ -74,6 +77,10 @@ class Ranks(Protocol):
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
         """While open, a rank may call the module without the others and without gradients."""
+        ...
+
+    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
+        """The micro-batches of an optimiser step; shards need not add gradients up after each."""
         ...
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -132,6 +139,9 @@ class SingleProcess:
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
+        return parts
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """All gradients are here."""

@@ -20,6 +20,10 @@ class RanksConfig:
     """With sharded weights, how ranks act: each gathers all weights while episodes are played, or
     they are gathered layer by layer and all ranks decide at the same time. The second needs less
     memory and is slower."""
+    sum_once_gb: float = 2.0
+    """With sharded weights, gradients are summed over the ranks once an optimiser step, after its
+    last micro-batch, where those of all weights take at most so many GB, which each rank then
+    holds; larger ones after each micro-batch. 0: always after each."""
     reproducible: bool = False
     """Who learns from a decision does not depend on who played it, so that weights and numbers are
     equal to the bit whenever the same number of ranks plays again; else decisions stay where they
@@ -32,6 +36,8 @@ class RanksConfig:
             raise ValueError(f"shard_over must be 0 or at least 2, got {self.shard_over}")
         if self.shard_over and self.weights == "replicated":
             raise ValueError("shard_over needs sharded weights (--ranks.weights sharded)")
+        if not self.sum_once_gb >= 0:
+            raise ValueError(f"sum_once_gb must be >= 0, got {self.sum_once_gb}")
         if not self.timeout_s > 0:
             raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")
 

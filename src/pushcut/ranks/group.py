@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,17 +13,20 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.distributed_c10d import PrefixStore
 from torch.distributed.rendezvous import rendezvous
 
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
-from pushcut.ranks.group_budget import GroupBudget, Tally
-from pushcut.ranks.launcher import gpu_number
+from pushcut.ranks.devices import choose_device
+from pushcut.ranks.group_budget import GroupBudget
 from pushcut.ranks.lockstep import Coordination, Independent, Lockstep, OtherRankFailedError
+from pushcut.ranks.lost import lost_by_torch, lost_ranks
 from pushcut.ranks.rendezvous import meet
 from pushcut.ranks.shard_files import ShardWriter
 from pushcut.ranks.sharding import Shards
+from pushcut.ranks.shared_budget import CLOSED, SharedGroupBudget
+from pushcut.system.gpus import gpu_number
 from pushcut.weights import ParameterDtypes
 
 T = TypeVar("T")
@@ -36,10 +37,13 @@ class ProcessGroup:
 
     def __init__(self, config: RanksConfig, *, gpus: bool = True) -> None:
         """Meets the other ranks at the address in the environment, which the launcher set."""
-        gpus = gpus and torch.cuda.is_available()
         timeout = timedelta(seconds=config.timeout_s)
+        self._group_budgets = 0
         with lost_ranks("meet the other ranks"):
             store, self.index, self.count = next(rendezvous("env://", timeout=timeout))
+            self.local = gpu_number(self.index)
+            gpus = gpus and torch.cuda.is_available()
+            device = _take_gpu(self.local) if gpus else None
             store.set_timeout(timeout)
             check_groups(config.shard_over, self.index, self.count)
             name = meet(store, self.index, self.count, config.timeout_s)
@@ -50,15 +54,24 @@ class ProcessGroup:
                 rank=self.index,
                 world_size=self.count,
                 timeout=timeout,
+                device_id=device,
             )
-        self.local = gpu_number(self.index)
+        if gpus:
+            with self.together():
+                choose_device("cuda", self.local)
         self.sharded = config.weights == "sharded"
         self.reproducible = config.reproducible
-        self._shards = Shards(self.count, config.shard_over, gpus=gpus) if self.sharded else None
+        self._shards = None
+        if self.sharded:
+            self._shards = Shards(
+                self.count,
+                config.shard_over,
+                gpu=self.local if gpus else None,
+                sum_once_gb=config.sum_once_gb,
+            )
         self._writer = ShardWriter(timeout) if self.sharded else None
         self._in_step = config.act_in_step
         self._timeout_s = config.timeout_s
-        self._group_budgets = 0
 
     @property
     def first(self) -> bool:
@@ -95,13 +108,26 @@ class ProcessGroup:
         return values
 
     def exchange(self, outgoing: Sequence[T]) -> list[T]:
-        parts = [torch.frombuffer(bytearray(pickle.dumps(x)), dtype=torch.uint8) for x in outgoing]
-        sent = [len(part) for part in parts]
-        received = [sizes[self.index] for sizes in self.gather(sent)]
-        buffer = torch.empty(sum(received), dtype=torch.uint8)
+        parts = [
+            b"" if value is None or rank == self.index else pickle.dumps(value)
+            for rank, value in enumerate(outgoing)
+        ]
+        sizes = torch.tensor([len(part) for part in parts])
+        matrix = torch.empty(self.count, self.count, dtype=torch.long)
         with lost_ranks("exchange decisions"):
-            dist.all_to_all_single(buffer, torch.cat(parts), received, sent)
-        return [pickle.loads(part.numpy().tobytes()) for part in buffer.split(received)]
+            dist.all_gather(list(matrix), sizes)
+            received = matrix[:, self.index]
+            buffer = torch.empty(int(received.sum()), dtype=torch.uint8)
+            if matrix.any():  # on any rank: all must take part
+                sent = torch.frombuffer(bytearray(b"".join(parts) or b"\0"), dtype=torch.uint8)
+                sent = sent[: int(sizes.sum())]
+                dist.all_to_all_single(buffer, sent, received.tolist(), sizes.tolist())
+        incoming: list[Any] = [
+            pickle.loads(part.numpy().tobytes()) if len(part) else None
+            for part in buffer.split(received.tolist())
+        ]
+        incoming[self.index] = outgoing[self.index]
+        return incoming
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:
@@ -145,6 +171,10 @@ class ProcessGroup:
             return contextlib.nullcontext()
         return self._shards.gathered(module)
 
+    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
+        """Leaves gradients of shards unsummed until the last part, where they are small enough."""
+        return parts if self._shards is None else self._shards.summed_once(parts)
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of replicas; those of shards were added in the backward pass."""
         if self.sharded:
@@ -185,92 +215,19 @@ class ProcessGroup:
             dist.destroy_process_group()
 
 
-CLOSED = "closed"
-"""Stands in place of a tally once a rank has given up: nothing starts any more."""
+def _take_gpu(number: int) -> torch.device | None:
+    """Makes a GPU this process's own, before torch asks for one or opens another.
 
-
-class SharedGroupBudget:
-    """A tally in a store, changed by compare-and-set.
-
-    A rank holds at most its share of the groups that are wanted, so that a quick start does not
-    take the work of others; who has finished a group may take another.
+    Returns what a process group is bound to: None where torch refuses it, or has fewer GPUs, which
+    is said once the others can be told.
     """
-
-    def __init__(
-        self,
-        store: Store,
-        key: str,
-        wanted: int,
-        limit: int,
-        *,
-        rank: int,
-        ranks: int,
-        timeout_s: float,
-    ) -> None:
-        self._store, self._key, self._rank = store, key, rank
-        self._wanted, self._limit = wanted, limit
-        self._share, self._held, self._writes = -(-wanted // ranks), 0, 0
-        self._stored = b""
-        self._timeout_s, self._changed = timeout_s, time.monotonic()
-
-    def claim(self) -> int | None:
-        """The next number, where one may start and this rank does not hold its share."""
-        if self._held == self._share:
-            return None
-        tally = self._read()
-        while tally is not None and tally.may_start(self._wanted, self._limit):
-            if self._swap(tally.after_start()):
-                self._held += 1
-                return tally.started
-            tally = self._parsed()
+    if number >= torch.cuda.device_count():
         return None
-
-    def report(self, accepted: bool) -> None:
-        self._held -= 1
-        tally = self._read()
-        while tally is not None and not self._swap(tally.after_end(accepted)):
-            tally = self._parsed()
-
-    @property
-    def done(self) -> bool:
-        """Whether all that started have ended and none may start.
-
-        RankLostError where nothing has happened for the longest time that ranks may wait.
-        """
-        before, tally = self._stored, self._read()
-        if tally is None:
-            return True
-        if self._stored != before:
-            self._changed = time.monotonic()
-        elif time.monotonic() - self._changed > self._timeout_s:
-            raise RankLostError(
-                f"no rank finished a group for {self._timeout_s:g} s: one of them hangs "
-                "(--ranks.timeout-s)"
-            )
-        return tally.finished == tally.started and not tally.may_start(self._wanted, self._limit)
-
-    def _read(self) -> Tally | None:
-        self._stored = self._compare_set("", "0 0 0")
-        return self._parsed()
-
-    def _swap(self, tally: Tally) -> bool:
-        """Writes a tally unless another rank has changed it since it was read."""
-        self._writes += 1
-        # Two ranks may want to write the same numbers: the tail tells whose they are.
-        counts = " ".join(map(str, astuple(tally)))
-        mine = f"{counts} {self._rank}.{self._writes}"
-        self._stored = self._compare_set(self._stored.decode(), mine)
-        return self._stored.decode() == mine
-
-    def _compare_set(self, expected: str, wanted: str) -> bytes:
-        with lost_ranks("share out groups"):
-            return self._store.compare_set(self._key, expected, wanted)
-
-    def _parsed(self) -> Tally | None:
-        if self._stored.decode() == CLOSED:
-            return None
-        started, finished, rejected, *_ = self._stored.split()
-        return Tally(int(started), int(finished), int(rejected))
+    torch.cuda.set_device(number)
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or accelerator.type != "cuda":
+        return None
+    return torch.device("cuda", number)
 
 
 def check_groups(shard_over: int, rank: int, ranks: int) -> None:
@@ -304,29 +261,3 @@ def _buckets(tensors: Sequence[Tensor], size: int = 2**24) -> Iterator[list[Tens
         bucket.append(tensor)
     if bucket:
         yield bucket
-
-
-@contextlib.contextmanager
-def lost_ranks(what: str) -> Iterator[None]:
-    """Turns what torch.distributed raises when a rank is gone into one line."""
-    try:
-        yield
-    except (RuntimeError, ValueError, TimeoutError) as error:
-        raise _lost(what, error) from error
-
-
-@contextlib.contextmanager
-def lost_by_torch(what: str) -> Iterator[None]:
-    """As ``lost_ranks``, around code of torch that also talks to ranks: FSDP, checkpoints."""
-    try:
-        yield
-    except RuntimeError as error:
-        # gloo has no class of its own; the file that raised is in its message.
-        if isinstance(error, dist.DistError) or "/gloo/" in str(error):
-            raise _lost(what, error) from error
-        raise
-
-
-def _lost(what: str, error: Exception) -> RankLostError:
-    reason = str(error).splitlines()[0][:200]
-    return RankLostError(f"could not {what}: another rank is gone or hangs ({reason})")

@@ -45,6 +45,10 @@ class GroupBudget(Protocol):
         """Tells how a group that was claimed here ended."""
         ...
 
+    def heartbeat(self) -> None:
+        """Tells whoever waits that groups that were claimed here go on."""
+        ...
+
     @property
     def done(self) -> bool:
         """Whether no group is under way anywhere and none will ever start."""
@@ -69,6 +73,9 @@ class LocalGroupBudget:
 
     def report(self, accepted: bool) -> None:
         self.tally = self.tally.after_end(accepted)
+
+    def heartbeat(self) -> None:
+        """Nobody waits."""
 
     @property
     def done(self) -> bool:

@@ -11,9 +11,6 @@ LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """Variables that every launcher sets."""
 RESTARTS_VARIABLES = ("TORCHELASTIC_RESTART_COUNT", "PUSHCUT_RESTARTS")
 """Variables that count how often the ranks were started again (torchrun, ours)."""
-GPU_VARIABLE = "PUSHCUT_GPU"
-"""The number of a rank's GPU, where that is not its number on its machine: Ray hides the GPUs of
-the others, so that each has number 0."""
 
 
 def launched() -> bool:
@@ -38,11 +35,6 @@ def refuse_ranks(command: str, shared: Collection[str]) -> None:
 def restarted() -> bool:
     """Whether the launcher started the ranks again, after it had lost one."""
     return any(int(os.environ.get(name, "0")) > 0 for name in RESTARTS_VARIABLES)
-
-
-def gpu_number(rank: int) -> int:
-    """Number of this rank's GPU among those that the process sees."""
-    return int(os.environ.get(GPU_VARIABLE, os.environ.get("LOCAL_RANK", rank)))
 
 
 def launch_environment(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from inspect import isfunction
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,13 @@ from torch.distributed.tensor import DTensor
 from pushcut.ranks.shard_files import sharded_like
 from pushcut.weights import ParameterDtype, ParameterDtypes
 
+T = TypeVar("T")
+
 CALLS = ("sample", "evaluate", "bc_loss")
 """Methods of a policy for which its weights are gathered."""
+
+FOR_ROOT = "small_layers_of_blocks"
+"""Name of a list that a policy has while its root unit is made."""
 
 # Log-probabilities and chains must not be rounded on their way in.
 AS_KEPT = MixedPrecisionPolicy(cast_forward_inputs=False)
@@ -32,50 +38,81 @@ HALVED = MixedPrecisionPolicy(
 )
 
 
+SMALL = 2**16
+"""Most elements of a layer that is not worth a message of its own: norms, scales."""
+
+GRADIENT_BYTES = 4
+"""Of each trained weight, while gradients wait to be summed: float32."""
+
+
 class Shards:
     """Shards modules over the ranks: over all, or over groups that hold all weights each."""
 
-    def __init__(self, ranks: int, over: int = 0, *, gpus: bool) -> None:
-        """``over``: the size of a group of neighbours; 0 for all."""
-        kind = "cuda" if gpus else "cpu"
+    def __init__(self, ranks: int, over: int = 0, *, gpu: int | None, sum_once_gb: float) -> None:
+        """Lays out the ranks.
+
+        Args:
+            ranks: How many there are.
+            over: The size of a group of neighbours; 0 for all.
+            gpu: Number of this rank's GPU; None on CPUs.
+            sum_once_gb: Gradients of at most so many GB wait, whole, for a step's last micro-batch.
+        """
         over = over or ranks
-        self._mesh: DeviceMesh = (
-            init_device_mesh(kind, (ranks,))
-            if over == ranks
-            else init_device_mesh(kind, (ranks // over, over), mesh_dim_names=("copies", "parts"))
-        )
+        shape = (ranks,) if over == ranks else (ranks // over, over)
+        names = None if over == ranks else ("copies", "parts")
+        with _as_local_rank(gpu):
+            self._mesh: DeviceMesh = init_device_mesh(
+                "cpu" if gpu is None else "cuda", shape, mesh_dim_names=names
+            )
+        self._sum_once_bytes = sum_once_gb * 1e9
+        self._trained: list[FSDPModule] = []
 
     def shard(self, policy: nn.Module, types: ParameterDtypes) -> None:
         """Leaves each rank with its part of every parameter, frozen ones too.
 
         The elements of module lists (a transformer's blocks) are gathered one after another
-        when they are computed, all else for the whole of a call.
+        when they are computed, all else for the whole of a call: also the small layers of blocks
+        that use all digits where the rest is halved, for each would be a message of its own.
         """
         # Which of our methods return views was looked at: nobody changes them in place.
         warnings.filterwarnings("ignore", "FSDP2-wrapped module .* returned a view tensor")
         names = {module: name for name, module in policy.named_modules()}
+        trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
+        # Some of what is in no block is read outside of the layers that hold it: as it is kept.
+        kept = {name: ParameterDtype(its.kept, its.kept) for name, its in types.items()}
+        # A unit's trained weights must have one dtype: the root takes float32 in where it has no
+        # other.
+        small = [] if trained_outside_blocks(policy, kept) <= {torch.float32} else None
         for block in blocks(policy):
-            self._shard_unit(block, part_of(types, names[block]))
+            self._shard_unit(block, part_of(types, names[block]), small)
             for name in public_methods(block):
                 register_fsdp_forward_method(block, name)
-        # Some of what is left is read outside of the layers that hold it: as it is kept.
-        self._shard_unit(
-            policy, {n: ParameterDtype(its.kept, its.kept) for n, its in types.items()}
-        )
+        # Only for as long as FSDP looks for what no unit has: it passes over whole blocks.
+        policy.add_module(FOR_ROOT, nn.ModuleList(small or []))
+        self._shard_unit(policy, kept, None)
+        delattr(policy, FOR_ROOT)
+        assert isinstance(policy, FSDPModule)
+        if 0 < trained * GRADIENT_BYTES <= self._sum_once_bytes:
+            self._trained.append(policy)
         for name in CALLS:
             register_fsdp_forward_method(policy, name)
         for part in policy.modules():
             part.register_load_state_dict_pre_hook(take_own_part)
 
-    def _shard_unit(self, unit: nn.Module, types: ParameterDtypes) -> None:
+    def _shard_unit(
+        self, unit: nn.Module, types: ParameterDtypes, small: list[nn.Module] | None
+    ) -> None:
         """Shards one module whose weights are gathered together.
 
         Where bfloat16 is trained or is what trained weights are read in, half the bytes are
-        gathered. Layers that use all digits are then gathered by themselves.
+        gathered. Layers that use all digits are then gathered by themselves; small ones are added
+        to ``small``, where there is such a list, and left to the root.
         """
         exact: list[nn.Module] = []
         halved = False
         for path, layer in own_layers(unit).items():
+            if layer in (small or ()):  # of a block inside this one
+                continue
             own = part_of(types, path)
             for name, parameter in layer.named_parameters(recurse=False):
                 its = own.get(name, ParameterDtype(parameter.dtype, parameter.dtype))
@@ -83,12 +120,34 @@ class Shards:
                 halved |= parameter.requires_grad and its.read == torch.bfloat16
                 if its.read == torch.float32 and layer not in exact:
                     exact.append(layer)
-        if not halved or unit in exact:
-            fully_shard(unit, mesh=self._mesh, mp_policy=AS_KEPT)
-            return
-        for layer in exact:
-            fully_shard(layer, mesh=self._mesh, mp_policy=AS_KEPT)
-        fully_shard(unit, mesh=self._mesh, mp_policy=HALVED)
+        precision = HALVED if halved and unit not in exact else AS_KEPT
+        for layer in exact if precision is HALVED else ():
+            if small is not None and elements(layer) <= SMALL:
+                small.append(layer)
+            else:
+                self._fully_shard(layer, AS_KEPT, small)
+        self._fully_shard(unit, precision, small)
+
+    def _fully_shard(
+        self, unit: nn.Module, precision: MixedPrecisionPolicy, small: list[nn.Module] | None
+    ) -> None:
+        left = {p for layer in small or () for p in layer.parameters(recurse=False)}
+        fully_shard(unit, mesh=self._mesh, mp_policy=precision, ignored_params=left or None)
+
+    def summed_once(self, parts: Iterable[T]) -> Iterator[T]:
+        """The micro-batches of an optimiser step, whose gradients are summed after the last."""
+        before: list[T] = []
+        for part in parts:
+            if before:
+                self._sum_after_backward(False)
+                yield before.pop()
+            before.append(part)
+        self._sum_after_backward(True)
+        yield from before
+
+    def _sum_after_backward(self, now: bool) -> None:
+        for module in self._trained:
+            module.set_requires_gradient_sync(now)
 
     @contextlib.contextmanager
     def gathered(self, module: nn.Module) -> Iterator[None]:
@@ -117,6 +176,35 @@ def take_own_part(
     for name, parameter in module.named_parameters(recurse=False):
         if (key := prefix + name) in state:
             state[key] = sharded_like(state[key], parameter)
+
+
+@contextlib.contextmanager
+def _as_local_rank(gpu: int | None) -> Iterator[None]:
+    """Lets torch's device mesh find this rank's GPU where it looks for its number."""
+    before = os.environ.get("LOCAL_RANK")
+    if gpu is None or before is None:
+        yield
+        return
+    os.environ["LOCAL_RANK"] = str(gpu)
+    try:
+        yield
+    finally:
+        os.environ["LOCAL_RANK"] = before
+
+
+def trained_outside_blocks(policy: nn.Module, types: ParameterDtypes) -> set[torch.dtype]:
+    """Dtypes in which trained weights that are in no block are kept."""
+    inside = {parameter for block in blocks(policy) for parameter in block.parameters()}
+    return {
+        types[name].kept if name in types else parameter.dtype
+        for name, parameter in policy.named_parameters()
+        if parameter.requires_grad and parameter not in inside
+    }
+
+
+def elements(layer: nn.Module) -> int:
+    """Number of elements of a layer's own parameters."""
+    return sum(parameter.numel() for parameter in layer.parameters(recurse=False))
 
 
 def blocks(module: nn.Module) -> list[nn.Module]:

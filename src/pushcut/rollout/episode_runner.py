@@ -161,6 +161,8 @@ class EpisodeRunner:
 
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
+            if episode.cut:
+                self._pool.abandon(slot)
             schedule.finished(
                 episode.task, success=episode.success, decisions=len(episode.decisions)
             )
@@ -170,6 +172,7 @@ class EpisodeRunner:
             while not (turn := self._next_turn(schedule, coordination)).over:
                 if turn.act:
                     self._decide(policy, iteration, mode, finish)
+                    schedule.heartbeat()
                     continue
                 # Without episodes here: others play the rest, one of theirs may call for another.
                 pause_s = BUSY_S if self._episodes else IDLE_S

@@ -39,6 +39,10 @@ class Schedule(Protocol):
         """Takes note of an episode's end after so many decisions."""
         ...
 
+    def heartbeat(self) -> None:
+        """Tells whoever waits for these episodes that they go on."""
+        ...
+
 
 class ListSchedule:
     """Every initial state of a manifest exactly ``repeats`` times, each as its own group."""
@@ -76,6 +80,9 @@ class ListSchedule:
 
     def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
         self._budget.report(accepted=True)
+
+    def heartbeat(self) -> None:
+        self._budget.heartbeat()
 
 
 class GroupSchedule:
@@ -120,6 +127,9 @@ class GroupSchedule:
             del self._outcomes[task.group]
             self._budget.report(self._accepts(sum(outcomes)))
 
+    def heartbeat(self) -> None:
+        self._budget.heartbeat()
+
 
 class StreamSchedule:
     """Streams of a fixed number of decisions (pi_RL's partial reset).
@@ -160,6 +170,9 @@ class StreamSchedule:
             self._waiting.append(self._episode(task.group, task.member + 1, left))
         else:
             self._budget.report(accepted=True)
+
+    def heartbeat(self) -> None:
+        self._budget.heartbeat()
 
     def _episode(self, stream: int, number: int, decisions: int) -> EpisodeTask:
         init = self._init_of_group(stream + number * self._streams)

@@ -116,7 +116,7 @@ def test_an_episode_goes_where_its_simulator_is_and_there_where_least_is_to_do()
         "flat (PointMassConfig)"
     ] * 2
     assert assignment.worker_for(TALL_RED, 0, []) == 0
-    assert assignment.worker_for(TALL_RED, 1, []) == 1
+    assert assignment.worker_for(TALL_RED, 1, []) == 0  # it has the task
     assert assignment.worker_for(FLAT_GREEN, 0, []) == 2
     under_way = [Slot(INITS[0], 0), Slot(INITS[0], 1, playing=False), Slot(INITS[1], 2)]
     assert assignment.worker_for(TALL_BLUE, 2, under_way) == 1

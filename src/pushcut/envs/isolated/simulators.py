@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pushcut.envs.isolated import start
 from pushcut.errors import UserError
+from pushcut.system.gpus import drawing_variables
 
 STAMP = "pushcut.json"
 """Written last, removed first: a folder without it is not an installed simulator."""
@@ -200,7 +201,7 @@ def own_launch() -> Launch:
     # -P: the current folder must not shadow modules; PYTHONPATH has our own path.
     return Launch(
         (sys.executable, "-P", "-m", WORKER),
-        {**os.environ, **_one_thread(), "PYTHONPATH": path},
+        {**os.environ, **_of_workers(), "PYTHONPATH": path},
     )
 
 
@@ -211,7 +212,7 @@ def isolated_launch(python: Path, module: str = WORKER) -> Launch:
     environment = {name: value for name, value in os.environ.items() if name not in ours}
     return Launch(
         (str(python), "-P", "-s", start.__file__, module),
-        {**environment, **_one_thread()},
+        {**environment, **_of_workers()},
     )
 
 
@@ -220,5 +221,7 @@ def is_here(simulator: Simulator) -> bool:
     return bool(simulator.here) and importlib.util.find_spec(simulator.module) is not None
 
 
-def _one_thread() -> dict[str, str]:
-    return {f"{name}_NUM_THREADS": "1" for name in THREADS}
+def _of_workers() -> dict[str, str]:
+    """One thread each, and images drawn on the rank's own GPU."""
+    threads = {f"{name}_NUM_THREADS": "1" for name in THREADS}
+    return threads | drawing_variables(os.environ)

@@ -117,6 +117,11 @@ class LiberoConfig(EnvConfig):
             groups=COLUMNS,
         )
 
+    @property
+    def tasks_kept(self) -> int:
+        """A drawn task takes 400 to 900 MB."""
+        return 2
+
     def build(self) -> LiberoEnv:
         """Imports LIBERO (1 s) and makes the environment; simulators come with their tasks.
 

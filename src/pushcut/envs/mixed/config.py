@@ -155,6 +155,10 @@ class PartConfig(EnvConfig):
         return self.member.env.episodes_kept
 
     @property
+    def tasks_kept(self) -> int | None:
+        return self.member.env.tasks_kept
+
+    @property
     def spec(self) -> EnvSpec:
         """The mix as the member plays it; dimensions that it lacks have no range."""
         own = self.member.env.spec

@@ -64,6 +64,11 @@ class PartEnv:
     def restore(self, snapshot: Any) -> None:
         self._inner.restore(snapshot)
 
+    def release(self, task: str) -> None:
+        """Frees what the environment inside keeps for a task, where it can."""
+        if release := getattr(self._inner, "release", None):
+            release(task.removeprefix(self._task_prefix))
+
     def close(self) -> None:
         self._inner.close()
 
@@ -109,6 +114,12 @@ class MixedEnv:
         name, inner = snapshot
         self._env(name).restore(inner)
         self._playing = name
+
+    def release(self, task: str) -> None:
+        """Frees what the member of a task keeps for it, where it can."""
+        env = self._envs.get(self._member_of[task])
+        if release := getattr(env, "release", None):
+            release(task)
 
     def close(self) -> None:
         for env in self._envs.values():

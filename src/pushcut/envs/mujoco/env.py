@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class MuJoCoEnv(EpisodicEnv):
-    """Draws each task with a renderer of its own, made when first needed and kept.
+    """Draws each task with a renderer of its own, made when first needed and freed with the task.
 
     A simulator also has ``model``, ``data`` and ``sync()``; its gripper closes at +1.
     """
@@ -37,10 +37,14 @@ class MuJoCoEnv(EpisodicEnv):
     def _style(self) -> RenderStyle:
         """How images are drawn."""
 
-    def close(self) -> None:
-        for renderer in self._renderers.values():
+    def release(self, task: str) -> None:
+        if renderer := self._renderers.pop(task, None):
             renderer.free()
-        self._renderers.clear()
+        super().release(task)
+
+    def close(self) -> None:
+        for task in list(self._renderers):
+            self.release(task)
         if self._opengl is not None:
             self._opengl.free()
             self._opengl = None

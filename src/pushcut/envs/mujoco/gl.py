@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushcut.errors import UserError
+from pushcut.system.gpus import without_choice
 
 BACKENDS = ("egl", "osmesa")
 """Backends that need no display, in the order in which they are tried."""
@@ -85,7 +86,7 @@ class GlProbe:
 
 def probe_gl(backend: str, *, timeout: float = 60.0) -> GlProbe:
     """Renders with ``backend`` in a process of its own, which is killed after ``timeout`` s."""
-    environment = os.environ | {"MUJOCO_GL": backend}
+    environment = without_choice(os.environ) | {"MUJOCO_GL": backend}
     # PyOpenGL would follow an old choice instead of MUJOCO_GL.
     environment.pop("PYOPENGL_PLATFORM", None)
     try:

@@ -9,6 +9,7 @@ This module imports MuJoCo, so it is itself imported late, by the environments.
 from __future__ import annotations
 
 import atexit
+import importlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from typing import Any
 import mujoco
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+
+from pushcut.system.gpus import forget_choice
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,14 @@ class OpenGL:
         # the way of the other workers. Read once, when the driver starts.
         os.environ.setdefault("LP_NUM_THREADS", "0")
         # Its size concerns only what draws to a window.
-        self._context: Any = mujoco.GLContext(64, 64)
+        try:
+            self._context: Any = mujoco.GLContext(64, 64)
+        except Exception:  # mujoco and PyOpenGL raise what they like
+            if not forget_choice():
+                raise
+            # The GPU that was chosen here gives none: whatever mujoco finds first.
+            vars(importlib.import_module("mujoco.egl"))["EGL_DISPLAY"] = None
+            self._context = mujoco.GLContext(64, 64)
         # After mujoco's own clean-up, which runs in reverse order, freeing would fail.
         atexit.register(self.free)
 

@@ -74,6 +74,11 @@ class Simulators(ABC):
         state.chunk, state.waiting, state.observed = len(actions), True, False
         self._submit("step", slot, actions, record_size)
 
+    def abandon(self, slot: int) -> None:
+        """Notes that the episode in ``slot`` goes no further: its process may let it go."""
+        self._require_no_request(slot)
+        self._slots[slot].playing = False
+
     def wait(self, timeout_s: float | None = None) -> list[Reply]:
         """Blocks until there is a reply and returns all there are, ordered by slot.
 

@@ -29,6 +29,8 @@ logger = logging.getLogger("pushcut.pool")
 
 STARTING = -1
 """Stands for the slot in a worker's first request and reply."""
+RELEASING = -2
+"""Stands for it where simulators are freed."""
 
 
 class EnvPool(Simulators):
@@ -44,6 +46,7 @@ class EnvPool(Simulators):
         max_failures: int = 3,
         final_observation: bool = False,
         start_timeout_s: float = 120.0,
+        tasks_per_process: int = 0,
         on_recovery: Callable[[Recovery], None] = lambda recovery: None,
     ) -> None:
         """Starts the workers and waits until each has built its environment.
@@ -56,6 +59,7 @@ class EnvPool(Simulators):
             max_failures: UserError when an initial state fails this often in a row.
             final_observation: Observe after truncation too (for bootstrapping a value).
             start_timeout_s: Longest time for starting a worker.
+            tasks_per_process: Tasks whose simulators each keeps; 0: as the environment has it.
             on_recovery: Told of each worker that is replaced.
         """
         if slots < 1 or workers < 1 or max_failures < 1:
@@ -70,6 +74,7 @@ class EnvPool(Simulators):
             processes=min(workers, slots),
             slots=slots,
             final_observation=final_observation,
+            tasks_per_process=tasks_per_process,
         )
         super().__init__(config.spec, slots=slots, on_recovery=on_recovery)
         self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
@@ -114,8 +119,14 @@ class EnvPool(Simulators):
         return self._assignment.worker_for(task, slot, self._slots.values())
 
     def _submit(self, kind: RequestKind, slot: int, *arguments: Any) -> None:
+        worker = self._slots[slot].worker
+        if tasks := self._assignment.surplus(worker, self._slots.values()):
+            self._send(worker, RELEASING, "release", tasks)
+        self._send(worker, slot, kind, *arguments)
+
+    def _send(self, worker: int, slot: int, kind: RequestKind, *arguments: Any) -> None:
         request = Request(slot, pickle.dumps((kind, slot, *arguments)), self._timeout_s)
-        self._workers[self._slots[slot].worker].submit(request)
+        self._workers[worker].submit(request)
 
     def _start_worker(self, index: int) -> WorkerProcess:
         limit, worker_spec = self._start_timeout_s, self._assignment.specs[index]
@@ -152,7 +163,7 @@ class EnvPool(Simulators):
             self._selector.unregister(worker)
             worker.kill()
             name = self._assignment.specs[index].name
-            what = f"cannot start {name}" if slot < 0 else self._describe(slot, name)
+            what = f"cannot start {name}" if slot == STARTING else self._describe(slot, name)
             raise UserError(f"{what}: {payload}")
         if kind == "error":
             self._replace(index, "raised", f"raised {payload}", replies)
@@ -167,7 +178,7 @@ class EnvPool(Simulators):
         for name, spent in seconds.items():
             self.seconds[name] += spent / len(self._workers)
         if slot < 0:
-            del self._failures[STARTING]
+            del self._failures[slot]
         else:
             replies[slot] = self._accept(kind, slot, payload)
 
@@ -204,7 +215,7 @@ class EnvPool(Simulators):
         """Ends a worker that failed, reports its episodes as lost, and starts another."""
         worker = self._workers[index]
         culprit = worker.pending[0].slot if worker.pending else None
-        init = None if culprit in (None, STARTING) else self._slots[culprit].init
+        init = self._slots[culprit].init if culprit is not None and culprit >= 0 else None
         self._selector.unregister(worker)
         worker.kill()
         if tail := worker.output_tail():
@@ -217,6 +228,7 @@ class EnvPool(Simulators):
         self._count_failure(culprit if init is None else init, what, reason)
         task, seed = (init.task, init.seed) if init else (None, None)
         note = Recovery(kind, reason, index, task, seed)
+        self._assignment.forget(index)
         lost = self._lose(index, f"its process {reason}", replies, note)
         logger.warning(
             "environment worker %d (pid %d) %s (%s); replacing it, %d episodes start again",
@@ -239,5 +251,7 @@ class EnvPool(Simulators):
     def _describe(self, slot: int, name: str) -> str:
         if slot == STARTING:
             return f"the start of {name}"
+        if slot == RELEASING:
+            return f"freeing a simulator of {name}"
         init = self._slots[slot].init
         return f"task {init.task!r}, seed {init.seed}"

@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 from pushcut.types import ChunkResult, Demonstration, InitState
 
-RequestKind = Literal["reset", "step", "demonstrate"]
+RequestKind = Literal["reset", "step", "demonstrate", "release"]
 ReplyKind = RequestKind | Literal["lost"]
 
 

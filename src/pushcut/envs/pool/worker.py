@@ -5,8 +5,9 @@ imports torch. Messages are pickled tuples:
 
 - first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
   ``("refused", -1, message)`` when the environment cannot be built;
-- then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)`` or
-  ``("demonstrate", slot, init, noise, seed)``; out: ``(kind, slot, payload, seconds)``, or
+- then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)``,
+  ``("demonstrate", slot, init, noise, seed)`` or ``("release", -2, tasks)``; out:
+  ``(kind, slot, payload, seconds)``, or
   ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
   before it exits: an error or an impossible report may be bad luck, a refusal would be the same
   next time; ``seconds`` says how long it took to ``simulate`` and to ``render``;
@@ -15,7 +16,9 @@ imports torch. Messages are pickled tuples:
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
+import gc
 import os
 import select
 import signal
@@ -23,6 +26,8 @@ import sys
 import threading
 import traceback
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -109,6 +114,18 @@ class Worker:
         trusted(problem_of_demonstration(demonstration, self._env.spec))
         return demonstration
 
+    def release(self, _: int, tasks: Sequence[str]) -> None:
+        """Frees what the environment keeps for tasks of which no episode is under way."""
+        self._park()
+        if (release := getattr(self._env, "release", None)) is None:
+            raise UserError(
+                "this environment cannot free what it keeps for a task (it has no `release`): "
+                "leave --rollout.tasks-per-process at 0"
+            )
+        for task in tasks:
+            release(task)
+        give_memory_back()
+
     def _observe(self) -> Observation:
         """Looks; CorruptedError where what is seen cannot be."""
         with self.stopwatch.timed("render"):
@@ -157,7 +174,12 @@ def one_line(error: Exception) -> str:
 
 def serve(channel: Connection, worker: Worker) -> None:
     """Answers requests until the channel ends or one of them fails."""
-    actions = {"reset": worker.reset, "step": worker.step, "demonstrate": worker.demonstrate}
+    actions = {
+        "reset": worker.reset,
+        "step": worker.step,
+        "demonstrate": worker.demonstrate,
+        "release": worker.release,
+    }
     while (request := channel.recv()) is not None:
         kind, slot, *arguments = request
         try:
@@ -193,6 +215,13 @@ def run(channel: Connection, rows_fd: int) -> None:
         serve(channel, Worker(env, rows, final_observation=final_observation))
     finally:
         env.close()
+
+
+def give_memory_back() -> None:
+    """Returns what was freed to the system: models hold circles, glibc keeps free pages."""
+    gc.collect()
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def exit_when_orphaned(channel_fd: int) -> None:
