@@ -120,6 +120,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
                 run=run,
                 progress=progress,
                 ranks=ranks,
+                saved=None if earlier is None else earlier.saved,
             )
             progress_bar.set(progress.iteration)
             with saved_on_stop(trainer):
@@ -245,6 +246,8 @@ class EarlierRun:
     progress: Progress
     damaged: list[str]
     """What is wrong with newer checkpoints, which were passed over."""
+    saved: Progress | None = None
+    """What the checkpoint says that was read; None where there was none."""
 
 
 def find_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> EarlierRun | None:
@@ -267,7 +270,7 @@ def find_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> EarlierRun 
             checkpoint.tidy(out / "checkpoints")
     with ranks.together():
         progress, damaged = checkpoint.load_newest(out / "checkpoints", learner)
-        return EarlierRun(progress or Progress(iteration=0), list(damaged.values()))
+        return EarlierRun(progress or Progress(iteration=0), list(damaged.values()), progress)
 
 
 def check_new(config: TrainConfig) -> None:

@@ -43,6 +43,8 @@ class Trainer:
     finished_steps: int = 0
     """Optimiser steps that belong to finished iterations."""
     stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
+    saved: Progress | None = None
+    """What the newest checkpoint says of itself; None where there is none."""
 
     def loop(self, progress_bar: Bar) -> None:
         """Trains from ``progress.iteration`` to ``config.iterations``."""
@@ -140,15 +142,29 @@ class Trainer:
                 self.run.log_videos(iteration, shown)
 
     def save(self) -> None:
-        """Writes the checkpoint of the finished iterations."""
+        """Writes the checkpoint of the finished iterations; once.
+
+        Where it is there already, and turned out to be the best, only that is written.
+        """
+        if self.progress == self.saved:
+            return
+        written = self.saved is not None and self.saved.iteration == self.progress.iteration
+        folder, keep = self.run.checkpoints, self.config.keep
         with self.stopwatch.timed("save"), self.ranks.together():
-            checkpoint.save(
-                self.run.checkpoints,
-                self.learner,
-                self.progress,
-                keep=self.config.keep,
-                ranks=self.ranks,
-            )
+            if written:
+                self.ranks.wait_for_writes()
+                if self.ranks.first:
+                    checkpoint.note_progress(folder, self.progress, keep=keep)
+            else:
+                checkpoint.save(
+                    folder,
+                    self.learner,
+                    self.progress,
+                    keep=keep,
+                    ranks=self.ranks,
+                    whole=self.progress.iteration >= self.config.iterations,
+                )
+        self.saved = self.progress
 
     def wait_for_writes(self) -> None:
         """Waits for checkpoints that are written in the background."""
