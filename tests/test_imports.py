@@ -43,10 +43,10 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
-        "noise normalisation places precision lora",
+        "noise normalisation places precision lora weight_files",
         "networks value_head",
         "base",
-        "pretrained tokens flow",
+        "masters pretrained tokens flow",
         "from_data",
         "small released",
         "kinds",
