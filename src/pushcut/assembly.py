@@ -16,13 +16,15 @@ from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
+from pushcut.learning.disk import CheckpointSize, check_disk
 from pushcut.learning.learner import Learner
 from pushcut.policies.base import Policy
+from pushcut.policies.source import PolicySource
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.ranks.launcher import launched, restarted
 from pushcut.ranks.start import announce, joined
-from pushcut.rollout.collector import Collector
+from pushcut.rollout.collector import Collector, check_streams
 from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.rollout.fit import check_fits, language_warnings
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
@@ -89,6 +91,9 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         check=lambda left_s: stop_together(ranks, stop.too_long(left_s)),
     )
     earlier = find_run(config, learner, ranks)
+    with ranks.together():
+        if ranks.first:
+            warn_of_space(config, learner, sharded=ranks.sharded)
     recoveries = RecoveryLog(None)
     with ExitStack() as opened:
         # Simulators that cannot start leave no folder behind.
@@ -148,18 +153,55 @@ def stop_together(ranks: Ranks, exit_code: int) -> None:
 
 
 def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
-    """What is to be trained, with a critic where one is needed."""
+    """What is to be trained, with a critic where one is needed.
+
+    A run that goes on reads its newest checkpoint, and needs what it began with no more.
+    """
     # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
     in_parts = ranks.sharded and not config.overlap
     with ranks.together():
         device = choose_device(config.device, ranks.local)
-        policy = config.policy.load(seed=config.seed, in_files=in_parts)
-        check_fits(policy, config.env)
-        if not in_parts:
-            policy.to(device)
+        policy = None
+        for source in sources_of(config):
+            try:
+                policy = source.load(
+                    seed=config.seed,
+                    in_files=in_parts,
+                    device=device,
+                    check=lambda policy: prepare(config, policy),
+                )
+                break
+            except UserError:
+                if source is config.policy:
+                    raise
+        assert policy is not None
+    return policy
+
+
+def sources_of(config: TrainConfig) -> list[PolicySource]:
+    """Where the policy of a run may be read from: its checkpoints, then what it began with.
+
+    Adapters are put on the policy that it began with, or merged weights would be adapted.
+    """
+    began, out = config.policy, config.out
+    found: list[PolicySource] = []
+    if out is not None and (config.resume or restarted()) and (out / "config.json").exists():
+        missing = began.path is None or not began.path.exists()
+        if began.trained != "lora" or (missing and began.lora.saved == "merged"):
+            for path in reversed(checkpoint.whole_ones(out / "checkpoints")):
+                found.append(replace(began, path=path))
+    return [*found, began]
+
+
+def prepare(config: TrainConfig, policy: Policy) -> None:
+    """Adds a critic where one is needed; UserError where a policy does not fit the config.
+
+    Nothing of its weights is read yet.
+    """
+    check_fits(policy, config.env)
+    check_streams(config.algorithm.stream_decisions, config.env.spec.max_steps, policy.chunk)
     if config.algorithm.needs_critic:
         policy.add_critic(config.critic, seed=config.seed)
-    return policy
 
 
 def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
@@ -167,6 +209,15 @@ def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
     instructions = config.env.spec.tasks
     trained = {task: instructions[task] for task in config.tasks or instructions}
     for line in language_warnings(policy, trained):
+        say(f"warning: {line}")
+
+
+def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> None:
+    """Warns where the checkpoints will not fit on the disk; UserError where not even one does."""
+    assert config.out is not None
+    there = len(checkpoint.all_of(config.out / "checkpoints"))
+    size = CheckpointSize.of(learner, sharded=sharded)
+    if line := check_disk(config.out, size, keep=config.keep, there=there):
         say(f"warning: {line}")
 
 
@@ -219,6 +270,9 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
                 f"stopped inside the update of iteration {trainer.progress.iteration}, which is "
                 "not saved; --resume goes on from the newest checkpoint"
             )
+            raise
+        if trainer.saved is None and not trainer.progress.iteration:
+            say("no iteration was finished: nothing is saved, --resume begins anew")
             raise
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError, OSError):

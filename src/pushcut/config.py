@@ -46,6 +46,8 @@ class RolloutConfig:
     def __post_init__(self) -> None:
         if self.slots < 1 or self.inference_batch < 1 or self.workers < 0:
             raise ValueError("need slots >= 1, inference_batch >= 1 and workers >= 0")
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")
 
     @property
     def processes(self) -> int:
@@ -125,6 +127,11 @@ class EvaluationConfig:
     videos: int = 0
     """Episodes of each task that are played once more for a video, after every evaluation."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("episodes_per_task", 1), ("every", 0), ("videos", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -178,6 +185,9 @@ class TrainConfig:
         for name in ("iterations", "patience", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("grace_s", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         check_trackers(self.trackers)
         if not 0 <= self.prometheus_port <= 65535:
             raise ValueError(f"prometheus_port must be 0 to 65535, got {self.prometheus_port}")

@@ -229,10 +229,15 @@ def tidy(folder: Path) -> None:
 
 def latest(folder: Path) -> Path:
     """The newest checkpoint of a run; UserError where it has none."""
-    found = _all(folder)
+    found = all_of(folder)
     if not found:
         raise UserError(f"no checkpoint in {folder}: give a run's folder or one of its checkpoints")
     return found[-1]
+
+
+def whole_ones(folder: Path) -> list[Path]:
+    """Checkpoints that hold the folder of a policy, the newest last."""
+    return [path for path in all_of(folder) if (path / "policy" / "config.json").exists()]
 
 
 def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[Path, str]]:
@@ -241,7 +246,7 @@ def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[P
     Without any checkpoint nothing is restored (None). UserError where all are damaged.
     """
     damaged: dict[Path, str] = {}
-    for path in reversed(_all(folder)):
+    for path in reversed(all_of(folder)):
         try:
             return load(path, learner), damaged
         except UserError as error:
@@ -314,12 +319,13 @@ def _progress_json(progress: Progress) -> str:
     return json.dumps(vars(progress)) + "\n"
 
 
-def _all(folder: Path) -> list[Path]:
+def all_of(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest last."""
     return sorted(path for path in folder.glob("[0-9]*") if (path / "progress.json").exists())
 
 
 def _prune(folder: Path, *, keep: int, best: int) -> None:
-    for path in _all(folder)[:-keep]:
+    for path in all_of(folder)[:-keep]:
         if int(path.name) != best:
             # Hidden first: a process killed in the midst leaves no half checkpoint.
             shutil.rmtree(path.rename(folder / f".{path.name}.pruned"))

@@ -105,7 +105,7 @@ def check_space(needed: int, folder: Path) -> None:
 
 def full(needed: int, free: int) -> str:
     """What there is to say of a disk that is too full."""
-    return f"it needs {gigabytes(needed)}, {gigabytes(free)} are free"
+    return f"No space left on device: it needs {gigabytes(needed)}, {gigabytes(free)} are free"
 
 
 def reason_of(error: Exception, needed: int, free: int | None) -> str:
@@ -113,13 +113,10 @@ def reason_of(error: Exception, needed: int, free: int | None) -> str:
 
     torch wraps a full disk in an error of its own, which speaks of positions in a file.
     """
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        said = error.strerror or ""
-        if "are free" in said or free is None:
-            return said
-        return full(needed, free)
     if free is not None and free < needed:
         return full(needed, free)
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return " ".join(str(error).split())
 
 

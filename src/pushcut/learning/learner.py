@@ -22,6 +22,7 @@ from pushcut.policies.base import Policy
 from pushcut.policies.lora import adapter_parameters
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.system.progress import count
 
 
 @dataclass(frozen=True)
@@ -257,6 +258,7 @@ class _TimeLeft:
     def done(self, decisions: int) -> None:
         """Notes that so many more were learned from."""
         self._done += decisions
+        count("decisions learned from", self._done, self._decisions)
         share_left = (self._decisions - self._done) / self._done
         self._check((time.perf_counter() - self._start) * share_left)
 

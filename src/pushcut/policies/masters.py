@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -96,7 +97,8 @@ def load_masters(policy: Policy, file: Path, *, all_of_them: bool = True) -> Non
 @torch.no_grad()
 def restore(policy: Policy, name: str, weight: nn.Parameter, found: Mapping[str, Tensor]) -> None:
     """Gives one weight its digits."""
-    whole = weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+    sharded: Any = weight
+    whole: Tensor = sharded.full_tensor() if hasattr(sharded, "full_tensor") else weight
     exact = with_digits(whole.detach().cpu(), found[name], found.get(name + UP))
     if weight.dtype == torch.float32:
         module, _, own = name.rpartition(".")

@@ -161,6 +161,10 @@ class PolicySource(PolicyFolder):
         policy = self._in_files(seed=0, check=check, training=False)
         return taken_from_files(policy, path=self.path, device=device, training=False)
 
+    def look(self, check: Callable[[Policy], None]) -> None:
+        """Lets ``check`` see the policy before its weights are read; it may refuse it."""
+        self._in_files(seed=0, check=check, training=False)
+
     def _in_files(
         self, *, seed: int, check: Callable[[Policy], None], training: bool = True
     ) -> Policy:

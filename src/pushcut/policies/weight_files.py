@@ -108,7 +108,7 @@ class TensorFile:
 
 def _bytes(tensor: Tensor, dtype: torch.dtype) -> memoryview:
     flat = tensor.detach().to("cpu", dtype).contiguous().reshape(-1)
-    return memoryview(flat.view(torch.uint8).numpy())
+    return flat.view(torch.uint8).numpy().data
 
 
 def write_tensors(tensors: Mapping[str, Tensor], file: Path, dtypes: Dtypes | None = None) -> None:

@@ -19,6 +19,7 @@ from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.lockstep import Coordination
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.system.progress import count
 from pushcut.system.stopwatch import Seconds
 from pushcut.types import InitState, Observation
 
@@ -68,12 +69,21 @@ class Collector:
     ) -> list[PlayedEpisode]:
         """This rank's episodes of an iteration; waits for others only by ``coordination``."""
         episodes: list[PlayedEpisode] = []
+        wanted = self._groups * (self._stream_decisions or self._group_size) // self._ranks.count
+
+        def note(episode: PlayedEpisode) -> None:
+            episodes.append(episode)
+            if self._stream_decisions:
+                count("decisions played", sum(len(e.decisions) for e in episodes), wanted)
+            else:
+                count("episodes played", len(episodes), wanted)
+
         self.seconds = self._runner.play(
             policy,
             schedule,
             iteration=iteration,
             mode="sampled",
-            on_episode=episodes.append,
+            on_episode=note,
             final_values=self._final_values,
             coordination=coordination,
         )
@@ -83,19 +93,9 @@ class Collector:
         """The rollout of all ranks."""
         return gathered(pack(played) if played else None, self._ranks)
 
-    def _check_streams(self, policy: Policy) -> None:
-        """Raises UserError where a stream is too short for one episode."""
-        least = math.ceil(self._runner.spec.max_steps / policy.chunk)
-        if 0 < self._stream_decisions < least:
-            raise UserError(
-                f"a stream needs at least {least} decisions for an episode of "
-                f"{self._runner.spec.max_steps} steps in chunks of {policy.chunk}, "
-                f"got --algorithm.stream-decisions {self._stream_decisions}"
-            )
-
     def schedule(self, policy: Policy, iteration: int) -> Schedule:
         """The episodes of an iteration, shared with the other ranks."""
-        self._check_streams(policy)
+        check_streams(self._stream_decisions, self._runner.spec.max_steps, policy.chunk)
 
         def init_of_group(group: int) -> InitState:
             return train_init(
@@ -119,6 +119,16 @@ class Collector:
             group_size=self._group_size,
             accepts=self._accepts,
             budget=budget,
+        )
+
+
+def check_streams(decisions: int, max_steps: int, chunk: int) -> None:
+    """UserError where a stream is too short for one episode; 0 decisions: there are no streams."""
+    least = math.ceil(max_steps / chunk)
+    if 0 < decisions < least:
+        raise UserError(
+            f"a stream needs at least {least} decisions for an episode of {max_steps} steps in "
+            f"chunks of {chunk}, got --algorithm.stream-decisions {decisions}"
         )
 
 
