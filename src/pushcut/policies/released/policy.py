@@ -125,8 +125,9 @@ class ReleasedPolicy(Policy):
             name: x.dtype for name, x in self.aside.items()
         }
         types = self.compute.parameter_dtypes(self.network, self.stays_float32)
+        kept = {id(parameters[name]): its.kept for name, its in types.items()}  # tied ones too
         for name, parameter in parameters.items():
-            rounded = name in types and types[name].kept.itemsize < parameter.dtype.itemsize
+            rounded = kept[id(parameter)].itemsize < parameter.dtype.itemsize
             if rounded and not parameter.requires_grad and name in self.file_dtypes:
                 self.aside[name] = parameter.data
 
