@@ -29,7 +29,7 @@ LEVELS = {
         "demos rollout cluster",
         "learning evaluation",
         "config reporting",
-        "trainer presets memory",
+        "trainer presets memory loading",
         "assembly",
         "commands",
         "arguments",

@@ -18,20 +18,20 @@ from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.disk import CheckpointSize, check_disk
 from pushcut.learning.learner import Learner
+from pushcut.loading import load_policy, say_what_is_not_understood
 from pushcut.policies.base import Policy
-from pushcut.policies.source import PolicySource
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.devices import choose_device, limit_threads
+from pushcut.ranks.devices import limit_threads
 from pushcut.ranks.launcher import launched, restarted
 from pushcut.ranks.start import announce, joined
-from pushcut.rollout.collector import Collector, check_streams
+from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
-from pushcut.rollout.fit import check_fits, language_warnings
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import folder_lock, is_empty
 from pushcut.runs.recoveries import RecoveryLog
 from pushcut.runs.run import Run, note_restart
+from pushcut.runs.trackers import check_openable
 from pushcut.system.progress import bar, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.trainer import Trainer, due
@@ -77,6 +77,9 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     if not ranks.first:
         mute()
     announce(ranks, config.ranks, config.algorithm.groups)
+    with ranks.together():
+        if ranks.first:
+            check_openable(config.trackers, config.prometheus_port)
     policy = load_policy(config, ranks)
     say_what_is_not_understood(config, policy)
     actor = acting_copy(policy) if config.overlap else None
@@ -150,66 +153,6 @@ def stop_together(ranks: Ranks, exit_code: int) -> None:
     """Raises ``Interrupted`` on every rank where one of them must stop (a code above 0)."""
     if any(ranks.sum([float(exit_code)])):
         raise Interrupted(max(ranks.gather(exit_code)))
-
-
-def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
-    """What is to be trained, with a critic where one is needed.
-
-    A run that goes on reads its newest checkpoint, and needs what it began with no more.
-    """
-    # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
-    in_parts = ranks.sharded and not config.overlap
-    with ranks.together():
-        device = choose_device(config.device, ranks.local)
-        policy = None
-        for source in sources_of(config):
-            try:
-                policy = source.load(
-                    seed=config.seed,
-                    in_files=in_parts,
-                    device=device,
-                    check=lambda policy: prepare(config, policy),
-                )
-                break
-            except UserError:
-                if source is config.policy:
-                    raise
-        assert policy is not None
-    return policy
-
-
-def sources_of(config: TrainConfig) -> list[PolicySource]:
-    """Where the policy of a run may be read from: its checkpoints, then what it began with.
-
-    Adapters are put on the policy that it began with, or merged weights would be adapted.
-    """
-    began, out = config.policy, config.out
-    found: list[PolicySource] = []
-    if out is not None and (config.resume or restarted()) and (out / "config.json").exists():
-        missing = began.path is None or not began.path.exists()
-        if began.trained != "lora" or (missing and began.lora.saved == "merged"):
-            for path in reversed(checkpoint.whole_ones(out / "checkpoints")):
-                found.append(replace(began, path=path))
-    return [*found, began]
-
-
-def prepare(config: TrainConfig, policy: Policy) -> None:
-    """Adds a critic where one is needed; UserError where a policy does not fit the config.
-
-    Nothing of its weights is read yet.
-    """
-    check_fits(policy, config.env)
-    check_streams(config.algorithm.stream_decisions, config.env.spec.max_steps, policy.chunk)
-    if config.algorithm.needs_critic:
-        policy.add_critic(config.critic, seed=config.seed)
-
-
-def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
-    """Warns of instructions that hold words which the policy has never seen."""
-    instructions = config.env.spec.tasks
-    trained = {task: instructions[task] for task in config.tasks or instructions}
-    for line in language_warnings(policy, trained):
-        say(f"warning: {line}")
 
 
 def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> None:

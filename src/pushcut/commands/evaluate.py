@@ -74,6 +74,7 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
         for path in (beside, out)[-len(sources) :]:
             if path.exists():
                 raise UserError(f"{path} exists; choose another --out, or none to have one found")
+        check_writable(out)
     films: Films = {}
     results = play_sources(config, sources, config.mode, films, ranks=ranks)
     content: dict[str, Any] = {}
@@ -86,6 +87,13 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
                 row.result.save(beside, **facts_of(config, source))
                 save_videos(config, beside, films.get(source))
     return ranks.gather(content)[0]
+
+
+def check_writable(file: Path) -> None:
+    """UserError where a result could not be written once it is there."""
+    folder = next(path for path in file.absolute().parents if path.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"{folder} cannot be written to: choose another place with --out")
 
 
 def write_results(

@@ -90,9 +90,11 @@ def test_lerobots_vision_tower_stays_float32_and_is_computed_so(tmp_path):
     assert len(tower) > 10 and set(tower.values()) == {F32}
     model = policy.network.vlm.model
     seen: list[torch.Tensor] = []
-    model.multi_modal_projector.register_forward_hook(lambda *a: None)
-    linear = model.multi_modal_projector.linear
-    linear.register_forward_hook(lambda module, given, out: seen.append(out))
+
+    def note(module: torch.nn.Module, given: tuple, out: torch.Tensor) -> None:
+        seen.append(out)
+
+    model.multi_modal_projector.linear.register_forward_hook(note)
     act(policy)
     # Not rounded to bfloat16 on the way.
     assert seen[0].dtype == F32 and not torch.equal(seen[0], seen[0].to(BF16).float())
@@ -105,6 +107,7 @@ def test_heads_that_nobody_computes_stay_in_the_file(tmp_path):
     policy = flow(write_openpi(tmp_path / "a")).load().to("cpu")
     heads = [name for name in policy.state_dict() if "gemma_expert.lm_head" in name]
     assert not heads
+    assert isinstance(policy, Pi0Policy)
     kept = policy.aside["paligemma_with_expert.gemma_expert.lm_head.weight"]
     assert in_file(kept)
     policy.save_pretrained(tmp_path / "b")
