@@ -47,7 +47,7 @@ def written(monkeypatch) -> list[str]:
     names: list[str] = []
     original = checkpoint.write_whole
 
-    def write(learner, folder: Path, shared=None) -> None:
+    def write(learner, folder: Path, shared) -> None:
         names.append(folder.name)
         original(learner, folder, shared)
 
@@ -64,14 +64,14 @@ def test_a_run_of_a_frozen_vlm_is_shared_on_the_disk_resumed_without_its_origin_
 ):
     run = assembly.train(replace(config, iterations=3))
     assert written == [".000001.new", ".000002.new", ".000003.new"]
-    first, second, last = (run.checkpoints / f"00000{n}" / "policy" for n in (1, 2, 3))
-    assert files(first) == files(second) == {"frozen", "model", INDEX}
+    first, second, third = (run.checkpoints / f"00000{n}" / "policy" for n in (1, 2, 3))
+    assert files(first) == files(second) == files(third) == {"frozen", "model", INDEX}
     frozen = [next(path.glob("frozen-*")) for path in (first, second)]
-    assert frozen[0].samefile(frozen[1]) and frozen[0].stat().st_nlink == 2
+    assert frozen[0].samefile(frozen[1]) and frozen[0].stat().st_nlink == 3
     assert frozen[0].stat().st_mode & 0o777 == 0o444
-    # The last one is as LeRobot and openpi expect it.
-    assert files(last) == {SINGLE}
-    before, after = load_file(tmp_path / "original" / SINGLE), load_file(last / SINGLE)
+    # At the end it is there as LeRobot and openpi expect it.
+    assert files(run.final) == {SINGLE}
+    before, after = load_file(tmp_path / "original" / SINGLE), load_file(run.final / SINGLE)
     vlm = [name for name in before if "paligemma." in name]
     assert len(vlm) > 20 and all(torch.equal(before[name], after[name]) for name in vlm)
     run_export(run.checkpoints / "000002", tmp_path / "out")
@@ -82,9 +82,16 @@ def test_a_run_of_a_frozen_vlm_is_shared_on_the_disk_resumed_without_its_origin_
     # What it began with may be gone; the newest checkpoint has all of it.
     shutil.rmtree(tmp_path / "original")
     assembly.train(replace(config, iterations=5, resume=True))
-    assert files(run.checkpoints / "000004" / "policy") == {"frozen", "model", INDEX}
-    assert files(run.checkpoints / "000005" / "policy") == {SINGLE}
+    fifth = run.checkpoints / "000005" / "policy"
+    assert files(fifth) == {"frozen", "model", INDEX}
+    assert frozen[1].name == next(fifth.glob("frozen-*")).name
     assert not first.exists()  # keep 3, and the others go on
+    assert (
+        not torch.equal(
+            load_file(run.final / SINGLE)["action_in_proj.weight"], after["action_in_proj.weight"]
+        )
+        or not (run.final / ".stale").exists()
+    )
     again = replace(config.policy, path=run.checkpoints / "000004").load_to_act()
     assert isinstance(again, Policy)
 

@@ -43,13 +43,13 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
-        "noise normalisation places precision lora weight_files",
+        "noise normalisation places precision lora tensor_files",
         "networks value_head",
         "base",
         "masters pretrained tokens flow",
         "from_data",
         "small released",
-        "kinds",
+        "kinds whole",
         "source contract",
     ),
     "demos": (

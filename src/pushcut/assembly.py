@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -299,6 +300,8 @@ def resumed_run(config: TrainConfig, ranks: Ranks, progress: Progress, damaged: 
     run = Run(
         config.out, config.trackers, progress.iteration, prometheus_port=config.prometheus_port
     )
+    if progress.iteration < config.iterations:
+        shutil.rmtree(run.final, ignore_errors=True)  # it will be the last no more
     for problem in damaged:
         say(f"passed over: {problem}")
         run.recoveries.note(Recovery("checkpoint", problem))

@@ -14,6 +14,8 @@ from pushcut.evaluation.results import EvalResult
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
+from pushcut.policies.tensor_files import in_parts
+from pushcut.policies.whole import copy_whole
 from pushcut.ranks.base import Ranks
 from pushcut.reporting.video import mp4_of
 from pushcut.rollout.collector import Collector
@@ -86,6 +88,23 @@ class Trainer:
                 self.run.log(self.config.iterations, evaluated | rest)
         self.save()
         self.wait_for_writes()
+        if self.ranks.first:
+            self.make_whole()
+
+    def make_whole(self) -> None:
+        """Leaves the last policy in RUN/final as other programs expect it.
+
+        A checkpoint has all of it, in files that only some programs read: a run that is finished
+        does not fail where the disk is full.
+        """
+        policy = self.run.checkpoints / f"{self.progress.iteration:06d}" / "policy"
+        if not in_parts(policy) or self.run.final.exists():
+            return
+        try:
+            copy_whole(policy, self.run.final)
+            say(f"policy in one folder for other programs: {self.run.final}")
+        except UserError as error:
+            say(f"warning: {error}; `pushcut export {self.run.path} --out DIR` makes it")
 
     def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
@@ -162,7 +181,6 @@ class Trainer:
                     self.progress,
                     keep=keep,
                     ranks=self.ranks,
-                    whole=self.progress.iteration >= self.config.iterations,
                 )
         self.saved = self.progress
 

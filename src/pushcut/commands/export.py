@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
 from pushcut.policies.places import policy_folder
-from pushcut.policies.released.tensors import TensorFolder, save_tensors
 from pushcut.policies.source import PolicySource
-from pushcut.policies.weight_files import INDEX, in_parts, weight_files
+from pushcut.policies.whole import copy_whole
 from pushcut.runs.config_json import from_stored, stored_config
 
 
@@ -35,26 +33,6 @@ def run_export(run: Path, out: Path | None = None) -> Path:
     else:
         copy_whole(policy_folder(source), out)
     return out
-
-
-def copy_whole(folder: Path, out: Path) -> None:
-    """Copies a policy's folder, with weights in the files that other programs expect.
-
-    A checkpoint may have those apart that are not trained. UserError where the copy fails; nothing
-    is left of it then.
-    """
-    try:
-        if not in_parts(folder):
-            shutil.copytree(folder, out)
-            return
-        parts = [file.name for file in weight_files(folder)]
-        shutil.copytree(folder, out, ignore=shutil.ignore_patterns(INDEX, *parts))
-        tensors = TensorFolder.open(folder)
-        save_tensors(dict(tensors.tensors()), out, sharded=tensors.sharded)
-    except OSError as error:
-        shutil.rmtree(out, ignore_errors=True)
-        reason = " ".join((error.strerror or str(error)).split())
-        raise UserError(f"could not write {out}: {reason}") from error
 
 
 def checkpoint_of(path: Path) -> Path:

@@ -23,7 +23,7 @@ from pushcut.policies.pretrained import (
     load_training_parts,
     save_training_parts,
 )
-from pushcut.policies.weight_files import SharedFiles
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
 from pushcut.system.machine import free_bytes
@@ -65,14 +65,12 @@ def save(
     *,
     keep: int,
     ranks: Ranks | None = None,
-    whole: bool = False,
 ) -> None:
     """Writes checkpoint ``progress.iteration`` and removes old ones but the best.
 
     Where all ranks hold all weights the first of them writes; where each holds a part, each writes
     its own, in the background. UserError where the disk is full or the weights are no numbers; what
-    was there before stays. Weights that are not trained are in a file that checkpoints share;
-    ``whole``: the policy's folder is as other programs expect it instead.
+    was there before stays. Weights that are not trained are in a file that checkpoints share.
     """
     ranks = ranks or SingleProcess()
     path = folder / f"{progress.iteration:06d}"
@@ -80,14 +78,14 @@ def save(
     if not (ranks.first or ranks.sharded):
         return
     writing = Writing(path, progress, keep)
-    needed = 0 if ranks.sharded else needed_now(learner, folder, whole=whole)
+    needed = 0 if ranks.sharded else needed_now(learner, folder)
     if needed >= SAID_BYTES:
         say(f"writing checkpoint {path.name}: {gigabytes(needed)}")
     with writing.one_line_errors(needed):
         if not ranks.sharded:
             writing.begin()
             check_space(needed, writing.aside)
-            write_whole(learner, writing.aside, None if whole else SharedFiles(folder))
+            write_whole(learner, writing.aside, SharedFiles(folder))
             writing.finish()
             return
         ranks.wait_for_writes()
@@ -182,16 +180,13 @@ class Writing:
             ) from error
 
 
-def write_whole(learner: Learner, folder: Path, shared: SharedFiles | None = None) -> None:
+def write_whole(learner: Learner, folder: Path, shared: SharedFiles) -> None:
     """The policy's folder, what it lacks, and the optimiser.
 
-    ``shared``: the checkpoints that have a file of what is not trained.
+    ``shared``: the checkpoints that may have a file of what is not trained.
     """
     policy = learner.policy
-    if shared is None:
-        policy.save_pretrained(folder / "policy")
-    else:
-        policy.save_shared(folder / "policy", shared)
+    policy.save_shared(folder / "policy", shared)
     save_training_parts(policy, folder / TRAINING_PARTS_FILE, shared)
     save_masters(policy, folder / MASTERS_FILE)
     torch.save(learner.optimizer.state_dict(), folder / "optimizer.pt")

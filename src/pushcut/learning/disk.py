@@ -47,7 +47,7 @@ class CheckpointSize:
         return self.each + self.shared
 
     def most(self, keep: int) -> int:
-        """The most that a run takes: the last checkpoint is whole, too."""
+        """The most that a run takes; at its end the last policy is there as a whole, too."""
         return self.each * (keep + ON_THEIR_WAY) + 2 * self.shared
 
 
@@ -86,10 +86,10 @@ def check_disk(folder: Path, size: CheckpointSize, *, keep: int, there: int = 0)
     )
 
 
-def needed_now(learner: Learner, checkpoints: Path, *, whole: bool) -> int:
+def needed_now(learner: Learner, checkpoints: Path) -> int:
     """Bytes that the next checkpoint takes at least."""
     trained, frozen = _weights(learner.policy)
-    shared = not whole and any(checkpoints.glob("[0-9]*/policy/frozen-*.safetensors"))
+    shared = any(checkpoints.glob("[0-9]*/policy/frozen-*.safetensors"))
     state = sum(
         value.nbytes for values in learner.optimizer.state.values() for value in values.values()
     )

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
 from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.policies.value_head import CriticConfig, ValueHead
-from pushcut.policies.weight_files import SharedFiles
 from pushcut.types import Observation
 from pushcut.weights import ParameterDtypes
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.policies.weight_files import write_tensors
+from pushcut.policies.tensor_files import write_tensors
 
 MASTERS_FILE = "masters.safetensors"
 

@@ -15,7 +15,7 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
 from pushcut.policies.normalisation import DataStats, small_stats_json
-from pushcut.policies.weight_files import (
+from pushcut.policies.tensor_files import (
     SharedFiles,
     TensorFile,
     save_weights,

@@ -130,6 +130,11 @@ class Run:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def final(self) -> Path:
+        """Folder of the last policy, where checkpoints have its weights in shared files."""
+        return self.path / "final"
+
     def evaluation(self, name: str) -> Path:
         """File for the evaluation called ``name``."""
         return self.path / "eval" / f"{name}.json"

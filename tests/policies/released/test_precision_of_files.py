@@ -14,7 +14,7 @@ from pushcut.policies.masters import digits_of, load_masters, save_masters, with
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.tensors import in_file
 from pushcut.policies.source import PolicySource
-from pushcut.policies.weight_files import SharedFiles, write_tensors
+from pushcut.policies.tensor_files import SharedFiles, write_tensors
 from tests.policies.builders import noise, observation
 from tests.policies.released.builders import PI05, READING, SOURCES, bfloat16, disturb, flow, tokens
 from tests.policies.released.folders import write_lerobot, write_openpi, write_openvla

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.lora import BASE
-from pushcut.policies.weight_files import (
+from pushcut.policies.tensor_files import (
     INDEX,
     SINGLE,
     Dtypes,
