@@ -1,7 +1,6 @@
 """What training leaves on the disk: written once, shared, whole at the end, and what fits."""
 
 import shutil
-from collections import namedtuple
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut import assembly
+from pushcut import assembly, trainer
 from pushcut.algorithms.ppo import PPO
 from pushcut.commands.export import run_export
 from pushcut.config import EvaluationConfig, TrainConfig
@@ -81,17 +80,13 @@ def test_a_run_of_a_frozen_vlm_is_shared_on_the_disk_resumed_without_its_origin_
     assert all(torch.equal(before[name], exported[name]) for name in vlm)
     # What it began with may be gone; the newest checkpoint has all of it.
     shutil.rmtree(tmp_path / "original")
+    (run.final / "mark").touch()  # it is made anew
     assembly.train(replace(config, iterations=5, resume=True))
     fifth = run.checkpoints / "000005" / "policy"
     assert files(fifth) == {"frozen", "model", INDEX}
     assert frozen[1].name == next(fifth.glob("frozen-*")).name
     assert not first.exists()  # keep 3, and the others go on
-    assert (
-        not torch.equal(
-            load_file(run.final / SINGLE)["action_in_proj.weight"], after["action_in_proj.weight"]
-        )
-        or not (run.final / ".stale").exists()
-    )
+    assert files(run.final) == {SINGLE} and not (run.final / "mark").exists()
     again = replace(config.policy, path=run.checkpoints / "000004").load_to_act()
     assert isinstance(again, Policy)
 
@@ -131,7 +126,15 @@ def test_a_disk_that_fills_up_after_the_last_checkpoint_fails_nothing(
     assert (out / "checkpoints" / "000002" / "optimizer.pt").exists()
 
 
-Usage = namedtuple("Usage", "total used free")
+def test_a_disk_too_full_for_the_whole_policy_fails_nothing(config, monkeypatch, capsys):
+    def full(folder, out):
+        raise UserError(f"could not write {out}: No space left on device")
+
+    monkeypatch.setattr(trainer, "copy_whole", full)
+    run = assembly.train(replace(config, iterations=1))
+    said = " ".join(capsys.readouterr().out.split())
+    assert "final: No space left on device; `pushcut export" in said
+    assert (run.checkpoints / "000001" / "optimizer.pt").exists() and not run.final.exists()
 
 
 def test_a_full_disk_is_told_in_bytes_before_anything_is_written(
