@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.policies.tensor_files import write_tensors
+from pushcut.policies.tensor_files import TensorFile
 
 MASTERS_FILE = "masters.safetensors"
 
@@ -26,30 +26,53 @@ UP = ".up"
 
 HALF = 1 << 15
 
+AT_ONCE = 1 << 22
+"""Numbers that are taken apart together: what is made on the way takes memory too."""
 
-def digits_of(weight: Tensor) -> dict[str, Tensor]:
-    """The lower 16 bits of float32 numbers, by endings of a name; with bfloat16 they make them."""
-    whole = weight.detach().to("cpu", torch.float32).contiguous().view(torch.int32)
-    rounded = _bits(weight.detach().to("cpu").to(torch.bfloat16))
-    low = whole & 0xFFFF
-    up = ((whole >> 16) & 0xFFFF) != rounded
-    middle = (low == HALF) & up
-    found = {"": (low - (low >= HALF) * (1 << 16)).to(torch.int16)}
-    return found | ({UP: middle.reshape(-1).nonzero().squeeze(1)} if bool(middle.any()) else {})
+
+def digits_of(weight: Tensor) -> Tensor:
+    """The lower 16 bits of float32 numbers; with their bfloat16 they make the numbers again."""
+    flat, digits = _flat(weight), torch.empty(weight.numel(), dtype=torch.int16)
+    for numbers, found in zip(flat.split(AT_ONCE), digits.split(AT_ONCE), strict=True):
+        low = numbers.view(torch.int32) & 0xFFFF
+        found.copy_(low - (low >= HALF) * (1 << 16))
+    return digits.view(weight.shape)
+
+
+def rounded_up(weight: Tensor) -> Tensor:
+    """Places of numbers in the middle of two of bfloat16 that are rounded away from zero.
+
+    The lower bits do not tell these from those that are rounded towards zero.
+    """
+    places = []
+    for number, numbers in enumerate(_flat(weight).split(AT_ONCE)):
+        bits = numbers.view(torch.int32)
+        found = ((bits & 0xFFFF) == HALF) & ((bits >> 16) != _upper(numbers.to(torch.bfloat16)))
+        places.append(found.nonzero().squeeze(1) + number * AT_ONCE)
+    return torch.cat(places)
 
 
 def with_digits(rounded: Tensor, digits: Tensor, up: Tensor | None) -> Tensor:
-    """The float32 numbers of which ``digits_of`` made bfloat16 numbers and the rest."""
-    low = digits.to(torch.int32) & 0xFFFF
-    high = _bits(rounded.to(torch.bfloat16)) - (low > HALF).to(torch.int32)
+    """The float32 numbers that were rounded, of their lower bits and ``rounded_up``."""
+    flat = rounded.detach().cpu().to(torch.bfloat16).reshape(-1)
+    whole = torch.empty(rounded.numel(), dtype=torch.float32)
+    bits = whole.view(torch.int32)
+    parts = (x.split(AT_ONCE) for x in (flat, digits.reshape(-1), bits))
+    for numbers, lower, out in zip(*parts, strict=True):
+        low = lower.to(torch.int32) & 0xFFFF
+        high = _upper(numbers) - (low > HALF).to(torch.int32)
+        out.copy_(high * (1 << 16) + low)
     if up is not None:
-        high.reshape(-1)[up] -= 1
-    whole = ((high & 0xFFFF).to(torch.int64) << 16) | low
-    return (whole - (whole >= 1 << 31) * (1 << 32)).to(torch.int32).view(torch.float32)
+        bits[up] -= 1 << 16
+    return whole.view(rounded.shape)
 
 
-def _bits(tensor: Tensor) -> Tensor:
-    return tensor.contiguous().view(torch.int16).to(torch.int32) & 0xFFFF
+def _flat(weight: Tensor) -> Tensor:
+    return weight.detach().to("cpu", torch.float32).contiguous().reshape(-1)
+
+
+def _upper(numbers: Tensor) -> Tensor:
+    return numbers.view(torch.int16).to(torch.int32)
 
 
 def rounded_weights(policy: Policy) -> dict[str, nn.Parameter]:
@@ -65,13 +88,19 @@ def rounded_weights(policy: Policy) -> dict[str, nn.Parameter]:
 
 def save_masters(policy: Policy, file: Path) -> None:
     """Writes what the policy's folder cuts off; nothing where it holds all digits."""
-    tensors = {
-        name + ending: digits
-        for name, weight in rounded_weights(policy).items()
-        for ending, digits in digits_of(weight).items()
+    weights = rounded_weights(policy)
+    if not weights:
+        return
+    ups = {name + UP: found for name, x in weights.items() if len(found := rounded_up(x))}
+    shapes = {
+        name: torch.empty(x.shape, dtype=torch.int16, device="meta") for name, x in weights.items()
     }
-    if tensors:
-        write_tensors(tensors, file)
+    TensorFile(
+        shapes | ups,
+        {},
+        # Made when it is written: all of them would take half of what the weights take.
+        lambda name: ups[name] if name in ups else digits_of(weights[name]),
+    ).write(file)
 
 
 def load_masters(policy: Policy, file: Path, *, all_of_them: bool = True) -> None:
@@ -99,7 +128,7 @@ def restore(policy: Policy, name: str, weight: nn.Parameter, found: Mapping[str,
     """Gives one weight its digits."""
     sharded: Any = weight
     whole: Tensor = sharded.full_tensor() if hasattr(sharded, "full_tensor") else weight
-    exact = with_digits(whole.detach().cpu(), found[name], found.get(name + UP))
+    exact = with_digits(whole, found[name], found.get(name + UP))
     if weight.dtype == torch.float32:
         module, _, own = name.rpartition(".")
         # Knows what to do with weights of which this process holds a part only.

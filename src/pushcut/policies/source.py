@@ -22,9 +22,10 @@ from pushcut.policies.places import policy_folder
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.tensors import check_host_memory, leave_files
+from pushcut.policies.released.tensors import check_host_memory, in_file, leave_files
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.system.progress import say
 from pushcut.weights import ParameterDtype
 
 
@@ -48,6 +49,10 @@ def load_any(
     return load(policy_folder(folder), released, data, in_files=in_files)
 
 
+SAID_BYTES = 1_000_000_000
+"""Loading of so much is announced: it takes a while."""
+
+
 def taken_from_files(
     policy: Policy,
     *,
@@ -56,8 +61,10 @@ def taken_from_files(
     training: bool = True,
 ) -> Policy:
     """The policy with its weights in memory, in their precision, without a second copy of them."""
-    on_host = torch.device(device or "cpu").type == "cpu"
-    if on_host:
+    size = sum(parameter.nbytes for parameter in policy.parameters() if in_file(parameter))
+    if size >= SAID_BYTES:
+        say(f"loading {path}: {size / 1e9:.1f} GB")
+    if torch.device(device or "cpu").type == "cpu":
         types = policy.parameter_dtypes()
         if not training:
             types = {name: ParameterDtype(its.read, its.read) for name, its in types.items()}

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,8 @@ class TensorFile:
 
     tensors: Mapping[str, Tensor]
     dtypes: Dtypes
+    made: Callable[[str], Tensor] | None = None
+    """Makes the numbers of a tensor when it is their turn; ``tensors`` has their shapes then."""
 
     def dtype(self, name: str) -> torch.dtype:
         """What a tensor is written in."""
@@ -101,7 +103,9 @@ class TensorFile:
         with file.open("wb") as out:
             out.write(self.header())
             for name in self.order:
-                out.write(_bytes(self.tensors[name], self.dtype(name)))
+                tensor = self.tensors[name] if self.made is None else self.made(name)
+                out.write(_bytes(tensor, self.dtype(name)))
+                del tensor
                 done += self.size(name)
                 count("writing weights, MB", done // 10**6, total // 10**6)
 

@@ -9,8 +9,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from pushcut.batch import PolicySample
+from pushcut.policies import masters
 from pushcut.policies.base import Policy
-from pushcut.policies.masters import digits_of, load_masters, save_masters, with_digits
+from pushcut.policies.masters import (
+    digits_of,
+    load_masters,
+    rounded_up,
+    save_masters,
+    with_digits,
+)
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.policies.released.tensors import in_file
 from pushcut.policies.source import PolicySource
@@ -134,19 +141,24 @@ def test_who_acts_needs_no_master_weights_and_computes_the_same(name, tmp_path):
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 3.4e38, -3.4e38, 1e-40, 1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8]
 
 
-def test_sixteen_bits_apart_make_the_same_float32():
+def test_sixteen_bits_apart_make_the_same_float32(monkeypatch):
+    monkeypatch.setattr(masters, "AT_ONCE", 30_000)
     generator = torch.Generator().manual_seed(0)
     bits = torch.randint(-(2**31), 2**31 - 1, (100_000,), generator=generator, dtype=torch.int32)
-    any_number = bits.view(torch.float32)
-    middles = ((bits & -65536) | 0x8000).view(torch.float32)  # rounded to even
-    for numbers in (any_number, middles, torch.tensor(SPECIAL), torch.zeros(3, 0)):
-        numbers = numbers[numbers.isfinite()]
-        digits = digits_of(numbers)
-        assert digits[""].dtype == torch.int16
-        got = with_digits(numbers.to(BF16), digits[""], digits.get(".up"))
-        assert torch.equal(got.view(torch.int32), numbers.view(torch.int32))
-    # Most numbers need no list of those that were rounded up.
-    assert len(digits_of(middles)[".up"]) == pytest.approx(50_000, rel=0.05)
+    any_number = bits.view(F32)
+    middles = ((bits & -65536) | 0x8000).view(F32)  # rounded to even
+    square = torch.randn(300, 300, generator=generator)
+    for numbers in (any_number, middles, torch.tensor(SPECIAL), torch.zeros(3, 0), square.T):
+        numbers = numbers[numbers.isfinite()] if numbers.dim() == 1 else numbers
+        digits, up = digits_of(numbers), rounded_up(numbers)
+        assert digits.dtype == torch.int16
+        got = with_digits(numbers.to(BF16), digits, up)
+        want = numbers.contiguous()
+        assert torch.equal(got.view(torch.int32), want.view(torch.int32))
+    # Most numbers need no place in the list of those that were rounded up.
+    finite = middles[middles.isfinite()]
+    assert len(rounded_up(finite)) == pytest.approx(len(finite) / 2, rel=0.05)
+    assert len(rounded_up(square)) < 10
 
 
 def test_a_checkpoint_in_bfloat16_gives_back_float32_masters(tmp_path):

@@ -21,7 +21,7 @@ from pushcut.policies.tensor_files import (
     save_weights,
 )
 from pushcut.system.machine import memory_bytes
-from pushcut.system.progress import count, say
+from pushcut.system.progress import count
 from pushcut.weights import ParameterDtypes
 
 SHARD_BYTES = 5_000_000_000
@@ -149,10 +149,6 @@ def check_names(
         raise UserError(f"{folder.path} does not fit: {'; '.join(problems[:3])}{more} ({cause})")
 
 
-SAID_BYTES = 1_000_000_000
-"""Loading of so much is announced: it takes a while."""
-
-
 def check_host_memory(network: nn.Module, kept: ParameterDtypes, *, path: object) -> None:
     """Raises UserError if weights, in the precision they will be kept in, do not fit here.
 
@@ -169,8 +165,6 @@ def check_host_memory(network: nn.Module, kept: ParameterDtypes, *, path: object
             f"{path} needs {needed / 1e9:.1f} GB of memory, {memory[1] / 1e9:.1f} GB are "
             "free: `pushcut plan PRESET` says what a run takes and what helps"
         )
-    if needed >= SAID_BYTES:
-        say(f"loading {path}: {needed / 1e9:.1f} GB")
 
 
 def released_shapes(network: nn.Module) -> Shapes:
