@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,20 +17,22 @@ from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluation.evaluator import Evaluator
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
+from pushcut.learning.disk import CheckpointSize, check_disk
 from pushcut.learning.learner import Learner
+from pushcut.loading import load_policy, say_what_is_not_understood
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks
-from pushcut.ranks.devices import choose_device, limit_threads
+from pushcut.ranks.devices import limit_threads
 from pushcut.ranks.launcher import launched, restarted
 from pushcut.ranks.start import announce, joined
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
-from pushcut.rollout.fit import check_fits, language_warnings
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import folder_lock, is_empty
 from pushcut.runs.recoveries import RecoveryLog
 from pushcut.runs.run import Run, note_restart
+from pushcut.runs.trackers import check_openable
 from pushcut.system.progress import bar, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.trainer import Trainer, due
@@ -75,6 +78,9 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     if not ranks.first:
         mute()
     announce(ranks, config.ranks, config.algorithm.groups)
+    with ranks.together():
+        if ranks.first:
+            check_openable(config.trackers, config.prometheus_port)
     policy = load_policy(config, ranks)
     say_what_is_not_understood(config, policy)
     actor = acting_copy(policy) if config.overlap else None
@@ -89,6 +95,9 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         check=lambda left_s: stop_together(ranks, stop.too_long(left_s)),
     )
     earlier = find_run(config, learner, ranks)
+    with ranks.together():
+        if ranks.first:
+            warn_of_space(config, learner, sharded=ranks.sharded)
     recoveries = RecoveryLog(None)
     with ExitStack() as opened:
         # Simulators that cannot start leave no folder behind.
@@ -120,6 +129,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
                 run=run,
                 progress=progress,
                 ranks=ranks,
+                saved=None if earlier is None else earlier.saved,
             )
             progress_bar.set(progress.iteration)
             with saved_on_stop(trainer):
@@ -147,26 +157,12 @@ def stop_together(ranks: Ranks, exit_code: int) -> None:
         raise Interrupted(max(ranks.gather(exit_code)))
 
 
-def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
-    """What is to be trained, with a critic where one is needed."""
-    # Weights that will be sharded get onto the device in parts, unless a copy stays whole.
-    in_parts = ranks.sharded and not config.overlap
-    with ranks.together():
-        device = choose_device(config.device, ranks.local)
-        policy = config.policy.load(seed=config.seed, in_files=in_parts)
-        check_fits(policy, config.env)
-        if not in_parts:
-            policy.to(device)
-    if config.algorithm.needs_critic:
-        policy.add_critic(config.critic, seed=config.seed)
-    return policy
-
-
-def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
-    """Warns of instructions that hold words which the policy has never seen."""
-    instructions = config.env.spec.tasks
-    trained = {task: instructions[task] for task in config.tasks or instructions}
-    for line in language_warnings(policy, trained):
+def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> None:
+    """Warns where the checkpoints will not fit on the disk; UserError where not even one does."""
+    assert config.out is not None
+    there = len(checkpoint.all_of(config.out / "checkpoints"))
+    size = CheckpointSize.of(learner, sharded=sharded)
+    if line := check_disk(config.out, size, keep=config.keep, there=there):
         say(f"warning: {line}")
 
 
@@ -220,6 +216,9 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
                 "not saved; --resume goes on from the newest checkpoint"
             )
             raise
+        if trainer.saved is None and not trainer.progress.iteration:
+            say("no iteration was finished: nothing is saved, --resume begins anew")
+            raise
         # A full disk is the very error that is being raised: do not hide it by another.
         with contextlib.suppress(UserError, OSError):
             trainer.save()
@@ -246,6 +245,8 @@ class EarlierRun:
     progress: Progress
     damaged: list[str]
     """What is wrong with newer checkpoints, which were passed over."""
+    saved: Progress | None = None
+    """What the checkpoint says that was read; None where there was none."""
 
 
 def find_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> EarlierRun | None:
@@ -268,7 +269,7 @@ def find_run(config: TrainConfig, learner: Learner, ranks: Ranks) -> EarlierRun 
             checkpoint.tidy(out / "checkpoints")
     with ranks.together():
         progress, damaged = checkpoint.load_newest(out / "checkpoints", learner)
-        return EarlierRun(progress or Progress(iteration=0), list(damaged.values()))
+        return EarlierRun(progress or Progress(iteration=0), list(damaged.values()), progress)
 
 
 def check_new(config: TrainConfig) -> None:
@@ -300,6 +301,8 @@ def resumed_run(config: TrainConfig, ranks: Ranks, progress: Progress, damaged: 
     run = Run(
         config.out, config.trackers, progress.iteration, prometheus_port=config.prometheus_port
     )
+    if progress.iteration < config.iterations:
+        shutil.rmtree(run.final, ignore_errors=True)  # it will be the last no more
     for problem in damaged:
         say(f"passed over: {problem}")
         run.recoveries.note(Recovery("checkpoint", problem))

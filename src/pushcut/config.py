@@ -51,6 +51,8 @@ class RolloutConfig:
             raise ValueError("need slots >= 1, inference_batch >= 1 and workers >= 0")
         if self.tasks_per_process < 0:
             raise ValueError(f"tasks_per_process must be >= 0, got {self.tasks_per_process}")
+        if not self.timeout_s > 0:
+            raise ValueError(f"timeout_s must be > 0, got {self.timeout_s}")
 
     @property
     def processes(self) -> int:
@@ -130,6 +132,11 @@ class EvaluationConfig:
     videos: int = 0
     """Episodes of each task that are played once more for a video, after every evaluation."""
 
+    def __post_init__(self) -> None:
+        for name, least in (("episodes_per_task", 1), ("every", 0), ("videos", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
 
 @dataclass(frozen=True)
 class TrainConfig:
@@ -183,6 +190,9 @@ class TrainConfig:
         for name in ("iterations", "patience", "save_every", "keep"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be >= 1, got {getattr(self, name)}")
+        for name in ("grace_s", "threads"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         check_trackers(self.trackers)
         if not 0 <= self.prometheus_port <= 65535:
             raise ValueError(f"prometheus_port must be 0 to 65535, got {self.prometheus_port}")

@@ -14,6 +14,8 @@ from pushcut.evaluation.results import EvalResult
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
+from pushcut.policies.tensor_files import in_parts
+from pushcut.policies.whole import copy_whole
 from pushcut.ranks.base import Ranks
 from pushcut.reporting.video import mp4_of
 from pushcut.rollout.collector import Collector
@@ -43,6 +45,8 @@ class Trainer:
     finished_steps: int = 0
     """Optimiser steps that belong to finished iterations."""
     stopwatch: Stopwatch = field(default_factory=lambda: Stopwatch(rest="other"))
+    saved: Progress | None = None
+    """What the newest checkpoint says of itself; None where there is none."""
 
     def loop(self, progress_bar: Bar) -> None:
         """Trains from ``progress.iteration`` to ``config.iterations``."""
@@ -84,6 +88,23 @@ class Trainer:
                 self.run.log(self.config.iterations, evaluated | rest)
         self.save()
         self.wait_for_writes()
+        if self.ranks.first:
+            self.make_whole()
+
+    def make_whole(self) -> None:
+        """Leaves the last policy in RUN/final as other programs expect it.
+
+        A checkpoint has all of it, in files that only some programs read: a run that is finished
+        does not fail where the disk is full.
+        """
+        policy = self.run.checkpoints / f"{self.progress.iteration:06d}" / "policy"
+        if not in_parts(policy) or self.run.final.exists():
+            return
+        try:
+            copy_whole(policy, self.run.final)
+            say(f"policy in one folder for other programs: {self.run.final}")
+        except UserError as error:
+            say(f"warning: {error}; `pushcut export {self.run.path} --out DIR` makes it")
 
     def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
@@ -140,15 +161,28 @@ class Trainer:
                 self.run.log_videos(iteration, shown)
 
     def save(self) -> None:
-        """Writes the checkpoint of the finished iterations."""
+        """Writes the checkpoint of the finished iterations; once.
+
+        Where it is there already, and turned out to be the best, only that is written.
+        """
+        if self.progress == self.saved:
+            return
+        written = self.saved is not None and self.saved.iteration == self.progress.iteration
+        folder, keep = self.run.checkpoints, self.config.keep
         with self.stopwatch.timed("save"), self.ranks.together():
-            checkpoint.save(
-                self.run.checkpoints,
-                self.learner,
-                self.progress,
-                keep=self.config.keep,
-                ranks=self.ranks,
-            )
+            if written:
+                self.ranks.wait_for_writes()
+                if self.ranks.first:
+                    checkpoint.note_progress(folder, self.progress, keep=keep)
+            else:
+                checkpoint.save(
+                    folder,
+                    self.learner,
+                    self.progress,
+                    keep=keep,
+                    ranks=self.ranks,
+                )
+        self.saved = self.progress
 
     def wait_for_writes(self) -> None:
         """Waits for checkpoints that are written in the background."""

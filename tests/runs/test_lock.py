@@ -136,5 +136,8 @@ def test_a_refused_process_leaves_the_name_of_the_owner(holder, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="file"), folder_lock(tmp_path / "file" / "run"):
+    with (
+        pytest.raises(UserError, match="cannot be written to"),
+        folder_lock(tmp_path / "file" / "run"),
+    ):
         pass

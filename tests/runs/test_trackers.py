@@ -19,7 +19,7 @@ from pushcut.errors import UserError
 from pushcut.presets import PRESETS
 from pushcut.reporting.video import write_mp4
 from pushcut.runs.run import Run, read_metrics
-from pushcut.runs.trackers import TRACKERS, RunInfo, TrackerBackend, tag
+from pushcut.runs.trackers import TRACKERS, RunInfo, TrackerBackend, check_openable, tag
 
 
 def page(url: str) -> dict[str, float]:
@@ -189,6 +189,84 @@ def test_wandb_without_a_key_says_what_to_do_and_leaves_no_folder_behind(
     with pytest.raises(UserError, match=r"\(No API key configured\.\): type `wandb login`, or set"):
         Run.create(tmp_path / "run", {}, ("wandb",))
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ConnectionError("no route\nto host"), TimeoutError("timed out"), OSError("no network")],
+)
+def test_wandb_without_a_server_is_one_line_whatever_it_raises(tmp_path, wandb, monkeypatch, error):
+    def no_server(**told: Any):
+        raise error
+
+    monkeypatch.setattr(wandb, "init", no_server)
+    with pytest.raises(UserError, match=r"W&B cannot be reached \(") as told:
+        Run.create(tmp_path / "run", {}, ("wandb",))
+    assert "\n" not in str(told.value) and "WANDB_MODE=offline" in str(told.value)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "package", "todo"),
+    [
+        ("tensorboard", "tensorboard", "pip install tensorboard"),
+        ("wandb", "wandb", 'pip install "pushcut[wandb]"'),
+        ("prometheus", "prometheus_client", 'pip install "pushcut[prometheus]"'),
+    ],
+)
+def test_a_missing_package_is_told_before_anything_is_loaded(name, package, todo, monkeypatch):
+    monkeypatch.delitem(sys.modules, package, raising=False)
+    monkeypatch.setattr("pushcut.runs.trackers.find_spec", lambda module: None)
+    with pytest.raises(UserError) as error:
+        check_openable([name], 0)
+    assert str(error.value) == f"the {name} tracker needs `{todo}`"
+
+
+def test_a_broken_tensorboard_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(UserError, match="the tensorboard tracker needs `pip install tensorboard`"):
+        Run.create(tmp_path / "run", {}, ("tensorboard",))
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_port_in_use_is_told_before_anything_is_loaded():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=rf"port {port} on 127\.0\.0\.1 cannot be opened"):
+            check_openable(["prometheus"], port)
+    check_openable(["prometheus"], port)
+
+
+class FailingTracker(TrackerBackend):
+    def __init__(self, where: RunInfo) -> None:
+        self.told = 0
+
+    def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
+        raise RuntimeError("the server\nis gone")
+
+    def close(self) -> None:
+        raise RuntimeError("gone, too")
+
+
+def test_a_tracker_that_fails_does_not_end_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(TRACKERS, "failing", FailingTracker)
+    with Run.create(tmp_path / "run", PRESETS["smoke"].train, ("failing",)) as run:
+        run.log(0, {"loss": 1.0})
+        run.log(1, {"loss": 0.5})
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("is told no more (the server is gone); metrics.jsonl has everything") == 1
+    assert [line["loss"] for line in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1.0, 0.5]
+
+
+def test_a_tracker_that_cannot_be_opened_is_one_line(tmp_path, monkeypatch):
+    def broken(where: RunInfo):
+        raise TypeError("Descriptors cannot be\ncreated directly")
+
+    monkeypatch.setitem(TRACKERS, "broken", broken)
+    with pytest.raises(UserError, match=r"broken cannot be opened \(Descriptors cannot be created"):
+        Run.create(tmp_path / "run", {}, ("broken",))
 
 
 def test_the_real_wandb_takes_it_offline(tmp_path, monkeypatch):

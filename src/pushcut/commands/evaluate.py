@@ -29,7 +29,7 @@ from pushcut.evaluation.results import (
     spread_over_repeats,
 )
 from pushcut.evaluation.tables import Row, Table
-from pushcut.policies.base import Mode
+from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import PolicySource
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
@@ -74,6 +74,7 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
         for path in (beside, out)[-len(sources) :]:
             if path.exists():
                 raise UserError(f"{path} exists; choose another --out, or none to have one found")
+        check_writable(out)
     films: Films = {}
     results = play_sources(config, sources, config.mode, films, ranks=ranks)
     content: dict[str, Any] = {}
@@ -86,6 +87,13 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
                 row.result.save(beside, **facts_of(config, source))
                 save_videos(config, beside, films.get(source))
     return ranks.gather(content)[0]
+
+
+def check_writable(file: Path) -> None:
+    """UserError where a result could not be written once it is there."""
+    folder = next(path for path in file.absolute().parents if path.exists())
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise UserError(f"{folder} cannot be written to: choose another place with --out")
 
 
 def write_results(
@@ -202,17 +210,11 @@ def play_sources(
         env_flags: How the flags begin that set the environment; empty where there are none.
     """
     ranks = ranks or SingleProcess()
-    manifest = manifest_of(config)
+    sources, manifest = list(sources), manifest_of(config)
     with ranks.together():
         device = choose_device(config.device, ranks.local)
-        policies = {source: source.load().to(device) for source in sources}
-        for policy in policies.values():  # the last one, too, before the first is played
-            check_fits(policy, config.env, env_flags)
-    tasks = config.env.spec.tasks
-    told = (line for policy in policies.values() for line in language_warnings(policy, tasks))
-    for line in dict.fromkeys(told):
-        say(f"warning: {line}")
-    total = len(manifest) * config.repeats * len(policies)
+        look_at(config, sources, env_flags)  # the last one, too, before the first is played
+    total = len(manifest) * config.repeats * len(set(sources))
     if ranks.count > 1:
         say(f"{ranks.count} ranks share {total} episodes; this is what the first one plays of them")
     with ExitStack() as opened:
@@ -220,26 +222,50 @@ def play_sources(
         with ranks.together():
             pool = opened.enter_context(open_pool(config))
         shown = opened.enter_context(bar("evaluating", total // ranks.count))
-        runner = EpisodeRunner(
-            pool,
-            seed=config.seed,
-            inference_batch=config.rollout.inference_batch,
-            check=stop.check,
-        )
         evaluator = Evaluator(
-            runner,
+            runner_of(config, pool, stop),
             manifest,
             repeats=config.repeats,
             on_episode=lambda episode: shown.advance(),
             ranks=ranks,
         )
-        results = {name: evaluator.evaluate(policy, mode) for name, policy in policies.items()}
-        if films is not None and config.videos:
-            # The same starts of all: those that are worth seeing of the last.
-            lines = chosen(list(results.values())[-1].ledger, config.videos)
-            for name, policy in policies.items():
-                films[name] = evaluator.film(policy, mode, lines, mp4_of)
-        return results
+        results: dict[PolicySource, EvalResult] = {}
+        lines: list[LedgerLine] = []
+        # One policy at a time is in memory. The last one first: its episodes choose what is filmed.
+        for source in dict.fromkeys(reversed(sources)):
+            with ranks.together():
+                policy = source.load_to_act(device=device)
+            results[source] = evaluator.evaluate(policy, mode)
+            if films is not None and config.videos:
+                lines = lines or chosen(results[source].ledger, config.videos)
+                films[source] = evaluator.film(policy, mode, lines, mp4_of)
+            del policy
+        return {source: results[source] for source in sources}
+
+
+def look_at(config: EvalConfig, sources: Iterable[PolicySource], env_flags: str) -> None:
+    """Refuses policies that do not fit the environment, and warns, before any weight is read."""
+    tasks = config.env.spec.tasks
+    told: list[str] = []
+
+    def check(policy: Policy) -> None:
+        check_fits(policy, config.env, env_flags)
+        told.extend(language_warnings(policy, tasks))
+
+    for source in dict.fromkeys(sources):
+        source.look(check)
+    for line in dict.fromkeys(told):
+        say(f"warning: {line}")
+
+
+def runner_of(config: EvalConfig, pool: EnvPool, stop: SafeExit) -> EpisodeRunner:
+    """Who plays the episodes."""
+    return EpisodeRunner(
+        pool,
+        seed=config.seed,
+        inference_batch=config.rollout.inference_batch,
+        check=stop.check,
+    )
 
 
 def manifest_of(config: EvalConfig) -> list[InitState]:
@@ -255,14 +281,9 @@ def manifest_of(config: EvalConfig) -> list[InitState]:
 
 def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine]) -> None:
     """Films episodes of the evaluation that the config describes, into FOLDER with videos.json."""
-    policy = config.policy.load().to(choose_device(config.device))
+    policy = config.policy.load_to_act(device=choose_device(config.device))
     with SafeExit() as stop, open_pool(config) as pool:
-        runner = EpisodeRunner(
-            pool,
-            seed=config.seed,
-            inference_batch=config.rollout.inference_batch,
-            check=stop.check,
-        )
+        runner = runner_of(config, pool, stop)
         films = Evaluator(runner, manifest_of(config)).film(policy, config.mode, lines, mp4_of)
     save_films(folder, films, spec=config.env.spec, mode=config.mode)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
+from pushcut.policies.whole import copy_whole
 from pushcut.runs.config_json import from_stored, stored_config
 
 
@@ -31,7 +31,7 @@ def run_export(run: Path, out: Path | None = None) -> Path:
         checkpoint.load_policy(source / checkpoint.SHARDS, policy)
         policy.save_pretrained(out)
     else:
-        shutil.copytree(policy_folder(source), out)
+        copy_whole(policy_folder(source), out)
     return out
 
 

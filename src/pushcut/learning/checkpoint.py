@@ -14,19 +14,31 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import DivergedError, RankLostError, UserError
+from pushcut.learning.disk import check_space, gigabytes, needed_now, reason_of
 from pushcut.learning.learner import Learner
 from pushcut.learning.optimiser import counts_on_gpu, restore
 from pushcut.policies.base import Policy
+from pushcut.policies.masters import MASTERS_FILE, load_masters, save_masters
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
     load_training_parts,
     save_training_parts,
 )
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
+from pushcut.system.machine import free_bytes
+from pushcut.system.progress import say
 
 SHARDS = "shards"
 """Folder of a checkpoint whose weights are in parts."""
+
+
+CHECKED_AT_ONCE = 1 << 22
+"""Numbers that are looked at together."""
+
+SAID_BYTES = 1_000_000_000
+"""Writing of so much is announced: it takes a while."""
 
 
 @dataclass(frozen=True)
@@ -48,13 +60,18 @@ class Progress:
 
 
 def save(
-    folder: Path, learner: Learner, progress: Progress, *, keep: int, ranks: Ranks | None = None
+    folder: Path,
+    learner: Learner,
+    progress: Progress,
+    *,
+    keep: int,
+    ranks: Ranks | None = None,
 ) -> None:
     """Writes checkpoint ``progress.iteration`` and removes old ones but the best.
 
     Where all ranks hold all weights the first of them writes; where each holds a part, each writes
     its own, in the background. UserError where the disk is full or the weights are no numbers; what
-    was there before stays.
+    was there before stays. Weights that are not trained are in a file that checkpoints share.
     """
     ranks = ranks or SingleProcess()
     path = folder / f"{progress.iteration:06d}"
@@ -62,10 +79,14 @@ def save(
     if not (ranks.first or ranks.sharded):
         return
     writing = Writing(path, progress, keep)
-    with writing.one_line_errors():
+    needed = 0 if ranks.sharded else needed_now(learner, folder)
+    if needed >= SAID_BYTES:
+        say(f"writing checkpoint {path.name}: {gigabytes(needed)}")
+    with writing.one_line_errors(needed):
         if not ranks.sharded:
             writing.begin()
-            write_whole(learner, writing.aside)
+            check_space(needed, writing.aside)
+            write_whole(learner, writing.aside, SharedFiles(folder))
             writing.finish()
             return
         ranks.wait_for_writes()
@@ -77,13 +98,37 @@ def save(
 
 
 def check_finite(policy: Policy, path: Path) -> None:
-    """DivergedError where weights are no numbers."""
-    if not all(bool(local_part(weight).isfinite().all()) for weight in policy.parameters()):
+    """DivergedError where weights that are trained are no numbers."""
+    if not all(is_finite(local_part(x)) for x in policy.parameters() if x.requires_grad):
         raise DivergedError(
             f"training has diverged: weights of iteration {int(path.name)} are not finite "
             f"numbers; start anew from an earlier checkpoint in {path.parent} (--policy.path) with "
             "a lower --learner.lr"
         )
+
+
+@torch.no_grad()
+def is_finite(weight: Tensor) -> bool:
+    """Whether all numbers are finite; looks at some at a time, for masks take memory too."""
+    parts = weight.detach().reshape(-1).split(CHECKED_AT_ONCE)
+    return all(bool(part.isfinite().all()) for part in parts)
+
+
+def note_progress(folder: Path, progress: Progress, *, keep: int) -> None:
+    """Says in a checkpoint that is there already what became known since: it may be the best.
+
+    Nobody's weights depend on it: a warning where the disk is full.
+    """
+    path = folder / f"{progress.iteration:06d}"
+    aside = path / ".progress.json"
+    try:
+        aside.write_text(_progress_json(progress))
+        aside.replace(path / "progress.json")
+    except OSError as error:
+        say(f"warning: {path / 'progress.json'} is not up to date: {error}")
+        return
+    _sync_names(path)
+    _prune(folder, keep=keep, best=progress.best_iteration)
 
 
 @dataclass(frozen=True)
@@ -106,7 +151,7 @@ class Writing:
 
     def finish(self) -> None:
         """Puts it into its place."""
-        (self.aside / "progress.json").write_text(json.dumps(vars(self.progress)) + "\n")
+        (self.aside / "progress.json").write_text(_progress_json(self.progress))
         _sync(self.aside)
         old = self.path.with_name(f".{self.path.name}.old")
         if self.path.exists():
@@ -117,8 +162,11 @@ class Writing:
         _prune(self.path.parent, keep=self.keep, best=self.progress.best_iteration)
 
     @contextmanager
-    def one_line_errors(self) -> Iterator[None]:
-        """Turns any failure into one UserError and removes the partial checkpoint."""
+    def one_line_errors(self, needed: int) -> Iterator[None]:
+        """Turns any failure into one UserError and removes the partial checkpoint.
+
+        ``needed``: bytes that it takes at least.
+        """
         try:
             yield
         except RankLostError:
@@ -126,16 +174,22 @@ class Writing:
         # torch and safetensors wrap a full disk in errors of their own.
         except Exception as error:
             shutil.rmtree(self.aside, ignore_errors=True)
+            reason = reason_of(error, needed, free_bytes(self.path.parent))
             raise UserError(
-                f"could not write checkpoint {self.path}: {error}; earlier checkpoints are "
+                f"could not write checkpoint {self.path}: {reason}; earlier checkpoints are "
                 "untouched: free some space and continue with --resume"
             ) from error
 
 
-def write_whole(learner: Learner, folder: Path) -> None:
-    """The policy's folder, what it lacks, and the optimiser."""
-    learner.policy.save_pretrained(folder / "policy")
-    save_training_parts(learner.policy, folder / TRAINING_PARTS_FILE)
+def write_whole(learner: Learner, folder: Path, shared: SharedFiles) -> None:
+    """The policy's folder, what it lacks, and the optimiser.
+
+    ``shared``: the checkpoints that may have a file of what is not trained.
+    """
+    policy = learner.policy
+    policy.save_shared(folder / "policy", shared)
+    save_training_parts(policy, folder / TRAINING_PARTS_FILE, shared)
+    save_masters(policy, folder / MASTERS_FILE)
     torch.save(learner.optimizer.state_dict(), folder / "optimizer.pt")
 
 
@@ -171,10 +225,15 @@ def tidy(folder: Path) -> None:
 
 def latest(folder: Path) -> Path:
     """The newest checkpoint of a run; UserError where it has none."""
-    found = _all(folder)
+    found = all_of(folder)
     if not found:
         raise UserError(f"no checkpoint in {folder}: give a run's folder or one of its checkpoints")
     return found[-1]
+
+
+def whole_ones(folder: Path) -> list[Path]:
+    """Checkpoints that hold the folder of a policy, the newest last."""
+    return [path for path in all_of(folder) if (path / "policy" / "config.json").exists()]
 
 
 def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[Path, str]]:
@@ -183,7 +242,7 @@ def load_newest(folder: Path, learner: Learner) -> tuple[Progress | None, dict[P
     Without any checkpoint nothing is restored (None). UserError where all are damaged.
     """
     damaged: dict[Path, str] = {}
-    for path in reversed(_all(folder)):
+    for path in reversed(all_of(folder)):
         try:
             return load(path, learner), damaged
         except UserError as error:
@@ -203,6 +262,8 @@ def load(path: Path, learner: Learner) -> Progress:
     if not sharded:
         learner.policy.load_weights(path / "policy")
         load_training_parts(learner.policy, path / TRAINING_PARTS_FILE)
+        if (path / MASTERS_FILE).exists():
+            load_masters(learner.policy, path / MASTERS_FILE)
     try:
         for file in path.rglob("*.json"):
             json.loads(file.read_text())
@@ -251,12 +312,17 @@ def load_policy(folder: Path, policy: Policy) -> None:
     policy.load_state_dict(state)
 
 
-def _all(folder: Path) -> list[Path]:
+def _progress_json(progress: Progress) -> str:
+    return json.dumps(vars(progress)) + "\n"
+
+
+def all_of(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, the newest last."""
     return sorted(path for path in folder.glob("[0-9]*") if (path / "progress.json").exists())
 
 
 def _prune(folder: Path, *, keep: int, best: int) -> None:
-    for path in _all(folder)[:-keep]:
+    for path in all_of(folder)[:-keep]:
         if int(path.name) != best:
             # Hidden first: a process killed in the midst leaves no half checkpoint.
             shutil.rmtree(path.rename(folder / f".{path.name}.pruned"))

@@ -21,6 +21,7 @@ from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
 from pushcut.policies.value_head import CriticConfig
 from pushcut.ranks.base import Ranks, SingleProcess
+from pushcut.system.progress import count
 from pushcut.transfers import to_device
 
 
@@ -266,6 +267,7 @@ class _TimeLeft:
     def done(self, decisions: int) -> None:
         """Notes that so many more were learned from."""
         self._done += decisions
+        count("decisions learned from", self._done, self._decisions)
         share_left = (self._decisions - self._done) / self._done
         self._check((time.perf_counter() - self._start) * share_left)
 

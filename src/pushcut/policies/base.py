@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
 from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.policies.value_head import CriticConfig, ValueHead
 from pushcut.types import Observation
 from pushcut.weights import ParameterDtypes
@@ -142,8 +144,20 @@ class Policy(nn.Module, ABC):
         Not ``now``: somebody else will before they are used, by ``parameter_dtypes``.
         """
 
+    def cast_to_act(self) -> None:
+        """Puts the weights into the precision that acting takes; they are not trained afterwards.
+
+        What it computes is the same to the bit.
+        """
+        self.cast()
+        self.requires_grad_(False)
+
     def parameter_dtypes(self) -> ParameterDtypes:
         """That precision, and what computations round them to first."""
+        return {}
+
+    def saved_dtypes(self) -> Mapping[str, torch.dtype]:
+        """In which precision weights are saved, by name, where it is not that of the weight."""
         return {}
 
     @abstractmethod
@@ -153,3 +167,14 @@ class Policy(nn.Module, ABC):
     @abstractmethod
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json into a folder."""
+
+    sharing: SharedFiles | None = None
+    """Who has files of the frozen weights already, while a checkpoint is written."""
+
+    def save_shared(self, path: Path, shared: SharedFiles) -> None:
+        """Writes the folder for a checkpoint, which may share frozen weights with others."""
+        self.sharing = shared
+        try:
+            self.save_pretrained(path)
+        finally:
+            self.sharing = None

@@ -134,7 +134,9 @@ class PolicyFromData(Policy):
 
     def save_pretrained(self, path: Path) -> None:
         """Writes config.json, model.safetensors and statistics.json, without training parts."""
-        save_checkpoint(self, self.kind, self.config, self.shape, self.statistics, path)
+        save_checkpoint(
+            self, self.kind, self.config, self.shape, self.statistics, path, shared=self.sharing
+        )
 
     critic_width: int | None = None
     """Size of the features that a critic sees; None where there is no place for one."""

@@ -41,11 +41,18 @@ class Compute:
         return types
 
     @torch.inference_mode(False)
-    def cast(self, network: nn.Module, stays_float32: Callable[[str], bool]) -> None:
-        """Casts the parameters, one after the other."""
+    def cast(
+        self, network: nn.Module, stays_float32: Callable[[str], bool], *, training: bool = True
+    ) -> None:
+        """Casts the parameters, one after the other.
+
+        Not ``training``: into what computations read, which gives the same outputs without the
+        digits that only training needs.
+        """
         types = self.parameter_dtypes(network, stays_float32)
         for name, parameter in network.named_parameters():
-            parameter.data = parameter.data.to(types[name].kept)
+            its = types[name]
+            parameter.data = parameter.data.to(its.kept if training else its.read)
 
     @property
     def has_masters(self) -> bool:

@@ -8,17 +8,26 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
 from pushcut.policies.normalisation import DataStats, small_stats_json
+from pushcut.policies.tensor_files import (
+    SharedFiles,
+    TensorFile,
+    save_weights,
+    weight_files,
+    write_tensors,
+)
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
 TRAINING_PARTS = "training_parts."
+FROZEN_PARTS = "frozen_parts"
+"""How the file of a checkpoint is called that has the layers below adapters."""
 
 
 def save_checkpoint(
@@ -28,15 +37,20 @@ def save_checkpoint(
     shape: Any,
     statistics: DataStats,
     path: Path,
+    *,
+    shared: SharedFiles | None = None,
 ) -> None:
-    """Writes a policy folder; ``config`` and ``shape`` are dataclasses of JSON values."""
+    """Writes a policy folder; ``config`` and ``shape`` are dataclasses of JSON values.
+
+    ``shared``: who has a file of the frozen weights already.
+    """
     path = Path(path)
     path.mkdir(parents=True, exist_ok=True)
     description = {"type": kind, "config": asdict(config), "shape": asdict(shape)}
     (path / "config.json").write_text(json.dumps(description, indent=2) + "\n")
     stored = small_stats_json(statistics)
     (path / "statistics.json").write_text(json.dumps(stored, indent=2) + "\n")
-    save_file(policy_weights(module), path / WEIGHTS)
+    save_weights(policy_weights(module), path, frozen=frozen_names(module), shared=shared)
 
 
 def policy_weights(module: nn.Module) -> dict[str, Tensor]:
@@ -45,6 +59,16 @@ def policy_weights(module: nn.Module) -> dict[str, Tensor]:
         name: tensor.contiguous()
         for name, tensor in merged_state(module).items()
         if not name.startswith(TRAINING_PARTS)
+    }
+
+
+def frozen_names(module: nn.Module) -> set[str]:
+    """Weights that are never trained, nor changed by an adapter, by their names in files."""
+    adapted = {name for name, _ in module.named_parameters() if BASE in name}
+    return {
+        name
+        for name, parameter in module.named_parameters(remove_duplicate=False)
+        if not parameter.requires_grad and name not in adapted
     }
 
 
@@ -59,11 +83,18 @@ def training_state(module: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def save_training_parts(policy: Policy, path: Path) -> None:
-    """Writes what the policy's folder lacks; nothing where it lacks nothing."""
+def save_training_parts(policy: Policy, path: Path, shared: SharedFiles | None = None) -> None:
+    """Writes what the policy's folder lacks; nothing where it lacks nothing.
+
+    ``shared``: who has a file of the layers below adapters already.
+    """
     weights = training_state(policy)
+    frozen = {name: x for name, x in weights.items() if BASE in name}
+    if shared is not None and frozen:
+        shared.place(TensorFile(frozen, {}), path.parent, FROZEN_PARTS)
+        weights = {name: x for name, x in weights.items() if name not in frozen}
     if weights:
-        save_file(weights, path)
+        write_tensors(weights, path)
 
 
 def load_training_parts(policy: Policy, path: Path) -> None:
@@ -72,6 +103,8 @@ def load_training_parts(policy: Policy, path: Path) -> None:
     if not wanted:
         return
     weights = read_tensors(path)
+    for file in path.parent.glob(f"{FROZEN_PARTS}-*.safetensors"):
+        weights |= read_tensors(file)
     if weights.keys() != wanted.keys():
         raise UserError(f"{path} does not fit: {sorted(weights.keys() ^ wanted.keys())[0]}")
     try:
@@ -112,7 +145,7 @@ def read_description(path: Path) -> dict[str, Any]:
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """Reads the tensors of a policy folder; raises UserError where they are missing or damaged."""
-    return read_tensors(path / WEIGHTS)
+    return {name: x for file in weight_files(path) for name, x in read_tensors(file).items()}
 
 
 def read_tensors(file: Path) -> dict[str, Tensor]:

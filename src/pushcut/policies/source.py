@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
+
+import torch
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
@@ -14,13 +16,17 @@ from pushcut.policies.flow.transitions import Denoising
 from pushcut.policies.from_data import PolicyConfig
 from pushcut.policies.kinds import load
 from pushcut.policies.lora import LoRAConfig, adapt
+from pushcut.policies.masters import MASTERS_FILE, load_masters
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.places import policy_folder
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.tensors import check_host_memory, in_file, leave_files
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.system.progress import say
+from pushcut.weights import ParameterDtype
 
 
 def load_any(
@@ -41,6 +47,35 @@ def load_any(
         )
     folder = local_folder(path, download=released.download)
     return load(policy_folder(folder), released, data, in_files=in_files)
+
+
+SAID_BYTES = 1_000_000_000
+"""Loading of so much is announced: it takes a while."""
+
+
+def taken_from_files(
+    policy: Policy,
+    *,
+    path: Path | None,
+    device: torch.device | str | None = None,
+    training: bool = True,
+) -> Policy:
+    """The policy with its weights in memory, in their precision, without a second copy of them."""
+    size = sum(parameter.nbytes for parameter in policy.parameters() if in_file(parameter))
+    if size >= SAID_BYTES:
+        say(f"loading {path}: {size / 1e9:.1f} GB")
+    if torch.device(device or "cpu").type == "cpu":
+        types = policy.parameter_dtypes()
+        if not training:
+            types = {name: ParameterDtype(its.read, its.read) for name, its in types.items()}
+        check_host_memory(policy, types, path=path)
+    if training:
+        policy.cast()
+    else:
+        policy.cast_to_act()
+    policy.to(device)
+    leave_files(policy)
+    return policy
 
 
 def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
@@ -67,6 +102,14 @@ class PolicyFolder:
     trained: Literal["expert", "lora", "all"] = "all"
     lora: LoRAConfig = LoRAConfig()
 
+    def _restore_masters(self, policy: Policy, *, training: bool = True) -> None:
+        """Gives weights the digits that a run's checkpoint keeps beside the policy's folder."""
+        if self.path is None or not self.path.is_dir():
+            return
+        file = policy_folder(self.path).parent / MASTERS_FILE
+        if file.exists():
+            load_masters(policy, file, all_of_them=training)
+
 
 @dataclass(frozen=True)
 class StartPolicy(PolicyFolder):
@@ -78,11 +121,11 @@ class StartPolicy(PolicyFolder):
 
     def load(self, data: DataStats | None, *, seed: int) -> Policy:
         """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``."""
-        policy = load_any(self.path, self.released, data)
+        policy = load_any(self.path, self.released, data, in_files=True)
+        self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
-        policy.cast()
-        return policy
+        return taken_from_files(policy, path=self.path)
 
 
 @dataclass(frozen=True)
@@ -92,15 +135,50 @@ class PolicySource(PolicyFolder):
     trained: Literal["expert", "lora", "all"] = "all"
     """The whole policy, or low-rank adapters on parts of it."""
 
-    def load(self, *, seed: int = 0, in_files: bool = False) -> Policy:
-        """Reads the checkpoint; UserError in one line where it cannot.
+    def load(
+        self,
+        *,
+        seed: int = 0,
+        in_files: bool = False,
+        device: torch.device | str | None = None,
+        check: Callable[[Policy], None] = lambda policy: None,
+    ) -> Policy:
+        """Reads the checkpoint to train it; UserError in one line where it cannot.
 
-        ``seed`` draws what is new. ``in_files``: as for ``pushcut.policies.load``; who takes the
-        weights out of the files puts them into their precision then.
+        Args:
+            seed: Draws what is new.
+            in_files: As for ``pushcut.policies.load``; who takes the weights out of the files puts
+                them into their precision then.
+            device: Where the weights go.
+            check: May refuse the policy before its weights are read: they are views of files.
         """
-        policy = load_any(self.path, self.released, in_files=in_files)
+        policy = self._in_files(seed=seed, check=check)
+        if in_files:
+            policy.cast(now=False)
+            return policy
+        return taken_from_files(policy, path=self.path, device=device)
+
+    def load_to_act(
+        self,
+        *,
+        device: torch.device | str | None = None,
+        check: Callable[[Policy], None] = lambda policy: None,
+    ) -> Policy:
+        """Reads the checkpoint to evaluate it: no weight has digits that only training needs."""
+        policy = self._in_files(seed=0, check=check, training=False)
+        return taken_from_files(policy, path=self.path, device=device, training=False)
+
+    def look(self, check: Callable[[Policy], None]) -> None:
+        """Lets ``check`` see the policy before its weights are read; it may refuse it."""
+        self._in_files(seed=0, check=check, training=False)
+
+    def _in_files(
+        self, *, seed: int, check: Callable[[Policy], None], training: bool = True
+    ) -> Policy:
+        policy = load_any(self.path, self.released, in_files=True)
+        self._restore_masters(policy, training=training)
         self.set_up(policy, seed=seed)
-        policy.cast(now=not in_files)
+        check(policy)
         return policy
 
     def set_up(self, policy: Policy, *, seed: int) -> None:

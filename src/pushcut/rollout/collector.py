@@ -18,6 +18,7 @@ from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.lockstep import Coordination
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.system.progress import count
 from pushcut.system.stopwatch import Seconds
 from pushcut.types import InitState, Observation
 
@@ -68,11 +69,15 @@ class Collector:
         """This rank's episodes of an iteration; waits for others only by ``coordination``."""
         episodes: list[PlayedEpisode] = []
         groups: dict[int, list[PlayedEpisode]] = {}
+        wanted = self._groups * (self._stream_decisions or self._group_size) // self._ranks.count
 
         def note(episode: PlayedEpisode) -> None:
             episodes.append(episode)
-            groups.setdefault(episode.task.group, []).append(episode)
-            if not self._stream_decisions:
+            if self._stream_decisions:
+                count("decisions played", sum(len(e.decisions) for e in episodes), wanted)
+            else:
+                count("episodes played", len(episodes), wanted)
+                groups.setdefault(episode.task.group, []).append(episode)
                 self._forget_if_rejected(groups[episode.task.group])
 
         self.seconds = self._runner.play(
@@ -98,19 +103,9 @@ class Collector:
         """The rollout of all ranks."""
         return gathered(pack(played) if played else None, self._ranks)
 
-    def _check_streams(self, policy: Policy) -> None:
-        """Raises UserError where a stream is too short for one episode."""
-        least = math.ceil(self._runner.spec.max_steps / policy.chunk)
-        if 0 < self._stream_decisions < least:
-            raise UserError(
-                f"a stream needs at least {least} decisions for an episode of "
-                f"{self._runner.spec.max_steps} steps in chunks of {policy.chunk}, "
-                f"got --algorithm.stream-decisions {self._stream_decisions}"
-            )
-
     def schedule(self, policy: Policy, iteration: int) -> Schedule:
         """The episodes of an iteration, shared with the other ranks."""
-        self._check_streams(policy)
+        check_streams(self._stream_decisions, self._runner.spec.max_steps, policy.chunk)
 
         def init_of_group(group: int) -> InitState:
             return train_init(
@@ -134,6 +129,16 @@ class Collector:
             group_size=self._group_size,
             accepts=self._accepts,
             budget=budget,
+        )
+
+
+def check_streams(decisions: int, max_steps: int, chunk: int) -> None:
+    """UserError where a stream is too short for one episode; 0 decisions: there are no streams."""
+    least = math.ceil(max_steps / chunk)
+    if 0 < decisions < least:
+        raise UserError(
+            f"a stream needs at least {least} decisions for an episode of {max_steps} steps in "
+            f"chunks of {chunk}, got --algorithm.stream-decisions {decisions}"
         )
 
 

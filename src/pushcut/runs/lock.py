@@ -95,7 +95,10 @@ def _locked(path: Path, wait_s: float) -> AbstractContextManager[object]:
             raise UserError(f"{path.parent} is in use by {_owner(path)}: {advice}") from None
         except OSError as error:
             if error.filename is not None:  # the file cannot be made
-                raise
+                raise UserError(
+                    f"{path.parent} cannot be written to ({error.strerror}): choose another "
+                    "folder with --out"
+                ) from error
             print(
                 f"cannot lock {path.parent} ({error.strerror}): make sure that no other process "
                 "works there",

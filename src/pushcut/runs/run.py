@@ -7,7 +7,7 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from importlib import metadata
 from pathlib import Path
@@ -21,7 +21,8 @@ from pushcut.runs.jsonl import append_line, read_lines, rewrite_lines
 from pushcut.runs.lock import is_empty
 from pushcut.runs.logs import LOG, log_to
 from pushcut.runs.recoveries import RecoveryLog
-from pushcut.runs.trackers import RunInfo, Tracker, open_tracker
+from pushcut.runs.trackers import RunInfo, Tracker, TrackerBackend, open_tracker, reason_of
+from pushcut.system.progress import say
 from pushcut.types import Recovery
 
 
@@ -50,7 +51,7 @@ class Run:
         with ExitStack() as opened:
             self._trackers = [open_tracker(name, where) for name in trackers]
             for tracker in self._trackers:
-                opened.callback(tracker.close)
+                opened.callback(_close, tracker)
             self.replayed = _keep_before(self._metrics, first)
             """Finished iterations that a resumed run plays again."""
             _keep_before(self._episodes, first)
@@ -129,6 +130,11 @@ class Run:
         """Folder of checkpoints."""
         return self.path / "checkpoints"
 
+    @property
+    def final(self) -> Path:
+        """Folder of the last policy, where checkpoints have its weights in shared files."""
+        return self.path / "final"
+
     def evaluation(self, name: str) -> Path:
         """File for the evaluation called ``name``."""
         return self.path / "eval" / f"{name}.json"
@@ -137,13 +143,25 @@ class Run:
         """Appends one object to metrics.jsonl and tells the trackers numbers; None is unknown."""
         append_line(self._metrics, {"iteration": iteration, **metrics})
         numbers = {name: x for name, x in metrics.items() if isinstance(x, (int, float))}
-        for tracker in self._trackers:
-            tracker.log(iteration, numbers)
+        self._tell(lambda tracker: tracker.log(iteration, numbers))
 
     def log_videos(self, iteration: int, videos: Mapping[str, Path]) -> None:
         """Shows videos of an evaluation to the trackers that can: what each shows -> its file."""
-        for tracker in self._trackers:
-            tracker.log_videos(iteration, videos)
+        self._tell(lambda tracker: tracker.log_videos(iteration, videos))
+
+    def _tell(self, say_it: Callable[[TrackerBackend], None]) -> None:
+        """Tells the trackers; one that fails is told no more, for the run is worth more."""
+        for tracker in list(self._trackers):
+            try:
+                say_it(tracker)
+            # Trackers are programs of others and raise what they like.
+            except Exception as error:
+                self._trackers.remove(tracker)
+                name = type(tracker).__name__.strip("_")
+                say(
+                    f"warning: the tracker {name} failed and is told no more ({reason_of(error)}); "
+                    "metrics.jsonl has everything"
+                )
 
     def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
         """Appends the ledger of an iteration: a row per episode."""
@@ -171,6 +189,14 @@ class ReadOnlyRun(Run):
 
     def log_episodes(self, iteration: int, episodes: Sequence[Sequence[Any]]) -> None:
         """The first rank does."""
+
+
+def _close(tracker: TrackerBackend) -> None:
+    """Closes a tracker; the run is finished, whatever it says."""
+    try:
+        tracker.close()
+    except Exception as error:
+        say(f"warning: the tracker {type(tracker).__name__.strip('_')}: {reason_of(error)}")
 
 
 def note_restart(path: Path | None, reason: str) -> None:

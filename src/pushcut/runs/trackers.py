@@ -6,8 +6,11 @@ import hashlib
 import json
 import os
 import re
+import socket
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -18,6 +21,13 @@ Tracker = str
 """Name of a tracker: a key of ``TRACKERS``."""
 
 LOOPBACK = "127.0.0.1"
+
+PACKAGES = {
+    "tensorboard": ("tensorboard", "pip install tensorboard"),
+    "wandb": ("wandb", 'pip install "pushcut[wandb]"'),
+    "prometheus": ("prometheus_client", 'pip install "pushcut[prometheus]"'),
+}
+"""What a tracker needs, and how to get it."""
 
 
 @runtime_checkable
@@ -49,7 +59,49 @@ class RunInfo:
 def open_tracker(name: Tracker, where: RunInfo) -> TrackerBackend:
     """Opens a tracker; UserError where its package, port or account is not to be had."""
     check_trackers([name])
-    return TRACKERS[name](where)
+    try:
+        return TRACKERS[name](where)
+    except UserError:
+        raise
+    # Trackers are programs of others and raise what they like.
+    except Exception as error:
+        raise UserError(
+            f"the tracker {name} cannot be opened ({reason_of(error)}); --trackers names those "
+            "that are wanted, none where nothing follows it"
+        ) from error
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error says, in one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def check_openable(names: Iterable[Tracker], prometheus_port: int) -> None:
+    """UserError where a package is missing or a port is taken; for before anything is loaded."""
+    for name in names:
+        package, todo = PACKAGES.get(name, ("", ""))
+        if package and package not in sys.modules and find_spec(package) is None:
+            raise UserError(f"the {name} tracker needs `{todo}`")
+        if name == "prometheus":
+            check_port(prometheus_port)
+
+
+def check_port(port: int) -> None:
+    """UserError where a port on this machine is taken."""
+    try:
+        # As the server will: a port that was closed a moment ago is free.
+        with socket.socket() as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((LOOPBACK, port))
+    except OSError as error:
+        raise _port_taken(port, error) from None
+
+
+def _port_taken(port: int, error: OSError) -> UserError:
+    return UserError(
+        f"port {port} on {LOOPBACK} cannot be opened ({error.strerror}): give another with "
+        "--prometheus-port, or 0 for any that is free"
+    )
 
 
 def check_trackers(names: Iterable[Tracker]) -> None:
@@ -90,8 +142,13 @@ def tag(name: str) -> str:
 
 class _TensorBoard(TrackerBackend):
     def __init__(self, where: RunInfo) -> None:
-        from torch.utils.tensorboard import SummaryWriter
-
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError(
+                "the tensorboard tracker needs `pip install tensorboard`; without it, leave "
+                "nothing behind --trackers"
+            ) from None
         folder = str(where.folder / "tensorboard")
         self._writer = SummaryWriter(folder, purge_step=where.first or None)
 
@@ -111,7 +168,7 @@ class _WandB(TrackerBackend):
         try:
             import wandb  # pyright: ignore[reportMissingImports]
         except ImportError:
-            raise UserError('the wandb tracker needs `pip install "pushcut[wandb]"`') from None
+            raise UserError(f"the wandb tracker needs `{PACKAGES['wandb'][1]}`") from None
         self._wandb = wandb
         folder = where.folder
         stored = _stored(folder)
@@ -130,11 +187,12 @@ class _WandB(TrackerBackend):
                 config={**config, "provenance": stored},
                 tags=[*dict.fromkeys(filter(None, [*_kinds(config), *own]))],
             )
-        except wandb.Error as error:
-            reason = " ".join(str(error).split())
+        # Besides wandb.Error it lets through what its connection raises.
+        except Exception as error:
             raise UserError(
-                f"W&B cannot be reached ({reason}): type `wandb login`, or set WANDB_MODE=offline "
-                f"and upload later with `wandb sync {folder}/wandb/offline-run-*`"
+                f"W&B cannot be reached ({reason_of(error)}): type `wandb login`, or set "
+                "WANDB_MODE=offline and upload later with "
+                f"`wandb sync {folder}/wandb/offline-run-*`"
             ) from None
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
@@ -170,9 +228,7 @@ class _Prometheus(TrackerBackend):
         try:
             import prometheus_client
         except ImportError:
-            raise UserError(
-                'the prometheus tracker needs `pip install "pushcut[prometheus]"`'
-            ) from None
+            raise UserError(f"the prometheus tracker needs `{PACKAGES['prometheus'][1]}`") from None
         self._client = prometheus_client
         # Our own registry: the default one is shared by the process and outlives the run.
         self._registry = prometheus_client.CollectorRegistry()
@@ -189,10 +245,7 @@ class _Prometheus(TrackerBackend):
                 port, LOOPBACK, registry=self._registry
             )
         except OSError as error:
-            raise UserError(
-                f"port {port} on {LOOPBACK} cannot be opened ({error.strerror}): give another "
-                "with --prometheus-port, or 0 for any that is free"
-            ) from None
+            raise _port_taken(port, error) from None
         say(f"metrics for Prometheus: http://{LOOPBACK}:{self._server.server_port}/metrics")
 
     def _metric(self, kind: Callable[..., Any], name: str, meaning: str) -> Any:

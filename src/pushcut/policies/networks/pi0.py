@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from dataclasses import dataclass
 
@@ -135,10 +136,23 @@ class Pi0Network(nn.Module):
             self.action_time_mlp_in = nn.Linear(2 * width, width)
             self.action_time_mlp_out = nn.Linear(width, width)
         self.recompute = Recompute()
+        self.exact_vision = False
+        """Whether images are seen in float32 where the rest computes in bfloat16."""
 
     def tie(self) -> None:
         """Makes PaliGemma's output words its input words: both names are released, once equal."""
         self.vlm.lm_head.weight = self.vlm.model.language_model.embed_tokens.weight
+
+    def take_unused_heads(self) -> dict[str, Tensor]:
+        """Removes output words that nobody computes; returns them by their names."""
+        taken: dict[str, Tensor] = {}
+        for name in ("gemma_expert", "paligemma"):
+            part = getattr(self.paligemma_with_expert, name)
+            words = self.vlm.model.language_model.embed_tokens
+            if hasattr(part, "lm_head") and part.lm_head.weight is not words.weight:
+                taken[f"paligemma_with_expert.{name}.lm_head.weight"] = part.lm_head.weight.data
+                del part.lm_head
+        return taken
 
     @property
     def vlm(self) -> _PaliGemma:
@@ -169,8 +183,11 @@ class Pi0Network(nn.Module):
     ) -> tuple[Float[Tensor, "b p d"], Bool[Tensor, "b p"]]:
         """Embeddings of images in [-1, 1] and prompt, and which of them are no padding."""
         model = self.vlm.model
-        seen = model.vision_tower.vision_model(images.flatten(0, 1))
-        seen = model.multi_modal_projector.linear(seen).view(len(images), -1, self.sizes.vlm.width)
+        with full_precision(images) if self.exact_vision else contextlib.nullcontext():
+            seen = model.vision_tower.vision_model(images.flatten(0, 1))
+            seen = model.multi_modal_projector.linear(seen)
+        seen = seen.view(len(images), -1, self.sizes.vlm.width)
+        seen = seen.to(torch.bfloat16) if self.exact_vision else seen
         said = model.language_model.embed_tokens(token_ids) * math.sqrt(self.sizes.vlm.width)
         visible = image_mask.repeat_interleave(self.sizes.vision.patches, dim=1)
         return torch.cat((seen, said.to(seen.dtype)), 1), torch.cat((visible, token_mask), 1)
@@ -259,3 +276,8 @@ def stays_float32(name: str) -> bool:
     """Whether openpi keeps a parameter in float32 when the network computes in bfloat16."""
     inside = name.startswith("paligemma_with_expert.")
     return not inside or any(kept in name for kept in KEPT_FLOAT32)
+
+
+def is_vision(name: str) -> bool:
+    """Whether a parameter belongs to the tower of images or to what follows it."""
+    return "vision_tower" in name or "multi_modal_projector" in name

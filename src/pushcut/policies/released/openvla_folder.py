@@ -21,7 +21,6 @@ from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
-    check_memory,
     check_names,
     count_blocks,
     fill,
@@ -227,7 +226,6 @@ def load_network(
         optional=projector.keys(),
         cause="is it an OpenVLA of another vision backbone, or LoRA adapters that were not merged?",
     )
-    check_memory(network, tensors)
     load_tensors(network, tensors)
     for name, tensor in projector.items():
         if wanted.get(name) != tuple(tensor.shape):

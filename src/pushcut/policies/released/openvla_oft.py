@@ -16,7 +16,6 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.normalisation import NormStats, known
 from pushcut.policies.precision import Compute
-from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
@@ -27,7 +26,7 @@ from pushcut.policies.released.openvla_folder import (
 from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
 from pushcut.policies.released.scaling import Scaling
-from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
+from pushcut.policies.released.tensors import NETWORK, TensorFolder
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.transfers import to_device
@@ -175,14 +174,16 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
     def save_weights(self, path: Path) -> None:
         """Writes shards or one file, and the projector of the state apart."""
-        weights = {
-            name.removeprefix(NETWORK): tensor for name, tensor in policy_weights(self).items()
-        }
+        weights = self.released_weights()
         if self.proprio_file is not None:
             own = {name: weights.pop(name) for name in list(weights) if name.startswith(PROPRIO)}
-            state = {name.removeprefix(PROPRIO): tensor.cpu() for name, tensor in own.items()}
+            dtypes = self.saved_dtypes()
+            state = {
+                name.removeprefix(PROPRIO): tensor.to("cpu", dtypes.get(NETWORK + name))
+                for name, tensor in own.items()
+            }
             torch.save(state, path / self.proprio_file)
-        save_tensors(weights, path, sharded=self.sharded)
+        self.write(weights, path, sharded=self.sharded)
 
     def _prompt(self, instruction: str) -> list[int]:
         if instruction not in self._prompts:

@@ -24,12 +24,12 @@ from pushcut.policies.networks.pi0 import (
     Pi0Network,
     Pi0Sizes,
     PrefixCache,
+    is_vision,
     stays_float32,
 )
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
-from pushcut.policies.pretrained import policy_weights
 from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
@@ -49,7 +49,7 @@ from pushcut.policies.released.prompts import (
     without_newline,
 )
 from pushcut.policies.released.scaling import Scaling, ScalingKind
-from pushcut.policies.released.tensors import NETWORK, TensorFolder, save_tensors
+from pushcut.policies.released.tensors import TensorFolder, released_shapes
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
 from pushcut.types import TO_BORDER, Gripper, Observation
@@ -155,6 +155,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         self.config, self.network, self.tokenizer = config, network, tokenizer
         self.statistics, self.files = dict(statistics), dict(files or {})
         self.omitted = frozenset(omitted)
+        self.aside |= network.take_unused_heads()
         self.compute, self.origin = compute or Compute(), origin
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, config.action_size
@@ -194,7 +195,21 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return sizes.vlm.width if placement == "vlm" else sizes.expert.width
 
     def stays_float32(self, name: str) -> bool:
-        return stays_float32(name)
+        return stays_float32(name) or (self._sees_exactly and is_vision(name))
+
+    @property
+    def _sees_exactly(self) -> bool:
+        """Whether the folder leaves the tower of images in float32 beside bfloat16.
+
+        LeRobot does, from 0.5.1 on, and computes it so.
+        """
+        if not self.is_mixed:
+            return False
+        return all(x == torch.float32 for name, x in self.file_dtypes.items() if is_vision(name))
+
+    def _remember_files(self) -> None:
+        super()._remember_files()
+        self.network.exact_vision = self._sees_exactly
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
@@ -290,18 +305,17 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
 
     def fill(self, path: Path) -> None:
         """Reads the weights of a folder into the network."""
-        load_network(self.network, TensorFolder.open(path).renamed(plain_name))
+        tensors, used = TensorFolder.open(path).renamed(plain_name), released_shapes(self.network)
+        unused = self.aside.keys() - used.keys()
+        load_network(self.network, tensors.renamed(lambda x: None if x in unused else x))
 
     def save_weights(self, path: Path) -> None:
         """Writes one file, and statistics where no file has them."""
         if self.config.layout == "openpi" and not list(path.rglob("norm_stats.json")):
             (path / "norm_stats.json").write_bytes(norm_stats_json(self.statistics))
-        weights = {
-            self.prefix + name.removeprefix(NETWORK): tensor
-            for name, tensor in policy_weights(self).items()
-            if name.removeprefix(NETWORK) not in self.omitted
-        }
-        save_tensors(weights, path, sharded=False)
+        weights = self.released_weights()
+        kept = {name: tensor for name, tensor in weights.items() if name not in self.omitted}
+        self.write(kept, path, sharded=False)
 
     def _scaling(self, name: str, size: int) -> Scaling:
         kind, layout = self.config.scaling[name], self.config.layout

@@ -4,17 +4,33 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
+
+import torch
+from torch import Tensor
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
+from pushcut.policies.lora import BASE
 from pushcut.policies.precision import Compute
+from pushcut.policies.pretrained import frozen_names, policy_weights
 from pushcut.policies.released.adapters import read_trained, save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
-from pushcut.policies.released.tensors import NETWORK
+from pushcut.policies.released.tensors import NETWORK, save_tensors
 from pushcut.weights import ParameterDtypes
+
+
+class Aside(dict[str, Tensor]):
+    """Tensors as files have them, by released names: what memory has rounded, or has no use for.
+
+    Mostly views of the files, which take no memory. Copies of a policy share them.
+    """
+
+    def __deepcopy__(self, memo: object) -> Aside:
+        return self
 
 
 class ReleasedPolicy(Policy):
@@ -34,9 +50,50 @@ class ReleasedPolicy(Policy):
 
     _is_cast = False
 
+    file_dtypes: Mapping[str, torch.dtype] = MappingProxyType({})
+    """Precision of the files that the weights were read from, by released name."""
+    aside: Aside
+    """What files have and memory has not: see ``Aside``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aside = Aside()
+
     @abstractmethod
     def fill(self, path: Path) -> None:
         """Reads the weights of a folder into the network."""
+
+    def saved_dtypes(self) -> Mapping[str, torch.dtype]:
+        if self.adapters_apart:
+            return {}
+        trained = {name for name, x in self.network.named_parameters() if x.requires_grad}
+        # Who computes in float32 needs all digits, and of float16 we keep no digits apart.
+        exact = self.compute.precision == "float32"
+        return {
+            f"{NETWORK}{name}": dtype
+            for name, dtype in self.file_dtypes.items()
+            if not (name in trained and (exact or dtype == torch.float16))
+        }
+
+    def released_weights(self) -> dict[str, Tensor]:
+        """What is saved, by released names: adapters merged, frozen weights as they were read."""
+        own = policy_weights(self)
+        return {name.removeprefix(NETWORK): x for name, x in own.items()} | self.aside
+
+    def write(self, weights: Mapping[str, Tensor], path: Path, *, sharded: bool) -> None:
+        """Writes released weights, each in the precision that it was read in."""
+        frozen = {name.removeprefix(NETWORK) for name in frozen_names(self)} | self.aside.keys()
+        save_tensors(
+            {f"{self.prefix}{name}": x for name, x in weights.items()},
+            path,
+            sharded=sharded,
+            dtypes={
+                self.prefix + name.removeprefix(NETWORK): dtype
+                for name, dtype in self.saved_dtypes().items()
+            },
+            frozen={f"{self.prefix}{name}" for name in frozen},
+            shared=self.sharing,
+        )
 
     @abstractmethod
     def save_weights(self, path: Path) -> None:
@@ -48,9 +105,36 @@ class ReleasedPolicy(Policy):
 
     def cast(self, *, now: bool = True) -> None:
         """Puts the weights into the precision asked for, once it is known which are trained."""
+        self._remember_files()
         if now:
             self.compute.cast(self.network, self.stays_float32)
         self._is_cast = True
+
+    def cast_to_act(self) -> None:
+        self._remember_files()
+        self.compute.cast(self.network, self.stays_float32, training=False)
+        self._is_cast = True
+        self.requires_grad_(False)
+
+    def _remember_files(self) -> None:
+        """Notes the precision of the files, and keeps what is frozen and would be rounded."""
+        if self._is_cast:
+            return
+        parameters = dict(self.network.named_parameters(remove_duplicate=False))
+        self.file_dtypes = {name: x.dtype for name, x in parameters.items() if BASE not in name} | {
+            name: x.dtype for name, x in self.aside.items()
+        }
+        types = self.compute.parameter_dtypes(self.network, self.stays_float32)
+        kept = {id(parameters[name]): its.kept for name, its in types.items()}  # tied ones too
+        for name, parameter in parameters.items():
+            rounded = kept[id(parameter)].itemsize < parameter.dtype.itemsize
+            if rounded and not parameter.requires_grad and name in self.file_dtypes:
+                self.aside[name] = parameter.data
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the files leave some weights in float32 beside bfloat16."""
+        return {torch.float32, torch.bfloat16} <= set(self.file_dtypes.values())
 
     def parameter_dtypes(self) -> ParameterDtypes:
         """Dtypes of the network; what is trained besides it is float32."""

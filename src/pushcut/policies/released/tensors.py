@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.lora import BASE
+from pushcut.policies.tensor_files import (
+    INDEX,
+    SINGLE,
+    Dtypes,
+    SharedFiles,
+    read_index,
+    save_weights,
+)
 from pushcut.system.machine import memory_bytes
+from pushcut.system.progress import count
+from pushcut.weights import ParameterDtypes
 
-SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD_BYTES = 5_000_000_000
 """Size of a shard, where a folder is written in shards."""
 
@@ -45,7 +52,8 @@ class TensorFolder:
         """Reads the headers; UserError where the folder has no safetensors, or damaged ones."""
         index = path / INDEX
         if index.exists():
-            return _read_headers(path, [path / name for name in _shards(index)], sharded=True)
+            names, sharded = read_index(path)
+            return _read_headers(path, [path / name for name in names], sharded=sharded)
         single = path / SINGLE
         if single.exists():
             return _read_headers(path, [single], sharded=False)
@@ -102,13 +110,6 @@ def _read_pickle(path: Path, files: list[Path]) -> TensorFolder:
     return TensorFolder(path, dict.fromkeys(shapes, files[0]), shapes, sharded=False, loaded=loaded)
 
 
-def _shards(index: Path) -> list[str]:
-    try:
-        return sorted(set(map(str, json.loads(index.read_text())["weight_map"].values())))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{index} is not an index of shards: {error!r}") from None
-
-
 def _read_headers(path: Path, files: list[Path], *, sharded: bool) -> TensorFolder:
     where: dict[str, Path] = {}
     shapes: Shapes = {}
@@ -148,15 +149,20 @@ def check_names(
         raise UserError(f"{folder.path} does not fit: {'; '.join(problems[:3])}{more} ({cause})")
 
 
-def check_memory(network: nn.Module, folder: TensorFolder) -> None:
-    """Raises UserError if the weights of a network on ``meta`` do not fit into this machine."""
-    if not any(parameter.is_meta for parameter in network.parameters()):
-        return
-    needed = sum(file.stat().st_size for file in set(folder.files.values()))
+def check_host_memory(network: nn.Module, kept: ParameterDtypes, *, path: object) -> None:
+    """Raises UserError if weights, in the precision they will be kept in, do not fit here.
+
+    Those that are views of files take no memory yet; the others have it already.
+    """
+    needed = 0
+    for name, parameter in network.named_parameters():
+        its = kept[name].kept if name in kept else parameter.dtype
+        if its != parameter.dtype or in_file(parameter):
+            needed += parameter.numel() * its.itemsize
     memory = memory_bytes()
     if memory is not None and needed > memory[1]:
         raise UserError(
-            f"{folder.path} needs {needed / 1e9:.1f} GB of memory, {memory[1] / 1e9:.1f} GB are "
+            f"{path} needs {needed / 1e9:.1f} GB of memory, {memory[1] / 1e9:.1f} GB are "
             "free: `pushcut plan PRESET` says what a run takes and what helps"
         )
 
@@ -201,47 +207,36 @@ def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
         module.load_state_dict({name: tensor}, strict=False)
 
 
+def in_file(parameter: Tensor) -> bool:
+    """Whether a weight is a view of a file."""
+    return not (parameter.is_meta or parameter.untyped_storage().resizable())
+
+
 def leave_files(network: nn.Module) -> None:
     """Copies weights that are views of files into memory, one after the other."""
-    for parameter in network.parameters():
-        if not parameter.untyped_storage().resizable():  # a mapped file
-            parameter.data = parameter.data.clone()
+    mapped = [parameter for parameter in network.parameters() if in_file(parameter)]
+    total, done = sum(parameter.nbytes for parameter in mapped), 0
+    for parameter in mapped:
+        parameter.data = parameter.data.clone()
+        done += parameter.nbytes
+        count("loading weights, MB", done // 10**6, total // 10**6)
 
 
-def save_tensors(state: dict[str, Tensor], path: Path, *, sharded: bool) -> None:
-    """Writes tensors as one file or as shards with their index."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
-    metadata = {"format": "pt"}
-    total = sum(tensor.nbytes for tensor in state.values())
-    if not sharded:
-        save_file(_apart(state), path / SINGLE, metadata)
-        return
-    shards = _pack(state)
-    names = [f"model-{i + 1:05d}-of-{len(shards):05d}.safetensors" for i in range(len(shards))]
-    for file, shard in zip(names, shards, strict=True):
-        save_file(_apart(shard), path / file, metadata)
-    weight_map = {name: file for file, shard in zip(names, shards, strict=True) for name in shard}
-    index = {"metadata": {"total_size": total}, "weight_map": weight_map}
-    (path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
-
-
-def _pack(state: dict[str, Tensor]) -> list[dict[str, Tensor]]:
-    shards: list[dict[str, Tensor]] = [{}]
-    size = 0
-    for name, tensor in state.items():
-        if shards[-1] and size + tensor.nbytes > SHARD_BYTES:
-            shards.append({})
-            size = 0
-        shards[-1][name] = tensor
-        size += tensor.nbytes
-    return shards
-
-
-def _apart(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copies tied tensors, for safetensors refuses those that share memory."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in state.items():
-        apart[name] = tensor.clone() if tensor.data_ptr() in seen else tensor
-        seen.add(tensor.data_ptr())
-    return apart
+def save_tensors(
+    state: Mapping[str, Tensor],
+    path: Path,
+    *,
+    sharded: bool,
+    dtypes: Dtypes | None = None,
+    frozen: Collection[str] = (),
+    shared: SharedFiles | None = None,
+) -> None:
+    """Writes tensors as one file or as shards with their index; see ``save_weights``."""
+    save_weights(
+        state,
+        path,
+        shard_bytes=SHARD_BYTES if sharded else None,
+        dtypes=dtypes,
+        frozen=frozen,
+        shared=shared,
+    )
