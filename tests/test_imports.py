@@ -53,9 +53,9 @@ LEVELS = {
         "source contract",
     ),
     "demos": (
-        "images stats",
+        "images stats pictures choice",
         "dialects frames",
-        "lerobot libero_hdf5",
+        "lerobot libero_hdf5 loading",
         "sources",
         "dataset collect",
     ),

@@ -70,31 +70,35 @@ class VideoIndex:
 
         Each frame is equal to that of ``read_video``. OSError as there, and where a frame is lost.
         """
-        done = 0
+        done = tries = 0
         while done < len(numbers):
             begin = done
-            for number, image in self._run([int(number) for number in numbers[begin:]]):
+            for number, image in self._run([int(number) for number in numbers[begin:]], tries):
                 yield number, image
                 done += 1
-            if done == begin:
+            # Containers differ in which time stamp they seek by; the beginning is always found.
+            tries = tries + 1 if done == begin else 0
+            if tries == 3:
                 raise OSError(f"cannot decode {self.path}: frame {numbers[done]} is lost")
 
-    def _run(self, wanted: list[int]) -> Iterator[tuple[int, UInt8[np.ndarray, "_ _ 3"]]]:
+    def _run(
+        self, wanted: list[int], tries: int
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "_ _ 3"]]]:
         """Decodes from the key before the first wanted frame, as far as no jump is shorter."""
         todo = iter(wanted)
         target = next(todo)
-        key = self._key(target)
+        key = self._key(target) if tries < 2 else 0
         with _opened(self.path) as (container, stream):
             if key > 0:
                 _, dts = self.keys[np.searchsorted(self.keys[:, 0], key)]
-                container.seek(int(dts), stream=stream)
+                container.seek(int((self.pts[key], dts)[tries]), stream=stream)
             number = -1
             for frame, rgb in _decoded(container, stream):
                 number = self._number(frame, number, sought=key > 0)
                 if number < target:
                     continue
-                if number > target:
-                    raise OSError(f"cannot decode {self.path}: frame {target} is lost")
+                if number > target:  # the jump went too far
+                    return
                 yield number, rgb(frame)
                 target = next(todo, None)
                 if target is None or self._key(target) > number + 1:
