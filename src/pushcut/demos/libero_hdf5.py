@@ -244,6 +244,8 @@ def _demos(file: Path, content: Mapping[str, Any], task_index: int) -> list[_Dem
     demos = []
     for name in _groups(file, content):
         group = content["data"][name]
+        if "actions" not in group:
+            raise UserError(f"{file}: data/{name} has no actions")
         late = _is_late(group)
         length = group["actions"].shape[0] - late
         demos.append(_Demo(file, name, length, late, task_index))

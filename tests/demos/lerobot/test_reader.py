@@ -167,10 +167,6 @@ def _break_lengths(root: Path) -> None:
     _change_column(root / EPISODES, "length", pa.array([3, 4, 5, 3]))
 
 
-def _break_totals(root: Path) -> None:
-    _change_info(root, total_episodes=5)
-
-
 def _break_numbers(root: Path) -> None:
     rows = pq.read_table(root / DATA)["action"].to_pylist()
     rows[3] = [float("nan"), 0.0]
@@ -198,10 +194,9 @@ def _break_column(root: Path) -> None:
         (_break_tasks, "tasks.parquet is corrupted, truncated"),
         (_break_image, "observation.images.front holds an image that cannot be decoded"),
         (_break_data, "file-000.parquet is missing: the dataset is incomplete"),
-        (_break_episodes, "holds no episodes"),
-        (_break_rows, "episode 3 should have 2 frames, its data files have 0"),
-        (_break_lengths, "lists 4 episodes with 15 frames, meta/info.json says 4 with 14"),
-        (_break_totals, "lists 4 episodes with 14 frames, meta/info.json says 5 with 14"),
+        (_break_episodes, "meta/episodes lists no episodes"),
+        (_break_rows, "episode 3 has 0 frames in its data files, meta/episodes says 2"),
+        (_break_lengths, "episode 3 has 2 frames in its data files, meta/episodes says 3"),
         (_break_numbers, "action holds missing or infinite numbers"),
         (_break_task_index, r"task_index \[9\]"),
         (_break_column, "file-000.parquet"),
@@ -218,14 +213,14 @@ def test_a_broken_dataset_is_one_line_that_names_the_trouble(example, breaking, 
 def test_a_broken_video_is_one_line_that_names_the_file(tmp_path, keep):
     out = write_example(tmp_path / "set", "video")
     _truncate(out / "videos/observation.images.wrist/chunk-000/file-000.mp4", keep)
-    with pytest.raises(UserError, match="wrist/chunk-000/file-000.mp4 is missing, corrupted"):
+    with pytest.raises(UserError, match="wrist/chunk-000/file-000.mp4 is corrupted or truncated"):
         DemoDataset.open(out)
 
 
 def test_a_missing_video_is_one_line_that_names_the_file(tmp_path):
     out = write_example(tmp_path / "set", "video")
     (out / "videos/observation.images.wrist/chunk-000/file-000.mp4").unlink()
-    with pytest.raises(UserError, match="wrist/chunk-000/file-000.mp4 is missing, corrupted"):
+    with pytest.raises(UserError, match="wrist/chunk-000/file-000.mp4 is missing: the data"):
         DemoDataset.open(out)
 
 

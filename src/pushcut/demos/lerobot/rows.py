@@ -58,7 +58,9 @@ def read_rows(meta: LeRobotMeta, files: Sequence[Path]) -> Rows:
             parts.append(_of_file(meta, number, path))
             progress.advance()
     if not parts:
-        raise UserError(f"{meta.info.path / 'data'} holds no *.parquet: the dataset is incomplete")
+        named = [episode.data for episode in meta.episodes if episode.data]
+        missing = named[0] if named else meta.info.path / "data"
+        raise UserError(f"{missing} is missing: the dataset is incomplete")
     columns = [[getattr(part, field.name) for part in parts] for field in fields(Rows)]
     rows = Rows(*map(np.concatenate, columns))
     ordered = rows.picked(np.lexsort((rows.frame, rows.episode)))

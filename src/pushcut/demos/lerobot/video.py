@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pushcut.demos.frames import is_pointer
 from pushcut.demos.images import ImageEdit
 from pushcut.demos.lerobot.meta import LeRobotMeta, StoredCamera, StoredEpisode
 from pushcut.demos.lerobot.rows import Rows
@@ -158,4 +159,6 @@ class VideoDecoder:
 def _broken(path: Path, error: OSError) -> UserError:
     if not path.exists():
         return UserError(f"{path} is missing: the dataset is incomplete")
+    if is_pointer(path):
+        return UserError(f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`")
     return UserError(f"{path} is corrupted or truncated ({error})")
