@@ -38,6 +38,7 @@ LEVELS = {
     ),
     "envs": (
         "base checks episodes init_states isolated",
+        "still",
         "mujoco pool point_mass",
         "gymnasium metaworld libero maniskill contract",
         "mixed",
