@@ -57,7 +57,7 @@ def test_cameras_of_hdf5_files_get_names_too(tmp_path):
     ("pairs", "cameras", "message"),
     [
         (["side=top"], None, "--data.cameras side=top: .* has cameras front, wrist$"),
-        (["front=front"], None, "--data.cameras front=front has no effect: .* read like that"),
+        (["front=front"], None, "--data.cameras front=front has no effect: that is its name"),
         (["front=wrist"], None, "cameras front and wrist would both be 'wrist': give one of them"),
         (["front=top"], ["wrist"], "front=top has no effect: the policy sees wrist"),
         ([], ["top"], r"no camera 'top'; it has front, wrist \(--data.cameras front=top would"),
@@ -85,7 +85,7 @@ def test_names_that_are_no_pairs_are_refused(pairs, message):
 
 OPENING = [1.0, 1.0, 1.0, 0.8, 0.6, 0.4]
 """The gripper closes after the third command."""
-CLOSES = [-1, -1, 1, 1, 1, 1]
+CLOSES = [-1.0, -1.0, 1.0, 1.0, 1.0, 1.0]
 
 
 def write_metaworld(
@@ -170,7 +170,7 @@ def test_a_gripper_that_moves_against_its_commands_names_the_flag(tmp_path):
 
 
 def test_one_command_in_all_frames_is_metaworlds(tmp_path):
-    out = write_metaworld(tmp_path / "set", [1] * 6, [0.4] * 6)
+    out = write_metaworld(tmp_path / "set", [1.0] * 6, [0.4] * 6)
     assert DemoDataset.open(out).frames.action[:, 3].tolist() == [-1] * 6
 
 
@@ -186,6 +186,14 @@ def test_metaworld_under_the_environments_own_camera(tmp_path):
     wrong = write_metaworld(tmp_path / "c", CLOSES, camera=key, around=False)
     with pytest.raises(UserError, match="against its commands.*--data.gripper plus_closes"):
         DemoDataset.open(wrong)
+
+
+def test_what_is_usual_may_be_said(tmp_path):
+    out = write_metaworld(tmp_path / "set", CLOSES)
+    told = DataConfig(cameras=("image=corner2",), gripper="plus_closes")
+    frames = DemoDataset.open(out, ["corner2"], data=told).frames
+    assert frames.action[:, 3].tolist() == [1, 1, -1, -1, -1, -1]
+    assert "corner2" not in frames.changes[0]
 
 
 def test_another_camera_of_metaworld_can_be_named(tmp_path):

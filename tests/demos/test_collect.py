@@ -42,7 +42,7 @@ class ScriptedPool(EnvPool):
         pass
 
     def demonstrate(
-        self, slot: int, init: InitState, *, noise: float, seed: int, hold_frames: int
+        self, slot: int, init: InitState, *, noise: float, seed: int, hold_frames: int = 0
     ) -> None:
         assert slot not in [busy for busy, _ in self._waiting]
         self._waiting.append((slot, init))

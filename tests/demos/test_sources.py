@@ -68,7 +68,7 @@ def test_a_video_for_each_episode_is_read(tmp_path):
     out = write_lerobot(tmp_path / "set", IPEC, version="v2.1", video=True)
     frames = DemoDataset.open(out, cameras=["wrist"], image_size=4).frames
     wanted = np.concatenate([recording.images("wrist") for recording in RECORDINGS])
-    error = frames.images["wrist"].astype(int) - wanted[:, 2::4, 2::4]
+    error = np.asarray(frames.images["wrist"], int) - wanted[:, 2::4, 2::4]
     assert np.abs(error).max() <= 6  # H.264
 
 

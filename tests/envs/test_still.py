@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.expert import run_expert
 from pushcut.envs.still import stay_with, still_action
@@ -36,18 +37,12 @@ def test_actions_without_known_names_are_refused():
         still_action(named("action_0", "gripper"), np.zeros(2, np.float32))
     with pytest.raises(UserError, match="does not name the numbers"):
         still_action(replace(named("dx", "dy"), action_names=()), np.zeros(2, np.float32))
+
+
+def test_an_environment_that_cannot_stay_is_refused(monkeypatch):
+    monkeypatch.delattr(EpisodicEnv, "stay")
     with pytest.raises(UserError, match="has no method stay"):
-        stay_with(object.__new__(_Plain), np.zeros(2, np.float32))
-
-
-class _Plain:
-    """An environment of others, which knows nothing of holding still."""
-
-    spec = SPEC
-
-    def _nothing(self, *arguments: object) -> None: ...
-
-    reset = observe = step_chunk = expert_action = render = snapshot = restore = close = _nothing
+        stay_with(PointMassConfig().build(), np.zeros(2, np.float32))
 
 
 def test_a_success_goes_on_for_the_frames_that_were_asked_for():

@@ -187,7 +187,7 @@ def _wanted(info: DatasetInfo, cameras: Iterable[str] | None, data: DataConfig) 
     have = ", ".join(info.cameras) or "none"
     if missing := [name for name in wanted if name not in info.cameras]:
         # Where one camera is missing and one is left over, they may be the same.
-        spare = next((name for name in info.cameras if name not in wanted), None)
+        spare = next((name for name in info.cameras if name not in wanted and not data.cameras), "")
         hint = f" (--data.cameras {spare}={missing[0]} would read it as {missing[0]})"
         raise UserError(
             f"{info.path} has no camera {missing[0]!r}; it has {have}{hint if spare else ''}"

@@ -138,6 +138,8 @@ def camera_names(
         dialect: Says what some cameras are usually called.
         data: Says what the user calls some of them.
         keys: Name of a camera -> another, longer name that the user may give instead.
+
+    What is only usual may be said again: it is a guess until somebody says it.
     """
     usual = {name: dialect.cameras.get(name, name) for name in keys}
     asked = {}
@@ -146,10 +148,8 @@ def camera_names(
         if not found:
             have = ", ".join(keys) or "none"
             raise UserError(f"--data.cameras {theirs}={ours}: {path} has cameras {have}")
-        if usual[found[0]] == ours:
-            raise UserError(
-                f"--data.cameras {theirs}={ours} has no effect: {path} is read like that anyway"
-            )
+        if found[0] == ours and usual[found[0]] == ours:
+            raise UserError(f"--data.cameras {theirs}={ours} has no effect: that is its name")
         asked[found[0]] = ours
     names = usual | asked
     for name, ours in names.items():
@@ -165,8 +165,9 @@ def assumption(dialect: Dialect, names: Mapping[str, str], data: DataConfig) -> 
     """One line about a dataset that was recognised by its names and sizes; none if it was not."""
     if dialect.name == PLAIN.name:
         return []
-    usual = [(name, ours) for name, ours in names.items() if name not in data.renamed]
-    read = [f"camera {name!r} is {ours!r}" for name, ours in usual if name != ours]
+    asked = data.renamed.values()
+    guessed = [(name, ours) for name, ours in names.items() if ours not in asked]
+    read = [f"camera {name!r} is {ours!r}" for name, ours in guessed if name != ours]
     if data.gripper is None:
         signs = "told by its range" if dialect.gripper is None else repr(dialect.gripper)
         read.append(f"gripper {signs}")

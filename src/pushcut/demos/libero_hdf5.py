@@ -220,7 +220,9 @@ def _cameras(file: Path, content: Mapping[str, Any]) -> dict[str, CameraInfo]:
     """The cameras of the first demonstration of a file: what has the shape of RGB images."""
     for group in _groups(file, content):
         obs = content["data"][group].get("obs", {})
-        shapes = {key: tuple(getattr(value, "shape", ())) for key, value in obs.items()}
+        shapes: dict[str, tuple[int, ...]] = {
+            key: tuple(getattr(value, "shape", ())) for key, value in obs.items()
+        }
         found = {key: shape for key, shape in shapes.items() if len(shape) == 4 and shape[-1] == 3}
         if not found:
             raise UserError(

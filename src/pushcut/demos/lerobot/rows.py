@@ -81,7 +81,7 @@ def _without_copies(meta: LeRobotMeta, files: Sequence[Path], rows: Rows) -> Row
         kept = rows.frame[span][mine]
         if not len(kept) or len(np.unique(kept)) < len(kept):
             first = span.start + int(np.argmax(same[span]))
-            here, there = (files[rows.file[row]] for row in (first, first + 1))
+            here, there = (files[int(rows.file[row])] for row in (first, first + 1))
             raise UserError(
                 f"{meta.info.path}: frame {rows.frame[first]} of episode {episode} is there "
                 f"twice, in {here} and in {there}"
