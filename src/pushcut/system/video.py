@@ -48,8 +48,13 @@ class VideoIndex:
 
     @staticmethod
     def of(path: Path) -> VideoIndex:
-        """Reads the packets of a file; OSError as ``read_video``, and where some are lost."""
+        """Reads the header of a file, or else its packets.
+
+        OSError as ``read_video``, and where frames are lost.
+        """
         with _opened(path) as (container, stream):
+            if told := _from_header(path, stream):
+                return told
             # Packets that are only decoded, for the frames after them, are not shown.
             packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
             promised = stream.frames
@@ -115,6 +120,23 @@ class VideoIndex:
             return last + 1
         place = -1 if frame.pts is None else int(np.searchsorted(self.pts, frame.pts))
         return place if 0 <= place < len(self.pts) and self.pts[place] == frame.pts else -1
+
+
+def _from_header(path: Path, stream: VideoStream) -> VideoIndex | None:
+    """The index that lies in the file, where frames are stored in the order they are shown in."""
+    entries = list(getattr(stream, "index_entries", ()))  # PyAV 15 has none
+    ordered = not stream.codec_context.has_b_frames and not any(e.is_discard for e in entries)
+    if not (ordered and entries and len(entries) == stream.frames):
+        return None
+    size = path.stat().st_size
+    there = sum(entry.pos + entry.size <= size for entry in entries)
+    if there < len(entries):
+        raise OSError(f"cannot decode {path}: {there} of {len(entries)} frames are there")
+    pts = np.array([entry.timestamp for entry in entries], np.int64)
+    if (np.diff(pts) <= 0).any():
+        return None
+    keys = [(number, pts[number]) for number, entry in enumerate(entries) if entry.is_keyframe]
+    return VideoIndex(path, pts, np.array(keys, np.int64).reshape(-1, 2))
 
 
 @contextmanager

@@ -66,6 +66,15 @@ def test_frames_before_the_key_of_a_wanted_frame_are_not_decoded(tmp_path, monke
     assert len(decoded) <= 5
 
 
+def test_the_header_tells_the_same_frames_as_the_packets(monkeypatch):
+    told = VideoIndex.of(VIDEOS / "av1.mp4")
+    monkeypatch.setattr(video, "_from_header", lambda path, stream: None)
+    read = VideoIndex.of(VIDEOS / "av1.mp4")
+    np.testing.assert_array_equal(told.pts, read.pts)
+    np.testing.assert_array_equal(told.keys, read.keys)
+    assert told.keys[:, 0].tolist() == [0, 2, 4, 6, 8, 10]
+
+
 def test_a_video_that_was_cut_is_an_os_error_that_counts(tmp_path):
     writer = VideoWriter(tmp_path / "a.mp4", height=64, width=64, fps=30, h264={"g": "2"})
     noise = np.random.default_rng(0).integers(0, 255, (9, 64, 64, 3), dtype=np.uint8)
