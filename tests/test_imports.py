@@ -38,6 +38,7 @@ LEVELS = {
     ),
     "envs": (
         "base checks episodes init_states isolated",
+        "still",
         "mujoco pool point_mass",
         "gymnasium metaworld libero maniskill contract",
         "mixed",
@@ -53,9 +54,9 @@ LEVELS = {
         "source contract",
     ),
     "demos": (
-        "images stats",
+        "images stats pictures choice",
         "dialects frames",
-        "lerobot libero_hdf5",
+        "lerobot libero_hdf5 loading",
         "sources",
         "dataset collect",
     ),

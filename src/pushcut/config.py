@@ -74,6 +74,8 @@ class CollectConfig:
     records the expert's actions without noise (DART), so that imitators learn to recover."""
     seed: int = 0
     """Seed of the action noise and of the initial states (1000 per seed and task)."""
+    hold_frames: int = 0
+    """Frames after each success in which the expert holds still, gripper as it is (pi_RL: 15)."""
     storage: Literal["image", "video"] = "image"
     """Lossless PNG images inside the parquet files, or smaller H.264 video."""
     workers: int = 0

@@ -41,7 +41,9 @@ class ScriptedPool(EnvPool):
     def close(self) -> None:
         pass
 
-    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
+    def demonstrate(
+        self, slot: int, init: InitState, *, noise: float, seed: int, hold_frames: int = 0
+    ) -> None:
         assert slot not in [busy for busy, _ in self._waiting]
         self._waiting.append((slot, init))
 
@@ -190,6 +192,43 @@ def test_metaworld_experts_are_collected_with_their_instructions(tmp_path):
     assert action.shape == (2, 5, 4)
     assert np.abs(action).max() <= 1
     assert valid.sum(axis=1).tolist() == [5, 1]
+
+
+@pytest.mark.sim
+def test_metaworlds_hand_stays_where_the_button_is_pressed(tmp_path):
+    env = MetaWorldConfig(tasks=("button-press-topdown-v3",), action_repeat=2)
+    arguments = {"episodes_per_task": 1, "noise": 0.0, "seed": 0, "workers": 1}
+    collect(env, out=tmp_path / "plain", **arguments)
+    collect(env, out=tmp_path / "held", hold_frames=15, **arguments)
+    plain, held = (DemoDataset.open(tmp_path / name).frames for name in ("plain", "held"))
+    count = len(plain.action)
+    assert len(held.action) == count + 15
+    np.testing.assert_array_equal(held.state[:count], plain.state)
+    np.testing.assert_array_equal(held.action[:count], plain.action)
+    assert held.action[count:, :3].tolist() == [[0.0] * 3] * 15
+    assert held.action[count:, 3].tolist() == [plain.action[-1, 3]] * 15
+    # The simulator goes on: the hand comes to rest, 5 mm from where success was seen at most.
+    moved = np.linalg.norm(np.diff(held.state[count - 1 :, :3], axis=0), axis=1)
+    assert moved[-1] < moved[0]
+    pictures = held.images["corner2"]
+    assert (pictures[count] != pictures[count - 1]).any()
+
+
+def test_frames_of_holding_still_are_recorded_for_any_workers(tmp_path):
+    for workers in (1, 2):
+        arguments = {"episodes_per_task": 1, "noise": 0.0, "seed": 0, "workers": workers}
+        collect(ENV, out=tmp_path / f"held{workers}", hold_frames=4, **arguments)
+    one, two = (DemoDataset.open(tmp_path / f"held{n}") for n in (1, 2))
+    np.testing.assert_array_equal(one.frames.action, two.frames.action)
+    for episode in one.episodes:
+        tail = slice(episode.start + episode.length - 4, episode.start + episode.length)
+        assert one.frames.action[tail].tolist() == [[0.0, 0.0]] * 4
+        assert np.ptp(one.frames.state[tail], axis=0).max() == 0
+
+
+def test_what_cannot_hold_still_is_refused_before_anything_runs(tmp_path, scripted):
+    with pytest.raises(ValueError, match="hold_frames must be >= 0, got -1"):
+        _collected(tmp_path / "set", hold_frames=-1)
 
 
 @pytest.mark.parametrize(

@@ -84,5 +84,5 @@ def test_libero_is_recognised_by_names_and_sizes_and_nothing_else_is():
 
 def test_what_the_user_says_goes_before_what_is_usual():
     asked = LIBERO_HDF5.adjusted(DataConfig(flip="rows"))
-    assert (asked.flip, asked.gripper, asked.fingers) == ("rows", "plus_closes", True)
+    assert (asked.flip, asked.gripper, asked.fingers) == ("rows", "plus_closes", 2)
     assert LIBERO_HDF5.adjusted(DataConfig()) == LIBERO_HDF5

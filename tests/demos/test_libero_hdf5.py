@@ -10,6 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
+from pushcut.demos import libero_hdf5
 from pushcut.demos.dataset import DemoDataset
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.libero_hdf5 import task_of
@@ -158,13 +159,46 @@ def _break_state(demo: h5py.Group) -> None:
     del demo["obs/ee_states"]
 
 
+def test_a_demonstration_without_frames_is_left_out_and_told(file):
+    with h5py.File(file, "a") as content:
+        demo = content["data/demo_0"]
+        del demo["actions"]
+        demo["actions"] = np.zeros((0, 7))
+    dataset = DemoDataset.open(file)
+    assert [(e.index, e.length) for e in dataset.episodes] == [(0, 6)]
+    assert f"{file.name}: demo_0 has no frames, is left out" in dataset.frames.changes
+    images = dataset.frames.images["wrist"]
+    np.testing.assert_array_equal(images, RECORDINGS[1].images("wrist"))
+
+
+def test_every_array_of_pictures_is_a_camera(file):
+    with h5py.File(file, "a") as content:
+        for demo in content["data"].values():
+            demo["obs/sideview_image"] = np.asarray(demo["obs/agentview_rgb"]) // 2
+    dataset = DemoDataset.open(file, ["side"], data=DataConfig(cameras=("sideview_image=side",)))
+    wanted = np.concatenate([recording.images("agentview") // 2 for recording in RECORDINGS])
+    np.testing.assert_array_equal(dataset.frames.images["side"], wanted)
+
+
+def test_only_chosen_files_give_images(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        write_hdf5(tmp_path / f"{name}_demo.hdf5")
+    read = []
+    real = libero_hdf5._images_of
+    monkeypatch.setattr(
+        libero_hdf5,
+        "_images_of",
+        lambda demo, key, rows, edit: (
+            read.append((demo.file.name, demo.group, len(rows))) or real(demo, key, rows, edit)
+        ),
+    )
+    dataset = DemoDataset.open(tmp_path, ["wrist"], tasks=["b", "c"], episodes_per_task=1)
+    assert read == [("b_demo.hdf5", "demo_0", 8), ("c_demo.hdf5", "demo_0", 8)]
+    assert [(e.index, e.task, e.start) for e in dataset.episodes] == [(2, "b", 0), (4, "c", 8)]
+
+
 def _break_all_actions(demo: h5py.Group) -> None:
     del demo["actions"]
-
-
-def _break_frames(demo: h5py.Group) -> None:
-    del demo["actions"]
-    demo["actions"] = np.zeros((0, 7))
 
 
 def _break_name(demo: h5py.Group) -> None:
@@ -181,8 +215,7 @@ def _break_name(demo: h5py.Group) -> None:
         (_break_length, r"demo_0/obs/gripper_states has shape \(7, 2\), not \(8, 2\)"),
         (_break_numbers, "demo_0/actions holds missing or infinite numbers"),
         (_break_state, "demo_0 has no obs/ee_states"),
-        (_break_all_actions, "_demo.hdf5 is corrupted, truncated or not of"),
-        (_break_frames, "demo_0 has no frames"),
+        (_break_all_actions, "_demo.hdf5: data/demo_0 has no actions"),
         (_break_name, "holds no demonstrations: its group 'data' has no demo_0"),
     ],
 )

@@ -31,6 +31,7 @@ def run_collect(config: CollectConfig) -> Path:
             seed=config.seed,
             workers=config.workers or default_workers(),
             storage=config.storage,
+            hold_frames=config.hold_frames,
             on_progress=on_progress,
         )
     remember(report.out, config)

@@ -93,14 +93,15 @@ def open_dataset(config: SFTConfig) -> DemoDataset:
         )
     cameras, image_size = images(config)
     dataset = DemoDataset.open(
-        config.dataset, cameras=cameras, image_size=image_size, data=config.data
+        config.dataset,
+        cameras=cameras,
+        image_size=image_size,
+        data=config.data,
+        tasks=config.tasks,
+        episodes_per_task=config.episodes_per_task,
     )
     for change in dataset.frames.changes:
         say(f"{config.dataset}: {change}")
-    if config.tasks:
-        dataset = dataset.only(config.tasks)
-    if config.episodes_per_task is not None:
-        dataset = dataset.take(config.episodes_per_task)
     return dataset
 
 

@@ -6,11 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from pushcut.demos.lerobot.layout import Storage
 from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.init_states import DEMONSTRATION_SEEDS, demo_inits
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.still import still_action
 from pushcut.errors import UserError
 from pushcut.types import Demonstration, InitState
 
@@ -46,6 +49,7 @@ def collect(
     seed: int,
     workers: int,
     storage: Storage = "image",
+    hold_frames: int = 0,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CollectReport:
     """Runs the experts of all tasks of ``env`` and writes their successes to ``out``.
@@ -61,12 +65,17 @@ def collect(
         seed: Chooses other initial states and other noise.
         workers: Simulator processes.
         storage: How to store the cameras.
+        hold_frames: Frames after each success in which the expert holds still.
         on_progress: Called with the episodes kept so far and in the end.
     """
     if episodes_per_task < 1:
         raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
     if noise < 0:
         raise ValueError(f"noise must be >= 0, got {noise}")
+    if hold_frames < 0:
+        raise ValueError(f"hold_frames must be >= 0, got {hold_frames}")
+    if hold_frames:
+        still_action(env.spec, np.zeros(env.spec.action_size, np.float32))
     limit = ATTEMPTS_PER_EPISODE * episodes_per_task
     last_seed = (len(DEMONSTRATION_SEEDS) - limit) // SEED_STRIDE
     if not 0 <= seed <= last_seed:
@@ -82,7 +91,7 @@ def collect(
         EnvPool(env, slots=workers, workers=workers, timeout_s=DEMONSTRATION_TIMEOUT_S) as pool,
         writer,
     ):
-        _run(_Collection(pool, queues, noise=noise), writer, on_progress)
+        _run(_Collection(pool, queues, noise, hold_frames), writer, on_progress)
         frames = writer.frames
     return CollectReport(
         out=out,
@@ -192,9 +201,11 @@ class _TaskQueue:
 class _Collection:
     """Keeps the slots of a pool busy with attempts, tasks in order."""
 
-    def __init__(self, pool: EnvPool, queues: list[_TaskQueue], *, noise: float) -> None:
+    def __init__(
+        self, pool: EnvPool, queues: list[_TaskQueue], noise: float, hold_frames: int
+    ) -> None:
         self.queues = queues
-        self._pool, self._noise = pool, noise
+        self._pool, self._noise, self._hold_frames = pool, noise, hold_frames
         self._free = list(range(pool.slots))
         self._playing: dict[int, tuple[_TaskQueue, int]] = {}
 
@@ -215,4 +226,6 @@ class _Collection:
         self._playing[slot] = (queue, attempt)
         init = queue.inits[attempt]
         # The seed of the initial state also names the noise: it is different for each attempt.
-        self._pool.demonstrate(slot, init, noise=self._noise, seed=init.seed)
+        self._pool.demonstrate(
+            slot, init, noise=self._noise, seed=init.seed, hold_frames=self._hold_frames
+        )

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float32
 
+from pushcut.demos.choice import first_of_each, of_tasks
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.frames import DatasetInfo, Frames
+from pushcut.demos.loading import load
 from pushcut.demos.sources import open_source
 from pushcut.demos.stats import FeatureStats, vector_stats
 from pushcut.errors import UserError
@@ -48,7 +50,7 @@ class DemoDataset:
     info: DatasetInfo
     episodes: tuple[DemoEpisode, ...]
     frames: Frames
-    """Frames of all episodes of the dataset, shared by its parts."""
+    """Frames of all episodes that were loaded, shared by its parts."""
 
     @staticmethod
     def open(
@@ -57,34 +59,37 @@ class DemoDataset:
         *,
         image_size: int | None = None,
         data: DataConfig = DataConfig(),  # noqa: B008 - frozen
+        tasks: Collection[str] = (),
+        episodes_per_task: int | None = None,
     ) -> DemoDataset:
-        """Loads a dataset with the images of the given cameras (all, if None).
+        """Loads a dataset, or some of its episodes, with the images of some cameras.
 
         Raises UserError, in one line, for a path without demonstrations, a camera that it
         does not have, files that are damaged, or no episodes.
 
         Args:
             path: A LeRobot dataset, a file of LIBERO's demonstrations or a folder of them.
-            cameras: The environment's names of the cameras.
+            cameras: The environment's names of the cameras; all, if None.
             image_size: Side of square images to resize to; None leaves them as they are.
             data: Conventions that are not the usual ones of the dataset's layout.
+            tasks: Episodes of these tasks only (see ``only``); nothing means all.
+            episodes_per_task: The first ones of each task only (see ``take``).
         """
         source = open_source(path, data)
-        info = source.info
-        wanted = tuple(info.cameras) if cameras is None else tuple(cameras)
-        if missing := [name for name in wanted if name not in info.cameras]:
-            raise UserError(
-                f"{path} has no camera {missing[0]!r}; it has {', '.join(info.cameras) or 'none'}"
-            )
-        frames = source.load(wanted, image_size)
+        wanted = _wanted(source.info, cameras, data)
+        chosen = list(source.episodes)
+        if tasks:
+            chosen = of_tasks(path, chosen, tasks)
+        if episodes_per_task is not None:
+            chosen = first_of_each(path, chosen, episodes_per_task)
+        frames = load(source, chosen, wanted, image_size, data.memory_gb)
         episodes, start = [], 0
-        for one in source.episodes:
-            instruction = info.tasks[int(frames.task_index[start])] if one.length else ""
+        for one in chosen:
             episodes.append(
-                DemoEpisode(one.index, start, one.length, instruction, one.task_name, one.seed)
+                DemoEpisode(one.index, start, one.length, one.instruction, one.task_name, one.seed)
             )
             start += one.length
-        return DemoDataset(info, tuple(episodes), frames)
+        return DemoDataset(source.info, tuple(episodes), frames)
 
     def __len__(self) -> int:
         return sum(episode.length for episode in self.episodes)
@@ -151,29 +156,12 @@ class DemoDataset:
         Tasks are named as the environment does, or by their instructions where the dataset has
         no such names.
         """
-        names = [episode.task for episode in self.episodes]
-        if missing := [task for task in tasks if task not in names]:
-            have = ", ".join(dict.fromkeys(names))
-            raise UserError(f"{self.info.path} has no demonstrations of {missing}; it has {have}")
-        pairs = zip(self.episodes, names, strict=True)
-        return replace(self, episodes=tuple(episode for episode, name in pairs if name in tasks))
+        return replace(self, episodes=tuple(of_tasks(self.info.path, self.episodes, tasks)))
 
     def take(self, episodes_per_task: int) -> DemoDataset:
         """Keeps the first episodes of each task (1: the paper's One-trajectory SFT)."""
-        if episodes_per_task < 1:
-            raise ValueError(f"episodes_per_task must be >= 1, got {episodes_per_task}")
-        kept: dict[str, list[DemoEpisode]] = {episode.task: [] for episode in self.episodes}
-        for episode in self.episodes:
-            if len(kept[episode.task]) < episodes_per_task:
-                kept[episode.task].append(episode)
-        for task, episodes in kept.items():
-            if len(episodes) < episodes_per_task:
-                raise UserError(
-                    f"{self.info.path} has {len(episodes)} episodes of {task!r}, "
-                    f"{episodes_per_task} were asked for"
-                )
-        chosen = {episode.index for episodes in kept.values() for episode in episodes}
-        return replace(self, episodes=tuple(e for e in self.episodes if e.index in chosen))
+        kept = first_of_each(self.info.path, self.episodes, episodes_per_task)
+        return replace(self, episodes=tuple(kept))
 
     @cached_property
     def _rows_and_stops(self) -> tuple[np.ndarray, np.ndarray]:
@@ -191,3 +179,22 @@ class DemoDataset:
             state=frames.state[rows],
             instruction=[self.info.tasks[int(index)] for index in frames.task_index[rows]],
         )
+
+
+def _wanted(info: DatasetInfo, cameras: Iterable[str] | None, data: DataConfig) -> tuple[str, ...]:
+    """The cameras to load; refuses those that are missing and names that nobody asked for."""
+    wanted = tuple(info.cameras) if cameras is None else tuple(cameras)
+    have = ", ".join(info.cameras) or "none"
+    if missing := [name for name in wanted if name not in info.cameras]:
+        # Where one camera is missing and one is left over, they may be the same.
+        spare = next((name for name in info.cameras if name not in wanted and not data.cameras), "")
+        hint = f" (--data.cameras {spare}={missing[0]} would read it as {missing[0]})"
+        raise UserError(
+            f"{info.path} has no camera {missing[0]!r}; it has {have}{hint if spare else ''}"
+        )
+    for pair, ours in data.renamed.items():
+        if wanted and ours not in wanted:
+            raise UserError(
+                f"--data.cameras {pair}={ours} has no effect: the policy sees {', '.join(wanted)}"
+            )
+    return wanted

@@ -26,6 +26,28 @@ class DataConfig:
     """How images are turned on reading; both is a rotation by 180 degrees."""
     gripper: Gripper | None = None
     """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
+    cameras: tuple[str, ...] = ()
+    """New names of cameras, each THEIRS=OURS: the dataset's name and the environment's."""
+    memory_gb: float = 0.0
+    """GB of memory for images; a dataset with more decodes them when they are drawn. 0 is half of
+    the memory that is available."""
+
+    def __post_init__(self) -> None:
+        for pair in self.cameras:
+            theirs, _, ours = pair.partition("=")
+            if not theirs or not ours:
+                raise ValueError(
+                    f"cameras must be THEIRS=OURS, for example image=top, got {pair!r}"
+                )
+        if len(self.renamed) < len(self.cameras):
+            raise ValueError(f"cameras names one camera twice: {' '.join(self.cameras)}")
+        if not self.memory_gb >= 0:
+            raise ValueError(f"memory_gb must be >= 0, got {self.memory_gb}")
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The dataset's name of a camera -> the environment's."""
+        return {theirs: ours for theirs, _, ours in (pair.partition("=") for pair in self.cameras)}
 
 
 @dataclass(frozen=True)
@@ -39,8 +61,9 @@ class Dialect:
     """None: its range tells whether it is ``plus_closes`` or ``one_opens``."""
     cameras: Mapping[str, str] = field(default_factory=dict)
     """Name of a camera in the files -> the environment's name; others keep theirs."""
-    fingers: bool = False
-    """Whether the last two numbers of the state are the positions of the fingers (m)."""
+    fingers: int = 0
+    """How many of the last numbers of the state tell the gripper's opening: 2 are the positions of
+    two fingers (m), 1 is the opening itself (0 to 1), 0 says that none do."""
 
     def adjusted(self, data: DataConfig) -> Dialect:
         """The dialect with the conventions that the user names; the fingers are then not asked."""
@@ -48,7 +71,7 @@ class Dialect:
             self,
             flip=self.flip if data.flip is None else data.flip,
             gripper=self.gripper if data.gripper is None else data.gripper,
-            fingers=self.fingers and data.gripper is None,
+            fingers=self.fingers if data.gripper is None else 0,
         )
 
 
@@ -61,7 +84,7 @@ LIBERO_LEROBOT = Dialect(
     # which were rotated; the first keeps the simulator's gripper, IPEC-COMMUNITY's is 0 or 1.
     gripper=None,
     cameras={"image": "agentview", "image2": "wrist", "wrist_image": "wrist"},
-    fingers=True,
+    fingers=2,
 )
 
 LIBERO_HDF5 = Dialect(
@@ -69,14 +92,87 @@ LIBERO_HDF5 = Dialect(
     flip="both",
     gripper="plus_closes",
     cameras={"agentview_rgb": "agentview", "eye_in_hand_rgb": "wrist"},
-    fingers=True,
+    fingers=2,
 )
 
 
-def lerobot_dialect(cameras: Sequence[str], state_size: int, action_size: int) -> Dialect:
-    """Recognises LIBERO datasets by the names and sizes that all of them share."""
-    libero = "image" in cameras and (state_size, action_size) == (8, 7)
-    return LIBERO_LEROBOT if libero else PLAIN
+METAWORLD_LEROBOT = Dialect(
+    "MetaWorld in LeRobot's layout",
+    # lerobot/metaworld_mt50 has one camera, placed as corner2, and the simulator's own actions.
+    gripper="plus_closes",
+    cameras={"image": "corner2"},
+    fingers=1,
+)
+
+METAWORLD_OWN = replace(PLAIN, fingers=1)
+"""MetaWorld by pushcut's names: its own, or one that somebody else renamed."""
+
+_METAWORLD_CAMERAS = {
+    "corner", "corner2", "corner3", "corner4", "topview", "behindGripper", "gripperPOV",
+}  # fmt: skip
+_METAWORLD_ENVIRONMENT = 39
+"""Numbers in MetaWorld's whole observation, which LeRobot stores beside the state."""
+
+
+def lerobot_dialect(
+    cameras: Sequence[str], state_size: int, action_size: int, environment_size: int = 0
+) -> Dialect:
+    """Recognises LIBERO and MetaWorld by the names and sizes that all their datasets share."""
+    sizes = (state_size, action_size)
+    if sizes == (8, 7) and "image" in cameras:
+        return LIBERO_LEROBOT
+    if sizes == (4, 4) and ("image" in cameras or environment_size == _METAWORLD_ENVIRONMENT):
+        return METAWORLD_LEROBOT
+    if sizes == (4, 4) and _METAWORLD_CAMERAS & set(cameras):
+        return METAWORLD_OWN
+    return PLAIN
+
+
+def camera_names(
+    path: Path, dialect: Dialect, data: DataConfig, keys: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment's name of each camera; refuses a new name that changes nothing or is taken.
+
+    Args:
+        path: Where the dataset lies.
+        dialect: Says what some cameras are usually called.
+        data: Says what the user calls some of them.
+        keys: Name of a camera -> another, longer name that the user may give instead.
+
+    What is only usual may be said again: it is a guess until somebody says it.
+    """
+    usual = {name: dialect.cameras.get(name, name) for name in keys}
+    asked = {}
+    for theirs, ours in data.renamed.items():
+        found = [name for name, key in keys.items() if theirs in (name, key)]
+        if not found:
+            have = ", ".join(keys) or "none"
+            raise UserError(f"--data.cameras {theirs}={ours}: {path} has cameras {have}")
+        if found[0] == ours and usual[found[0]] == ours:
+            raise UserError(f"--data.cameras {theirs}={ours} has no effect: that is its name")
+        asked[found[0]] = ours
+    names = usual | asked
+    for name, ours in names.items():
+        if len(same := [other for other in names if names[other] == ours]) > 1:
+            raise UserError(
+                f"{path}: cameras {' and '.join(same)} would both be {ours!r}: give one of them "
+                f"another name, for example --data.cameras {name}={name}_2"
+            )
+    return names
+
+
+def assumption(dialect: Dialect, names: Mapping[str, str], data: DataConfig) -> list[str]:
+    """One line about a dataset that was recognised by its names and sizes; none if it was not."""
+    if dialect.name == PLAIN.name:
+        return []
+    asked = data.renamed.values()
+    guessed = [(name, ours) for name, ours in names.items() if ours not in asked]
+    read = [f"camera {name!r} is {ours!r}" for name, ours in guessed if name != ours]
+    if data.gripper is None:
+        signs = "told by its range" if dialect.gripper is None else repr(dialect.gripper)
+        read.append(f"gripper {signs}")
+    read = f": {', '.join(read)}" if read else ""
+    return [f"taken for {dialect.name}{read} (--data.cameras and --data.gripper overrule it)"]
 
 
 def open_at_plus_one(
@@ -95,16 +191,19 @@ def open_at_plus_one(
     factor, offset = TO_BORDER[gripper]
     command *= factor
     command += offset
-    if dialect.fingers and _agreement(command, state[:, -2] - state[:, -1], lengths) < 0:
-        raise UserError(
-            f"{path}: the fingers move against the gripper commands if these are read as "
-            f"{gripper!r}: give --data.gripper {OPPOSITE[gripper]}"
-        )
+    if dialect.fingers:
+        opening = state[:, -1] if dialect.fingers == 1 else state[:, -2] - state[:, -1]
+        noise = 0.1 if dialect.fingers == 1 else 0.01  # shares, metres
+        if _agreement(command, opening, lengths, noise) < 0:
+            raise UserError(
+                f"{path}: the gripper moves against its commands if these are read as "
+                f"{gripper!r}: give --data.gripper {OPPOSITE[gripper]}"
+            )
     return None if gripper == "plus_opens" else f"gripper commands converted from {gripper!r}"
 
 
 def _from_range(path: Path, command: Float32[np.ndarray, " n"]) -> Gripper:
-    lowest = command.min(initial=np.inf)
+    lowest = command[np.isfinite(command)].min(initial=np.inf)
     if lowest < -0.01:
         return "plus_closes"
     if lowest <= 0.5:
@@ -116,16 +215,21 @@ def _from_range(path: Path, command: Float32[np.ndarray, " n"]) -> Gripper:
 
 
 def _agreement(
-    command: Float32[np.ndarray, " n"], opening: Float32[np.ndarray, " n"], lengths: Sequence[int]
+    command: Float32[np.ndarray, " n"],
+    opening: Float32[np.ndarray, " n"],
+    lengths: Sequence[int],
+    noise: float,
 ) -> float:
-    """Whether fingers follow commands: 1 always, -1 always contrary, 0 if unclear.
+    """Whether openings follow commands: 1 always, -1 always contrary, 0 if unclear.
 
     The sum of command times change of the opening over all steps, as a share of all change;
-    steps from one episode to the next do not count.
+    steps from one episode to the next do not count, nor do changes that are ``noise`` together.
     """
     change = np.diff(opening)
     starts = np.cumsum(lengths)[:-1]
     change[starts[(starts > 0) & (starts < len(opening))] - 1] = 0
+    change[~np.isfinite(change) | ~np.isfinite(command[:-1])] = 0
     moved = np.abs(change).sum()
-    share = float((command[:-1] * change).sum() / moved) if moved > 0.01 else 0.0  # metres
+    together = np.where(change == 0, 0, command[:-1] * change).sum()
+    share = float(together / moved) if moved > noise else 0.0
     return share if abs(share) > 0.2 else 0.0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -14,10 +13,10 @@ import pyarrow as pa
 from jaxtyping import Float32, Int64, UInt8
 
 from pushcut.demos.images import Flip, ImageEdit
+from pushcut.demos.pictures import Decode, Pictures
 from pushcut.errors import UserError
 
-_MEMORY_SHARE = 0.7
-"""Images may take this share of the machine's memory."""
+_POINTER = b"version https://git-lfs"
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class EpisodeInfo:
-    """Facts about an episode that are known before its frames are read."""
+    """Facts about an episode that are known before its images are read."""
 
     index: int
     length: int
@@ -56,40 +55,62 @@ class EpisodeInfo:
     """The environment's name of the task, where the dataset says it."""
     seed: int | None
     """The seed of the initial state, where pushcut collected the episode."""
+    instruction: str
+    """Instruction at the first frame."""
+
+    @property
+    def task(self) -> str:
+        """Identity of the task: its name, as scenes of libero_90 share some instructions."""
+        return self.task_name or self.instruction
 
 
 @dataclass(frozen=True)
 class Frames:
-    """All frames of a dataset, episode after episode, in the conventions of the border."""
+    """All frames of some episodes, one episode after another, in the conventions of the border."""
 
-    images: dict[str, UInt8[np.ndarray, "n _ _ 3"]]
+    images: dict[str, UInt8[np.ndarray, "n _ _ 3"] | Pictures]
+    """Arrays, or what decodes them when they are drawn; rows index either."""
     state: Float32[np.ndarray, "n s"]
     action: Float32[np.ndarray, "n a"]
     task_index: Int64[np.ndarray, " n"]
     changes: list[str] = field(default_factory=list)
-    """How the frames differ from the files, in words for the user."""
+    """What was assumed, and how the frames differ from the files, in words for the user."""
 
 
 @runtime_checkable
 class Source(Protocol):
-    """A dataset in some layout, as ``DemoDataset`` reads it."""
+    """A dataset in some layout, as ``DemoDataset`` reads it: first numbers, then images."""
 
     @property
     def info(self) -> DatasetInfo:
-        """Facts about the dataset that are known before its frames are read."""
+        """Facts about the dataset that are known before its images are read."""
         ...
 
     @property
     def episodes(self) -> Sequence[EpisodeInfo]:
-        """The episodes in the order of their frames."""
+        """The episodes that have frames, in their order."""
         ...
 
-    def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        """Reads everything, images of some cameras only, resized if need be.
+    @property
+    def flip(self) -> Flip:
+        """How its images are turned on reading."""
+        ...
 
-        Every frame of ``episodes`` is there exactly once, in their order; numbers are finite
-        and every ``task_index`` is in ``info.tasks``.
+    @property
+    def changes(self) -> Sequence[str]:
+        """What was assumed, and how frames differ from the files, as far as it is known now."""
+        ...
+
+    def numbers(self, chosen: Sequence[EpisodeInfo]) -> Frames:
+        """The frames of some of its ``episodes``, without images.
+
+        Every frame is there exactly once; numbers are finite and every ``task_index`` is in
+        ``info.tasks``.
         """
+        ...
+
+    def decoder(self, camera: str, chosen: Sequence[EpisodeInfo], edit: ImageEdit) -> Decode:
+        """Decodes, turns and resizes images of a camera; rows are those of ``numbers``."""
         ...
 
 
@@ -105,25 +126,9 @@ def image_edits(
     return edits
 
 
-def empty_frames(info: DatasetInfo, count: int, edits: Mapping[str, ImageEdit]) -> Frames:
-    """Arrays for ``count`` frames; refuses images larger than the memory."""
-    shapes = {name: edit.shape for name, edit in edits.items()}
-    needed = sum(count * height * width * 3 for height, width in shapes.values())
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    if needed > _MEMORY_SHARE * memory:
-        raise UserError(
-            f"{info.path} holds {needed / 2**30:.1f} GiB of images, this machine has "
-            f"{memory / 2**30:.1f} GiB of memory: use fewer cameras or a smaller dataset"
-        )
-    return Frames(
-        images={name: np.empty((count, *shape, 3), np.uint8) for name, shape in shapes.items()},
-        state=np.zeros((count, info.state_size), np.float32),
-        action=np.zeros((count, info.action_size), np.float32),
-        task_index=np.zeros(count, np.int64),
-        changes=[
-            f"camera {name!r}: {change}" for name, edit in edits.items() for change in _words(edit)
-        ],
-    )
+def image_changes(edits: Mapping[str, ImageEdit]) -> list[str]:
+    """What becomes of the images, a line for each change."""
+    return [f"camera {name!r}: {change}" for name, edit in edits.items() for change in _words(edit)]
 
 
 def _words(edit: ImageEdit) -> Iterator[str]:
@@ -149,7 +154,20 @@ def readable(path: Path) -> Iterator[None]:
         AttributeError,
         RuntimeError,  # h5py's, for some kinds of damage
     ) as error:
+        if isinstance(error, KeyError) and str(error.args[0]).replace("/", "").isidentifier():
+            raise UserError(f"{path} has no {error}, which its layout asks for") from None
+        if is_pointer(path):
+            raise UserError(
+                f"{path} is a pointer of Git LFS, not the file: fetch it with `git lfs pull`"
+            ) from None
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
             f"{path} is corrupted, truncated or not of its dataset's layout ({what})"
         ) from None
+
+
+def is_pointer(path: Path) -> bool:
+    """Whether a file was cloned without its content, which Git LFS keeps elsewhere."""
+    with suppress(OSError), path.open("rb") as file:
+        return file.read(len(_POINTER)) == _POINTER
+    return False

@@ -17,17 +17,22 @@ from typing import Any
 
 import numpy as np
 
-from pushcut.demos.dialects import LIBERO_HDF5, DataConfig, Dialect, open_at_plus_one
+from pushcut.demos.dialects import (
+    LIBERO_HDF5,
+    DataConfig,
+    Dialect,
+    camera_names,
+    open_at_plus_one,
+)
 from pushcut.demos.frames import (
     CameraInfo,
     DatasetInfo,
     EpisodeInfo,
     Frames,
-    empty_frames,
-    image_edits,
     readable,
 )
 from pushcut.demos.images import Flip, ImageEdit
+from pushcut.demos.pictures import Decode
 from pushcut.errors import UserError
 
 SUFFIX = ".hdf5"
@@ -37,6 +42,7 @@ CONTROL_HZ = 20.0
 _STATE = {"ee_states": 6, "gripper_states": 2}
 """Parts of the state in their order, and their sizes."""
 _ACTION_SIZE = 7
+_IMAGES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -60,8 +66,9 @@ class LiberoHdf5Source:
         flips: set[Flip] = set()
         sizes: dict[str, CameraInfo] = {}
         tasks: dict[str, int] = {}
-        names: list[str | None] = []
         self._demos: list[_Demo] = []
+        self.episodes: list[EpisodeInfo] = []
+        self.changes: list[str] = []
         for file in files:
             with _opened(file) as content:
                 name, instruction = task_of(file) or (None, _instruction(file, content))
@@ -69,65 +76,85 @@ class LiberoHdf5Source:
                 sizes = sizes or _cameras(file, content)
                 index = tasks.setdefault(instruction, len(tasks))
                 found = _demos(file, content, index)
-            self._demos += found
-            names += [name] * len(found)
+            self._take(found, name, instruction)
+        if not self._demos:
+            raise UserError(f"{path} holds no frames")
         self._dialect = _dialect(path, flips, data)
+        self._keys = camera_names(path, self._dialect, data, {key: f"obs/{key}" for key in sizes})
         self.info = DatasetInfo(
             path=path,
             fps=CONTROL_HZ,
-            cameras={self._dialect.cameras[key]: size for key, size in sizes.items()},
+            cameras={self._keys[key]: size for key, size in sizes.items()},
             state_size=sum(_STATE.values()),
             action_size=_ACTION_SIZE,
             tasks={index: instruction for instruction, index in tasks.items()},
         )
-        self.episodes = [
-            EpisodeInfo(index, demo.length, name, None)
-            for index, (demo, name) in enumerate(zip(self._demos, names, strict=True))
-        ]
 
-    def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        info = self.info
-        edits = image_edits(info, cameras, self._dialect.flip, image_size)
-        lengths = [demo.length for demo in self._demos]
-        frames = empty_frames(info, sum(lengths), edits)
-        start = 0
-        for demo in self._demos:
-            with _opened(demo.file) as content:
-                self._copy(demo, content, frames, slice(start, start + demo.length), edits)
-            start += demo.length
-        change = open_at_plus_one(info.path, self._dialect, frames.state, frames.action, lengths)
-        frames.changes.extend([change] if change else [])
-        if late := sum(demo.late for demo in self._demos):
-            frames.changes.append(
-                f"{late} of {len(lengths)} episodes: each observation is paired with the action "
+    @property
+    def flip(self) -> Flip:
+        return self._dialect.flip
+
+    def numbers(self, chosen: Sequence[EpisodeInfo]) -> Frames:
+        demos = [self._demos[episode.index] for episode in chosen]
+        numbers = [_numbers_of(demo) for demo in demos]
+        state = np.concatenate([np.zeros((0, 8), np.float32), *(state for state, _ in numbers)])
+        action = np.concatenate([np.zeros((0, 7), np.float32), *(action for _, action in numbers)])
+        task = np.repeat([demo.task_index for demo in demos], [demo.length for demo in demos])
+        lengths = [demo.length for demo in demos]
+        change = open_at_plus_one(self.info.path, self._dialect, state, action, lengths)
+        self.changes.extend([change] if change else [])
+        if late := sum(demo.late for demo in demos):
+            self.changes.append(
+                f"{late} of {len(demos)} episodes: each observation is paired with the action "
                 "after it, because they were recorded after the action stored beside them"
             )
-        return frames
+        return Frames({}, state, action, task.astype(np.int64))
 
-    def _copy(
-        self,
-        demo: _Demo,
-        content: Mapping[str, Any],
-        frames: Frames,
-        rows: slice,
-        edits: Mapping[str, ImageEdit],
-    ) -> None:
-        """Copies one demonstration to its rows."""
+    def decoder(self, camera: str, chosen: Sequence[EpisodeInfo], edit: ImageEdit) -> Decode:
+        demos = [self._demos[episode.index] for episode in chosen]
+        starts = np.cumsum([0, *(demo.length for demo in demos)])
+        key = next(key for key, name in self._keys.items() if name == camera)
+
+        def decode(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+            bounds = np.searchsorted(rows, starts)
+            for demo, start, first, after in zip(demos, starts, bounds, bounds[1:], strict=False):
+                for begin in range(first, after, _IMAGES_AT_ONCE):
+                    some = rows[begin : min(begin + _IMAGES_AT_ONCE, after)]
+                    images = _images_of(demo, key, some - start, edit)
+                    yield from zip(some.tolist(), images, strict=True)
+
+        return decode
+
+    def _take(self, found: list[_Demo], name: str | None, instruction: str) -> None:
+        """Adds the demonstrations of a file; those without frames are told."""
+        for demo in found:
+            if demo.length < 1:
+                self.changes.append(f"{demo.file.name}: {demo.group} has no frames, is left out")
+                continue
+            index = len(self._demos)
+            self._demos.append(demo)
+            self.episodes.append(EpisodeInfo(index, demo.length, name, None, instruction))
+
+
+def _numbers_of(demo: _Demo) -> tuple[np.ndarray, np.ndarray]:
+    """States and actions that belong together."""
+    seen, done = _pairing(demo.length, demo.late)
+    stored, where = demo.length + demo.late, f"{demo.file}: data/{demo.group}"
+    with _opened(demo.file) as content:
         group = content["data"][demo.group]
-        seen, done = _pairing(demo.length, demo.late)
-        stored = demo.length + demo.late
-        where = f"{demo.file}: data/{demo.group}"
-        parts = [
-            _numbers(where, group, f"obs/{name}", (stored, size)) for name, size in _STATE.items()
-        ]
-        frames.state[rows] = np.concatenate(parts, axis=1)[seen]
-        frames.action[rows] = _numbers(where, group, "actions", (stored, _ACTION_SIZE))[done]
-        frames.task_index[rows] = demo.task_index
-        keys = {name: key for key, name in self._dialect.cameras.items()}
-        for camera, edit in edits.items():
-            images = _array(where, group, f"obs/{keys[camera]}", (stored, *edit.stored, 3))
-            for row, image in enumerate(images[seen], start=rows.start):
-                frames.images[camera][row] = edit(image)
+        parts = [_numbers(where, group, f"obs/{name}", (stored, n)) for name, n in _STATE.items()]
+        state = np.concatenate(parts, axis=1)[seen]
+        action = _numbers(where, group, "actions", (stored, _ACTION_SIZE))[done]
+    return state.astype(np.float32), action.astype(np.float32)
+
+
+def _images_of(demo: _Demo, key: str, rows: np.ndarray, edit: ImageEdit) -> list[np.ndarray]:
+    """Images of ascending rows of a demonstration."""
+    where, stored = f"{demo.file}: data/{demo.group}", demo.length + demo.late
+    with _opened(demo.file) as content:
+        group, name = content["data"][demo.group], f"obs/{key}"
+        images = _checked(where, group, name, (stored, *edit.stored, 3))[rows]
+    return [edit(image) for image in images]
 
 
 def _h5py() -> Any:
@@ -190,10 +217,13 @@ def _instruction(file: Path, content: Mapping[str, Any]) -> str:
 
 
 def _cameras(file: Path, content: Mapping[str, Any]) -> dict[str, CameraInfo]:
-    """The cameras of the first demonstration of a file."""
+    """The cameras of the first demonstration of a file: what has the shape of RGB images."""
     for group in _groups(file, content):
         obs = content["data"][group].get("obs", {})
-        found = {key: obs[key].shape for key in LIBERO_HDF5.cameras if key in obs}
+        shapes: dict[str, tuple[int, ...]] = {
+            key: tuple(getattr(value, "shape", ())) for key, value in obs.items()
+        }
+        found = {key: shape for key, shape in shapes.items() if len(shape) == 4 and shape[-1] == 3}
         if not found:
             raise UserError(
                 f"{file} has no images (obs/{', obs/'.join(LIBERO_HDF5.cameras)}): make them "
@@ -216,10 +246,10 @@ def _demos(file: Path, content: Mapping[str, Any], task_index: int) -> list[_Dem
     demos = []
     for name in _groups(file, content):
         group = content["data"][name]
+        if "actions" not in group:
+            raise UserError(f"{file}: data/{name} has no actions")
         late = _is_late(group)
         length = group["actions"].shape[0] - late
-        if length < 1:
-            raise UserError(f"{file}: data/{name} has no frames")
         demos.append(_Demo(file, name, length, late, task_index))
     return demos
 
@@ -247,16 +277,16 @@ def _pairing(length: int, late: bool) -> tuple[slice, slice]:
 
 
 def _numbers(where: str, group: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    values = _array(where, group, name, shape)
+    values = _checked(where, group, name, shape)[()]
     if not np.isfinite(values).all():
         raise UserError(f"{where}/{name} holds missing or infinite numbers")
     return values
 
 
-def _array(where: str, group: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads a dataset of the shape that it should have; the shape is looked at first."""
+def _checked(where: str, group: Mapping[str, Any], name: str, shape: tuple[int, ...]) -> Any:
+    """A dataset that has the shape that it should have; nothing of it is read yet."""
     if name not in group:
         raise UserError(f"{where} has no {name}")
     if group[name].shape != shape:
         raise UserError(f"{where}/{name} has shape {group[name].shape}, not {shape}")
-    return group[name][()]
+    return group[name]

@@ -111,6 +111,14 @@ class EpisodicEnv(ABC):
         sim_steps = self._sim_steps - before
         return ChunkResult(steps, sim_steps, reward, success, success, truncated)
 
+    def stay(self, action: Float32[np.ndarray, " a"]) -> None:
+        """Executes one more control step, also of an episode that is over; nothing is judged."""
+        native = self._to_native(action[None].clip(-1, 1))[0]
+        left = self.spec.sim_steps_per_control
+        while left > 0:  # a simulator stops at every step that is a success
+            held, _ = self._now.hold(native, left)
+            left -= held
+
     def expert_action(self) -> Float32[np.ndarray, " a"]:
         """The scripted expert's action, from the simulator's state.
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 from av.codec.codec import UnknownCodecError
+from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.reformatter import Interpolation, VideoReformatter
-from jaxtyping import UInt8
+from av.video.stream import VideoStream
+from jaxtyping import Int64, UInt8
 
 from pushcut.errors import UserError
 
@@ -25,19 +28,142 @@ def read_video(path: Path) -> Generator[UInt8[np.ndarray, "_ _ 3"], None, None]:
     Raises:
         OSError: If there is no such file, or it is no video, or it is corrupted.
     """
-    # As the ffmpeg program converts colours: each frame is equal to its own, to the bit.
-    reformatter = VideoReformatter()
+    with _opened(path) as (container, stream):
+        for frame, rgb in _decoded(container, stream):
+            yield rgb(frame)
+
+
+@dataclass(frozen=True)
+class VideoIndex:
+    """Where the frames of a video file are, found without decoding them."""
+
+    path: Path
+    pts: Int64[np.ndarray, " n"]
+    """Time stamps of the frames, in the order in which they are shown."""
+    keys: Int64[np.ndarray, "k 2"]
+    """Frame number and decoding time stamp of those that need no other frame."""
+
+    def __len__(self) -> int:
+        return len(self.pts)
+
+    @staticmethod
+    def of(path: Path) -> VideoIndex:
+        """Reads the header of a file, or else its packets.
+
+        OSError as ``read_video``, and where frames are lost.
+        """
+        with _opened(path) as (container, stream):
+            if told := _from_header(path, stream):
+                return told
+            # Packets that are only decoded, for the frames after them, are not shown.
+            packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
+            promised = stream.frames
+        if len(packets) < promised:
+            raise OSError(f"cannot decode {path}: {len(packets)} of {promised} frames are there")
+        if any(packet.pts is None or packet.dts is None for packet in packets):
+            return VideoIndex(path, np.arange(len(packets)), np.zeros((0, 2), np.int64))
+        pts = np.sort(np.array([packet.pts for packet in packets], np.int64))
+        keys = [(packet.pts, packet.dts) for packet in packets if packet.is_keyframe]
+        keys = np.array(sorted(keys), np.int64).reshape(-1, 2)
+        keys[:, 0] = np.searchsorted(pts, keys[:, 0])
+        return VideoIndex(path, pts, keys)
+
+    def frames(
+        self, numbers: Int64[np.ndarray, " n"]
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "_ _ 3"]]]:
+        """Some frames with their numbers, which ascend and are < len; skips what it can.
+
+        Each frame is equal to that of ``read_video``. OSError as there, and where a frame is lost.
+        """
+        done = tries = 0
+        while done < len(numbers):
+            begin = done
+            for number, image in self._run([int(number) for number in numbers[begin:]], tries):
+                yield number, image
+                done += 1
+            # Containers differ in which time stamp they seek by; the beginning is always found.
+            tries = tries + 1 if done == begin else 0
+            if tries == 3:
+                raise OSError(f"cannot decode {self.path}: frame {numbers[done]} is lost")
+
+    def _run(
+        self, wanted: list[int], tries: int
+    ) -> Iterator[tuple[int, UInt8[np.ndarray, "_ _ 3"]]]:
+        """Decodes from the key before the first wanted frame, as far as no jump is shorter."""
+        todo = iter(wanted)
+        target = next(todo)
+        key = self._key(target) if tries < 2 else 0
+        with _opened(self.path) as (container, stream):
+            if key > 0:
+                _, dts = self.keys[np.searchsorted(self.keys[:, 0], key)]
+                container.seek(int((self.pts[key], dts)[tries]), stream=stream)
+            number = -1
+            for frame, rgb in _decoded(container, stream):
+                number = self._number(frame, number, sought=key > 0)
+                if number < target:
+                    continue
+                if number > target:  # the jump went too far
+                    return
+                yield number, rgb(frame)
+                target = next(todo, None)
+                if target is None or self._key(target) > number + 1:
+                    return
+
+    def _key(self, number: int) -> int:
+        """The last frame before or at ``number`` from which decoding may begin."""
+        before = int(np.searchsorted(self.keys[:, 0], number, side="right")) - 1
+        return int(self.keys[before, 0]) if before >= 0 else 0
+
+    def _number(self, frame: av.VideoFrame, last: int, *, sought: bool) -> int:
+        """Counted from the beginning of the file, told by the time stamp after a jump."""
+        if not sought or last >= 0:
+            return last + 1
+        place = -1 if frame.pts is None else int(np.searchsorted(self.pts, frame.pts))
+        return place if 0 <= place < len(self.pts) and self.pts[place] == frame.pts else -1
+
+
+def _from_header(path: Path, stream: VideoStream) -> VideoIndex | None:
+    """The index that lies in the file, where frames are stored in the order they are shown in."""
+    entries = list(getattr(stream, "index_entries", ()))  # PyAV 15 has none
+    ordered = not stream.codec_context.has_b_frames and not any(e.is_discard for e in entries)
+    if not (ordered and entries and len(entries) == stream.frames):
+        return None
+    size = path.stat().st_size
+    there = sum(entry.pos + entry.size <= size for entry in entries)
+    if there < len(entries):
+        raise OSError(f"cannot decode {path}: {there} of {len(entries)} frames are there")
+    pts = np.array([entry.timestamp for entry in entries], np.int64)
+    if (np.diff(pts) <= 0).any():
+        return None
+    keys = [(number, pts[number]) for number, entry in enumerate(entries) if entry.is_keyframe]
+    return VideoIndex(path, pts, np.array(keys, np.int64).reshape(-1, 2))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """The file and its video; any fault in it is an OSError that names it."""
     try:
         with av.open(str(path)) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            for frame in container.decode(stream):
-                rgb = reformatter.reformat(
-                    frame, format="rgb24", interpolation=Interpolation.BICUBIC
-                )
-                yield rgb.to_ndarray()
+            yield container, stream
     except (FFmpegError, IndexError) as error:  # IndexError: sound alone
         raise OSError(f"cannot decode {path}: {error}") from error
+
+
+def _decoded(
+    container: InputContainer, stream: VideoStream
+) -> Iterator[tuple[av.VideoFrame, Callable[[av.VideoFrame], UInt8[np.ndarray, "_ _ 3"]]]]:
+    """The frames from here on, each with what turns it into RGB as the ffmpeg program does."""
+    reformatter = VideoReformatter()
+
+    def rgb(frame: av.VideoFrame) -> UInt8[np.ndarray, "_ _ 3"]:
+        # To the bit: each frame is equal to the program's own.
+        picture = reformatter.reformat(frame, format="rgb24", interpolation=Interpolation.BICUBIC)
+        return picture.to_ndarray()
+
+    for frame in container.decode(stream):
+        yield frame, rgb
 
 
 class VideoWriter:

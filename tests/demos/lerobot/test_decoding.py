@@ -8,10 +8,8 @@ import av
 import numpy as np
 import pytest
 
-from pushcut.demos.images import ImageEdit
-from pushcut.demos.lerobot.video import read_frames
-from pushcut.errors import UserError
-from pushcut.system.video import VideoWriter, read_video
+from pushcut.system import video
+from pushcut.system.video import VideoIndex, VideoWriter, read_video
 
 VIDEOS = Path(__file__).parent / "videos"
 """Twelve frames of ffmpeg's testsrc2, 96 x 64."""
@@ -32,25 +30,60 @@ def test_frames_are_equal_to_the_bit_to_those_of_the_program(name):
     assert hashlib.sha256(frames.tobytes()).hexdigest() == SHA256[name]
 
 
-def test_spans_hold_the_frames_of_their_numbers():
-    path = VIDEOS / "h264-b-frames.mp4"
-    frames = np.stack(list(read_video(path)))
-    out = [np.zeros((2, 64, 96, 3), np.uint8), np.zeros((3, 64, 96, 3), np.uint8)]
-    read_frames(path, [(1, 3), (7, 10)], out, ImageEdit((64, 96)))
-    assert np.array_equal(out[0], frames[1:3])
-    assert np.array_equal(out[1], frames[7:10])
+@pytest.mark.parametrize("name", SHA256)
+@pytest.mark.parametrize("numbers", [[0], [5], [11], [1, 2, 7, 8, 9], [0, 11], list(range(12))])
+def test_frames_are_found_by_their_numbers(name, numbers):
+    path = VIDEOS / f"{name}.mp4"
+    frames = list(read_video(path))
+    index = VideoIndex.of(path)
+    assert len(index) == 12
+    found = list(index.frames(np.array(numbers)))
+    assert [number for number, _ in found] == numbers
+    assert all(np.array_equal(image, frames[number]) for number, image in found)
 
 
-def test_more_frames_than_there_are_is_one_line():
-    out = [np.zeros((13, 64, 96, 3), np.uint8)]
-    with pytest.raises(UserError, match=r"av1.mp4 is missing, corrupted or truncated: 13 frames"):
-        read_frames(VIDEOS / "av1.mp4", [(0, 13)], out, ImageEdit((64, 96)))
+@pytest.mark.parametrize(
+    "gop", [{"g": "10", "sc_threshold": "0"}, {"g": "8", "x264-params": "scenecut=0:open-gop=1"}]
+)
+def test_frames_before_the_key_of_a_wanted_frame_are_not_decoded(tmp_path, monkeypatch, gop):
+    colours = np.random.default_rng(0).integers(0, 255, (60, 4, 4, 3), dtype=np.uint8)
+    writer = VideoWriter(tmp_path / "a.mp4", height=64, width=64, fps=30, h264=gop)
+    writer.add(colours.repeat(16, 1).repeat(16, 2))
+    writer.close()
+    frames = list(read_video(tmp_path / "a.mp4"))
+    decoded, real = [], video._decoded
+
+    def counting(*arguments):
+        for pair in real(*arguments):
+            decoded.append(pair[0].pts)
+            yield pair
+
+    monkeypatch.setattr(video, "_decoded", counting)
+    ((number, image),) = VideoIndex.of(tmp_path / "a.mp4").frames(np.array([42]))
+    assert number == 42
+    assert np.array_equal(image, frames[42])
+    # The key before is frame 40; an open group begins with frames that are shown before it.
+    assert len(decoded) <= 5
 
 
-def test_another_size_than_was_promised_is_one_line():
-    out = [np.zeros((1, 96, 64, 3), np.uint8)]
-    with pytest.raises(UserError, match="frames of 64x96, its meta/info.json says 96x64"):
-        read_frames(VIDEOS / "av1.mp4", [(0, 1)], out, ImageEdit((96, 64)))
+def test_the_header_tells_the_same_frames_as_the_packets(monkeypatch):
+    told = VideoIndex.of(VIDEOS / "av1.mp4")
+    monkeypatch.setattr(video, "_from_header", lambda path, stream: None)
+    read = VideoIndex.of(VIDEOS / "av1.mp4")
+    np.testing.assert_array_equal(told.pts, read.pts)
+    np.testing.assert_array_equal(told.keys, read.keys)
+    assert told.keys[:, 0].tolist() == [0, 2, 4, 6, 8, 10]
+
+
+def test_a_video_that_was_cut_is_an_os_error_that_counts(tmp_path):
+    writer = VideoWriter(tmp_path / "a.mp4", height=64, width=64, fps=30, h264={"g": "2"})
+    noise = np.random.default_rng(0).integers(0, 255, (9, 64, 64, 3), dtype=np.uint8)
+    writer.add(noise)
+    writer.close()
+    content = (tmp_path / "a.mp4").read_bytes()
+    (tmp_path / "a.mp4").write_bytes(content[: len(content) // 2])
+    with pytest.raises(OSError, match=r"cannot decode .*a.mp4: \d of 9 frames are there"):
+        VideoIndex.of(tmp_path / "a.mp4")
 
 
 @pytest.mark.parametrize("content", [b"", b"no video"])

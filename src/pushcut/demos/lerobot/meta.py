@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,23 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from pushcut.demos.dialects import DataConfig, Dialect, lerobot_dialect
+from pushcut.demos.dialects import (
+    DataConfig,
+    Dialect,
+    assumption,
+    camera_names,
+    lerobot_dialect,
+)
 from pushcut.demos.frames import CameraInfo, DatasetInfo, EpisodeInfo, readable
 from pushcut.demos.lerobot import layout
 from pushcut.demos.lerobot.layout import FilePlace, Storage
+from pushcut.demos.lerobot.tasks import json_lines, read_tasks
 from pushcut.errors import UserError
 
-TASKS_V2 = "meta/tasks.jsonl"
 EPISODES_V2 = "meta/episodes.jsonl"
 
+_AROUND = "observation.environment_state"
+"""Feature of what the simulator knows beside the robot's state."""
 _PREFIXES = (layout.CAMERA_PREFIX, "observation.", "images.")
 """What names of cameras begin with; ``observation.image`` (as pusht has) is ``image``."""
 
@@ -34,9 +43,10 @@ class StoredCamera(CameraInfo):
 
 @dataclass(frozen=True)
 class StoredEpisode(EpisodeInfo):
-    """Where an episode is stored."""
+    """Where an episode is stored, as ``meta`` lists it."""
 
-    data: Path
+    data: Path | None
+    """The file that is named for its rows; they may lie elsewhere."""
     videos: Mapping[str, tuple[Path, float]]
     """Camera key -> file and second in it at which the episode starts."""
 
@@ -52,8 +62,16 @@ class LeRobotMeta:
     action: str
     """Feature of the action."""
     dialect: Dialect
+    assumed: list[str]
+    """What was assumed about it, in words for the user."""
+    list_path: Path
+    """Where the episodes are listed."""
     episodes: list[StoredEpisode]
     """Ordered by their index."""
+    totals: tuple[int | None, int | None]
+    """Episodes and frames, as ``info.json`` counts them."""
+    stored: Callable[[int, int], StoredEpisode | None]
+    """Where an episode of some index and length lies that is not listed, if that can be told."""
 
 
 def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
@@ -62,72 +80,85 @@ def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
     with readable(file):
         raw = json.loads(file.read_text(encoding="utf-8"))
         version = str(raw["codebase_version"]).split(".")[0]
-        if version not in _VERSIONS:
+        if version not in ("v2", "v3"):
             raise UserError(
                 f"{path} is a LeRobot dataset of version {raw['codebase_version']}; this reads "
                 "v2.x and v3.x: convert it with lerobot's scripts"
             )
-        read_tasks, read_episodes = _VERSIONS[version]
         features = raw["features"]
         action = _first(features, layout.ACTION, "actions")
         if action is None:
             raise UserError(f"{path} has no feature 'action'; it has {sorted(features)}")
         state = _first(features, layout.STATE, "state")
-        cameras = _cameras(features)
-        sizes = (_size(features[state]) if state else 0, _size(features[action]))
-        dialect = lerobot_dialect(tuple(cameras), *sizes).adjusted(data)
-        cameras = {dialect.cameras.get(name, name): found for name, found in cameras.items()}
+        sizes = (_size(path, features, state) if state else 0, _size(path, features, action))
+        found = _cameras(path, features)
+        around = _size(path, features, _AROUND) if _AROUND in features else 0
+        dialect = lerobot_dialect(tuple(found), *sizes, around).adjusted(data)
+        names = camera_names(path, dialect, data, {name: one.key for name, one in found.items()})
+        cameras = {names[name]: camera for name, camera in found.items()}
         info = DatasetInfo(
             path=path,
             fps=float(raw["fps"]),
             cameras=cameras,
             state_size=sizes[0],
             action_size=sizes[1],
-            tasks=read_tasks(path),
+            tasks=read_tasks(path, version),
             state_names=_names(features[state]) if state else (),
             action_names=_names(features[action]),
         )
     videos = tuple(camera.key for camera in cameras.values() if camera.storage == "video")
-    episodes = sorted(read_episodes(path, raw, videos), key=lambda episode: episode.index)
-    _check_totals(path, raw, episodes)
-    return LeRobotMeta(info, cameras, state, action, dialect, episodes)
+    listed = path / (EPISODES_V2 if version == "v2" else layout.EPISODES_FOLDER)
+    read = _episodes_v2 if version == "v2" else _episodes_v3
+    episodes = sorted(read(path, raw, videos), key=lambda episode: episode.index)
+    _check_list(listed, episodes)
+    totals = [raw.get(name) for name in ("total_episodes", "total_frames")]
+    count, frames = (int(total) if isinstance(total, int | float) else None for total in totals)
+    return LeRobotMeta(
+        info, cameras, state, action, dialect, assumption(dialect, names, data), listed, episodes,
+        (count, frames), _unlisted(path, raw, videos, version),
+    )  # fmt: skip
 
 
-def _check_totals(path: Path, raw: dict[str, Any], episodes: list[StoredEpisode]) -> None:
+def _check_list(listed: Path, episodes: list[StoredEpisode]) -> None:
     if not episodes:
-        raise UserError(f"{path} holds no episodes")
-    with readable(path / layout.INFO_PATH):
-        wanted = (int(raw["total_episodes"]), int(raw["total_frames"]))
-    got = (len(episodes), sum(episode.length for episode in episodes))
-    if got != wanted:
-        raise UserError(
-            f"{path / 'meta'} lists {got[0]} episodes with {got[1]} frames, "
-            f"{layout.INFO_PATH} says {wanted[0]} with {wanted[1]}"
-        )
+        raise UserError(f"{listed} lists no episodes: the dataset is incomplete")
+    twice = [index for index, count in Counter(e.index for e in episodes).items() if count > 1]
+    if twice:
+        raise UserError(f"{listed} lists episode {twice[0]} more than once")
 
 
 def _first(features: dict[str, Any], *names: str) -> str | None:
     return next((name for name in names if name in features), None)
 
 
-def _cameras(features: dict[str, Any]) -> dict[str, StoredCamera]:
-    cameras = {}
+def _cameras(path: Path, features: dict[str, Any]) -> dict[str, StoredCamera]:
+    cameras: dict[str, StoredCamera] = {}
     for key, feature in features.items():
         if feature["dtype"] not in ("image", "video"):
             continue
-        first, middle, last = feature["shape"]
+        if len(feature["shape"]) != 3:
+            raise UserError(
+                f"{path / layout.INFO_PATH}: {key} has shape {feature['shape']}, an image has three"
+            )
+        first, middle, last = map(int, feature["shape"])
         channels_first = first == 3 and last != 3
         height, width = (middle, last) if channels_first else (first, middle)
         name = key
         for prefix in _PREFIXES:
             name = name.removeprefix(prefix)
+        if name in cameras:
+            raise UserError(f"{path}: {cameras[name].key} and {key} are both called {name!r}")
         cameras[name] = StoredCamera(height, width, key, feature["dtype"])
     return cameras
 
 
-def _size(feature: dict[str, Any]) -> int:
-    (size,) = feature["shape"]
-    return int(size)
+def _size(path: Path, features: dict[str, Any], key: str) -> int:
+    shape = features[key]["shape"]
+    if len(shape) != 1:
+        raise UserError(
+            f"{path / layout.INFO_PATH}: {key} has shape {shape}, a row of numbers has one"
+        )
+    return int(shape[0])
 
 
 def _names(feature: dict[str, Any]) -> tuple[str, ...]:
@@ -138,34 +169,13 @@ def _names(feature: dict[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, names))
 
 
-def _tasks_v3(path: Path) -> dict[int, str]:
-    """Reads tasks of version 3; pandas may have named the column of texts anything."""
-    file = path / layout.TASKS_PATH
-    with readable(file):
-        table = pq.read_table(file)
-        (text,) = (name for name in table.column_names if name != "task_index")
-        pairs = zip(table["task_index"].to_pylist(), table[text].to_pylist(), strict=True)
-        return {int(index): str(task) for index, task in pairs}
-
-
-def _tasks_v2(path: Path) -> dict[int, str]:
-    with readable(path / TASKS_V2):
-        rows = _json_lines(path / TASKS_V2)
-        return {int(row["task_index"]): str(row["task"]) for row in rows}
-
-
-def _json_lines(file: Path) -> list[dict[str, Any]]:
-    lines = file.read_text(encoding="utf-8").splitlines()
-    return [json.loads(line) for line in lines if line.strip()]
-
-
 def _episodes_v3(path: Path, raw: dict[str, Any], videos: tuple[str, ...]) -> list[StoredEpisode]:
     """Finds the episodes of version 3, many to a file, by the rows of ``meta/episodes``."""
     episodes = []
-    for file in sorted((path / layout.EPISODES_FOLDER).glob("*/*.parquet")):
+    for file in sorted((path / layout.EPISODES_FOLDER).rglob("*.parquet")):
         with readable(file):
-            names = pq.read_schema(file).names
-            wanted = [name for name in names if not name.startswith("stats/")]
+            there = pq.read_schema(file).names
+            wanted = [name for name in there if not name.startswith("stats/")]
             rows = pq.read_table(file, columns=wanted).to_pylist()
             episodes += [_episode_v3(path, raw, row, videos) for row in rows]
     return episodes
@@ -177,18 +187,25 @@ def _episode_v3(
     def place(prefix: str) -> FilePlace:
         return FilePlace(int(row[f"{prefix}/chunk_index"]), int(row[f"{prefix}/file_index"]))
 
+    length = int(row["length"])
+    try:
+        data = path / place("data").path(raw["data_path"])
+    except (LookupError, TypeError, ValueError):  # rows say themselves which episode they are of
+        data = None
     return StoredEpisode(
         index=int(row["episode_index"]),
-        length=int(row["length"]),
+        length=length,
         task_name=row.get(layout.TASK_NAME),
         seed=row.get(layout.SEED),
-        data=path / place("data").path(raw["data_path"]),
+        instruction=_first_text(row.get("tasks")),
+        data=data,
         videos={
             key: (
                 path / place(f"videos/{key}").path(_video_path(path, raw), video_key=key),
                 float(row[f"videos/{key}/from_timestamp"]),
             )
             for key in videos
+            if length
         },
     )
 
@@ -196,23 +213,37 @@ def _episode_v3(
 def _episodes_v2(path: Path, raw: dict[str, Any], videos: tuple[str, ...]) -> list[StoredEpisode]:
     """Finds the episodes of version 2, one to a file, in numbered folders of ``chunks_size``."""
     with readable(path / EPISODES_V2):
-        rows = _json_lines(path / EPISODES_V2)
-        return [_episode_v2(path, raw, row, videos) for row in rows]
+        rows = json_lines(path / EPISODES_V2)
+        return [
+            _episode_v2(
+                path, raw, int(row["episode_index"]), int(row["length"]), videos, row.get("tasks")
+            )
+            for row in rows
+        ]
 
 
 def _episode_v2(
-    path: Path, raw: dict[str, Any], row: dict[str, Any], videos: tuple[str, ...]
+    path: Path,
+    raw: dict[str, Any],
+    index: int,
+    length: int,
+    videos: tuple[str, ...],
+    tasks: Any = None,
 ) -> StoredEpisode:
-    index = int(row["episode_index"])
-    chunk = index // int(raw["chunks_size"])
+    chunk = index // int(raw.get("chunks_size") or layout.FILES_PER_CHUNK)
     # Some converters write the pattern with version 3's name of the folder's number.
     names = {"episode_index": index, "episode_chunk": chunk, "chunk_index": chunk}
+    try:
+        data = path / raw["data_path"].format(**names)
+    except LookupError:  # rows say themselves which episode they are of
+        data = None
     return StoredEpisode(
         index=index,
-        length=int(row["length"]),
+        length=length,
         task_name=None,
         seed=None,
-        data=path / raw["data_path"].format(**names),
+        instruction=_first_text(tasks),
+        data=data,
         videos={
             key: (path / _video_path(path, raw).format(video_key=key, **names), 0.0)
             for key in videos
@@ -220,17 +251,26 @@ def _episode_v2(
     )
 
 
+def _unlisted(
+    path: Path, raw: dict[str, Any], videos: tuple[str, ...], version: str
+) -> Callable[[int, int], StoredEpisode | None]:
+    """Where an episode lies is known without its row, unless it is a part of a video."""
+
+    def stored(index: int, length: int) -> StoredEpisode | None:
+        if version == "v2":
+            return _episode_v2(path, raw, index, length, videos)
+        return None if videos else StoredEpisode(index, length, None, None, "", None, {})
+
+    return stored
+
+
+def _first_text(tasks: Any) -> str:
+    if isinstance(tasks, str):
+        return tasks
+    return next((task for task in tasks or () if isinstance(task, str)), "")
+
+
 def _video_path(path: Path, raw: dict[str, Any]) -> str:
     if raw.get("video_path") is None:
         raise UserError(f"{path / layout.INFO_PATH} has a camera as video but no video_path")
     return raw["video_path"]
-
-
-_VERSIONS: dict[
-    str,
-    tuple[
-        Callable[[Path], dict[int, str]],
-        Callable[[Path, dict[str, Any], tuple[str, ...]], list[StoredEpisode]],
-    ],
-] = {"v2": (_tasks_v2, _episodes_v2), "v3": (_tasks_v3, _episodes_v3)}
-"""Version -> readers of its tasks and of its episodes."""

@@ -1,11 +1,13 @@
-"""Reads the frames of LeRobot datasets into memory."""
+"""Reads the frames of LeRobot datasets: numbers at once, images as they are asked for."""
 
 from __future__ import annotations
 
 import io
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -13,140 +15,205 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from pushcut.demos.dialects import DataConfig, open_at_plus_one
-from pushcut.demos.frames import Frames, empty_frames, image_edits, readable
-from pushcut.demos.images import ImageEdit
-from pushcut.demos.lerobot.meta import LeRobotMeta, StoredCamera, read_meta
-from pushcut.demos.lerobot.video import read_frames
+from pushcut.demos.frames import EpisodeInfo, Frames, readable
+from pushcut.demos.images import Flip, ImageEdit
+from pushcut.demos.lerobot.layout import INFO_PATH
+from pushcut.demos.lerobot.meta import StoredEpisode, read_meta
+from pushcut.demos.lerobot.rows import Rows, files_of, read_rows
+from pushcut.demos.lerobot.video import VideoDecoder
+from pushcut.demos.pictures import Decode
 from pushcut.errors import UserError
+from pushcut.system.machine import usable_cores
 
-_ROWS_AT_ONCE = 256
+_ROWS_AT_ONCE = 64
+_MOST_THREADS = 8
 
 
 class LeRobotSource:
     """A LeRobot dataset of version 2 or 3, of pushcut or of others.
 
-    Episodes may lie in any order, in any of the numbered files.
+    Episodes may lie in any order, in any of the files: what a row says about itself is true.
     """
 
     def __init__(self, path: Path, data: DataConfig) -> None:
-        self._meta = read_meta(path, data)
-        self.info = self._meta.info
-        self.episodes = self._meta.episodes
+        self._meta = meta = read_meta(path, data)
+        self.info = meta.info
+        self._files = files_of(meta)
+        self._rows = rows = read_rows(meta, self._files)
+        self.changes = list(meta.assumed)
+        self.episodes = self._found_episodes()
+        lengths = np.diff(np.flatnonzero(np.diff(rows.episode, prepend=-1, append=-1)))
+        change = open_at_plus_one(path, meta.dialect, rows.state, rows.action, lengths.tolist())
+        self.changes += [change] if change else []
 
-    def load(self, cameras: Sequence[str], image_size: int | None) -> Frames:
-        meta, info = self._meta, self.info
-        edits = image_edits(info, cameras, meta.dialect.flip, image_size)
-        lengths = [episode.length for episode in self.episodes]
-        frames = empty_frames(info, sum(lengths), edits)
-        _DataReader(meta, edits, frames).read()
-        for name, edit in edits.items():
-            if meta.cameras[name].storage == "video":
-                _read_videos(meta, meta.cameras[name], edit, frames.images[name])
-        if unknown := set(frames.task_index.tolist()) - set(info.tasks):
-            raise UserError(
-                f"{info.path}: frames have task_index {sorted(unknown)}, "
-                f"its list of tasks has {sorted(info.tasks)}"
-            )
-        change = open_at_plus_one(info.path, meta.dialect, frames.state, frames.action, lengths)
-        frames.changes.extend([change] if change else [])
-        return frames
+    @property
+    def flip(self) -> Flip:
+        return self._meta.dialect.flip
 
-
-class _DataReader:
-    """Copies the rows of the data files to their places in ``frames``."""
-
-    def __init__(self, meta: LeRobotMeta, edits: Mapping[str, ImageEdit], frames: Frames) -> None:
-        self._meta, self._info, self._frames = meta, meta.info, frames
-        self._edits = {
-            name: edit for name, edit in edits.items() if meta.cameras[name].storage == "image"
-        }
-        self._index = np.array([episode.index for episode in meta.episodes])
-        self._length = np.array([episode.length for episode in meta.episodes])
-        self._start = np.cumsum(self._length) - self._length
-        self._seen = np.zeros(len(frames.action), np.int64)
-
-    def read(self) -> None:
-        """Reads all files; raises UserError unless every frame is there exactly once."""
-        for path in sorted({episode.data for episode in self._meta.episodes}):
-            with readable(path), pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_ROWS_AT_ONCE, columns=self._columns()):
-                    self._take(path, batch)
-        for row, episode in enumerate(self._meta.episodes):
-            seen = self._seen[self._start[row] : self._start[row] + episode.length]
-            if not (seen == 1).all():
+    def numbers(self, chosen: Sequence[EpisodeInfo]) -> Frames:
+        rows = self._rows.picked(self._places(chosen))
+        for name, values in ((self._meta.state, rows.state), (self._meta.action, rows.action)):
+            if not np.isfinite(values).all():
+                bad = int(np.argmin(np.isfinite(values).all(axis=1)))
                 raise UserError(
-                    f"{self._info.path}: episode {episode.index} should have {episode.length} "
-                    f"frames, its data files have {seen.sum()}"
+                    f"{self._files[rows.file[bad]]}: {name} holds missing or infinite numbers, "
+                    f"the first in frame {rows.frame[bad]} of episode {rows.episode[bad]}"
                 )
-
-    def _columns(self) -> list[str]:
-        state = [self._meta.state] if self._meta.state else []
-        numbers = [*state, self._meta.action, "episode_index", "frame_index", "task_index"]
-        return [*numbers, *(self._meta.cameras[name].key for name in self._edits)]
-
-    def _take(self, path: Path, batch: pa.RecordBatch) -> None:
-        rows = self._rows(path, batch)
-        info, frames = self._info, self._frames
-        if self._meta.state:
-            frames.state[rows] = _vectors(path, batch, self._meta.state, info.state_size)
-        frames.action[rows] = _vectors(path, batch, self._meta.action, info.action_size)
-        frames.task_index[rows] = batch["task_index"].to_numpy()
-        for name, edit in self._edits.items():
-            key = self._meta.cameras[name].key
-            for row, content in zip(rows, batch[key].field("bytes"), strict=True):
-                frames.images[name][row] = edit(_decoded(path, key, content, edit.stored))
-        np.add.at(self._seen, rows, 1)
-
-    def _rows(self, path: Path, batch: pa.RecordBatch) -> np.ndarray:
-        """Where the rows of a batch belong."""
-        index = batch["episode_index"].to_numpy()
-        frame = batch["frame_index"].to_numpy()
-        which = np.minimum(np.searchsorted(self._index, index), len(self._index) - 1)
-        fits = (self._index[which] == index) & (frame >= 0) & (frame < self._length[which])
-        if not fits.all():
-            bad = int(np.argmin(fits))
+        if unknown := set(rows.task.tolist()) - set(self.info.tasks):
             raise UserError(
-                f"{path}: frame {frame[bad]} of episode {index[bad]} is not in its list of episodes"
+                f"{self.info.path}: frames have task_index {sorted(unknown)}, "
+                f"its list of tasks has {sorted(self.info.tasks)}"
             )
-        return self._start[which] + frame
+        return Frames({}, rows.state, rows.action, rows.task)
+
+    def decoder(self, camera: str, chosen: Sequence[EpisodeInfo], edit: ImageEdit) -> Decode:
+        stored, places = self._meta.cameras[camera], self._places(chosen)
+        if stored.storage == "video":
+            indices = [episode.index for episode in chosen]
+            video = VideoDecoder(self._meta, self.episodes, self._rows, stored, edit, indices)
+            self.changes += video.changes
+            return video
+        return _ImageDecoder(
+            self._files, self._rows.picked(places), stored.key, edit, self.info.path
+        )
+
+    def _places(self, chosen: Sequence[EpisodeInfo]) -> np.ndarray:
+        """Rows of episodes; raises UserError unless there are as many as are listed."""
+        spans = [np.zeros(0, np.int64)]
+        for episode in chosen:
+            span = self._rows.of(episode.index)
+            count = span.stop - span.start
+            if count != episode.length:
+                self._refuse(episode, count)
+            spans.append(np.arange(span.start, span.stop))
+        return np.concatenate(spans)
+
+    def _refuse(self, episode: EpisodeInfo, count: int) -> None:
+        named = episode.data if isinstance(episode, StoredEpisode) else None
+        if named is not None and not named.exists():
+            raise UserError(f"{named} is missing: the dataset is incomplete")
+        raise UserError(
+            f"{self.info.path}: episode {episode.index} has {count} frames in its data files, "
+            f"{self._meta.list_path.relative_to(self.info.path)} says {episode.length}"
+        )
+
+    def _found_episodes(self) -> list[StoredEpisode]:
+        """Episodes that are listed or have rows; what disagrees is told or refused."""
+        meta, rows = self._meta, self._rows
+        listed = {episode.index: episode for episode in meta.episodes}
+        found = dict(zip(*np.unique(rows.episode, return_counts=True), strict=True))
+        found = {int(index): int(count) for index, count in found.items()}
+        name = meta.list_path.relative_to(meta.info.path)
+        extra = sorted(set(found) - set(listed))
+        for index in extra:
+            stored = meta.stored(index, found[index])
+            if stored is None:
+                raise UserError(
+                    f"{meta.info.path}: data holds frames of episode {index}, {name} does not "
+                    "list it, and only that list says where its video is"
+                )
+            listed[index] = stored
+        if extra:
+            self.changes.append(f"episodes {_some(extra)} are read too, {name} does not list them")
+        if empty := [i for i in listed if listed[i].length == 0 and i not in found]:
+            self.changes.append(f"episodes {_some(empty)} have no frames and are left out")
+        episodes = [self._named(listed[i]) for i in sorted(set(listed) - set(empty))]
+        totals = len(listed), len(rows.episode)
+        for what, says, is_ in zip(("episodes", "frames"), meta.totals, totals, strict=True):
+            if says is not None and says != is_:
+                self.changes.append(f"{INFO_PATH} says {says} {what}, there are {is_}")
+        if not episodes:
+            raise UserError(f"{meta.info.path} holds no frames")
+        return episodes
+
+    def _named(self, episode: StoredEpisode) -> StoredEpisode:
+        """With the instruction of its first frame, where that is known."""
+        span = self._rows.of(episode.index)
+        tasks = self._rows.task[span.start : min(span.start + 1, span.stop)]
+        words = [self.info.tasks.get(int(task), "") for task in tasks]
+        return replace(episode, instruction=(words and words[0]) or episode.instruction)
 
 
-def _vectors(path: Path, batch: pa.RecordBatch, key: str, size: int) -> np.ndarray:
-    """A column of numbers or of lists of ``size`` numbers as an array [n, size]."""
-    column = batch[key]
-    nested = pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type)
-    flat = (column.flatten() if nested else column).to_numpy(zero_copy_only=False)
-    if len(flat) != len(column) * size:
-        raise UserError(f"{path}: rows of {key} do not have the {size} numbers of its feature")
-    if not np.isfinite(flat).all():
-        raise UserError(f"{path}: {key} holds missing or infinite numbers")
-    return flat.reshape(-1, size)
+class _ImageDecoder:
+    """Decodes images that lie in the data files, each encoded by itself."""
+
+    def __init__(
+        self, files: Sequence[Path], rows: Rows, key: str, edit: ImageEdit, root: Path
+    ) -> None:
+        self._files, self._rows, self._key, self._edit, self._root = files, rows, key, edit, root
+        self._threads = max(1, min(_MOST_THREADS, int(usable_cores())))
+
+    def __call__(self, rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+        file, place = self._rows.file[rows], self._rows.place[rows]
+        with ThreadPoolExecutor(self._threads) as pool:
+            for number in np.unique(file).tolist():
+                here = np.flatnonzero(file == number)
+                here = here[np.argsort(place[here])]
+                path = self._files[number]
+                for wanted, contents in self._encoded(path, rows[here], place[here]):
+                    images = pool.map(lambda one, path=path: self._image(path, one), contents)
+                    yield from zip(wanted.tolist(), images, strict=True)
+
+    def _encoded(
+        self, path: Path, rows: np.ndarray, place: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, list[Any]]]:
+        """Encoded images of some rows of a file; row groups without any are not read."""
+        with readable(path), pq.ParquetFile(path) as file:
+            if self._key not in file.schema_arrow.names:
+                raise UserError(f"{path} has no column {self._key!r}, as {INFO_PATH} says")
+            start = 0
+            for group in range(file.num_row_groups):
+                stop = start + file.metadata.row_group(group).num_rows
+                first, after = np.searchsorted(place, [start, stop])
+                if first < after:
+                    batches = file.iter_batches(_ROWS_AT_ONCE, [group], [self._key])
+                    yield from _picked(batches, rows[first:after], place[first:after] - start)
+                start = stop
+
+    def _image(self, path: Path, content: Any) -> np.ndarray:
+        """An encoded image as the policy gets it."""
+        try:
+            with Image.open(self._opened(content)) as picture:
+                image = np.asarray(picture.convert("RGB"))
+        except FileNotFoundError as error:
+            raise UserError(f"{error.filename} is missing, which {path} names") from None
+        except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
+            raise UserError(f"{path}: {self._key} holds an image that cannot be decoded") from None
+        (height, width), (high, wide) = image.shape[:2], self._edit.stored
+        if (height, width) != (high, wide):
+            raise UserError(
+                f"{path}: {self._key} holds an image of {height}x{width} pixels, {INFO_PATH} says "
+                f"{high}x{wide}"
+            )
+        return self._edit(image)
+
+    def _opened(self, content: Any) -> io.BytesIO | Path:
+        """Bytes, or the name of a file inside the dataset."""
+        if isinstance(content, dict):
+            inside, name = content.get("bytes"), content.get("path")
+            if (
+                inside is None
+                and name
+                and (self._root / name).resolve().is_relative_to(self._root.resolve())
+            ):
+                return self._root / name
+            content = inside
+        return io.BytesIO(content)
 
 
-def _decoded(path: Path, key: str, content: pa.Scalar, size: tuple[int, int]) -> np.ndarray:
-    """An encoded image as uint8 [H, W, 3]."""
-    try:
-        with Image.open(io.BytesIO(content.as_py())) as picture:
-            image = np.asarray(picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
-        raise UserError(f"{path}: {key} holds an image that cannot be decoded") from None
-    if image.shape[:2] != size:
-        raise UserError(f"{path}: {key} holds an image of {image.shape[:2]} pixels, not {size}")
-    return image
+def _picked(
+    batches: Iterator[pa.RecordBatch], rows: np.ndarray, place: np.ndarray
+) -> Iterator[tuple[np.ndarray, list[Any]]]:
+    """Rows whose places in a row group ascend; stops at the last."""
+    start = 0
+    for batch in batches:
+        first, after = np.searchsorted(place, [start, start + len(batch)])
+        if first < after:
+            yield rows[first:after], batch.column(0).take(place[first:after] - start).to_pylist()
+        start += len(batch)
+        if after == len(place):
+            return
 
 
-def _read_videos(
-    meta: LeRobotMeta, camera: StoredCamera, edit: ImageEdit, images: np.ndarray
-) -> None:
-    """Decodes each video file of a camera once."""
-    spans: dict[Path, list[tuple[int, int, int]]] = defaultdict(list)
-    row = 0
-    for episode in meta.episodes:
-        path, second = episode.videos[camera.key]
-        first = round(second * meta.info.fps)
-        spans[path].append((first, first + episode.length, row))
-        row += episode.length
-    for path, parts in sorted(spans.items()):
-        parts.sort()
-        out = [images[row : row + stop - first] for first, stop, row in parts]
-        read_frames(path, [(first, stop) for first, stop, _ in parts], out, edit)
+def _some(numbers: Sequence[int]) -> str:
+    return ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")

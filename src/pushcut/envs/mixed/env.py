@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import Env, EnvConfig
 from pushcut.envs.checks import problem_of_observation, trusted
+from pushcut.envs.still import stay_with
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 
@@ -48,6 +49,10 @@ class PartEnv:
     def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
         """Executes the dimensions that the environment inside has."""
         return self._inner.step_chunk(np.ascontiguousarray(actions[:, self._action]))
+
+    def stay(self, action: Float32[np.ndarray, " a"]) -> None:
+        """Executes one more control step, also of an episode that is over."""
+        stay_with(self._inner, np.ascontiguousarray(action[self._action]))
 
     def expert_action(self) -> Float32[np.ndarray, " a"]:
         """The expert's action, 0 in the dimensions that it does not have."""
@@ -100,6 +105,9 @@ class MixedEnv:
     def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
         """Executes the actions until they are used up, success or the member's time limit."""
         return self._now().step_chunk(actions)
+
+    def stay(self, action: Float32[np.ndarray, " a"]) -> None:
+        stay_with(self._now(), action)
 
     def expert_action(self) -> Float32[np.ndarray, " a"]:
         return self._now().expert_action()

@@ -5,11 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from pushcut.envs.base import Env
+from pushcut.envs.still import stay_with, still_action
 from pushcut.types import Demonstration, InitState, Observation
 
 
 def run_expert(
-    env: Env, init: InitState, *, noise: float, rng: np.random.Generator
+    env: Env,
+    init: InitState,
+    *,
+    noise: float,
+    rng: np.random.Generator,
+    hold_frames: int = 0,
 ) -> Demonstration:
     """Plays the expert from ``init`` until success or the time limit.
 
@@ -21,6 +27,7 @@ def run_expert(
             the noise had brought it (DART, Laskey et al. 2017): whoever imitates it learns to
             come back, and not the noise. Both are clipped to the bounds of the spec.
         rng: Source of the noise.
+        hold_frames: Frames that a success goes on for: nothing moves, the gripper stays as it is.
     """
     if noise < 0:
         raise ValueError(f"noise must be >= 0, got {noise}")
@@ -39,6 +46,10 @@ def run_expert(
         result = env.step_chunk(action[None])
         if result.done:
             break
+    for _ in range(hold_frames if result.success else 0):
+        observations.append(env.observe())
+        actions.append(still_action(env.spec, actions[-1]))
+        stay_with(env, actions[-1])
     return Demonstration(
         init=init,
         observation=Observation.concatenate(observations),

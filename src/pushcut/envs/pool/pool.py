@@ -96,12 +96,14 @@ class EnvPool(Simulators):
             self.close()
             raise
 
-    def demonstrate(self, slot: int, init: InitState, *, noise: float, seed: int) -> None:
+    def demonstrate(
+        self, slot: int, init: InitState, *, noise: float, seed: int, hold_frames: int = 0
+    ) -> None:
         """Submits a whole episode of the expert (see ``run_expert``)."""
         if noise < 0:
             raise ValueError(f"noise must be >= 0, got {noise}")
         self._begin(slot, init)
-        self._submit("demonstrate", slot, init, noise, seed)
+        self._submit("demonstrate", slot, init, noise, seed, hold_frames)
 
     def worker_pids(self) -> list[int]:
         """Process ids, one per worker."""

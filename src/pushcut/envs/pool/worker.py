@@ -6,7 +6,7 @@ imports torch. Messages are pickled tuples:
 - first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
   ``("refused", -1, message)`` when the environment cannot be built;
 - then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)``,
-  ``("demonstrate", slot, init, noise, seed)`` or ``("release", -2, tasks)``; out:
+  ``("demonstrate", slot, init, noise, seed, hold_frames)`` or ``("release", -2, tasks)``; out:
   ``(kind, slot, payload, seconds)``, or
   ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
   before it exits: an error or an impossible report may be bad luck, a refusal would be the same
@@ -105,12 +105,14 @@ class Worker:
             self._forget(slot)
         return result, frames
 
-    def demonstrate(self, slot: int, init: InitState, noise: float, seed: int) -> Demonstration:
+    def demonstrate(
+        self, slot: int, init: InitState, noise: float, seed: int, hold_frames: int
+    ) -> Demonstration:
         """Plays the expert; the slot has no episode afterwards."""
         self._forget(slot)
         self._park()
         rng = np.random.default_rng(seed)
-        demonstration = run_expert(self._env, init, noise=noise, rng=rng)
+        demonstration = run_expert(self._env, init, noise=noise, rng=rng, hold_frames=hold_frames)
         trusted(problem_of_demonstration(demonstration, self._env.spec))
         return demonstration
 

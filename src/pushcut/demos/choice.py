@@ -1,0 +1,47 @@
+"""Chooses episodes by their tasks, before anything of them is read."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import Protocol, TypeVar, runtime_checkable
+
+from pushcut.errors import UserError
+
+
+@runtime_checkable
+class Named(Protocol):
+    """An episode of a task."""
+
+    @property
+    def task(self) -> str:
+        """Identity of the task."""
+        ...
+
+
+E = TypeVar("E", bound=Named)
+
+
+def of_tasks(path: Path, episodes: Sequence[E], tasks: Collection[str]) -> list[E]:
+    """The episodes of some tasks; UserError for a task without any."""
+    names = [episode.task for episode in episodes]
+    if missing := [task for task in tasks if task not in names]:
+        have = ", ".join(dict.fromkeys(names))
+        raise UserError(f"{path} has no demonstrations of {missing}; it has {have}")
+    return [episode for episode, name in zip(episodes, names, strict=True) if name in tasks]
+
+
+def first_of_each(path: Path, episodes: Sequence[E], count: int) -> list[E]:
+    """The first ``count`` episodes of each task; UserError for a task with fewer."""
+    if count < 1:
+        raise ValueError(f"episodes_per_task must be >= 1, got {count}")
+    seen: dict[str, int] = {}
+    kept = []
+    for episode in episodes:
+        seen[episode.task] = seen.get(episode.task, 0) + 1
+        if seen[episode.task] <= count:
+            kept.append(episode)
+    for task, found in seen.items():
+        if found < count:
+            raise UserError(f"{path} has {found} episodes of {task!r}, {count} were asked for")
+    return kept
