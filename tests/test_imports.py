@@ -27,7 +27,7 @@ LEVELS = {
         "batch system registry plugins promises",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
-        "learning evaluation",
+        "learning evaluation instructions",
         "config reporting",
         "trainer presets memory",
         "assembly",
@@ -38,12 +38,12 @@ LEVELS = {
     ),
     "envs": (
         "base checks episodes init_states isolated",
-        "mujoco pool point_mass",
+        "instructions mujoco pool point_mass",
         "gymnasium metaworld libero maniskill contract",
         "mixed",
     ),
     "policies": (
-        "noise normalisation places precision lora",
+        "noise normalisation places precision lora told",
         "networks value_head",
         "base",
         "pretrained tokens flow",
@@ -57,7 +57,7 @@ LEVELS = {
         "dialects frames",
         "lerobot libero_hdf5",
         "sources",
-        "dataset collect",
+        "dataset collect sentences",
     ),
 }
 """Folder -> its floors. A part (module or folder) may import parts of lines above its own, never

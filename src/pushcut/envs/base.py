@@ -85,9 +85,9 @@ class EnvConfig(ABC):
     installed is not part of an experiment."""
 
     instructions: str = ""
-    """Instructions from elsewhere: a LeRobot dataset, a JSON file {task: sentence}, a policy folder,
-    or a name (MetaWorld: lerobot). The default is what the policy was fine-tuned on, where that is
-    known, else the environment's own; own keeps the latter."""
+    """Instructions from elsewhere: a dataset, a JSON file {task: sentence}, a policy folder, or a
+    name (MetaWorld: lerobot). Else what the policy was fine-tuned on, where that is known, or the
+    environment's own; own keeps those."""
     sentences: Sentences = ()
     """Pairs of a task and its instruction, which replace the environment's own: what was read from
     elsewhere, so that the run knows it."""
@@ -111,7 +111,7 @@ class EnvConfig(ABC):
     def with_sentences(
         self, sentences: Mapping[str, str], instructions: str | None = None
     ) -> EnvConfig:
-        """The same with other instructions of some tasks, and where they are from."""
+        """A copy that gives other instructions of some tasks, and says where they are from."""
         source = self.instructions if instructions is None else instructions
         return replace(self, instructions=source, sentences=tuple(sentences.items()))
 
@@ -141,7 +141,9 @@ class EnvConfig(ABC):
     experts: ClassVar[tuple[str, ...]] = ()
     """What ``tasks`` may name that has a scripted expert, where not all tasks have one."""
 
-    without_experts: ClassVar[str] = "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    without_experts: ClassVar[str] = (
+        "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    )
     """What to do where no task has a scripted expert."""
 
     @property

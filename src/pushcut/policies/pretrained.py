@@ -15,6 +15,7 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
 from pushcut.policies.normalisation import DataStats, small_stats_json
+from pushcut.policies.told import write_told
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -37,6 +38,7 @@ def save_checkpoint(
     stored = small_stats_json(statistics)
     (path / "statistics.json").write_text(json.dumps(stored, indent=2) + "\n")
     save_file(policy_weights(module), path / WEIGHTS)
+    write_told(getattr(module, "told", {}), path)
 
 
 def policy_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.instructions import plain
 from pushcut.errors import UserError
 from pushcut.policies.base import Reading
 from pushcut.types import EnvSpec
@@ -163,7 +164,28 @@ def typed(value: Any) -> str:
 
 
 def language_warnings(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
-    """What a policy does not understand of instructions (task -> instruction), in lines."""
+    """What a policy does not understand of instructions (task -> instruction), in lines.
+
+    A policy that reads any text may still never have been told some of them.
+    """
+    return [*_words_not_known(policy, tasks), *_sentences_not_told(policy, tasks)]
+
+
+def _sentences_not_told(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
+    """Tasks whose instruction is none of those that a policy was fine-tuned on."""
+    told = [text for texts in getattr(policy, "told", {}).values() for text in texts]
+    known = set(map(plain, told))
+    strange = {task: text for task, text in tasks.items() if plain(text) not in known}
+    if not told or not strange:
+        return []
+    shown = _some(f"{task} ({text!r})" for task, text in strange.items())
+    return [
+        f"the policy was never fine-tuned on the instructions of {shown}, but on such as "
+        f"{_some(map(repr, told[:2]))}: --env.instructions FILE gives it sentences that it knows"
+    ]
+
+
+def _words_not_known(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
     readings = {task: policy.reading(text) for task, text in tasks.items()}
     read = {task: reading for task, reading in readings.items() if reading is not None}
     if not read:

@@ -145,9 +145,7 @@ class GymnasiumConfig(EnvConfig):
     def facts(self) -> dict[str, Facts]:
         """What each task's environment is; found out once, and it travels with the config."""
         rule = SuccessRule.parse(self.success)
-        facts = {
-            task: probe(self.making(task), rule, self.check_steps) for task in self.texts
-        }
+        facts = {task: probe(self.making(task), rule, self.check_steps) for task in self.texts}
         _check_alike(facts, native=self.action_unit == "native")
         return facts
 
