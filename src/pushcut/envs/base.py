@@ -108,6 +108,13 @@ class EnvConfig(ABC):
         """Public lists of sentences for these tasks: name -> task -> instruction."""
         return {}
 
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """Every task of this kind of environment, chosen or not, as far as they are known."""
+        spec = self.own_spec
+        groups = (task for tasks in spec.groups.values() for task in tasks)
+        return tuple(dict.fromkeys((*spec.tasks, *groups)))
+
     def with_sentences(
         self, sentences: Mapping[str, str], instructions: str | None = None
     ) -> EnvConfig:

@@ -37,15 +37,17 @@ def match(told: Told, env: EnvConfig) -> Match:
     spaces and a full stop at the end make no difference.
     """
     own = env.own_spec.tasks
+    keys, names = _by_name(told, own), _names(env.all_tasks)
     # The sentence that is used is the one that is told, as it is written there.
-    written = {plain(text): text for texts in told.values() for text in reversed(texts)}
-    keys = _by_name(told, own)
+    written: dict[str, str] = {}
+    for text in (text for key, texts in told.items() if key not in names for text in texts):
+        written.setdefault(plain(text), text)
     sentences: dict[str, str] = {}
     for task, text in own.items():
         if task in keys:
             sentences[task] = told[keys[task]][0]
             continue
-        known = (text, *(names[task] for names in env.known_instructions.values() if task in names))
+        known = (text, *(x[task] for x in env.known_instructions.values() if task in x))
         if found := next((written[x] for x in map(plain, known) if x in written), None):
             sentences[task] = found
     return Match(
@@ -73,7 +75,7 @@ def matched(told: Told, env: EnvConfig, source: str, *, named: bool) -> Match:
     if not told:
         raise UserError(f"{source} holds no instructions")
     found = match(told, env)
-    tasks = _all_tasks(env)
+    tasks = env.all_tasks
     if named and (wrong := [key for key in told if key not in _names(tasks)]):
         raise UserError(f"{source}: unknown task {wrong[0]!r}; {_close(wrong[0], tasks)}")
     if not found.sentences:
@@ -103,20 +105,12 @@ def _by_name(told: Told, tasks: Iterable[str]) -> dict[str, str]:
     return keys
 
 
-def _all_tasks(env: EnvConfig) -> list[str]:
-    """Every task of which an environment's kind is known to have, chosen or not."""
-    spec = env.own_spec
-    groups = (task for tasks in spec.groups.values() for task in tasks)
-    known = (task for names in env.known_instructions.values() for task in names)
-    return list(dict.fromkeys((*spec.tasks, *groups, *known)))
-
-
 def _names(tasks: Iterable[str]) -> set[str]:
     return {name for task in tasks for name in (task, task.partition("/")[2])}
 
 
 def _unknown(told: Told, env: EnvConfig) -> Iterable[str]:
-    names = _names(_all_tasks(env))
+    names = _names(env.all_tasks)
     texts = {plain(text) for text in env.own_spec.tasks.values()}
     texts |= {plain(x) for known in env.known_instructions.values() for x in known.values()}
     for key, written in told.items():

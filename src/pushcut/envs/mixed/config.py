@@ -120,6 +120,10 @@ class MixedConfig(EnvConfig):
         )
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        return tuple(member.task(task) for member in self.members for task in member.env.all_tasks)
+
+    @property
     def known_instructions(self) -> dict[str, dict[str, str]]:
         """The members' lists, under the names that tasks have here."""
         known: dict[str, dict[str, str]] = {}
