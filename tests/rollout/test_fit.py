@@ -15,6 +15,7 @@ from pushcut.envs.mixed.config import Member, MixedConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.policies.base import Reading
+from pushcut.presets import PRESETS
 from pushcut.rollout.fit import PlannedShape, check_fits, language_warnings
 
 POINT = PointMassConfig()
@@ -74,6 +75,51 @@ def test_a_command_that_cannot_set_the_environment_names_no_flag():
     assert "--" not in refusal(replace(TOP, image_size=64), POINT, group="")
 
 
+PI_METAWORLD = [name for name in PRESETS if name.startswith(("metaworld-pi0", "metaworld-ml45"))]
+LIBERO_PI0 = PlannedShape(("agentview", "wrist"), 256, chunk=5, action_size=7, state_size=8)
+METAWORLD_PI0 = PlannedShape(("corner2",), 480, chunk=5, action_size=4, state_size=4)
+
+
+@pytest.mark.parametrize("name", PI_METAWORLD)
+def test_a_checkpoint_for_libero_is_refused_under_every_metaworld_preset(name):
+    env = PRESETS[name].train.env
+    check_fits(METAWORLD_PI0, env)
+    check_fits(replace(METAWORLD_PI0, state_size=0), env)
+    assert refusal(LIBERO_PI0, env) == (
+        "the policy was made for state and action sizes 8 and 7, the environment has 4 and 4: name "
+        "the preset that the policy was made with"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state_size": 8}, "sizes 8 and 4, the environment has 4 and 4: name the preset"),
+        # pi0.5 may see no state: the action still tells.
+        ({"state_size": 0, "action_size": 7}, "sizes 0 and 7, the environment has 4 and 4: name"),
+        ({"state_size": 13}, "give --env.state objects"),
+        ({"cameras": ("agentview",)}, "camera 'agentview', the environment renders corner2: name"),
+        ({"cameras": ("corner2", "gripperPOV")}, "give --env.cameras corner2 gripperPOV"),
+        # The policy's order stands in the flags, too.
+        ({"cameras": ("gripperPOV", "corner2")}, "give --env.cameras gripperPOV corner2"),
+        ({"image_size": 224}, "camera 'corner2' renders 480x480: give --env.image-size 224"),
+        ({"chunk": 101}, "in chunks of 101 steps, an episode has 100: give --env.max-steps 101"),
+    ],
+)
+def test_each_difference_from_a_metaworld_preset_is_named(change, said):
+    env = PRESETS["metaworld-pi0-flow-sde"].train.env
+    assert said in refusal(replace(METAWORLD_PI0, **change), env)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 4), (4, 7)])
+def test_a_checkpoint_for_metaworld_is_refused_for_libero(size):
+    env = PRESETS["libero-spatial-pi0-flow-sde"].train.env
+    policy = replace(METAWORLD_PI0, state_size=size[0], action_size=size[1])
+    assert f"sizes {size[0]} and {size[1]}, the environment has 8 and 7: name" in refusal(
+        policy, env
+    )
+
+
 class Listener:
     """A policy that knows some words, and reads at most five."""
 
@@ -106,6 +152,26 @@ def test_unknown_words_are_named_and_what_they_confuse():
         "they are all the same",
         "the policy cannot tell a, b apart by their instructions",
     ]
+
+
+class Reader:
+    """A policy that reads any text, and was fine-tuned on some."""
+
+    def __init__(self, **told: str) -> None:
+        self.told = {task: (text,) for task, text in told.items()}
+
+    def reading(self, instruction: str) -> None:
+        return None
+
+
+def test_sentences_that_a_policy_was_never_fine_tuned_on_are_named():
+    policy = Reader(a="Go left", b="Go right")
+    assert warned(policy, a="go left.", b="Go  right") == []
+    assert warned(policy, a="Turn left", b="Go right") == [
+        "the policy was never fine-tuned on the instructions of a ('Turn left'), but on such as "
+        "'Go left', 'Go right': --env.instructions FILE gives it sentences that it knows"
+    ]
+    assert warned(Reader(), a="Turn left") == []  # nothing is known of it
 
 
 def test_what_is_cut_off_is_told_too():
