@@ -79,6 +79,15 @@ def test_an_environment_of_somebody_else_gives_them_without_knowing():
     assert told.own_spec.tasks == {"one": "do one"}
 
 
+def test_a_config_that_has_other_use_for_the_name_is_told():
+    with pytest.raises(TypeError, match="Theirs.instructions: EnvConfig has a field of that name"):
+
+        class Theirs(EnvConfig):
+            @property
+            def instructions(self) -> dict[str, str]:  # pyright: ignore
+                return {}
+
+
 @pytest.mark.parametrize(
     ("told", "found"),
     [

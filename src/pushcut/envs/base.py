@@ -94,6 +94,9 @@ class EnvConfig(ABC):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        for name, kind in (("instructions", str), ("sentences", tuple)):
+            if not isinstance(cls.__dict__.get(name, kind()), kind):
+                raise TypeError(f"{cls.__name__}.{name}: EnvConfig has a field of that name")
         own: Any = cls.__dict__.get("spec")
         read = own.fget if isinstance(own, property) else getattr(own, "func", None)
         if read is not None:
