@@ -68,7 +68,7 @@ def test_an_environment_of_somebody_else_gives_them_without_knowing():
         size: int = 2
 
         @cached_property
-        def spec(self) -> EnvSpec:  # pyright: ignore[reportIncompatibleVariableOverride]
+        def spec(self) -> EnvSpec:  # pyright: ignore
             return replace(POINT.spec, tasks={"one": "do one"}, state_size=self.size)
 
         def build(self) -> Any: ...

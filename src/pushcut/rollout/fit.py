@@ -18,6 +18,10 @@ NAMED = 6
 """Words or tasks that a warning names; it counts the others."""
 
 
+SPREAD = 1e-6
+"""What changes less is padding: quantiles of zeros are not quite equal in openpi's statistics."""
+
+
 @runtime_checkable
 class Shape(Protocol):
     """What must fit of a policy: one that is loaded, or ``PlannedShape``."""
@@ -100,6 +104,8 @@ def misfit(policy: Shape, spec: EnvSpec) -> str:
             f"the policy was made for state and action sizes {policy.state_size} and "
             f"{policy.action_size}, the environment has {spec.state_size} and {spec.action_size}"
         )
+    if reason := _other_robot(policy, spec):
+        return reason
     for camera in policy.cameras:
         if camera not in spec.cameras:
             seen = ", ".join(sorted(spec.cameras)) or "none"
@@ -114,6 +120,36 @@ def misfit(policy: Shape, spec: EnvSpec) -> str:
     if policy.chunk > spec.max_steps:
         return f"the policy acts in chunks of {policy.chunk} steps, an episode has {spec.max_steps}"
     return ""
+
+
+def _other_robot(policy: Shape, spec: EnvSpec) -> str:
+    """Whether a checkpoint's statistics are of a longer state or action than it plays with here.
+
+    The sizes of a released checkpoint may be those of a preset; what it was trained on says more.
+    """
+    statistics = getattr(policy, "statistics", None)
+    if not isinstance(statistics, Mapping):
+        return ""
+    here = {"state": spec.state_size, "action": spec.action_size}
+    for name, size in here.items():
+        trained = _changing(statistics.get(name))
+        if trained > size and (name == "action" or policy.state_size):
+            return (
+                f"the checkpoint was trained with {trained} numbers of {name} (so its statistics "
+                f"say), the environment has {size}"
+            )
+    return ""
+
+
+def _changing(statistics: Any) -> int:
+    """Numbers of a vector up to the last one that changes: those behind it are padding."""
+    known = statistics.by_name() if hasattr(statistics, "by_name") else {}
+    spreads = [known["std"]] if "std" in known else []
+    for low, high in (("min", "max"), ("q01", "q99")):
+        if low in known and high in known:
+            spreads.append([b - a for a, b in zip(known[low], known[high], strict=True)])
+    moving = [i for spread in spreads for i, x in enumerate(spread) if abs(x) > SPREAD]
+    return max(moving, default=-1) + 1
 
 
 def changes_that_fit(policy: Shape, env: EnvConfig) -> dict[str, Any] | None:
