@@ -6,6 +6,7 @@ the config, so that a run stores them and goes on where the file is gone.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from dataclasses import fields, is_dataclass, replace
@@ -20,6 +21,7 @@ from pushcut.policies.places import policy_folder
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.source import PolicySource
 from pushcut.policies.told import FILE, read_told, told_in
+from pushcut.ranks.launcher import launched
 from pushcut.system.progress import say
 
 C = TypeVar("C")
@@ -36,9 +38,10 @@ def with_instructions(config: C, before: Any = None, typed: Collection[str] = ()
     """
     earlier = dict(_envs(before)) if before is not None else {}
     said: set[str] = set()
+    silent = launched() and os.environ["RANK"] != "0"  # another rank talks to the user
 
     def tell(line: str) -> None:
-        if line not in said:
+        if line not in said and not silent:
             said.add(line)
             say(line)
 
