@@ -27,7 +27,7 @@ LEVELS = {
         "batch system registry plugins promises",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
-        "learning evaluation",
+        "learning evaluation instructions",
         "config reporting",
         "trainer presets memory loading",
         "assembly",
@@ -38,13 +38,13 @@ LEVELS = {
     ),
     "envs": (
         "base checks episodes init_states isolated",
-        "still",
+        "instructions still",
         "mujoco pool point_mass",
         "gymnasium metaworld libero maniskill contract",
         "mixed",
     ),
     "policies": (
-        "noise normalisation places precision lora tensor_files",
+        "noise normalisation places precision lora tensor_files told",
         "networks value_head",
         "base",
         "masters pretrained tokens flow",
@@ -58,7 +58,7 @@ LEVELS = {
         "dialects frames",
         "lerobot libero_hdf5 loading",
         "sources",
-        "dataset collect",
+        "dataset collect sentences",
     ),
 }
 """Folder -> its floors. A part (module or folder) may import parts of lines above its own, never

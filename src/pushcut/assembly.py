@@ -15,6 +15,7 @@ from pushcut.envs.init_states import validation_inits
 from pushcut.envs.pool.base import Simulators
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.evaluation.evaluator import Evaluator
+from pushcut.instructions import as_remembered
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.disk import CheckpointSize, check_disk
@@ -79,10 +80,12 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
         mute()
     announce(ranks, config.ranks, config.algorithm.groups)
     with ranks.together():
+        config = replace(config, env=as_remembered(config.env, config.policy))
         if ranks.first:
             check_openable(config.trackers, config.prometheus_port)
     policy = load_policy(config, ranks)
     say_what_is_not_understood(config, policy)
+    remember_instructions(config, policy)
     actor = acting_copy(policy) if config.overlap else None
     stop = SafeExit(config.grace_s)
     learner = Learner(
@@ -164,6 +167,14 @@ def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> No
     size = CheckpointSize.of(learner, sharded=sharded)
     if line := check_disk(config.out, size, keep=config.keep, there=there):
         say(f"warning: {line}")
+
+
+def remember_instructions(config: TrainConfig, policy: Policy) -> None:
+    """A policy that knows what it was fine-tuned on knows what it is trained on, too."""
+    if policy.told:
+        instructions = config.env.spec.tasks
+        trained = {task: (instructions[task],) for task in config.tasks or instructions}
+        policy.told = {**policy.told, **trained}
 
 
 @contextlib.contextmanager

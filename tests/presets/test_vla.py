@@ -7,6 +7,7 @@ import pytest
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.cli import main
+from pushcut.envs.metaworld.tasks import LEROBOT_INSTRUCTIONS
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.presets import PRESETS
 
@@ -65,6 +66,36 @@ def test_pi_rls_metaworld_table_has_all_fifty_tasks(name):
     assert train.env.spec.max_steps == 100
     assert train.iterations == 450
     assert train.learner.lr == (1e-5 if "pi0-" in name else 5e-6)
+
+
+@pytest.mark.parametrize("tasks", ["", "ml45-"])
+@pytest.mark.parametrize("model", ["pi0", "pi05"])
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+def test_pi_rls_metaworld_presets_see_and_hear_what_the_public_data_have(tasks, model, noise):
+    preset = PRESETS[f"metaworld-{tasks}{model}-{noise}"]
+    for env in (preset.collect.env, preset.train.env, preset.eval.env):
+        assert env.spec.cameras == {"corner2": (480, 480)}
+        assert all(text == LEROBOT_INSTRUCTIONS[task] for task, text in env.spec.tasks.items())
+    released = preset.train.policy.released
+    assert (released.cameras, released.image_size) == (("corner2",), 480)
+    assert (released.state_size, released.action_size) == (4, 4)
+    assert (released.chunk, released.horizon, released.gripper) == (5, 5, "plus_closes")
+    assert preset.sft.policy.released == released
+
+
+@pytest.mark.parametrize(("model", "lr"), [("pi0", 1e-5), ("pi05", 5e-6)])
+def test_ml45_trains_on_45_tasks_and_evaluates_the_five_others(model, lr):
+    """pi_RL, D.3; RLinf's metaworld_45_ppo_openpi.yaml."""
+    preset = PRESETS[f"metaworld-ml45-{model}-flow-sde"]
+    train, algorithm = preset.train, preset.train.algorithm
+    assert isinstance(algorithm, PPO)
+    assert len(train.env.spec.tasks) == 45 and train.env.spec.max_steps == 160
+    assert list(preset.eval.env.spec.tasks) == [
+        "bin-picking-v3", "box-close-v3", "door-lock-v3", "door-unlock-v3", "hand-insert-v3",
+    ]  # fmt: skip
+    assert not preset.eval.env.spec.tasks.keys() & train.env.spec.tasks.keys()
+    assert (train.iterations, train.learner.epochs, train.learner.lr) == (500, 4, lr)
+    assert (algorithm.gamma, algorithm.lam, algorithm.clip_low) == (0.99, 0.95, 0.2)
 
 
 @pytest.mark.heavy

@@ -1,11 +1,12 @@
 """What does not fit between a policy and an environment is told with flags that mend it."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from pushcut.arguments.fields import fields_from
+from pushcut.cli import main
 from pushcut.config import EvalConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.env import LiberoConfig
@@ -15,7 +16,10 @@ from pushcut.envs.mixed.config import Member, MixedConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.policies.base import Reading
+from pushcut.policies.normalisation import NormStats
+from pushcut.presets import PRESETS
 from pushcut.rollout.fit import PlannedShape, check_fits, language_warnings
+from tests.policies.released.folders import PI0, write_lerobot, write_openpi
 
 POINT = PointMassConfig()
 TOP = PlannedShape(("top",), 32, chunk=4, action_size=2, state_size=2)
@@ -74,6 +78,98 @@ def test_a_command_that_cannot_set_the_environment_names_no_flag():
     assert "--" not in refusal(replace(TOP, image_size=64), POINT, group="")
 
 
+PI_METAWORLD = [name for name in PRESETS if name.startswith(("metaworld-pi0", "metaworld-ml45"))]
+LIBERO_PI0 = PlannedShape(("agentview", "wrist"), 256, chunk=5, action_size=7, state_size=8)
+METAWORLD_PI0 = PlannedShape(("corner2",), 480, chunk=5, action_size=4, state_size=4)
+
+
+@pytest.mark.parametrize("name", PI_METAWORLD)
+def test_a_checkpoint_for_libero_is_refused_under_every_metaworld_preset(name):
+    env = PRESETS[name].train.env
+    check_fits(METAWORLD_PI0, env)
+    check_fits(replace(METAWORLD_PI0, state_size=0), env)
+    assert refusal(LIBERO_PI0, env) == (
+        "the policy was made for state and action sizes 8 and 7, the environment has 4 and 4: name "
+        "the preset that the policy was made with"
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"state_size": 8}, "sizes 8 and 4, the environment has 4 and 4: name the preset"),
+        # pi0.5 may see no state: the action still tells.
+        ({"state_size": 0, "action_size": 7}, "sizes 0 and 7, the environment has 4 and 4: name"),
+        ({"state_size": 13}, "give --env.state objects"),
+        ({"cameras": ("agentview",)}, "camera 'agentview', the environment renders corner2: name"),
+        ({"cameras": ("corner2", "gripperPOV")}, "give --env.cameras corner2 gripperPOV"),
+        # The policy's order stands in the flags, too.
+        ({"cameras": ("gripperPOV", "corner2")}, "give --env.cameras gripperPOV corner2"),
+        ({"image_size": 224}, "camera 'corner2' renders 480x480: give --env.image-size 224"),
+        ({"chunk": 101}, "in chunks of 101 steps, an episode has 100: give --env.max-steps 101"),
+    ],
+)
+def test_each_difference_from_a_metaworld_preset_is_named(change, said):
+    env = PRESETS["metaworld-pi0-flow-sde"].train.env
+    assert said in refusal(replace(METAWORLD_PI0, **change), env)
+
+
+@dataclass(frozen=True)
+class Trained(PlannedShape):
+    """A checkpoint, with the statistics of what it was trained on."""
+
+    statistics: Any = None
+
+
+def vector(changing: int, size: int) -> NormStats:
+    """Statistics of a vector that is padded with zeros."""
+    spread = [0.5] * changing + [0.0] * (size - changing)
+    low = [-x - 1e-10 for x in spread]
+    return NormStats(mean=(0.0,) * size, std=tuple(spread), q01=tuple(low), q99=tuple(spread))
+
+
+@pytest.mark.parametrize(
+    ("state", "action", "said"),
+    [
+        # As read with the sizes of the preset: only the statistics tell.
+        (vector(8, 8), vector(7, 7), "trained with 8 numbers of state (so its statistics say), "),
+        (vector(8, 32), vector(7, 32), "trained with 8 numbers of state (so its statistics say), "),
+        (vector(4, 32), vector(7, 32), "with 7 numbers of action (so its statistics say), the "),
+    ],
+)
+def test_statistics_of_a_longer_robot_tell_that_the_checkpoint_is_another(state, action, said):
+    env = PRESETS["metaworld-pi0-flow-sde"].train.env
+    policy = Trained(("corner2",), 480, 5, 4, 4, {"state": state, "action": action})
+    assert said in refusal(policy, env) and "the environment has 4: name" in refusal(policy, env)
+    check_fits(replace(policy, statistics={"state": vector(4, 32), "action": vector(4, 4)}), env)
+    # A state that it does not see is of no account.
+    seen = {"state": vector(8, 8), "action": vector(4, 4)}
+    check_fits(replace(policy, state_size=0, statistics=seen), env)
+
+
+@pytest.mark.parametrize("write", [write_openpi, write_lerobot])
+def test_a_libero_folder_under_a_metaworld_preset_leaves_nothing_behind(
+    write, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    folder = write(tmp_path / "libero", PI0, state=8, action=7)
+    typed = ["metaworld-pi0-flow-sde", "--policy.path", str(folder), "--device", "cpu"]
+    assert main(["eval", *typed, "--out", "result.json"]) == 1
+    assert main(["train", *typed, "--out", "run"]) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 2 and "8" in error and "4" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["libero"]
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 4), (4, 7)])
+def test_a_checkpoint_for_metaworld_is_refused_for_libero(size):
+    env = PRESETS["libero-spatial-pi0-flow-sde"].train.env
+    policy = replace(METAWORLD_PI0, state_size=size[0], action_size=size[1])
+    assert f"sizes {size[0]} and {size[1]}, the environment has 8 and 7: name" in refusal(
+        policy, env
+    )
+
+
 class Listener:
     """A policy that knows some words, and reads at most five."""
 
@@ -106,6 +202,26 @@ def test_unknown_words_are_named_and_what_they_confuse():
         "they are all the same",
         "the policy cannot tell a, b apart by their instructions",
     ]
+
+
+class Reader:
+    """A policy that reads any text, and was fine-tuned on some."""
+
+    def __init__(self, **told: str) -> None:
+        self.told = {task: (text,) for task, text in told.items()}
+
+    def reading(self, instruction: str) -> None:
+        return None
+
+
+def test_sentences_that_a_policy_was_never_fine_tuned_on_are_named():
+    policy = Reader(a="Go left", b="Go right")
+    assert warned(policy, a="go left.", b="Go  right") == []
+    assert warned(policy, a="Turn left", b="Go right") == [
+        "the policy was never fine-tuned on the instructions of a ('Turn left'), but on such as "
+        "'Go left', 'Go right': --env.instructions FILE gives it sentences that it knows"
+    ]
+    assert warned(Reader(), a="Turn left") == []  # nothing is known of it
 
 
 def test_what_is_cut_off_is_told_too():

@@ -67,7 +67,11 @@ def configure(
         from pushcut.commands.remembered import with_stored_settings
 
         config = with_stored_settings(config, name, Path(begun))
-    return fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
+    flags = {word.partition("=")[0].replace("_", "-") for word in rest if word.startswith("--")}
+    given = fields_from(f"{command} {name or ''}".strip(), config, rest, most_used=True)
+    from pushcut.instructions import with_instructions
+
+    return with_instructions(given, config, flags)
 
 
 def named_preset(name: str) -> Preset:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
 from pushcut.presets.choices import CHOICES
 
@@ -72,7 +73,9 @@ def _made(kind: Any, old: Any, *, base: type, name: str) -> Any:
     """A part of a class, with what was set of the one that it replaces."""
     if type(old) is kind:
         return old
-    shared = dataclasses.fields(base) if dataclasses.is_dataclass(base) else ()
+    # What an environment is told belongs to its own tasks.
+    keeps = dataclasses.is_dataclass(base) and base is not EnvConfig
+    shared = dataclasses.fields(base) if keeps else ()
     usual = {field.name: field.default for field in dataclasses.fields(old)}
     # What was not set keeps the new part's own default.
     values = {field.name: getattr(old, field.name) for field in shared}

@@ -20,6 +20,7 @@ from pushcut.envs.contract.case import is_isolated
 from pushcut.envs.init_states import demo_inits
 from pushcut.envs.pool.expert import run_expert
 from pushcut.errors import UserError
+from pushcut.instructions import with_instructions
 from pushcut.policies import load, new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.contract import PROMISES as POLICY_PROMISES
@@ -89,6 +90,7 @@ def run_check_env(config: EnvConfig, *, expert_episodes: int = EXPERT_EPISODES) 
 
     A mix of which a member needs an interpreter of its own is checked member by member.
     """
+    config = with_instructions(config)
     apart = len(config.parts) > 1 and any(is_isolated(part) for part in config.parts)
     codes = [_check_env(one, expert_episodes) for one in (config.parts if apart else (config,))]
     return max(codes)

@@ -8,12 +8,14 @@ from pushcut.commands.remembered import remember
 from pushcut.config import CollectConfig, default_workers
 from pushcut.demos.collect import collect
 from pushcut.errors import UserError
+from pushcut.instructions import with_instructions
 from pushcut.system.progress import bar, say
 from pushcut.system.signals import SafeExit
 
 
 def run_collect(config: CollectConfig) -> Path:
     """Collects, says what was kept and left out, returns the dataset's folder."""
+    config = with_instructions(config)
     if config.out is None:
         raise UserError("where should the demonstrations go? give --out data/NAME")
     wanted = config.episodes_per_task * len(config.env.spec.tasks)

@@ -29,6 +29,7 @@ from pushcut.evaluation.results import (
     spread_over_repeats,
 )
 from pushcut.evaluation.tables import Row, Table
+from pushcut.instructions import as_remembered
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.source import PolicySource
 from pushcut.ranks.base import Ranks, SingleProcess
@@ -61,6 +62,8 @@ def run_eval(config: EvalConfig) -> dict[str, Any]:
 
 def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
     """This rank's part in an evaluation; the content of the result on every rank."""
+    with ranks.together():
+        config = replace(config, env=as_remembered(config.env, config.policy))
     # As the first rank finds the folder, before it writes.
     out = ranks.gather(config.out or free_name(results_folder(config.policy), config.mode))[0]
     beside = out.with_name(f"{out.stem}-baseline.json")
@@ -210,6 +213,7 @@ def play_sources(
         env_flags: How the flags begin that set the environment; empty where there are none.
     """
     ranks = ranks or SingleProcess()
+    config = replace(config, env=as_remembered(config.env, config.policy))
     sources, manifest = list(sources), manifest_of(config)
     with ranks.together():
         device = choose_device(config.device, ranks.local)
@@ -281,6 +285,7 @@ def manifest_of(config: EvalConfig) -> list[InitState]:
 
 def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine]) -> None:
     """Films episodes of the evaluation that the config describes, into FOLDER with videos.json."""
+    config = replace(config, env=as_remembered(config.env, config.policy))
     policy = config.policy.load_to_act(device=choose_device(config.device))
     with SafeExit() as stop, open_pool(config) as pool:
         runner = runner_of(config, pool, stop)

@@ -14,7 +14,7 @@ from pushcut.errors import UserError
 from pushcut.evaluation.leakage import runs_behind
 from pushcut.presets import Preset, find_preset
 from pushcut.runs import renamed
-from pushcut.runs.config_json import from_stored, stored_config, to_json
+from pushcut.runs.config_json import from_stored, stored_config, to_json, with_defaults
 from pushcut.runs.run import provenance
 from pushcut.system.progress import say
 
@@ -40,7 +40,7 @@ def with_remembered_env(config: C, path: Path) -> C:
     if found is None:
         return config
     stored = renamed.current(found["config"]["env"])
-    if stored == to_json(config.env):
+    if with_defaults(stored, config.env) == to_json(config.env):
         return config
     preset = _preset_of(found)
     if preset is None or preset.train.env != config.env:
@@ -48,6 +48,8 @@ def with_remembered_env(config: C, path: Path) -> C:
         return config
     env = from_stored(EnvConfig, stored, path)
     changed = [f.name for f in fields(env) if getattr(env, f.name) != getattr(config.env, f.name)]
+    if not changed:  # what is newer than that run is at its default
+        return config
     shown = ", ".join(f"{name} {_shown(getattr(env, name))}" for name in changed)
     say(f"environment: as {path} remembers it ({shown}); --env.* changes it")
     return replace(config, env=env)
@@ -101,4 +103,6 @@ def _preset_in(command: list[str]) -> str:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, tuple) and any(isinstance(item, tuple) for item in value):
+        return f"of {len(value)} tasks"
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

@@ -13,6 +13,7 @@ from pushcut.learning.sft import fit, norm_stats_of
 from pushcut.policies import new_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.told import told_by
 from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.runs.lock import alone_in_folder
 from pushcut.runs.run import Run
@@ -34,6 +35,7 @@ def run_sft(config: SFTConfig) -> Path:
     if config.fit.validation_fraction > 0:
         training, validation = dataset.split(config.fit.validation_fraction, config.seed)
     policy = first_policy(config, training).to(choose_device(config.device))
+    policy.told = {**policy.told, **told_by(training.episodes)}
     port = config.prometheus_port
     run = Run.create(config.out, config, config.trackers, prometheus_port=port)
     folder = run.path / "policy"

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
@@ -62,17 +65,65 @@ class Env(Protocol):
         ...
 
 
+OWN = "own"
+"""Value of ``instructions`` for the environment's own sentences, whatever a policy remembers."""
+
+Sentences = tuple[tuple[str, str], ...]
+"""Pairs of a task and its instruction."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EnvConfig(ABC):
     """The base of an environment's description: a frozen dataclass that builds it.
 
-    No dataclass itself: what stands here is not stored with an experiment, nor an option.
+    What a subclass gives as ``spec`` has the environment's own instructions; whoever asks gets it
+    with those that it is told to give, so that no environment has to know of them.
     """
 
-    __dataclass_fields__: ClassVar[dict[str, Any]]  # of every subclass
-
-    simulator: str = ""
+    simulator: ClassVar[str] = ""
     """Name of the simulator among the isolated ones, where it can be one; where a package is
     installed is not part of an experiment."""
+
+    instructions: str = ""
+    """Instructions from elsewhere: a dataset, a JSON file {task: sentence}, a policy folder, or a
+    name (MetaWorld: lerobot). Else what the policy was fine-tuned on, where that is known, or the
+    environment's own; own keeps those."""
+    sentences: Sentences = ()
+    """Pairs of a task and its instruction, which replace the environment's own: what was read from
+    elsewhere, so that the run knows it."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        for name, kind in (("instructions", str), ("sentences", tuple)):
+            if not isinstance(cls.__dict__.get(name, kind()), kind):
+                raise TypeError(f"{cls.__name__}.{name}: EnvConfig has a field of that name")
+        own: Any = cls.__dict__.get("spec")
+        read = own.fget if isinstance(own, property) else getattr(own, "func", None)
+        if read is not None:
+            cls.own_spec = property(read, doc=own.__doc__)
+            cls.spec = property(_as_told(read), doc=own.__doc__)  # pyright: ignore
+            if isinstance(own, cached_property):  # worked out once, as before
+                cls.own_spec = own
+                cls.spec = property(_as_told(own.__get__))  # pyright: ignore
+
+    @property
+    def known_instructions(self) -> Mapping[str, Mapping[str, str]]:
+        """Public lists of sentences for these tasks: name -> task -> instruction."""
+        return {}
+
+    @property
+    def all_tasks(self) -> tuple[str, ...]:
+        """Every task of this kind of environment, chosen or not, as far as they are known."""
+        spec = self.own_spec
+        groups = (task for tasks in spec.groups.values() for task in tasks)
+        return tuple(dict.fromkeys((*spec.tasks, *groups)))
+
+    def with_sentences(
+        self, sentences: Mapping[str, str], instructions: str | None = None
+    ) -> EnvConfig:
+        """A copy that gives other instructions of some tasks, and says where they are from."""
+        source = self.instructions if instructions is None else instructions
+        return replace(self, instructions=source, sentences=tuple(sentences.items()))
 
     @property
     def title(self) -> str:
@@ -105,10 +156,12 @@ class EnvConfig(ABC):
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)
 
-    experts: tuple[str, ...] = ()
+    experts: ClassVar[tuple[str, ...]] = ()
     """What ``tasks`` may name that has a scripted expert, where not all tasks have one."""
 
-    without_experts: str = "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    without_experts: ClassVar[str] = (
+        "take demonstrations of others: `pushcut sft PRESET --dataset DIR`"
+    )
     """What to do where no task has a scripted expert."""
 
     @property
@@ -121,6 +174,23 @@ class EnvConfig(ABC):
     def spec(self) -> EnvSpec:
         """What ``build()`` will offer, without importing the simulator."""
 
+    own_spec: ClassVar[Any] = None
+    """The property ``spec`` as the subclass wrote it: with the environment's own instructions."""
+
     @abstractmethod
     def build(self) -> Env:
         """Imports the simulator and makes the environment."""
+
+
+def _as_told(own_spec: Callable[[Any], EnvSpec]) -> Callable[[Any], EnvSpec]:
+    """``spec`` with the instructions that an environment is told to give."""
+
+    def spec(config: EnvConfig) -> EnvSpec:
+        own = own_spec(config)
+        given = dict(config.known_instructions.get(config.instructions, {}))
+        given.update(config.sentences)
+        if not given:
+            return own
+        return replace(own, tasks={task: given.get(task, text) for task, text in own.tasks.items()})
+
+    return spec

@@ -62,6 +62,10 @@ class PointMassConfig(EnvConfig):
             )
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        return tuple(f"reach-{name}" for name in PALETTE)
+
+    @property
     def spec(self) -> EnvSpec:
         return EnvSpec(
             tasks={f"reach-{name}": f"move the point to the {name} goal" for name in self.colours},

@@ -164,9 +164,17 @@ def difference_of(new: EvalResult, baseline: EvalResult) -> str | None:
 
 
 def different_field(one: Mapping[str, Any], other: Mapping[str, Any]) -> str | None:
-    """The first setting in which two environments differ; tasks show in the manifests."""
+    """The first setting in which two environments differ; tasks show in the manifests.
+
+    A setting that is newer than one of the results was off when that was made.
+    """
     names = sorted((one.keys() | other.keys()) - {"tasks"})
-    differing = (name for name in names if one.get(name) != other.get(name))
+    differing = (
+        name
+        for name in names
+        if one.get(name) != other.get(name)
+        and (name in one.keys() & other.keys() or one.get(name) or other.get(name))
+    )
     return next((f"{name} ({one.get(name)}, {other.get(name)})" for name in differing), None)
 
 

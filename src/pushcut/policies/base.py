@@ -17,6 +17,7 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.tensor_files import SharedFiles
+from pushcut.policies.told import Told
 from pushcut.policies.value_head import CriticConfig, ValueHead
 from pushcut.types import Observation
 from pushcut.weights import ParameterDtypes
@@ -59,6 +60,9 @@ class Policy(nn.Module, ABC):
     """Length of the proprioceptive state it takes; 0 where it takes none."""
     action_size: int
     """Length of one action."""
+
+    told: Told = {}
+    """The sentences that it was fine-tuned on, where that is known."""
 
     training_parts: nn.ModuleDict
     """What is trained with the policy but not part of it: a checkpoint of a run stores it, the

@@ -14,6 +14,7 @@ from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import read_description
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import check_host_memory, leave_files
+from pushcut.policies.told import read_told
 from pushcut.registry import PLUGIN_HINT, Registry
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ def load(
         )
     found = POLICIES[kind]
     policy = found.load(path, description, released or ReleasedConfig(), data)
+    policy.told = read_told(path)
     if not (in_files or found.made_of):
         check_host_memory(policy, {}, path=path)
         leave_files(policy)

@@ -22,6 +22,7 @@ from pushcut.policies.tensor_files import (
     weight_files,
     write_tensors,
 )
+from pushcut.policies.told import write_told
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -51,6 +52,7 @@ def save_checkpoint(
     stored = small_stats_json(statistics)
     (path / "statistics.json").write_text(json.dumps(stored, indent=2) + "\n")
     save_weights(policy_weights(module), path, frozen=frozen_names(module), shared=shared)
+    write_told(getattr(module, "told", {}), path)
 
 
 def policy_weights(module: nn.Module) -> dict[str, Tensor]:

@@ -7,7 +7,7 @@ They want a GPU of 80 GB or several, and a checkpoint: `--policy.path FOLDER`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pushcut.algorithms.grpo import GRPO
@@ -177,6 +177,14 @@ METAWORLD: dict[Model, Column] = {
 }
 """Table 13."""
 
+METAWORLD_ML45: dict[Model, Column] = {
+    model: replace(column, max_steps=160, iterations=500) for model, column in METAWORLD.items()
+}
+"""ML45 (appendix D.3); time limit and iterations are those of RLinf's metaworld_45 configs."""
+
+METAWORLD_IMAGE_SIZE = 480
+"""What lerobot/metaworld_mt50 holds and RLinf renders; the policy resizes it to 224."""
+
 STREAMS = 512
 """64 environments, 8 times."""
 
@@ -267,12 +275,17 @@ def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
     return flow(summary, env, released, model, noise, column, "table 11")
 
 
-def pi_metaworld(model: Model, noise: Noise) -> Preset:
-    """A column of table 13."""
-    column = METAWORLD[model]
+def pi_metaworld(model: Model, noise: Noise, tasks: str = "mt50") -> Preset:
+    """A column of table 13 (MT50), or the same for the 45 training tasks of ML45.
+
+    Camera, size of the images and sentences are those of lerobot/metaworld_mt50, which the
+    checkpoints were fine-tuned on.
+    """
+    table, title = ("table 13", "MT50") if tasks == "mt50" else ("appendix D.3", "ML45")
+    column = METAWORLD[model] if tasks == "mt50" else METAWORLD_ML45[model]
     released = ReleasedConfig(
         cameras=("corner2",),
-        image_size=224,
+        image_size=METAWORLD_IMAGE_SIZE,
         state_size=4,
         action_size=4,
         chunk=column.chunk,
@@ -282,21 +295,23 @@ def pi_metaworld(model: Model, noise: Noise) -> Preset:
         precision="bfloat16",
     )
     env = MetaWorldConfig(
-        tasks=("mt50",),
-        image_size=224,
+        tasks=(tasks,),
+        instructions="lerobot",
+        image_size=METAWORLD_IMAGE_SIZE,
         max_steps=column.max_steps,
         action_repeat=1,
         render="stock",
     )
-    return flow(
-        f"{model} on MetaWorld MT50: {noise}, PPO (pi_RL, table 13)",
-        env,
-        released,
-        model,
-        noise,
-        column,
-        "table 13",
-    )
+    summary = f"{model} on MetaWorld {title}: {noise}, PPO (pi_RL, {table})"
+    return flow(summary, env, released, model, noise, column, table)
+
+
+def pi_ml45(model: Model, noise: Noise) -> Preset:
+    """Trained on ML45's 45 tasks, evaluated on the five others."""
+    made = pi_metaworld(model, noise, "ml45-train")
+    assert isinstance(made.eval.env, MetaWorldConfig)
+    unseen = replace(made.eval.env, tasks=("ml45-test",))
+    return replace(made, eval=replace(made.eval, env=unseen))
 
 
 MODELS: tuple[Model, ...] = ("pi0", "pi05")
@@ -310,5 +325,8 @@ PI_RL = {
     for model in MODELS
     for noise in NOISES
 } | {
-    f"metaworld-{model}-{noise}": pi_metaworld(model, noise) for model in MODELS for noise in NOISES
+    f"metaworld-{tasks}{model}-{noise}": make(model, noise)
+    for tasks, make in {"": pi_metaworld, "ml45-": pi_ml45}.items()
+    for model in MODELS
+    for noise in NOISES
 }

@@ -9,12 +9,17 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.instructions import plain
 from pushcut.errors import UserError
 from pushcut.policies.base import Reading
 from pushcut.types import EnvSpec
 
 NAMED = 6
 """Words or tasks that a warning names; it counts the others."""
+
+
+SPREAD = 1e-6
+"""What changes less is padding: quantiles of zeros are not quite equal in openpi's statistics."""
 
 
 @runtime_checkable
@@ -99,6 +104,8 @@ def misfit(policy: Shape, spec: EnvSpec) -> str:
             f"the policy was made for state and action sizes {policy.state_size} and "
             f"{policy.action_size}, the environment has {spec.state_size} and {spec.action_size}"
         )
+    if reason := _other_robot(policy, spec):
+        return reason
     for camera in policy.cameras:
         if camera not in spec.cameras:
             seen = ", ".join(sorted(spec.cameras)) or "none"
@@ -113,6 +120,36 @@ def misfit(policy: Shape, spec: EnvSpec) -> str:
     if policy.chunk > spec.max_steps:
         return f"the policy acts in chunks of {policy.chunk} steps, an episode has {spec.max_steps}"
     return ""
+
+
+def _other_robot(policy: Shape, spec: EnvSpec) -> str:
+    """Whether a checkpoint's statistics are of a longer state or action than it plays with here.
+
+    The sizes of a released checkpoint may be those of a preset; what it was trained on says more.
+    """
+    statistics = getattr(policy, "statistics", None)
+    if not isinstance(statistics, Mapping):
+        return ""
+    here = {"state": spec.state_size, "action": spec.action_size}
+    for name, size in here.items():
+        trained = _changing(statistics.get(name))
+        if trained > size and (name == "action" or policy.state_size):
+            return (
+                f"the checkpoint was trained with {trained} numbers of {name} (so its statistics "
+                f"say), the environment has {size}"
+            )
+    return ""
+
+
+def _changing(statistics: Any) -> int:
+    """Numbers of a vector up to the last one that changes: those behind it are padding."""
+    known = statistics.by_name() if hasattr(statistics, "by_name") else {}
+    spreads = [known["std"]] if "std" in known else []
+    for low, high in (("min", "max"), ("q01", "q99")):
+        if low in known and high in known:
+            spreads.append([b - a for a, b in zip(known[low], known[high], strict=True)])
+    moving = [i for spread in spreads for i, x in enumerate(spread) if abs(x) > SPREAD]
+    return max(moving, default=-1) + 1
 
 
 def changes_that_fit(policy: Shape, env: EnvConfig) -> dict[str, Any] | None:
@@ -163,7 +200,28 @@ def typed(value: Any) -> str:
 
 
 def language_warnings(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
-    """What a policy does not understand of instructions (task -> instruction), in lines."""
+    """What a policy does not understand of instructions (task -> instruction), in lines.
+
+    A policy that reads any text may still never have been told some of them.
+    """
+    return [*_words_not_known(policy, tasks), *_sentences_not_told(policy, tasks)]
+
+
+def _sentences_not_told(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
+    """Tasks whose instruction is none of those that a policy was fine-tuned on."""
+    told = [text for texts in getattr(policy, "told", {}).values() for text in texts]
+    known = set(map(plain, told))
+    strange = {task: text for task, text in tasks.items() if plain(text) not in known}
+    if not told or not strange:
+        return []
+    shown = _some(f"{task} ({text!r})" for task, text in strange.items())
+    return [
+        f"the policy was never fine-tuned on the instructions of {shown}, but on such as "
+        f"{_some(map(repr, told[:2]))}: --env.instructions FILE gives it sentences that it knows"
+    ]
+
+
+def _words_not_known(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
     readings = {task: policy.reading(text) for task, text in tasks.items()}
     read = {task: reading for task, reading in readings.items() if reading is not None}
     if not read:

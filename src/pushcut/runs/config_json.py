@@ -176,7 +176,7 @@ def _required(field: dataclasses.Field[Any]) -> bool:
 def _class_of(base: Any, value: dict[str, Any]) -> Any:
     name = str(value.get("type", base.__name__))
     kind = subclass(base, name)
-    if kind is None or not dataclasses.is_dataclass(kind):
+    if kind is None or not dataclasses.is_dataclass(kind) or inspect.isabstract(kind):
         said = f"type {name!r} is unknown" if "type" in value else "type is missing"
         broken = "".join(f"; {line}" for line in problems())
         raise ValueError(f"{said}; have {', '.join(family_names(base))}; {PLUGIN_HINT}{broken}")
@@ -212,11 +212,11 @@ def plugins_of(file: Path) -> str:
 
 def check_stored_config(path: Path, config: Any, *, may_change: tuple[str, ...]) -> None:
     """Raises UserError where a run folder has another config than the one given."""
-    stored = _with_defaults(stored_config(path), config)
+    stored = with_defaults(stored_config(path), config)
     check_same_config(stored, to_json(config), may_change=may_change)
 
 
-def _with_defaults(stored: Any, config: Any) -> Any:
+def with_defaults(stored: Any, config: Any) -> Any:
     """A stored config, and the defaults of fields that are newer than it."""
     if not dataclasses.is_dataclass(config) or not isinstance(stored, dict):
         return stored
@@ -225,7 +225,7 @@ def _with_defaults(stored: Any, config: Any) -> Any:
     filled = dict(stored)
     for field in dataclasses.fields(config):
         if field.name in stored:
-            filled[field.name] = _with_defaults(stored[field.name], getattr(config, field.name))
+            filled[field.name] = with_defaults(stored[field.name], getattr(config, field.name))
         elif field.default is not dataclasses.MISSING:
             filled[field.name] = to_json(field.default)
     return filled

@@ -99,7 +99,7 @@ class GymnasiumConfig(EnvConfig):
         if self.expert and ":" not in self.expert:
             raise ValueError(f"expert is MODULE:FUNCTION, got {self.expert!r}")
         SuccessRule.parse(self.success)
-        for name in self.instructions:
+        for name in self.texts:
             self.making(name)
 
     @property
@@ -108,10 +108,10 @@ class GymnasiumConfig(EnvConfig):
 
     @property
     def expert_tasks(self) -> tuple[str, ...]:
-        return tuple(self.instructions) if self.expert else ()
+        return tuple(self.texts) if self.expert else ()
 
     @property
-    def instructions(self) -> dict[str, str]:
+    def texts(self) -> dict[str, str]:
         """Task -> instruction."""
         if not self.variants:
             return {self.id.rpartition(":")[2].rpartition("/")[2]: self.instruction}
@@ -145,9 +145,7 @@ class GymnasiumConfig(EnvConfig):
     def facts(self) -> dict[str, Facts]:
         """What each task's environment is; found out once, and it travels with the config."""
         rule = SuccessRule.parse(self.success)
-        facts = {
-            task: probe(self.making(task), rule, self.check_steps) for task in self.instructions
-        }
+        facts = {task: probe(self.making(task), rule, self.check_steps) for task in self.texts}
         _check_alike(facts, native=self.action_unit == "native")
         return facts
 
@@ -161,7 +159,7 @@ class GymnasiumConfig(EnvConfig):
             raise UserError(f"--env.flip-actions {wrong[0]}: actions are 0 to {actions - 1}")
         native = self.action_unit == "native"
         return EnvSpec(
-            tasks=self.instructions,
+            tasks=self.texts,
             cameras={shown(name): (self.image_size, self.image_size) for name in self.cameras},
             state_size=len(first.state_names),
             action_size=actions,

@@ -72,6 +72,10 @@ class ManiSkillConfig(EnvConfig):
             )
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        return tuple(INSTRUCTIONS)
+
+    @property
     def spec(self) -> EnvSpec:
         return EnvSpec(
             tasks={task: INSTRUCTIONS[task] for task in self.tasks},

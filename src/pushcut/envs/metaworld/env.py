@@ -11,7 +11,12 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import check_views
-from pushcut.envs.metaworld.tasks import COLUMNS, INSTRUCTIONS, expand_tasks
+from pushcut.envs.metaworld.tasks import (
+    COLUMNS,
+    INSTRUCTIONS,
+    LEROBOT_INSTRUCTIONS,
+    expand_tasks,
+)
 from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl, import_without_images
 from pushcut.errors import UserError
@@ -87,6 +92,10 @@ class MetaWorldConfig(EnvConfig):
             raise ValueError(f"render must be 'cheap' or 'stock', got {self.render!r}")
         if self.state not in STATES:
             raise ValueError(f"state must be one of {list(STATES)}, got {self.state!r}")
+
+    @property
+    def known_instructions(self) -> dict[str, dict[str, str]]:
+        return {"lerobot": LEROBOT_INSTRUCTIONS}
 
     @property
     def spec(self) -> EnvSpec:

@@ -48,6 +48,12 @@ class Member:
         """The member's tasks that have a scripted expert, by their names in the mix."""
         return tuple(map(self.task, self.env.expert_tasks))
 
+    def told(self, tasks: Mapping[str, str]) -> Member:
+        """The member with the mix's instructions for its tasks, where these are others."""
+        own = self.env.spec.tasks
+        others = {task: tasks[self.task(task)] for task in own}
+        return self if others == own else replace(self, env=self.env.with_sentences(others))
+
     @property
     def groups(self) -> dict[str, tuple[str, ...]]:
         """The member's columns of a table; one of its own where it has none."""
@@ -114,13 +120,27 @@ class MixedConfig(EnvConfig):
         )
 
     @property
+    def all_tasks(self) -> tuple[str, ...]:
+        return tuple(member.task(task) for member in self.members for task in member.env.all_tasks)
+
+    @property
+    def known_instructions(self) -> dict[str, dict[str, str]]:
+        """The members' lists, under the names that tasks have here."""
+        known: dict[str, dict[str, str]] = {}
+        for member in self.members:
+            for name, sentences in member.env.known_instructions.items():
+                named = {member.task(task): text for task, text in sentences.items()}
+                known[name] = known.get(name, {}) | named
+        return known
+
+    @property
     def expert_tasks(self) -> tuple[str, ...]:
         return tuple(task for member in self.members for task in member.expert_tasks)
 
     @property
     def parts(self) -> tuple[PartConfig, ...]:
         mix = self.spec
-        return tuple(PartConfig(member, mix) for member in self.members)
+        return tuple(PartConfig(member.told(mix.tasks), mix) for member in self.members)
 
     def build(self) -> MixedEnv:
         """All members in this process, each made when first needed; pools have ``parts`` instead.

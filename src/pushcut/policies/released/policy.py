@@ -20,6 +20,7 @@ from pushcut.policies.pretrained import frozen_names, policy_weights
 from pushcut.policies.released.adapters import read_trained, save_adapters
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.tensors import NETWORK, save_tensors
+from pushcut.policies.told import write_told
 from pushcut.weights import ParameterDtypes
 
 
@@ -170,6 +171,7 @@ class ReleasedPolicy(Policy):
         path.mkdir(parents=True, exist_ok=True)
         write_small_files(self.files, path)
         write_ours(self.config, path)
+        write_told(self.told, path)
         if self.adapters_apart and self.origin is not None:
             save_adapters(self.network, path, base=self.origin, prefix=self.prefix)
         else:
