@@ -15,6 +15,7 @@ from pushcut.policies.pretrained import read_description
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import leave_files
 from pushcut.registry import PLUGIN_HINT, Registry
+from pushcut.system.progress import say
 
 if TYPE_CHECKING:
     from pushcut.policies.source import PolicySource
@@ -103,7 +104,10 @@ def load(
             f"{PLUGIN_HINT}"
         )
     found = POLICIES[kind]
-    policy = found.load(path, description, released or ReleasedConfig(), data)
+    released = released or ReleasedConfig()
+    if found.made_of and released != ReleasedConfig():
+        say(f"{path}: a policy of type {kind} is no released VLA; --policy.released… has no effect")
+    policy = found.load(path, description, released, data)
     if not (in_files or found.made_of):
         leave_files(policy)
     return policy
