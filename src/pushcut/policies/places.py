@@ -120,6 +120,11 @@ def _instead(path: Path) -> str:
         return f"it is a file; give a folder, such as {path.parent}"
     if (path / "meta" / "info.json").is_file() or next(path.glob("*.hdf5"), None):
         return f"these are demonstrations; `pushcut sft PRESET --dataset {path}` makes one of them"
+    if any((folder / "params").is_dir() for folder in (path, *_numbered(path))):
+        return (
+            "this is a JAX checkpoint of openpi: convert it with openpi's own "
+            "examples/convert_jax_model_to_pytorch.py"
+        )
     for name in (".", "lora_adapter"):
         if (path / name / "adapter_config.json").is_file():
             return (
