@@ -65,7 +65,8 @@ class NormStats:
         ):
             if low is not None and high is not None:
                 pairs = list(zip(low, high, strict=True))
-                _refuse([i for i, (a, b) in enumerate(pairs) if _above(a, b)], names, pairs)
+                shown = [f"{a:g} > {b:g}" for a, b in pairs]
+                _refuse([i for i, (a, b) in enumerate(pairs) if _above(a, b)], names, shown)
         return self
 
     def by_name(self) -> dict[str, list[float]]:

@@ -15,9 +15,8 @@ from pushcut.policies import load
 from pushcut.policies.places import policy_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from tests.policies.released.builders import PI05, READING, refusal
+from tests.policies.released.builders import PI05, READING, edit_json, refusal, step
 from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
-from tests.policies.released.test_lerobot import edit, step
 
 WIDE = replace(PI0, state_dim=8, action_dim=8)
 
@@ -29,7 +28,7 @@ def pi0(folder: Path, reading: ReleasedConfig = READING, *data: Any) -> Pi0Polic
 
 
 def with_config(folder: Path, **fields: Any) -> Path:
-    edit(folder / "config.json", lambda config: config.update(fields))
+    edit_json(folder / "config.json", lambda config: config.update(fields))
     return folder
 
 
@@ -151,7 +150,7 @@ def two_cameras(folder: Path) -> Path:
         f"observation.images.{name}": {"type": "VISUAL", "shape": [3, 28, 28]}
         for name in ("wrist", "agentview")
     }
-    edit(
+    edit_json(
         folder / "config.json",
         lambda config: config.update(
             input_features=features | {"observation.state": {"type": "STATE", "shape": [2]}}
@@ -287,13 +286,13 @@ STEPS = {
 def test_a_step_that_does_something_unusual_is_refused(name, tmp_path):
     added, said = STEPS[name]
     folder = write_lerobot(tmp_path / "a")
-    edit(folder / "policy_preprocessor.json", lambda content: content["steps"].append(added))
+    edit_json(folder / "policy_preprocessor.json", lambda content: content["steps"].append(added))
     assert said in refusal(folder)
 
 
 def test_the_length_of_prompts_is_the_steps_that_makes_them(tmp_path):
     folder = write_lerobot(tmp_path / "a")
-    edit(
+    edit_json(
         folder / "policy_preprocessor.json",
         lambda content: content["steps"].append(step("tokenizer_processor", max_length=77)),
     )

@@ -13,14 +13,13 @@ from pushcut.policies.released.before_download import before_download
 from pushcut.policies.released.hub import cache_folder, local_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import TensorFolder
-from tests.policies.released.builders import PI05, READING, WRITERS, refusal
+from tests.policies.released.builders import PI05, READING, WRITERS, edit_json, refusal, step
 from tests.policies.released.folders import (
     tokenizer,
     write_lerobot,
     write_openpi,
     write_openvla,
 )
-from tests.policies.released.test_lerobot import edit, step
 
 PALIGEMMA = "google/paligemma-3b-pt-224"
 
@@ -99,7 +98,7 @@ def test_it_is_taken_from_the_local_cache_and_said(main, write, model, bos, tmp_
 def test_the_tokenizer_that_lerobots_step_names_is_the_one(tmp_path, hub):
     folder = without(write_lerobot(tmp_path / "a"))
     named = step("tokenizer_processor", tokenizer_name="google/paligemma2-3b-pt-224")
-    edit(folder / "policy_preprocessor.json", lambda content: content["steps"].append(named))
+    edit_json(folder / "policy_preprocessor.json", lambda content: content["steps"].append(named))
     cached(hub, PALIGEMMA, "<bos>")
     assert "that of google/paligemma2-3b-pt-224, a gated repository" in refusal(folder)
     cached(hub, "google/paligemma2-3b-pt-224", "<bos>")

@@ -20,7 +20,7 @@ from tests.policies.released.folders import write_lerobot, write_openvla
         ("noisy_action_projector--5000_checkpoint.pt", "diffusion head"),
         ("action_head--150000_checkpoint.pt", "L1-regression head (action_head--150000_"),
         ("action_head--latest.pt", "L1-regression head"),
-        ("action_query--7_checkpoint.pt", "has weights of a action_query apart"),
+        ("action_query--7_checkpoint.pt", "has the part action_query in a file of its own"),
     ],
 )
 def test_a_part_of_openvla_that_pushcut_lacks_is_refused_by_its_file(file, said, tmp_path):

@@ -88,7 +88,8 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
             None if proprio is None else NormStats.of(proprio),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{where}: statistics {key!r} are damaged: {error!r}") from None
+        why = str(error) if isinstance(error, ValueError) else repr(error)
+        raise UserError(f"{where}: statistics {key!r} are damaged: {why}") from None
 
 
 def is_two_arms(action_size: int) -> bool:

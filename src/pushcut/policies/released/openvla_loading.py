@@ -206,5 +206,8 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
         config = OpenVLAOFTConfig(**(fields | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe an OpenVLA-OFT: {error}") from None
-    tell_stored(path, config, options, shown={"horizon": config.sizes.chunk})
+    shown: dict[str, object] = {"horizon": config.sizes.chunk}
+    if config.statistics != f"{options.statistics}_no_noops":
+        shown["statistics"] = config.statistics
+    tell_stored(path, config, options, shown=shown)
     return config

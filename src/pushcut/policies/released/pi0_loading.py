@@ -251,5 +251,8 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
         config = Pi0Config(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None
-    tell_stored(path, config, options, shown={"horizon": config.sizes.chunk})
+    found: dict[str, object] = {"horizon": config.sizes.chunk}
+    if config.sizes.pi05:
+        found["state_in_prompt"] = config.state_digits != "none"
+    tell_stored(path, config, options, shown=found)
     return config

@@ -53,8 +53,8 @@ def refuse_parts(path: Path, names: Iterable[str]) -> None:
         found = APART.fullmatch(file)
         if found and found["part"] != PROJECTOR:
             raise UserError(
-                f"{path} has weights of a {found['part']} apart ({file}), which pushcut does not "
-                "know: use a checkpoint without it"
+                f"{path} has the part {found['part']} in a file of its own ({file}), which pushcut "
+                "does not know: use a checkpoint without it"
             )
 
 
