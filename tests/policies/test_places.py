@@ -80,7 +80,27 @@ def nothing(path: Path) -> str:
     return "there is no such folder; expected is one with config.json, model.safetensors"
 
 
+def rlinf(path: Path) -> str:
+    for number in (9, 10):
+        weights = path / "checkpoints" / f"global_step_{number}" / "actor" / "model_state_dict"
+        weights.mkdir(parents=True)
+        (weights / "full_weights.pt").write_text("never read")
+    return f"{weights / 'full_weights.pt'} are weights alone, as RLinf saves them: convert them"
+
+
+def jax(path: Path) -> str:
+    (path / "5000" / "params").mkdir(parents=True)
+    return "this is a JAX checkpoint of openpi: convert it"
+
+
+def adapters(path: Path) -> str:
+    (path / "lora_adapter").mkdir(parents=True)
+    (path / "lora_adapter" / "adapter_config.json").write_text("{}")
+    return f"{path / 'lora_adapter'} holds adapters alone: put the config.json of their base"
+
+
 PLACES = [trained, fine_tuned, recipe, policies, lerobot, hdf5, file, empty, other, nothing]
+PLACES += [rlinf, jax, adapters]
 
 
 @pytest.mark.parametrize("make", PLACES)
@@ -110,3 +130,56 @@ def test_a_policy_is_found_in_its_run_and_in_the_newest_checkpoint(tmp_path):
     newest = policy(folder / "checkpoints" / "000002" / "policy")
     assert policy_folder(folder) == newest
     assert policy_folder(newest.parent) == policy_folder(newest) == newest
+
+
+def lerobot_run(folder: Path, *steps: str) -> Path:
+    for number in steps:
+        policy(folder / "checkpoints" / number / "pretrained_model")
+        (folder / "checkpoints" / number / "training_state").mkdir()
+    return folder
+
+
+def test_a_run_of_lerobot_is_read_at_its_newest_checkpoint(tmp_path, capsys):
+    folder = lerobot_run(tmp_path / "run", "095000", "100000", "1000000")
+    newest = folder / "checkpoints" / "1000000" / "pretrained_model"
+    assert policy_folder(folder) == newest
+    assert capsys.readouterr().out == f"{folder}: the policy in {newest} is taken\n"
+    assert policy_folder(folder) == newest
+    assert capsys.readouterr().out == ""  # once is enough
+    assert policy_folder(newest.parent) == newest
+    assert policy_folder(newest) == newest
+
+
+def test_the_last_of_lerobots_checkpoints_may_be_named_or_be_all_that_there_is(tmp_path):
+    folder = lerobot_run(tmp_path / "run", "last")
+    last = folder / "checkpoints" / "last"
+    assert policy_folder(folder) == policy_folder(last) == last / "pretrained_model"
+    last.rename(folder / "checkpoints" / "005000")
+    last.symlink_to("005000")
+    assert policy_folder(last) == last / "pretrained_model"
+    # Given the folder of checkpoints itself.
+    assert policy_folder(folder / "checkpoints").parent.name in ("last", "005000")
+
+
+def test_a_policy_with_checkpoints_inside_is_itself(tmp_path):
+    folder = lerobot_run(policy(tmp_path / "repository"), "005000")
+    assert policy_folder(folder) == folder
+
+
+def test_a_model_in_the_cache_of_the_hub_is_read_at_its_main_branch(tmp_path):
+    repository = tmp_path / "models--someone--pi0"
+    for revision in ("aaa", "bbb"):
+        policy(repository / "snapshots" / revision)
+    main = repository / "snapshots" / "aaa"
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("aaa\n")
+    assert policy_folder(repository) == policy_folder(repository / "snapshots") == main
+    assert policy_folder(main) == main
+
+
+def test_files_that_are_links_are_followed(tmp_path):
+    blobs, snapshot = policy(tmp_path / "blobs"), tmp_path / "snapshots" / "abc"
+    snapshot.mkdir(parents=True)
+    for file in blobs.iterdir():
+        (snapshot / file.name).symlink_to(file)
+    assert policy_folder(snapshot) == snapshot

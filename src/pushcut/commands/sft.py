@@ -74,9 +74,22 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         if stored != here:
             raise UserError(
                 f"{config.policy.path} was made for {name} {stored}, here it is {here}: choose the "
-                "preset and demonstrations it was made with"
+                f"preset and demonstrations it was made with{_cure(config, name)}"
             )
+    state = training.info.state_size
+    if policy.state_size not in (0, state):
+        raise UserError(
+            f"{config.policy.path} takes a state of {policy.state_size} numbers, the "
+            f"demonstrations have {state}: choose those it was made with{_cure(config, 'state')}"
+        )
     return policy
+
+
+def _cure(config: SFTConfig, name: str) -> str:
+    """What makes another robot's checkpoint fit, where something does."""
+    if config.statistics == "data" or not name.startswith(("state", "action")):
+        return ""
+    return ", or measure them anew with --statistics data (released VLAs)"
 
 
 def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:

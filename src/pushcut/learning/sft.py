@@ -10,10 +10,12 @@ import numpy as np
 import torch
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.errors import UserError
 from pushcut.learning.optimiser import make_adamw
 from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
-from pushcut.policies.normalisation import NormStats
+from pushcut.policies.normalisation import NormStats, measured_stats
+from pushcut.system.progress import say
 
 Report = Callable[[int, dict[str, float]], None]
 
@@ -53,8 +55,15 @@ class FitConfig:
 
 def norm_stats_of(dataset: DemoDataset) -> dict[str, NormStats]:
     """What a policy normalises "state" and "action" with, from a dataset's statistics."""
-    found = dataset.statistics()
-    return {name: NormStats.of(found[name].to_json()) for name in ("state", "action")}
+    found, stats = dataset.statistics(), {}
+    for name in ("state", "action"):
+        try:
+            stats[name], changes = measured_stats(found[name].to_json(), name)
+        except ValueError as error:
+            raise UserError(f"the demonstrations' {name} cannot be scaled: {error}") from None
+        for change in changes:
+            say(f"statistics of the demonstrations: {change}")
+    return stats
 
 
 def fit(

@@ -16,6 +16,7 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import check_host_memory, leave_files
 from pushcut.policies.told import read_told
 from pushcut.registry import PLUGIN_HINT, Registry
+from pushcut.system.progress import say
 
 if TYPE_CHECKING:
     from pushcut.policies.source import PolicySource
@@ -104,7 +105,10 @@ def load(
             f"{PLUGIN_HINT}"
         )
     found = POLICIES[kind]
-    policy = found.load(path, description, released or ReleasedConfig(), data)
+    released = released or ReleasedConfig()
+    if found.made_of and released != ReleasedConfig():
+        say(f"{path}: a policy of type {kind} is no released VLA; --policy.released… has no effect")
+    policy = found.load(path, description, released, data)
     policy.told = read_told(path)
     if not (in_files or found.made_of):
         check_host_memory(policy, {}, path=path)

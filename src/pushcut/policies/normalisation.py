@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -35,11 +36,38 @@ class NormStats:
 
     @staticmethod
     def of(values: Any) -> NormStats:
-        """From a dictionary of lists by the names of the fields; others are passed over."""
+        """From a dictionary of lists by the names of the fields; others are passed over.
+
+        Raises:
+            ValueError: Where they are no statistics of a vector: numbers that are not finite,
+                bounds that are crossed, negative deviations.
+        """
         if not isinstance(values, dict):
             raise ValueError("the statistics of a vector are no dictionary")
         found = {field.name: values.get(field.name) for field in fields(NormStats)}
-        return NormStats(**{name: v if v is None else _floats(v) for name, v in found.items()})
+        return NormStats(
+            **{name: v if v is None else _floats(v) for name, v in found.items()}
+        ).checked()
+
+    def checked(self) -> NormStats:
+        """Itself; ValueError that names numbers which no data can have."""
+        for name, values in self.by_name().items():
+            wrong = [i for i, value in enumerate(values) if not math.isfinite(value)]
+            _refuse(wrong, f"{name} is not finite", values)
+        _refuse(
+            [i for i, value in enumerate(self.std or ()) if value < 0],
+            "std is negative",
+            self.std or (),
+        )
+        for low, high, names in (
+            (self.q01, self.q99, "q01 is above q99"),
+            (self.min, self.max, "min is above max"),
+        ):
+            if low is not None and high is not None:
+                pairs = list(zip(low, high, strict=True))
+                shown = [f"{a:g} > {b:g}" for a, b in pairs]
+                _refuse([i for i, (a, b) in enumerate(pairs) if _above(a, b)], names, shown)
+        return self
 
     def by_name(self) -> dict[str, list[float]]:
         """What is known, as ``of`` reads it."""
@@ -56,6 +84,18 @@ class NormStats:
         return next((len(values) for values in known if values is not None), 0)
 
 
+def _above(low: float, high: float) -> bool:
+    """Whether a lower bound is above its upper one by more than float32 rounds."""
+    return low - high > 1e-6 * max(1.0, abs(low), abs(high))
+
+
+def _refuse(wrong: Sequence[int], what: str, values: Sequence[object]) -> None:
+    if wrong:
+        shown = ", ".join(f"number {i} ({values[i]})" for i in wrong[:3])
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise ValueError(f"{what}: {shown}{more}, counted from 0")
+
+
 DataStats = Mapping[str, NormStats]
 """Statistics of "state" and "action" of demonstrations, in the environment's units."""
 
@@ -65,6 +105,58 @@ def known(values: Values, name: str) -> tuple[float, ...]:
     if values is None:
         raise ValueError(f"the checkpoint's statistics have no {name}")
     return values
+
+
+NARROW = 0.01
+"""A scale below this share of all that a number does makes its rare values huge, or unreachable."""
+
+NOTHING = 1e-6
+"""Widths up to this share of a number's size are none: float32 rounds as much."""
+
+
+def constant_width(*values: float) -> float:
+    """The width up to which a number of this size counts as constant."""
+    return NOTHING * max(1.0, *map(abs, values))
+
+
+def measured_stats(values: Any, name: str) -> tuple[NormStats, list[str]]:
+    """Statistics that were just measured, safe to scale with, and what was changed for it.
+
+    A number that differs from its usual value in less than 1 % of the frames has q01 = q99: its
+    rare values would become huge, or could never be commanded. It is scaled by its minimum and
+    maximum instead. A constant gets the deviation 1: it becomes 0, and what is near it stays near.
+
+    Args:
+        values: Lists by the names of ``NormStats``.
+        name: What to call the vector.
+
+    Raises:
+        ValueError: Where they are no statistics of a vector.
+    """
+    found = NormStats.of(values)
+    if found.min is None or found.max is None:
+        return found, []
+    changed = {field: list(numbers) for field, numbers in found.by_name().items()}
+    lines = []
+    for i, (least, most) in enumerate(zip(found.min, found.max, strict=True)):
+        if most - least <= constant_width(least, most):
+            if found.std is not None and found.std[i] <= constant_width(least, most):
+                changed["std"][i] = 1.0
+            continue
+        narrow = NARROW * (most - least)
+        by = []
+        if found.q01 and found.q99 and found.q99[i] - found.q01[i] < narrow:
+            changed["q01"][i], changed["q99"][i] = least, most
+            by.append(f"98 % of its values lie in {found.q01[i]:g} to {found.q99[i]:g}")
+        if found.std is not None and found.std[i] < narrow:
+            changed["std"][i] = (most - least) / 2
+            by.append(f"its deviation is {found.std[i]:g}")
+        if by:
+            lines.append(
+                f"number {i} of {name} (counted from 0) reaches from {least:g} to {most:g}, but "
+                f"{' and '.join(by)}: it is scaled by its minimum and maximum instead"
+            )
+    return NormStats(**{field: tuple(v) for field, v in changed.items()}), lines
 
 
 def _floats(values: Iterable[Any]) -> tuple[float, ...]:
@@ -79,8 +171,8 @@ def small_stats(
 ) -> dict[str, NormStats]:
     """What a small policy normalises "action" and "state" with, by the names of its folder."""
     return {
-        "action": NormStats(q01=_floats(action_low), q99=_floats(action_high)),
-        "state": NormStats(mean=_floats(state_mean), std=_floats(state_std)),
+        "action": NormStats(q01=_floats(action_low), q99=_floats(action_high)).checked(),
+        "state": NormStats(mean=_floats(state_mean), std=_floats(state_std)).checked(),
     }
 
 

@@ -6,26 +6,107 @@ import json
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError, safe_open
+
 from pushcut.errors import UserError
+from pushcut.system.progress import say
+
+CONFIGS = ("config.json", "configs.json")
+"""What a policy's description is called; a few checkpoints of others have the second."""
+
+OPENPI_WEIGHTS = "action_in_proj.weight"
+"""A tensor that every pi0 has; LeRobot's files put model. in front."""
+
+RLINF_WEIGHTS = Path("model_state_dict") / "full_weights.pt"
+
+_told: set[Path] = set()
 
 
 def policy_folder(path: Path) -> Path:
     """The policy at ``path``: itself, that of a checkpoint, or of a run's newest checkpoint.
 
-    UserError, which says what is there instead.
+    Runs of LeRobot and of openpi's PyTorch trainer count too, and a model in the hub's local
+    cache; a line says then which folder was taken.
+
+    Raises:
+        UserError: It says what is there instead.
     """
-    checkpoints = sorted((path / "checkpoints").glob("[0-9]*"))
+    checkpoints = _numbered(path / "checkpoints")
     for folder in (path / "policy", *(checkpoint / "policy" for checkpoint in checkpoints[-1:])):
         if (folder / "config.json").exists():
             return folder
+    if _is_policy(path):
+        return path
+    if (found := _of_others(path)) is not None:
+        if path not in _told:
+            say(f"{path}: the policy in {found} is taken")
+        _told.add(path)
+        return found
+    if weights := _rlinf_weights(path):
+        raise UserError(
+            f"no policy at {path}: {weights} are weights alone, as RLinf saves them: convert them "
+            "with RLinf's program that makes Hugging Face folders of its checkpoints, and give "
+            "that folder with its norm_stats.json"
+        )
     if checkpoints or (path / "progress.json").exists():
         raise UserError(
             f"the weights of {path} are in parts, one for each rank: `pushcut export {path} "
             "--out DIR` makes a policy of them"
         )
-    if (path / "config.json").is_file() and _run_config(path) is None:
-        return path
     raise UserError(f"no policy at {path}: {_instead(path)}")
+
+
+def holds_openpi(path: Path) -> bool:
+    """Whether a folder without a description has the weights of a pi0 of openpi's trainer."""
+    file = path / "model.safetensors"
+    if not file.is_file() or any((path / name).exists() for name in CONFIGS):
+        return False
+    try:
+        with safe_open(file, framework="pt") as content:
+            return OPENPI_WEIGHTS in set(content.keys())
+    except (SafetensorError, OSError):
+        return False
+
+
+def _is_policy(path: Path) -> bool:
+    described = any((path / name).is_file() for name in CONFIGS)
+    return (described and _run_config(path) is None) or holds_openpi(path)
+
+
+def _numbered(path: Path) -> list[Path]:
+    """Folders named by the number of a training step, the newest last."""
+    found = [folder for folder in path.glob("[0-9]*") if folder.name.isdigit() and folder.is_dir()]
+    return sorted(found, key=lambda folder: int(folder.name))
+
+
+def _of_others(path: Path) -> Path | None:
+    """The newest policy of a run of LeRobot or openpi, or of a model in the hub's cache."""
+    steps = [path, path / "last", *reversed(_numbered(path / "checkpoints"))]
+    for step in (*steps, path / "checkpoints" / "last"):
+        if _is_policy(step / "pretrained_model"):
+            return step / "pretrained_model"
+    for step in reversed(_numbered(path)):
+        for folder in (step / "pretrained_model", step):
+            if _is_policy(folder):
+                return folder
+    snapshots = path if path.name == "snapshots" else path / "snapshots"
+    main = snapshots.parent / "refs" / "main"
+    if main.is_file() and _is_policy(snapshots / main.read_text().strip()):
+        return snapshots / main.read_text().strip()
+    found = [folder for folder in snapshots.glob("*") if _is_policy(folder)]
+    return max(found, key=lambda folder: folder.stat().st_mtime, default=None)
+
+
+def _rlinf_weights(path: Path) -> Path | None:
+    """The weights of RLinf at a path, in its actor, or in the newest step of its run."""
+    steps = sorted(
+        path.glob("checkpoints/global_step_*"), key=lambda step: (len(step.name), step.name)
+    )
+    for folder in (path, path / "actor", *(step / "actor" for step in reversed(steps))):
+        if (folder / RLINF_WEIGHTS).is_file():
+            return folder / RLINF_WEIGHTS
+    inside = path.parent / RLINF_WEIGHTS
+    return inside if path.name == RLINF_WEIGHTS.parent.name and inside.is_file() else None
 
 
 def _instead(path: Path) -> str:
@@ -39,6 +120,17 @@ def _instead(path: Path) -> str:
         return f"it is a file; give a folder, such as {path.parent}"
     if (path / "meta" / "info.json").is_file() or next(path.glob("*.hdf5"), None):
         return f"these are demonstrations; `pushcut sft PRESET --dataset {path}` makes one of them"
+    if any((folder / "params").is_dir() for folder in (path, *_numbered(path))):
+        return (
+            "this is a JAX checkpoint of openpi: convert it with openpi's own "
+            "examples/convert_jax_model_to_pytorch.py"
+        )
+    for name in (".", "lora_adapter"):
+        if (path / name / "adapter_config.json").is_file():
+            return (
+                f"{path / name} holds adapters alone: put the config.json of their base and its "
+                "statistics beside them, or merge them with peft (merge_and_unload)"
+            )
     if inside := _policies_in(path):
         return f"did you mean {' or '.join(map(str, inside))}?"
     config = _run_config(path)

@@ -15,6 +15,7 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import BASE, merged_state, plain_state
 from pushcut.policies.normalisation import DataStats, small_stats_json
+from pushcut.policies.places import CONFIGS, holds_openpi
 from pushcut.policies.tensor_files import (
     SharedFiles,
     TensorFile,
@@ -129,9 +130,14 @@ def load_noise_network(policy: Policy, checkpoint: Path) -> None:
 
 
 def read_description(path: Path) -> dict[str, Any]:
-    """Reads a policy folder's config.json; raises UserError where it is no policy folder."""
-    file = path / "config.json"
-    if not path.is_dir() or not file.exists():
+    """Reads a policy folder's config.json; raises UserError where it is no policy folder.
+
+    openpi's own PyTorch trainer writes none: its weights say what they are.
+    """
+    file = next((path / name for name in CONFIGS if (path / name).exists()), None)
+    if file is None and holds_openpi(path):
+        return {"model_type": "openpi"}
+    if file is None:
         raise UserError(
             f"no policy at {path}: expected a folder with config.json, model.safetensors and "
             "statistics.json, as `pushcut sft` writes it under policy/"

@@ -20,6 +20,7 @@ from pushcut.policies.masters import MASTERS_FILE, load_masters
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.places import policy_folder
 from pushcut.policies.pretrained import load_noise_network
+from pushcut.policies.released.before_download import before_download
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import check_host_memory, in_file, leave_files
@@ -45,7 +46,7 @@ def load_any(
             "which policy? give --policy.path FOLDER; "
             "`pushcut sft PRESET` makes one from demonstrations"
         )
-    folder = local_folder(path, download=released.download)
+    folder = local_folder(path, download=released.download, check=before_download(released))
     return load(policy_folder(folder), released, data, in_files=in_files)
 
 

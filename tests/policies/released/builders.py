@@ -128,3 +128,15 @@ def prompt_of(folder: Path, obs: Observation, monkeypatch, **fields: Any) -> str
     assert bool((mask[0].long().diff() <= 0).all())  # padding is on the right
     assert ids[0][~mask[0]].unique().tolist() in ([], [0])
     return "".join(TEXT[index] for index in ids[0][mask[0]].tolist())
+
+
+def edit_json(file: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    """Changes a file, or makes it."""
+    content = json.loads(file.read_text()) if file.exists() else {}
+    change(content)
+    file.write_text(json.dumps(content))
+
+
+def step(name: str, **config: Any) -> dict[str, Any]:
+    """A processor step of LeRobot."""
+    return {"registry_name": name, "config": config}

@@ -184,8 +184,8 @@ def test_lerobots_base_checkpoints_have_no_prefix_and_get_it_when_saved(tmp_path
 
 def test_lerobots_config_is_followed(tmp_path):
     config = pi0(write_lerobot(tmp_path / "a", camera="front"), None).config
-    # Nothing looks at the empty camera. Six steps are predicted, five of them executed.
-    assert (config.cameras, config.sizes.chunk, config.chunk) == (("front",), 6, 5)
+    # Nothing looks at the empty camera. Six steps are predicted and, by n_action_steps, executed.
+    assert (config.cameras, config.sizes.chunk, config.chunk) == (("front",), 6, 6)
     assert (config.num_steps, config.max_tokens, config.layout) == (3, 96, "lerobot")
 
 

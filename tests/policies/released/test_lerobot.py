@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,15 @@ from pushcut.policies import load
 from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from tests.policies.released.builders import PI05, READING, observation, prompt_of, refusal
+from tests.policies.released.builders import (
+    PI05,
+    READING,
+    edit_json,
+    observation,
+    prompt_of,
+    refusal,
+    step,
+)
 from tests.policies.released.folders import (
     PI0,
     statistics,
@@ -39,16 +46,10 @@ JOINTS = ["x", "y", "gripper"]
 ACTIONS = {"action": {"type": "ACTION", "shape": [3]}}
 
 
-def edit(file: Path, change: Callable[[dict[str, Any]], Any]) -> None:
-    content = json.loads(file.read_text()) if file.exists() else {}
-    change(content)
-    file.write_text(json.dumps(content))
-
-
 def pi05(folder: Path, **newer: Any) -> Path:
     """A pi0.5 with settings of newer versions in its config.json."""
     write_lerobot(folder, PI05)
-    edit(folder / "config.json", lambda config: config.update(newer))
+    edit_json(folder / "config.json", lambda config: config.update(newer))
     return folder
 
 
@@ -127,8 +128,8 @@ def newest(folder: Path, sizes: Any = PI0) -> Path:
     modes = json.loads((folder / "config.json").read_text())["normalization_mapping"]
     newer = {"use_peft": False, "use_relative_actions": False, "empty_cameras": 1}
     newer["action_feature_names"] = JOINTS
-    edit(folder / "config.json", lambda config: config.update(newer))
-    edit(
+    edit_json(folder / "config.json", lambda config: config.update(newer))
+    edit_json(
         folder / "policy_preprocessor.json",
         lambda content: (
             content["steps"][1]["config"].update(features=FEATURES | ACTIONS, norm_map=modes),
@@ -144,12 +145,8 @@ def newest(folder: Path, sizes: Any = PI0) -> Path:
     save_file(values, folder / file)
     unnormalise = step("unnormalizer_processor", features=ACTIONS, norm_map=modes)
     steps = [unnormalise | {"state_file": file}, step("device_processor", device="cpu")]
-    edit(folder / "policy_postprocessor.json", lambda content: content.update(steps=steps))
+    edit_json(folder / "policy_postprocessor.json", lambda content: content.update(steps=steps))
     return folder
-
-
-def step(name: str, **config: Any) -> dict[str, Any]:
-    return {"registry_name": name, "config": config}
 
 
 def another_robot(state: int, action: int) -> dict[str, NormStats]:
@@ -192,7 +189,7 @@ def test_statistics_of_another_robot_change_every_shape_that_lerobot_reads(sizes
 
 def test_cameras_that_are_left_out_become_empty_ones(tmp_path):
     folder = newest(tmp_path / "a")
-    edit(
+    edit_json(
         folder / "config.json",
         lambda c: c["input_features"].update(
             {"observation.images.side": {"type": "VISUAL", "shape": [3, 28, 28]}}
@@ -216,7 +213,7 @@ def test_cameras_that_are_left_out_become_empty_ones(tmp_path):
 
 def test_new_names_of_cameras_are_not_renamed_again(tmp_path, capsys):
     folder, renamed = newest(tmp_path / "a"), "observation.images.top"
-    edit(
+    edit_json(
         folder / "policy_preprocessor.json",
         lambda c: c["steps"][0]["config"].update(
             rename_map={"observation.images.front": renamed, "state": "observation.state"}
@@ -252,7 +249,7 @@ def test_actions_are_scaled_as_the_postprocessor_says(tmp_path):
     name = steps_by_name(folder)["unnormalizer_processor"]["state_file"]
     save_file({"action.min": torch.full((3,), -4.0), "action.max": torch.full((3,), 6.0)},
               folder / name)  # fmt: skip
-    edit(
+    edit_json(
         folder / "policy_postprocessor.json",
         lambda c: c["steps"][0]["config"].update(norm_map={"ACTION": "MIN_MAX"}),
     )
@@ -275,13 +272,13 @@ def test_actions_are_scaled_as_the_postprocessor_says(tmp_path):
 @pytest.mark.parametrize("file", ["policy_preprocessor.json", "policy_postprocessor.json"])
 def test_a_step_that_pushcut_does_not_do_is_refused_by_name(file, added, said, tmp_path):
     folder = newest(tmp_path / "a")
-    edit(folder / file, lambda content: content["steps"].append(added))
+    edit_json(folder / file, lambda content: content["steps"].append(added))
     assert said in refusal(folder)
 
 
 def test_a_policy_that_an_older_pushcut_saved_loads_whatever_its_steps(tmp_path):
     pi0(newest(tmp_path / "a"), READING).save_pretrained(tmp_path / "b")
-    edit(
+    edit_json(
         tmp_path / "b" / "policy_preprocessor.json",
         lambda content: content["steps"].append(step("crop_processor")),
     )

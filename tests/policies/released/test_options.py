@@ -1,6 +1,8 @@
 """What a user says of a released checkpoint, and where it is not listened to."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +11,7 @@ from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
-from tests.policies.released.builders import READING
+from tests.policies.released.builders import READING, refusal
 from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
 
 WIDE = replace(PI0, state_dim=8, action_dim=8)
@@ -39,11 +41,31 @@ def test_a_saved_policy_may_execute_another_share_of_its_chunks(write, tmp_path)
     assert load(tmp_path / "b", ReleasedConfig(chunk=2)).chunk == 2
 
 
+def padded(folder: Path, kept: int) -> Path:
+    """A folder of openpi whose statistics are zeros beyond some numbers."""
+    file = next(write_openpi(folder, WIDE, state=8, action=8).rglob("norm_stats.json"))
+    content = json.loads(file.read_text())
+    for vector in content["norm_stats"].values():
+        for values in vector.values():
+            values[kept:] = [0.0] * (8 - kept)
+    file.write_text(json.dumps(content))
+    return folder
+
+
 def test_padded_statistics_are_cut_to_the_sizes_that_the_user_names(tmp_path):
-    folder = write_openpi(tmp_path / "a", WIDE, state=8, action=8)
-    policy = load(folder, replace(READING, state_size=2, action_size=3))
-    assert (policy.state_size, policy.action_size) == (2, 3)
+    folder = padded(tmp_path / "a", 3)
+    policy = load(folder, replace(READING, state_size=3, action_size=4))
+    assert (policy.state_size, policy.action_size) == (3, 4)
     assert load(folder, READING).action_size == 8
+
+
+@pytest.mark.parametrize("name", ["state", "action"])
+def test_statistics_of_more_numbers_than_asked_for_are_another_robots(name, tmp_path):
+    """As those of LIBERO under a preset of MetaWorld: 8 and 7 numbers, 4 are asked."""
+    message = refusal(padded(tmp_path / "a", 3), **{f"{name}_size": 2})
+    assert f"has statistics of {name}s of 8 numbers, 2 are asked" in message
+    assert f"--policy.released.{name}-size, or the preset" in message
+    assert "no padding: it belongs to another robot" in message
 
 
 def test_statistics_of_data_leave_the_rest_of_a_saved_policy_as_it_was(tmp_path):

@@ -114,15 +114,15 @@ def test_epsilons_are_those_of_the_layout(tmp_path):
     assert epsilons(pi0(write_lerobot(tmp_path / "d", replace(PI0, pi05=True)))).tolist() == [1, 1]
 
 
-def test_lerobots_epsilons_show_where_nothing_varies(tmp_path):
+def test_what_never_varied_keeps_its_value_and_is_not_magnified(tmp_path):
     folder = write_lerobot(tmp_path / "a")
-    steady = statistics(3) | {"mean": [0.0] * 3, "std": [0.0] * 3}
+    steady = {"mean": [2.0] * 3, "std": [0.0] * 3, "min": [2.0] * 3, "max": [2.0] * 3}
     file = tmp_path / "norm_stats.json"
     file.write_text(json.dumps({"state": statistics(2), "actions": steady}))
     scaling = pi0(folder, statistics=str(file)).action_scaling
-    # (x - 0) / (0 + 1e-8), and back y * 0 + 0
-    torch.testing.assert_close(scaling.scale(torch.full((3,), 1e-8)), torch.ones(3))
-    assert scaling.unscale(torch.ones(3)).tolist() == [0, 0, 0]
+    # LeRobot divides by 0 + 1e-8: 1 away would be 1e8.
+    assert scaling.scale(torch.tensor([2.0, 1.0, 3.0])).tolist() == [0, -1, 1]
+    assert scaling.unscale(torch.tensor([0.0, 1.0, -5.0])).tolist() == [2, 2, 2]
 
 
 @pytest.mark.parametrize(

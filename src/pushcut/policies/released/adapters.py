@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from pushcut.errors import UserError
 from pushcut.policies.lora import BASE
 from pushcut.policies.pretrained import read_tensors
+from pushcut.policies.released.adapter_settings import refuse_settings, scale_of
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.hub import cached_file
 from pushcut.policies.released.tensors import fill
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -22,6 +24,7 @@ START, LEROBOT = "base_model.model.", "model."
 """Prefixes of names: peft's before those of a model, LeRobot's before those of a network."""
 
 DOWN, UP = ".lora_A.weight", ".lora_B.weight"
+MAGNITUDE = ".lora_magnitude_vector"
 
 
 def adapted_layers(network: nn.Module) -> Iterator[tuple[str, Any]]:
@@ -70,16 +73,23 @@ def save_adapters(network: nn.Module, path: Path, *, base: Path, prefix: str = "
 
 
 def base_of(path: Path) -> Path:
-    """The folder with the weights: ``path``, or the base of the adapters that it holds."""
+    """The folder with the weights: ``path``, or the base of the adapters that it holds.
+
+    The base is looked for where it is said to be, from the adapters' folder too, and in the hub's
+    local cache.
+    """
     if not _holds_adapters(path):
         return path
-    base = Path(str(read_json(path / CONFIG).get("base_model_name_or_path")))
-    if not (base / "config.json").exists():
-        raise UserError(
-            f"{path} holds adapters of {base}, which is not there: put the checkpoint back, or "
-            f"change base_model_name_or_path in {path / CONFIG}"
-        )
-    return base
+    name = str(read_json(path / CONFIG).get("base_model_name_or_path"))
+    for base in (Path(name), path / name):
+        if (base / "config.json").exists():
+            return base
+    if (cached := cached_file(name, "config.json")) is not None:
+        return cached.parent
+    raise UserError(
+        f"{path} holds adapters of {name}, which is not there: put the checkpoint back, or "
+        f"change base_model_name_or_path in {path / CONFIG}"
+    )
 
 
 def merge_adapters(network: nn.Module, path: Path) -> None:
@@ -90,25 +100,35 @@ def merge_adapters(network: nn.Module, path: Path) -> None:
     if not _holds_adapters(path):
         return
     config = read_json(path / CONFIG)
-    if config.get("use_dora") or config.get("use_rslora"):
-        raise UserError(f"{path / CONFIG}: adapters of another kind (DoRA, rsLoRA) are unknown")
-    tensors = _own_names(read_tensors(path / WEIGHTS))
-    alphas = {_own(name): value for name, value in (config.get("alpha_pattern") or {}).items()}
+    refuse_settings(path / CONFIG, config)
+    tensors = {_plain(name): x for name, x in read_tensors(path / WEIGHTS).items()}
     try:
         for name in [name for name in tensors if name.endswith(DOWN)]:
             layer = name.removesuffix(DOWN)
             down, up = tensors.pop(name).float(), tensors.pop(f"{layer}{UP}").float()
-            scale = float(alphas.get(layer, config["lora_alpha"])) / len(down)
-            parameter = network.get_parameter(f"{layer}.weight")
-            parameter.data = parameter.data.float() + up @ down * scale
-        _copy(network, tensors)
-    except (AttributeError, KeyError, RuntimeError, TypeError) as error:
+            magnitude = tensors.pop(f"{layer}{MAGNITUDE}", None)
+            delta = up @ down * scale_of(config, layer, rank=len(down))
+            parameter = network.get_parameter(f"{_own(layer)}.weight")
+            parameter.data = _merged(parameter.data.float(), delta, magnitude)
+        left = sorted(name for name in tensors if "lora_" in name)
+        if left:
+            raise UserError(f"{path / WEIGHTS} has {left[0]}, which pushcut does not know")
+        _copy(network, {_own(name): tensor for name, tensor in tensors.items()})
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"the adapters in {path} do not fit their base: {error!r}") from None
+
+
+def _merged(weight: Tensor, delta: Tensor, magnitude: Tensor | None) -> Tensor:
+    """The weight with an adapter; DoRA gives each row of the sum a length of its own."""
+    whole = weight + delta
+    if magnitude is None:
+        return whole
+    return whole * (magnitude.float().flatten() / whole.norm(dim=1)).unsqueeze(1)
 
 
 def read_trained(network: nn.Module, path: Path) -> None:
     """Reads what ``save_adapters`` wrote besides adapters, which belong to the training parts."""
-    tensors = _own_names(read_tensors(path / WEIGHTS))
+    tensors = {_own(_plain(name)): x for name, x in read_tensors(path / WEIGHTS).items()}
     rest = {name: x for name, x in tensors.items() if not name.endswith((DOWN, UP))}
     try:
         _copy(network, rest)
@@ -122,8 +142,11 @@ def _copy(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         fill(network.get_submodule(module), own, tensor)
 
 
-def _own_names(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {_own(name.removeprefix(START)): tensor for name, tensor in tensors.items()}
+def _plain(name: str) -> str:
+    """A stored tensor's name in the model that peft adapted, without peft's own parts."""
+    name = name.removeprefix(START).replace(".base_layer.", ".")
+    name = name.replace(".modules_to_save.default.", ".").replace(".modules_to_save.", ".")
+    return name.replace(".default.", ".").replace(f"{MAGNITUDE}.weight", MAGNITUDE)
 
 
 def _own(name: str) -> str:
@@ -133,4 +156,12 @@ def _own(name: str) -> str:
 
 def _holds_adapters(path: Path) -> bool:
     """Whether a folder has adapters; merged ones may keep the configuration alone."""
-    return (path / CONFIG).exists() and not list(path.glob("model*.safetensors*"))
+    if not (path / CONFIG).exists():
+        return False
+    merged = sorted(path.glob("model*.safetensors*"))
+    if merged and (path / WEIGHTS).exists():
+        raise UserError(
+            f"{path} has whole weights ({merged[0].name}) and adapters ({WEIGHTS}), and does not "
+            "say whether the one holds the other already: take one of them away"
+        )
+    return not merged

@@ -60,17 +60,6 @@ class OpenVLAStats:
     proprio: NormStats | None
 
 
-def refuse_regression(path: Path) -> None:
-    """Raises UserError for checkpoints whose actions come from OpenVLA-OFT's L1 head."""
-    heads = sorted(path.glob("action_head--*"))
-    if heads:
-        raise UserError(
-            f"{path} has an L1-regression head ({heads[0].name}): it predicts one action and no "
-            "distribution, so there is nothing to sample and no log-probability; use a checkpoint "
-            "with action tokens, such as those of SimpleVLA-RL"
-        )
-
-
 def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> OpenVLAStats:
     """The statistics under ``key``, or under key + "_no_noops"; UserError that lists the keys."""
     own = path / STATISTICS_FILE
@@ -85,6 +74,7 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
     key = key if key in found else f"{key}_no_noops"
     if key not in found:
         raise UserError(f"{_which(path, found)}: {key.removesuffix('_no_noops')!r} is not there")
+    where = own if own.exists() else path / "config.json"
     try:
         values = found[key]
         action = NormStats.of(values["action"])
@@ -97,7 +87,8 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
             None if proprio is None else NormStats.of(proprio),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"{path}: statistics {key!r} are damaged: {error!r}") from None
+        why = str(error) if isinstance(error, ValueError) else repr(error)
+        raise UserError(f"{where}: statistics {key!r} are damaged: {why}") from None
 
 
 def is_two_arms(action_size: int) -> bool:

@@ -13,7 +13,8 @@ from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
-from pushcut.policies.normalisation import DataStats
+from pushcut.policies.normalisation import DataStats, constant_width
+from pushcut.policies.released.adapters import WEIGHTS as ADAPTERS
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
@@ -26,18 +27,29 @@ from pushcut.policies.released.openvla_folder import (
     load_network,
     read_proprio_projector,
     read_statistics,
-    refuse_regression,
     sizes_of,
     statistics_json,
     statistics_of_data,
 )
 from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
-from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.options import ReleasedConfig, tell_stored
+from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.policies.released.tokenizer_files import OPENVLA, read_tokenizer
+from pushcut.policies.released.weight_files import refuse_parts, tell_unread
+from pushcut.system.progress import say
 
 BOS = "<s>"
 """First token of Llama's prompts."""
+
+NO_EFFECT = {
+    "state_digits": "OpenVLA's prompts hold no state",
+    "state_in_prompt": "OpenVLA's prompts hold no state",
+    "delta": "OpenVLA-OFT predicts actions",
+    "state_size": "the projector of an OpenVLA-OFT says how long its state is",
+    "action_size": "the statistics of an OpenVLA-OFT say how long its actions are",
+}
+"""Options that are for other models."""
 
 
 def load_openvla_oft(
@@ -50,12 +62,11 @@ def load_openvla_oft(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
-    refuse_regression(path)
-    if options.state_digits is not None:
-        raise UserError(
-            f"{path}: OpenVLA's prompts hold no state: leave out --policy.released.state-digits"
-        )
+    check_options(path, options)
     base = base_of(path)
+    for folder in {path, base}:
+        refuse_parts(folder, [file.name for file in folder.iterdir()])
+    content = read_tokenizer(path, options.tokenizer, model=OPENVLA)
     tensors = TensorFolder.open(base)
     projector = read_proprio_projector(base)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
@@ -69,14 +80,18 @@ def load_openvla_oft(
     if ours is None:
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
+        used = [*tensors.files.values(), path / ADAPTERS]
+        tell_unread(path, used if projector is None else [*used, projector[0]])
     else:
         config = replace(stored_config(path, ours, options), statistics=statistics.key)
+    check_state(path, statistics, config.sizes.proprio_dim)
+    if data is None:
+        tell_fixed(path, statistics, config.scaling)
     with meta_init():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
     merge_adapters(network, path)
     checkpoint_activations(network, options.gradient_checkpointing)
-    content = read_tokenizer(path, options.tokenizer)
     policy = OpenVLAOFTPolicy(
         config,
         network,
@@ -89,6 +104,41 @@ def load_openvla_oft(
         origin=None if base != path else path.absolute(),
     )
     return policy.eval()
+
+
+def check_options(path: Path, options: ReleasedConfig) -> None:
+    """Refuses options that could have no effect on an OpenVLA-OFT, by name."""
+    for name, why in NO_EFFECT.items():
+        if getattr(options, name) is not None:
+            flag = f"--policy.released.{name.replace('_', '-')}"
+            raise UserError(f"{path}: {why}: leave out {flag}")
+
+
+def check_state(path: Path, statistics: OpenVLAStats, proprio_dim: int) -> None:
+    """Refuses statistics of states that the projector does not take."""
+    found = statistics.proprio
+    if proprio_dim and found is not None and found.size != proprio_dim:
+        raise UserError(
+            f"{path}: the projector takes states of {proprio_dim} numbers, the statistics "
+            f"{statistics.key!r} are of {found.size}: another robot's"
+        )
+
+
+def tell_fixed(path: Path, statistics: OpenVLAStats, scaling: str) -> None:
+    """Says which numbers of an action can have one value only, though the data had others."""
+    action = statistics.action
+    quantiles = scaling == "quantiles"
+    lows, highs = (action.q01, action.q99) if quantiles else (action.min, action.max)
+    if lows is None or highs is None or len(statistics.mask) != action.size:
+        return
+    for i, (low, high, masked) in enumerate(zip(lows, highs, statistics.mask, strict=True)):
+        known = [values[i] for values in (action.min, action.max) if values is not None]
+        width = constant_width(low, high)
+        if masked and high - low <= width and any(abs(x - low) > width for x in known):
+            say(
+                f"{path}: statistics {statistics.key!r} leave number {i} of actions (counted from "
+                f"0) one value, {low:g}, though it reached from {min(known):g} to {max(known):g}"
+            )
 
 
 def first_config(
@@ -108,6 +158,11 @@ def first_config(
     action_dim = statistics.action.size
     two_arms = is_two_arms(action_dim)
     horizon = options.horizon or CHUNKS.get(action_dim, 8)
+    if options.horizon is None:
+        say(
+            f"{path} does not say how many steps it predicts: taken are {horizon}; otherwise "
+            "--policy.released.horizon"
+        )
     sizes = sizes_of(
         tensors.shapes,
         description,
@@ -146,7 +201,13 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
             "cameras": tuple(ours["cameras"]),
             "chunk": options.chunk or ours["chunk"],
         }
+        # Up to 0.1.0 it was called pictures.
         fields = {"image_transform" if name == "pictures" else name: x for name, x in ours.items()}
-        return OpenVLAOFTConfig(**(fields | restored))  # up to 0.1.0 it was called pictures
+        config = OpenVLAOFTConfig(**(fields | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe an OpenVLA-OFT: {error}") from None
+    shown: dict[str, object] = {"horizon": config.sizes.chunk}
+    if config.statistics != f"{options.statistics}_no_noops":
+        shown["statistics"] = config.statistics
+    tell_stored(path, config, options, shown=shown)
+    return config

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pushcut.policies.precision import Compute, Precision
+from pushcut.system.progress import say
 from pushcut.types import Gripper
 
 ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft"]
@@ -25,10 +27,11 @@ class ReleasedConfig:
     image_size: int | None = None
     """Height and width of the images that the environment gives, before its own resizing."""
     chunk: int | None = None
-    """Steps that are executed of each predicted chunk."""
+    """Steps that are executed of each predicted chunk. None: n_action_steps of LeRobot's folder,
+    5 for openpi's, all for OpenVLA-OFT's."""
     horizon: int | None = None
-    """Steps that are predicted. OpenVLA-OFT's folder does not say it (LIBERO 8); that of pi0 does,
-    and `pushcut plan` wants it."""
+    """Steps that are predicted. OpenVLA-OFT's folder does not say it (LIBERO 8), nor does that of
+    openpi's own PyTorch trainer; others of pi0 do, and `pushcut plan` wants it."""
     state_size: int | None = None
     """Length of the state, where statistics of pi0 are padded and do not tell."""
     action_size: int | None = None
@@ -37,7 +40,7 @@ class ReleasedConfig:
     """Which statistics un-normalise actions: a key of norm_stats (OpenVLA-OFT), or a
     norm_stats.json (openpi)."""
     tokenizer: Path | None = None
-    """A tokenizer.json, where the folder has none."""
+    """A tokenizer.json, where neither the folder nor the hub's local cache has one."""
     gripper: Gripper | None = None
     """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
     delta: bool | None = None
@@ -67,3 +70,28 @@ class ReleasedConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
+
+
+def tell_stored(
+    path: Path, config: Any, options: ReleasedConfig, *, shown: Mapping[str, object]
+) -> None:
+    """Says which options are not used, for a folder that pushcut wrote says otherwise itself.
+
+    Args:
+        path: The folder.
+        config: What it says, by names that are those of options.
+        options: What is asked for.
+        shown: What it says under other names than its own.
+    """
+    stored = {
+        name: getattr(config, name)
+        for name in ("cameras", "image_size", "state_size", "action_size", "gripper", "delta")
+        if hasattr(config, name)
+    }
+    differ = [
+        f"{name} {value} (not {getattr(options, name)})"
+        for name, value in (stored | dict(shown)).items()
+        if getattr(options, name) not in (None, value)
+    ]
+    if differ:
+        say(f"{path} was saved with settings of its own, which stand: {', '.join(differ)}")

@@ -13,32 +13,40 @@ from pushcut.policies.networks.gradient_checkpointing import checkpoint_activati
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
-from pushcut.policies.normalisation import DataStats, NormStats
+from pushcut.policies.normalisation import DataStats
+from pushcut.policies.released.adapters import WEIGHTS as ADAPTERS
 from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
-from pushcut.policies.released.lerobot_processors import check_steps, for_robot, pads_state
-from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.lerobot_processors import for_robot
+from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
+from pushcut.policies.released.options import ReleasedConfig, tell_stored
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
+from pushcut.policies.released.pi0_agreement import (
+    POSE,
+    cameras_of,
+    check_options,
+    check_resolution,
+    horizon_of,
+    vector_size,
+)
+from pushcut.policies.released.pi0_facts import read_facts, with_statistics
 from pushcut.policies.released.pi0_folder import (
     VISION_HEADS,
     Layout,
     Pi0Facts,
     load_network,
     plain_name,
-    read_facts,
     sizes_of,
-    with_statistics,
 )
-from pushcut.policies.released.prompts import PromptTokenizer, read_tokenizer
+from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
+from pushcut.policies.released.weight_files import tell_unread
 from pushcut.system.progress import say
 
 GRIPPER = "plus_closes"
 """Default meaning of the gripper command of a checkpoint."""
-
-POSE = 6
-"""Numbers of a hand's pose, position and rotation."""
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
@@ -56,22 +64,27 @@ def load_pi0(
     """
     facts = read_facts(path, description, options.statistics)
     base = base_of(path)
+    model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
+    content = read_tokenizer(path, options.tokenizer, model=model)
     tensors = TensorFolder.open(base).renamed(plain_name)
-    sizes = sizes_of(tensors.shapes, facts, vision_heads=VISION_HEADS, path=path)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
-    config = (
-        stored_config(path, ours, options) if ours else first_config(path, facts, sizes, options)
-    )
+    if ours:
+        config = stored_config(path, ours, options)
+    else:
+        chunk = horizon_of(path, facts, options)
+        shapes = tensors.shapes
+        sizes = sizes_of(shapes, facts, chunk=chunk, vision_heads=VISION_HEADS, path=path)
+        config = first_config(path, description, facts, sizes, options, data)
+        tell_unread(path, [*tensors.files.values(), path / ADAPTERS])
     if data is not None:
         facts = with_data(facts, data, config)
-        config = replace(config, state_size=data["state"].size, action_size=data["action"].size)
+        config = _of_sizes(path, config, data)
     files = _files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
     merge_adapters(network, path)
     checkpoint_activations(network, options.gradient_checkpointing)
-    content = read_tokenizer(path, options.tokenizer)
     policy = Pi0Policy(
         config,
         network,
@@ -85,11 +98,21 @@ def load_pi0(
     return policy.eval()
 
 
+def _of_sizes(path: Path, config: Pi0Config, data: DataStats) -> Pi0Config:
+    """The config with the sizes of the data; UserError where the network is too small."""
+    try:
+        return replace(config, state_size=data["state"].size, action_size=data["action"].size)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
 def _files(
     path: Path, facts: Pi0Facts, config: Pi0Config, options: ReleasedConfig, *, replaced: bool
 ) -> dict[str, bytes]:
     """The small files to save: of the folder, with what is not as the folder says any more."""
     files = small_files(path)
+    if "config.json" not in files and "configs.json" in files:
+        files["config.json"] = files.pop("configs.json")
     named = options.statistics
     replaced = replaced or named is not None
     if facts.layout == "lerobot" and (replaced or config.cameras != facts.images):
@@ -105,6 +128,8 @@ def _files(
 
 def _inside(path: Path, file: Path) -> str | None:
     """A file's place in the folder at ``path``, if it is there."""
+    if file.absolute().is_relative_to(path.absolute()):
+        return str(file.absolute().relative_to(path.absolute()))
     path, file = path.resolve(), file.resolve()
     return str(file.relative_to(path)) if file.is_relative_to(path) else None
 
@@ -121,20 +146,20 @@ def with_data(facts: Pi0Facts, data: DataStats, config: Pi0Config) -> Pi0Facts:
 
 
 def first_config(
-    path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig
+    path: Path,
+    description: Mapping[str, Any],
+    facts: Pi0Facts,
+    sizes: Pi0Sizes,
+    options: ReleasedConfig,
+    data: DataStats | None = None,
 ) -> Pi0Config:
-    """Config for a folder that pushcut did not write."""
+    """Config for a folder that pushcut did not write; ``data`` decides sizes where it is given."""
     if facts.layout == "lerobot":
         check_steps(path)
-    state, action = (facts.statistics.get(name) for name in ("state", "action"))
-    cameras = options.cameras or facts.images
-    if not cameras:
-        raise UserError(
-            f"{path} does not name its cameras: give the environment's in its order, for instance "
-            "--policy.released.cameras agentview wrist"
-        )
-    state_size = options.state_size or _size(state, sizes.state_dim)
-    action_size = options.action_size or _size(action, sizes.action_dim)
+        check_resolution(path, description, sizes)
+    cameras = cameras_of(path, facts, options)
+    state_size = vector_size("state", path, facts, sizes, options, data)
+    action_size = vector_size("action", path, facts, sizes, options, data)
     # Only openpi's models predict differences, and only its pi0.5 may do without the state.
     delta = bool(options.delta) and facts.layout == "openpi"
     if delta and min(state_size, action_size) < POSE:
@@ -142,11 +167,7 @@ def first_config(
             f"{path}: differences from the hand's pose (delta) need its {POSE} numbers first in "
             f"state and actions; the statistics are of {state_size} and {action_size} numbers"
         )
-    if len(cameras) > facts.slots:
-        raise UserError(
-            f"{path} was trained with {facts.slots} images, {len(cameras)} cameras are given "
-            f"({', '.join(cameras)}): leave some out of --policy.released.cameras"
-        )
+    check_options(path, facts, sizes, options, action_size)
     try:
         return Pi0Config(
             sizes=sizes,
@@ -154,10 +175,10 @@ def first_config(
             image_size=options.image_size or 256,
             state_size=state_size,
             action_size=action_size,
-            chunk=options.chunk or min(5, sizes.chunk),
+            chunk=options.chunk or facts.executed or min(5, sizes.chunk),
             num_steps=facts.num_steps,
             max_tokens=facts.max_tokens or (200 if sizes.pi05 else 48),
-            state_digits=_digits(path, facts, sizes, options),
+            state_digits=_digits(path, description, facts, sizes, options),
             delta=delta,
             gripper=options.gripper or GRIPPER,
             resize="torch" if facts.layout == "lerobot" else "pil",
@@ -168,11 +189,13 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def _size(statistics: NormStats | None, padded: int) -> int:
-    return padded if statistics is None else statistics.size
-
-
-def _digits(path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfig) -> StateDigits:
+def _digits(
+    path: Path,
+    description: Mapping[str, Any],
+    facts: Pi0Facts,
+    sizes: Pi0Sizes,
+    options: ReleasedConfig,
+) -> StateDigits:
     """Whether and how the prompt holds the state; says so where the folder does not tell."""
     shown: StateDigits = "own"
     if not sizes.pi05 or (facts.layout == "openpi" and options.state_in_prompt is False):
@@ -181,7 +204,7 @@ def _digits(path: Path, facts: Pi0Facts, sizes: Pi0Sizes, options: ReleasedConfi
         return _asked_digits(path, shown, facts.layout, options.state_digits)
     if shown == "none" or facts.layout == "openpi":
         return shown
-    padded = pads_state(path, read_json(path / "config.json"))
+    padded = pads_state(path, description)
     if padded is not False:
         version, other = ("0.4", "own") if padded else ("0.5 or later", "padded")
         say(
@@ -225,6 +248,11 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
         if options.state_digits is not None:
             shown, layout = ours["state_digits"], ours["layout"]
             restored["state_digits"] = _asked_digits(path, shown, layout, options.state_digits)
-        return Pi0Config(**(dict(ours) | restored))
+        config = Pi0Config(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None
+    found: dict[str, object] = {"horizon": config.sizes.chunk}
+    if config.sizes.pi05:
+        found["state_in_prompt"] = config.state_digits != "none"
+    tell_stored(path, config, options, shown=found)
+    return config

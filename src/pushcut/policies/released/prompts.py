@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,6 @@ from jaxtyping import Bool, Float32, Int64
 from torch import Tensor
 
 from pushcut.errors import UserError
-
-TOKENIZER = "tokenizer.json"
-"""A checkpoint's tokenizer, in the format of the library tokenizers."""
 
 EMPTY_TOKEN = 29871
 """Llama's token for a lone space: OpenVLA's prompts end with it."""
@@ -75,20 +71,6 @@ class PromptTokenizer:
     def plain(self, text: str) -> list[int]:
         """Tokens of a text, without BOS; each text is looked at once."""
         return list(self._tokens(text))
-
-
-def read_tokenizer(folder: Path, given: Path | None) -> bytes:
-    """Content of the checkpoint's tokenizer.json, or of one that the user names."""
-    file = folder / TOKENIZER if given is None else given
-    if file.is_dir():
-        file = file / TOKENIZER
-    if not file.is_file():
-        raise UserError(
-            f"{file} is missing: put the tokenizer.json that the model was trained with there "
-            "(pi0 and pi0.5: that of google/paligemma-3b-pt-224), or name it with "
-            "--policy.released.tokenizer"
-        )
-    return file.read_bytes()
 
 
 def openvla_prompt(instruction: str) -> str:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import NormStats, Values, known
+from pushcut.policies.normalisation import NARROW, NormStats, Values, constant_width, known
 from pushcut.types import TO_BORDER, Gripper
 
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
@@ -109,3 +109,65 @@ class Scaling(nn.Module):
     def size(self) -> int:
         """Length of the vectors."""
         return len(self.origin)
+
+
+def steady(
+    scaling: Scaling, kind: ScalingKind, statistics: NormStats, name: str
+) -> tuple[Scaling, list[str]]:
+    """The scaling without explosions, for a checkpoint's own statistics, and what to tell.
+
+    Whatever the network learnt for a number's usual value still stands for it. A constant keeps
+    its value on the way back and is not magnified on the way there. A number whose scale is nothing
+    although it has other values gets one that reaches them.
+    """
+    lines = []
+    divisor, multiplier = scaling.divisor.clone(), scaling.multiplier.clone()
+    for i in range(scaling.size):
+        widths = _widths(statistics, i)
+        own, usual = widths.get(kind), float(scaling.origin[i])
+        if own is None:
+            continue
+        nothing, widest = constant_width(usual), max(widths.values())
+        if own > nothing:
+            if own < NARROW * widest:
+                lines.append(
+                    f"number {i} of {name} (counted from 0) is scaled by a width of {own:g} and "
+                    f"reaches over {widest:g}: rare values become huge; `--statistics data` of "
+                    "`pushcut sft` measures anew"
+                )
+            continue
+        if widest <= nothing and widths.keys() & {"bounds", "mean_std"}:
+            divisor[i] = 1.0
+            continue
+        divisor[i] = multiplier[i] = _farthest(statistics, i, usual)
+        lines.append(
+            f"number {i} of {name} (counted from 0) is scaled by a width of 0 ({kind} around "
+            f"{usual:g}), which no other value survives: 1 stands for {float(divisor[i]):g} from "
+            "there instead"
+        )
+    safe = Scaling.identity(scaling.size)
+    for own_name, value in scaling.named_buffers():
+        setattr(safe, own_name, value)
+    safe.divisor, safe.multiplier = divisor, multiplier
+    return safe, lines
+
+
+def _widths(statistics: NormStats, i: int) -> dict[str, float]:
+    """How wide a number is by each kind of statistics that is known."""
+    pairs = {
+        "quantiles": (statistics.q01, statistics.q99),
+        "bounds": (statistics.min, statistics.max),
+    }
+    found = {
+        kind: high[i] - low[i]
+        for kind, (low, high) in pairs.items()
+        if low is not None and high is not None
+    }
+    return found if statistics.std is None else found | {"mean_std": statistics.std[i]}
+
+
+def _farthest(statistics: NormStats, i: int, usual: float) -> float:
+    """How far a number is known to go from its usual value; 1 where nothing says it."""
+    ends = (statistics.min, statistics.max, statistics.q01, statistics.q99)
+    far = max((abs(values[i] - usual) for values in ends if values is not None), default=0.0)
+    return far if far > constant_width(usual) else 1.0

@@ -1,0 +1,28 @@
+"""What is checked of a model of the hub before its weights are downloaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pushcut.policies.places import CONFIGS
+from pushcut.policies.released.files import read_json
+from pushcut.policies.released.hub import Check
+from pushcut.policies.released.lerobot_steps import tokenizer_name
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.released.tokenizer_files import OPENVLA, find_tokenizer
+from pushcut.policies.released.weight_files import refuse_parts
+
+
+def before_download(options: ReleasedConfig) -> Check:
+    """Refuses models that could not be used, by their small files and the names of all."""
+
+    def check(folder: Path, names: list[str]) -> None:
+        config = next((folder / name for name in CONFIGS if (folder / name).exists()), None)
+        description = {} if config is None else read_json(config)
+        if description.get("model_type") == "openvla":
+            refuse_parts(folder, names)
+            find_tokenizer(folder, options.tokenizer, model=OPENVLA)
+        elif description.get("type") in ("pi0", "pi05") or "action_horizon" in description:
+            find_tokenizer(folder, options.tokenizer, model=tokenizer_name(folder))
+
+    return check
