@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *rest = rest
         if name not in COMMANDS:
             return _usage_error(unknown("command", name, COMMANDS))
-        refuse_ranks(name, shared=("train", "eval"))
+        refuse_ranks(name, shared=("sft", "train", "eval"))
         return COMMANDS[name](rest) or 0
     except Interrupted as stop:
         return stop.exit_code
