@@ -12,9 +12,9 @@ from typing import Literal
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Float, UInt8
 from torch import Tensor
-from torch.nn import functional as F
 
 Augment = Literal["none", "openvla", "openpi"]
 

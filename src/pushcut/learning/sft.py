@@ -221,7 +221,8 @@ class Fitting:
         pixels = self.config.shift_pixels if augment else 0
         cameras = self.policy.cameras if pixels else ()
         shifts = {name: draw_shifts(len(rows), pixels, generator) for name in cameras}
-        kind = self.config.augment if augment else "none"
+        kind: Augment = self.config.augment if augment else "none"
+        changes = kind != "none"
         count, begun = frames.steps_of(rows), generator.bit_generator.state
         share = np.array_split(np.arange(len(rows)), self.ranks.count)[self.ranks.index]
         largest = -(-len(rows) // self.ranks.count)
@@ -237,7 +238,7 @@ class Fitting:
                 generator=draws,
                 shifts={name: moves[:, places] for name, moves in shifts.items()},
                 augment=kind,
-                streams=frame_streams(self.seed, self.step, places) if kind != "none" else [],
+                streams=frame_streams(self.seed, self.step, places.tolist()) if changes else [],
             )
             if not whole:
                 generator.bit_generator.state = draws.bit_generator.state
@@ -247,14 +248,10 @@ class Fitting:
         for name, moves in part.shifts.items():
             obs.images[name] = moved(obs.images[name], moves)
         if part.augment != "none":
+            seen = {name: obs.images[name] for name in self.policy.cameras}
+            where, centre = self.policy.device, self.policy.centre
             obs.images.update(
-                augmented(
-                    {name: obs.images[name] for name in self.policy.cameras},
-                    part.streams,
-                    part.augment,
-                    device=self.policy.device,
-                    centre=self.policy.centre,
-                )
+                augmented(seen, part.streams, part.augment, device=where, centre=centre)
             )
         action, valid = torch.from_numpy(action), torch.from_numpy(valid)
         return self.policy.bc_loss(obs, action, valid, part.generator)
