@@ -113,13 +113,18 @@ def test_ranks_that_were_stopped_go_on(config, tmp_path, weights):
     assert (run.out / "checkpoints" / "000004").is_dir()
     same_run(run.out, config.out)
     policy = run_export(run.out, tmp_path / "policy")
-    assert load_file(policy / FILE).keys() == load_file(run.out / "policy" / FILE).keys()
+    assert (policy / FILE).read_bytes() == (run.out / "policy" / FILE).read_bytes()
 
 
 def test_one_process_goes_on_from_parts(config, tmp_path):
     run_sft(config)
     run = replace(config, ranks=RanksConfig(weights="sharded"), out=tmp_path / "stopped")
     assert on_ranks(2, stopped, run) == [143, 143]
+    assert run.out is not None
+    policy = run_export(run.out, tmp_path / "policy")  # of what is there so far
     run_sft(replace(run, ranks=RanksConfig(), resume=True))
-    assert run.out is not None and config.out is not None
+    assert config.out is not None
     same_run(run.out, config.out)
+    early, late = load_file(policy / FILE), load_file(run.out / "policy" / FILE)
+    assert early.keys() == late.keys()
+    assert not all(torch.equal(early[name], late[name]) for name in early)

@@ -51,9 +51,7 @@ def run_sft(config: SFTConfig) -> Path:
         ended = _fit_on(ranks, config)
         first, in_parts = ranks.first, ranks.sharded
     if in_parts and first and ended.written is not None:
-        policy = first_policy(config, ended.training)
-        sft_checkpoint.read_policy(ended.written, policy)
-        policy.save_pretrained(ended.folder)
+        save_from_parts(config, ended.written, ended.folder)
     return ended.folder
 
 
@@ -63,9 +61,23 @@ class Ended:
 
     folder: Path
     """Of the policy."""
-    training: DemoDataset
     written: Path | None
     """The checkpoint that holds the policy in parts."""
+
+
+def save_from_parts(config: SFTConfig, written: Path, out: Path) -> None:
+    """Puts a policy together whose weights a checkpoint holds in parts, in one process."""
+    policy = first_policy(config, parts_of(config)[0])
+    sft_checkpoint.read_policy(written, policy)
+    policy.save_pretrained(out)
+
+
+def parts_of(config: SFTConfig) -> tuple[DemoDataset, DemoDataset | None]:
+    """The demonstrations to be fitted to, and those held out."""
+    dataset = open_dataset(config)
+    if not config.fit.validation_fraction:
+        return dataset, None
+    return dataset.split(config.fit.validation_fraction, config.seed)
 
 
 def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
@@ -75,10 +87,7 @@ def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
         mute()
     earlier = _begun(config, ranks)
     with ranks.together():
-        dataset = open_dataset(config)
-        training, validation = dataset, None
-        if config.fit.validation_fraction > 0:
-            training, validation = dataset.split(config.fit.validation_fraction, config.seed)
+        training, validation = parts_of(config)
         policy = first_policy(config, training)
         device = choose_device(config.device, ranks.local)
         if not ranks.sharded:
@@ -98,7 +107,7 @@ def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
             _write_policy(fitting, folder)
         else:
             say(f"{run.path} has done all of its {config.fit.steps} steps")
-    return Ended(folder, training, written)
+    return Ended(folder, written)
 
 
 def _write_policy(fitting: Fitting, folder: Path) -> None:

@@ -146,8 +146,15 @@ class Fitting:
     @contextlib.contextmanager
     def averaged(self) -> Iterator[Policy]:
         """The policy as it is saved: with averaged weights, where there are averages."""
-        with contextlib.nullcontext() if self.average is None else self.average.in_place():
+        if self.average is None:
             yield self.policy
+            return
+        try:
+            with self.average.in_place():
+                self.ranks.weights_changed(self.policy)
+                yield self.policy
+        finally:
+            self.ranks.weights_changed(self.policy)
 
     @torch.no_grad()
     def validate(self, dataset: DemoDataset) -> dict[str, float]:

@@ -76,6 +76,13 @@ class Ranks(Protocol):
         """While open, a rank may call the module without the others and without gradients."""
         ...
 
+    def weights_changed(self, module: nn.Module) -> None:
+        """Must be called where somebody else than an optimiser after a backward pass changed them.
+
+        A copy that is still gathered would be used once more.
+        """
+        ...
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of all ranks, after the last backward pass of a step."""
         ...
@@ -132,6 +139,9 @@ class SingleProcess:
 
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
+
+    def weights_changed(self, module: nn.Module) -> None:
+        """No copies are gathered."""
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """All gradients are here."""

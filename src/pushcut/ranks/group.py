@@ -145,6 +145,10 @@ class ProcessGroup:
             return contextlib.nullcontext()
         return self._shards.gathered(module)
 
+    def weights_changed(self, module: nn.Module) -> None:
+        if self._shards is not None:
+            self._shards.let_go(module)
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of replicas; those of shards were added in the backward pass."""
         if self.sharded:
