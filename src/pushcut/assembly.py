@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
@@ -64,7 +65,7 @@ def train(config: TrainConfig) -> Run:
         )
         return Run.read_only(config.out)
     gpus = config.device != "cpu"
-    with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config, ranks):
+    with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config.out, ranks):
         return train_on(ranks, config)
 
 
@@ -239,13 +240,13 @@ def saved_on_stop(trainer: Trainer) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def alone_in_run(config: TrainConfig, ranks: Ranks) -> Iterator[None]:
+def alone_in_run(out: Path | None, ranks: Ranks) -> Iterator[None]:
     """Holds the run's folder for these ranks; UserError where other processes work in it."""
     wait_s = LOST_S if restarted() else 0.0
     with ExitStack() as held:
         with ranks.together():
-            if ranks.first and config.out is not None:
-                held.enter_context(folder_lock(config.out, wait_s))
+            if ranks.first and out is not None:
+                held.enter_context(folder_lock(out, wait_s))
         yield
 
 

@@ -36,7 +36,7 @@ around it:
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
   presets [WORD | NAME [--yaml]]        list presets, or what one sets and where it is from
   diff RUN RUN                          what two runs, or config files, set differently
-  plan PRESET [--gpus N]                will a released VLA fit the GPU, and what would help
+  plan PRESET [--phase sft|train|eval] [--gpus N]  will a released VLA fit, what would help
   doctor [PRESET] [--policy.path DIR]   what is wrong here; can RL improve this policy?
   schema COMMAND, completion SHELL      JSON schema of a config; what a shell completes by
   check-env PRESET | check-policy PRESET [--policy.path DIR]    does it keep its promises?
@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name, *rest = rest
         if name not in COMMANDS:
             return _usage_error(unknown("command", name, COMMANDS))
-        refuse_ranks(name, shared=("train", "eval"))
+        refuse_ranks(name, shared=("sft", "train", "eval"))
         return COMMANDS[name](rest) or 0
     except Interrupted as stop:
         return stop.exit_code
@@ -173,8 +173,9 @@ def _table(rest: Arguments) -> None:
 
 
 def _plan(rest: Arguments) -> None:
-    from pushcut.commands.plan import PlanConfig, run_plan
+    from pushcut.commands.plan import PlanConfig, of_the_phase, run_plan
 
+    rest = of_the_phase(rest)
     print(run_plan(configure("plan", rest, PlanConfig, config_of=PlanConfig.of)))
 
 

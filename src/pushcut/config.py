@@ -103,7 +103,9 @@ class SFTConfig:
     """Statistics that a released checkpoint normalises with: its own, or the demonstrations' (for a
     base model, which has none, and for another robot)."""
     save_every: int = 0
-    """Steps between copies of the policy in OUT/checkpoints; 0 keeps none but the last."""
+    """Steps between checkpoints in OUT/checkpoints: a copy of the policy in each, and in the newest
+    what --resume needs; 0 writes one when the run is stopped."""
+    ranks: RanksConfig = RanksConfig()
     device: Device = "auto"
     threads: int = 0
     """Torch's CPU threads; 0 leaves torch's own choice. One is best for a small policy."""
@@ -111,6 +113,8 @@ class SFTConfig:
     """Seed of initial weights, batches and the validation split."""
     out: Path | None = None
     """Folder of the new run; the policy is written to OUT/policy."""
+    resume: bool = False
+    """Continue the run in OUT from its newest readable checkpoint; begin it where OUT is empty."""
     trackers: tuple[Tracker, ...] = ("tensorboard",)
     """Where metrics go besides metrics.jsonl: tensorboard, wandb (needs pushcut[wandb]),
     prometheus (needs pushcut[prometheus])."""
@@ -118,6 +122,10 @@ class SFTConfig:
     """Port on 127.0.0.1 where Prometheus finds the metrics; 0 takes any that is free."""
 
     def __post_init__(self) -> None:
+        if self.save_every < 0:
+            raise ValueError(f"save_every must be >= 0, got {self.save_every}")
+        if self.episodes_per_task is not None and self.episodes_per_task < 1:
+            raise ValueError(f"episodes_per_task must be >= 1, got {self.episodes_per_task}")
         check_trackers(self.trackers)
 
 

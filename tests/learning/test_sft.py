@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pushcut.commands import sft as command
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
-from pushcut.learning.sft import norm_stats_of, shift
+from pushcut.learning.frames import shift
+from pushcut.learning.sft import Fitting, norm_stats_of
 from pushcut.policies import load
 from pushcut.policies.normalisation import small_stats_json
 from pushcut.policies.small.observation_tokens import SmallPolicy
@@ -68,22 +68,25 @@ def test_one_trajectory_uses_the_first_demonstration_of_each_task(config):
     assert len(one.episodes) == len(one.tasks) == 2
 
 
-def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch):
-    original = command.fit
+def stop_after(monkeypatch, step, number=signal.SIGINT):
+    """Sends a signal while that step is computed."""
+    original = Fitting._step
 
-    def fit_and_signal(policy, training, validation, fit, *, seed, report):
-        def report_and_signal(step, metrics):
-            if step == 10:
-                os.kill(os.getpid(), signal.SIGINT)
-            report(step, metrics)
+    def step_and_signal(self, frames):
+        if self.step + 1 == step:
+            os.kill(os.getpid(), number)
+        return original(self, frames)
 
-        original(policy, training, validation, fit, seed=seed, report=report_and_signal)
+    monkeypatch.setattr(Fitting, "_step", step_and_signal)
 
-    monkeypatch.setattr(command, "fit", fit_and_signal)
+
+def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch, capsys):
+    stop_after(monkeypatch, 10)
     with pytest.raises(Interrupted) as stop:
         run_sft(config)
     assert stop.value.exit_code == 130
     assert load(config.out / "policy").chunk == config.policy.new.chunk
+    assert "saved step 10; continue with --resume" in capsys.readouterr().out
 
 
 def test_fine_tuning_goes_on_from_a_policy_with_its_words_and_normalisation(config, tmp_path):

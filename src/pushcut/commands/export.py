@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pushcut.commands.sft import save_from_parts
+from pushcut.config import SFTConfig
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
+from pushcut.learning.sft_checkpoint import STATE
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
 from pushcut.policies.whole import copy_whole
@@ -26,7 +29,10 @@ def run_export(run: Path, out: Path | None = None) -> Path:
     if out.exists():
         raise UserError(f"{out} exists; choose another folder with --out")
     source = checkpoint_of(run)
-    if (source / checkpoint.SHARDS).exists():
+    if (source / checkpoint.SHARDS).exists() and (source / STATE).exists():
+        config = from_stored(SFTConfig, stored_config(source.parent.parent), source)
+        save_from_parts(config, source, out)
+    elif (source / checkpoint.SHARDS).exists():
         policy = stored_policy(source.parent.parent).load()
         checkpoint.load_policy(source / checkpoint.SHARDS, policy)
         policy.save_pretrained(out)
@@ -38,6 +44,8 @@ def run_export(run: Path, out: Path | None = None) -> Path:
 def checkpoint_of(path: Path) -> Path:
     """The checkpoint at a path, or the newest of a run; or the policy of a run of SFT."""
     if (path / "progress.json").exists():
+        return path.absolute()
+    if (path / "policy" / "config.json").exists():  # of a run of SFT, beside its checkpoints
         return path.absolute()
     if next((path / "checkpoints").glob("*/progress.json"), None):
         return checkpoint.latest(path / "checkpoints").absolute()

@@ -1,4 +1,4 @@
-"""The memory plan of reinforcement learning on a released VLA, before anything is loaded.
+"""The memory plan of fine-tuning, training or evaluating a released VLA, before it is loaded.
 
 The full-size network is run without memory behind it, once as an update and once as an inference,
 and the bytes that would be alive are counted; the plan adds them up for each GPU and the host. A
@@ -10,6 +10,6 @@ Promises to allocate nothing of a network's size.
 
 from pushcut.memory.advice import Saving, advice
 from pushcut.memory.plan import GB, MemoryPlan, fits, plan
-from pushcut.memory.workload import Workload
+from pushcut.memory.workload import Phase, Workload
 
-__all__ = ["GB", "MemoryPlan", "Saving", "Workload", "advice", "fits", "plan"]
+__all__ = ["GB", "MemoryPlan", "Phase", "Saving", "Workload", "advice", "fits", "plan"]

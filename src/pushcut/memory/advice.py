@@ -59,24 +59,34 @@ def advice(now: MemoryPlan, sizes: Sizes | None = None) -> list[Saving]:
 def switches(now: MemoryPlan) -> Iterator[tuple[str, TrainConfig]]:
     """What could be otherwise; batches only where they are what fills a GPU."""
     train, source = now.workload.train, now.workload.train.policy
+    learns, plays = now.workload.phase != "eval", now.workload.phase != "sft"
+    if learns:
+        yield from trained_parts(now.workload)
+    for switch, released in readings(source.released):
+        if learns or released.compute != source.released.compute:
+            yield switch, replace(train, policy=replace(source, released=released))
+    if learns and train.learner.micro_batch > 1 and now.update == now.peak:
+        half = replace(train.learner, micro_batch=train.learner.micro_batch // 2)
+        yield f"a micro-batch of {half.micro_batch}", replace(train, learner=half)
+    if plays and train.rollout.inference_batch > 1 and (train.overlap or now.rollout == now.peak):
+        half = replace(train.rollout, inference_batch=train.rollout.inference_batch // 2)
+        yield f"an inference batch of {half.inference_batch}", replace(train, rollout=half)
+    yield from copies(now.workload)
+
+
+def trained_parts(workload: Workload) -> Iterator[tuple[str, TrainConfig]]:
+    """Training less of the policy."""
+    train, source = workload.train, workload.train.policy
     if isinstance(source, TokenPolicySource) and source.trained == "all":
         adapters = replace(source, trained="lora")
         yield "train LoRA adapters instead of all", replace(train, policy=adapters)
     if isinstance(source, FlowPolicySource) and source.trained == "all":
         adapters = replace(source, trained="lora")
         yield "train LoRA adapters instead of all", replace(train, policy=adapters)
-    if isinstance(source, FlowPolicySource) and source.trained != "expert":
+    can_be_expert = isinstance(source, FlowPolicySource) and workload.phase == "train"
+    if can_be_expert and source.trained != "expert":
         expert = replace(source, trained="expert")
         yield "train the action expert only", replace(train, policy=expert)
-    for switch, released in readings(source.released):
-        yield switch, replace(train, policy=replace(source, released=released))
-    if train.learner.micro_batch > 1 and now.update == now.peak:
-        half = replace(train.learner, micro_batch=train.learner.micro_batch // 2)
-        yield f"a micro-batch of {half.micro_batch}", replace(train, learner=half)
-    if train.rollout.inference_batch > 1 and (train.overlap or now.rollout == now.peak):
-        half = replace(train.rollout, inference_batch=train.rollout.inference_batch // 2)
-        yield f"an inference batch of {half.inference_batch}", replace(train, rollout=half)
-    yield from copies(now.workload)
 
 
 def readings(released: ReleasedConfig) -> Iterator[tuple[str, ReleasedConfig]]:
@@ -100,12 +110,12 @@ def copies(workload: Workload) -> Iterator[tuple[str, TrainConfig]]:
         yield "do not keep prefixes in the rollout", replace(train, policy=again)
     if train.overlap:
         yield "no overlap of rollouts and updates", replace(train, overlap=False)
-    if workload.sharded and not train.overlap:
+    if workload.sharded and not train.overlap and workload.phase == "train":
         in_step = replace(train.ranks, rollouts="in-step")
         yield (
             "ranks that act in step (--ranks.rollouts in-step)",
             replace(train, ranks=in_step),
         )
-    if workload.gpus > 1 and not workload.sharded:
+    if workload.gpus > 1 and not workload.sharded and workload.phase != "eval":
         sharded = replace(train.ranks, weights="sharded")
         yield f"shard over the {workload.gpus} GPUs", replace(train, ranks=sharded)

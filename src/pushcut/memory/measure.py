@@ -152,6 +152,8 @@ def measure(network: Network, workload: Workload) -> Measured:
 
 
 def _update(network: Network, workload: Workload, counter: LiveBytes) -> tuple[int, int, int, int]:
+    if workload.phase == "eval":
+        return 0, 0, 0, 0
     policy = calls(workload, network, CPU)
     with counter:
         with workload.released.compute.context(CPU):
@@ -167,6 +169,8 @@ def _update(network: Network, workload: Workload, counter: LiveBytes) -> tuple[i
 
 @torch.no_grad()
 def _inference(network: Network, workload: Workload, counter: LiveBytes) -> tuple[int, int]:
+    if workload.phase == "sft":
+        return 0, 0
     policy = calls(workload, network, CPU)
     counter.now = counter.peak = 0
     with counter, workload.released.compute.context(CPU):

@@ -45,7 +45,9 @@ def prepare(network: Network, workload: Workload) -> None:
     if is_pi0:
         network.tie()
         network.vlm.requires_grad_(workload.trains_all)
-    elif not workload.trains_all:
+    if workload.phase == "eval" or not (is_pi0 or workload.trains_all):
+        network.requires_grad_(False)
+    if workload.phase == "sft" and not workload.trains_all:
         network.requires_grad_(False)
     parts = network.adaptable
     for part, rank in workload.lora_ranks.items():
@@ -96,6 +98,8 @@ class Parameters:
 
     trained: int
     frozen: int
+    numbers: int
+    """Of what is trained, without the critic."""
     critic: int
     """The critic's share of what is trained."""
     block: int
@@ -115,6 +119,7 @@ def count_parameters(network: Network, workload: Workload) -> Parameters:
     return Parameters(
         trained=critic + sum(p.nbytes for p in everything if p.requires_grad),
         frozen=sum(p.nbytes for p in everything if not p.requires_grad),
+        numbers=sum(p.numel() for p in everything if p.requires_grad),
         critic=critic,
         block=max(computing_bytes(block.parameters(), workload) for block in blocks),
         root=root,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pushcut.memory.host import HostPlan, host_plan
 from pushcut.memory.measure import Measured, measure
 from pushcut.memory.network import (
     Parameters,
@@ -71,13 +72,17 @@ class MemoryPlan:
     """Most that is alive beside them during inference."""
     host: int
     """A rollout in the machine's memory, twice: packing copies it; with overlap there is another
-    one. Simulators are not in it."""
+    one."""
+    averages: int
+    """The moving average of what fine-tuning trains, in float32."""
+    machine: HostPlan
+    """The rest of the machine's memory, and the disk."""
 
     @property
     def always(self) -> int:
         """What never leaves the GPU."""
         weights = self.trained + self.frozen + self.actor
-        return weights + self.gradients + self.optimiser + self.context
+        return weights + self.gradients + self.optimiser + self.averages + self.context
 
     @property
     def update(self) -> int:
@@ -96,9 +101,16 @@ class MemoryPlan:
         """What each GPU must have."""
         return max(self.update, self.rollout, self.always + self.step)
 
+    @property
+    def host_peak(self) -> int:
+        """What the machine must have for all of its ranks."""
+        work = self.host + self.machine.saving
+        return self.machine.simulators + max(self.machine.loading, work)
+
     def json(self) -> dict[str, Any]:
         """All bytes, the totals, and what fits."""
-        totals = {name: getattr(self, name) for name in ("always", "update", "rollout", "peak")}
+        names = ("always", "update", "rollout", "peak", "host_peak")
+        totals = {name: getattr(self, name) for name in names}
         return {**to_json(self), **totals, "fits_gb": list(fits(self))}
 
     def save(self, path: Path) -> None:
@@ -122,21 +134,28 @@ class MemoryPlan:
             ("  copy that plays ahead", self.actor),
             ("  gradients", self.gradients),
             ("  AdamW", self.optimiser),
+            ("  moving average", self.averages),
             ("  CUDA context (assumed)", self.context),
             ("in use, casts of master weights", self.copies),
             ("gathered by FSDP in an update", self.gathered),
             ("gathered by FSDP in a rollout", self.acting),
-            ("update, most", self.update),
+            ("update, most", self.update if self.gradients else 0),
             ("  prefixes of the micro-batch", self.held),
             ("  reading the micro-batch", self.reading),
             ("  activations", self.activations),
             ("  most beside them", self.temporary),
             ("  AdamW's step, after the activations", self.step),
-            ("rollout, most", self.rollout),
+            ("rollout, most", self.rollout if self.inference else 0),
             ("  prefixes of the inference batch", self.prefixes),
             ("  largest activations", self.inference),
             ("each GPU, most", self.peak),
-            ("host, a rollout (without simulators)", self.host),
+            ("host, most", self.host_peak),
+            ("  weights while they load", self.machine.loading),
+            ("  a rollout", self.host),
+            ("  copies while a checkpoint is written", self.machine.saving),
+            (f"  {self.machine.processes} simulator processes", self.machine.simulators),
+            ("disk, checkpoints (kept, best, being written)", self.machine.disk),
+            ("  each, of its own", self.machine.checkpoint),
         ]
         return [(name, value) for name, value in rows if value]
 
@@ -145,15 +164,19 @@ def title(workload: Workload) -> str:
     """What the plan is for, in one line."""
     ranks = ", ".join(f"{part} {rank}" for part, rank in workload.lora_ranks.items())
     how = f"LoRA ({ranks})" if ranks else "all trained" if workload.trains_all else "expert only"
+    how = "evaluation" if workload.phase == "eval" else how
     compute = workload.released.compute
     masters = " with float32 masters" if compute.has_masters else ""
     divided = "sharded over" if workload.sharded else "on"
     gpus = f"{divided} {workload.gpus} GPU{'s' if workload.gpus > 1 else ''}"
     train = workload.train
-    return (
-        f"{workload.network}, {how}, {compute.precision}{masters}, {gpus}: micro-batch "
-        f"{train.learner.micro_batch}, inference batch {train.rollout.inference_batch}"
-    )
+    batches = {
+        "micro-batch": train.learner.micro_batch if workload.phase != "eval" else 0,
+        "inference batch": train.rollout.inference_batch if workload.phase != "sft" else 0,
+    }
+    sizes = ", ".join(f"{name} {size}" for name, size in batches.items() if size)
+    phase = "fine-tuning, " if workload.phase == "sft" else ""
+    return f"{workload.network}, {phase}{how}, {compute.precision}{masters}, {gpus}: {sizes}"
 
 
 def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
@@ -165,7 +188,8 @@ def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
     learning = -(-(measured.learning + parameters.critic) // shards)
     everything = parameters.trained + parameters.frozen
     reference = everything if train.algorithm.needs_reference else 0
-    rollouts = 3 if train.overlap else 2
+    rollouts = 0 if workload.phase != "train" else 3 if train.overlap else 2
+    averages = 4 * parameters.numbers if workload.fit.ema and workload.phase == "sft" else 0
     return MemoryPlan(
         workload=workload,
         trained=-(-parameters.trained // shards),
@@ -175,7 +199,7 @@ def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
         optimiser=adamw_bytes(learning),
         copies=0 if workload.sharded else measured.casts,
         gathered=gathered(parameters) if workload.sharded else 0,
-        acting=acting(workload, parameters),
+        acting=0 if workload.phase == "sft" else acting(workload, parameters),
         context=CONTEXT,
         held=measured.held,
         activations=measured.activations,
@@ -185,6 +209,8 @@ def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
         prefixes=(3 if workload.keep_prefix else 1) * measured.prefixes,
         inference=measured.inference,
         host=rollouts * workload.decisions * host_bytes(workload, sizes, measured),
+        averages=-(-averages // shards),
+        machine=host_plan(workload, parameters, measured.learning + parameters.critic),
     )
 
 

@@ -1,13 +1,19 @@
-"""What is to be planned for: a training run of a released VLA, and the GPUs that share it."""
+"""What is to be planned for: a run on a released VLA, and the GPUs that share it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
-from pushcut.config import TrainConfig
+from pushcut.config import EvalConfig, SFTConfig, TrainConfig
+from pushcut.envs.base import EnvConfig
+from pushcut.learning.sft import FitConfig
 from pushcut.policies.released.options import ReleasedConfig, ReleasedNetwork
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
+
+Phase = Literal["sft", "train", "eval"]
 
 PROMPT_TOKENS: dict[ReleasedNetwork, int] = {"pi0": 48, "pi05": 200, "openvla-oft": 40}
 """Prompts of pi0 and pi0.5 are padded to these; OpenVLA's are rarely longer."""
@@ -15,13 +21,41 @@ PROMPT_TOKENS: dict[ReleasedNetwork, int] = {"pi0": 48, "pi05": 200, "openvla-of
 
 @dataclass(frozen=True)
 class Workload:
-    """A training run of a released VLA on the GPUs of one machine."""
+    """A run on a released VLA on the GPUs of one machine."""
 
     network: ReleasedNetwork
     """Which VLA, at its released size."""
     train: TrainConfig
+    """The training that it is, or what fine-tuning and evaluation share with one."""
     gpus: int = 1
     """GPUs that share the work."""
+    phase: Phase = "train"
+    fit: FitConfig = FitConfig()
+    """Of fine-tuning."""
+    save_every: int = 0
+    """Of fine-tuning."""
+
+    @staticmethod
+    def of_sft(network: ReleasedNetwork, sft: SFTConfig, env: EnvConfig, gpus: int = 1) -> Workload:
+        """Supervised fine-tuning: forward and backward of a loss, and no rollouts."""
+        source, has_flow = sft.policy, network != "openvla-oft"
+        kind = FlowPolicySource if has_flow else TokenPolicySource
+        policy = kind(
+            path=source.path, released=source.released, trained=source.trained, lora=source.lora
+        )
+        train = TrainConfig(env, policy=policy, algorithm=GRPO(), ranks=sft.ranks)
+        learner = replace(train.learner, micro_batch=sft.fit.largest_part(gpus))
+        return Workload(
+            network, replace(train, learner=learner), gpus, "sft", sft.fit, sft.save_every
+        )
+
+    @staticmethod
+    def of_eval(network: ReleasedNetwork, config: EvalConfig, gpus: int = 1) -> Workload:
+        """Evaluation: one policy, of which nothing is trained."""
+        reading = replace(config.policy.released, master_weights=False)
+        policy = replace(config.policy, released=reading)
+        train = TrainConfig(config.env, policy=policy, algorithm=GRPO(), rollout=config.rollout)
+        return Workload(network, train, gpus, "eval")
 
     def __post_init__(self) -> None:
         if self.gpus < 1:
@@ -54,7 +88,9 @@ class Workload:
     def keep_prefix(self) -> bool:
         """Whether a rollout keeps what the VLM made of each observation."""
         source = self.train.policy
-        return isinstance(source, FlowPolicySource) and source.keep_prefix and self.frozen_prefix
+        if self.phase != "train" or not isinstance(source, FlowPolicySource):
+            return False
+        return source.keep_prefix and self.frozen_prefix
 
     @property
     def lora_ranks(self) -> dict[str, int]:
@@ -64,6 +100,8 @@ class Workload:
             return {}
         flow = isinstance(source, FlowPolicySource)
         usual = ("language",) if flow else ("language", "vision", "projector")
+        if flow and self.phase == "sft":
+            usual = ("language", "vision", "expert")
         return dict(source.lora.rank_of) or dict.fromkeys(usual, source.lora.rank)
 
     @property

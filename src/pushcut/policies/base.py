@@ -60,6 +60,8 @@ class Policy(nn.Module, ABC):
     """Length of the proprioceptive state it takes; 0 where it takes none."""
     action_size: int
     """Length of one action."""
+    centre: float = 1.0
+    """Share of an image's area, in its middle, that it looks at."""
 
     told: Told = {}
     """The sentences that it was fine-tuned on, where that is known."""
@@ -122,6 +124,8 @@ class Policy(nn.Module, ABC):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Behaviour-cloning loss of demonstrated chunks (environment units) and metrics.
 
+        Means over the valid steps: a batch may be computed in parts, whose losses are weighted by
+        how many valid steps each has.
         ``generator`` is where a policy that needs random numbers for it draws them.
         """
 

@@ -42,6 +42,8 @@ SIMPLEVLA_RL_SOURCES = {
     "collect.episodes_per_task": "LIBERO",
     "sft.policy": OFT,
     "sft.fit.lr": OFT,
+    "sft.fit.augment": OFT,
+    "sft.fit.tail": OFT,
     "train.env": CHECKPOINT,
     "train.env.tasks": F3,
     "train.env.max_steps": F3,
@@ -68,6 +70,8 @@ def pi_rl_sources(table: str) -> dict[str, str]:
         "sft.policy": OPENPI,
         "sft.fit.lr": OPENPI,
         "sft.fit.warmup_steps": OPENPI,
+        "sft.fit.augment": OPENPI,
+        "sft.fit.tail": OPENPI,
         "train.env": CHECKPOINT,
         "train.env.tasks": table,
         "train.env.max_steps": table,
@@ -110,9 +114,19 @@ def openvla_oft(suite: str) -> Preset:
         sft=SFTConfig(
             # OpenVLA-OFT's own: rank 32, 5e-4; steps and batch are ours.
             policy=StartPolicy(
-                released=released, trained="lora", lora=LoRAConfig(rank=32, alpha=16)
+                released=replace(released, gradient_checkpointing=True),
+                trained="lora",
+                lora=LoRAConfig(rank=32, alpha=16),
             ),
-            fit=FitConfig(steps=50_000, batch_size=32, lr=5e-4, warmup_steps=500),
+            fit=FitConfig(
+                steps=50_000,
+                batch_size=32,
+                micro_batch=8,
+                lr=5e-4,
+                warmup_steps=500,
+                augment="openvla",
+                tail="drop",
+            ),
         ),
         train=TrainConfig(
             env,
@@ -208,9 +222,17 @@ def flow(
         env,
         demonstrations=50,
         sft=SFTConfig(
-            policy=StartPolicy(released=released),
+            policy=StartPolicy(released=replace(released, gradient_checkpointing=True)),
             # openpi's own fine-tuning; steps and batch are ours.
-            fit=FitConfig(steps=30_000, batch_size=32, lr=2.5e-5, warmup_steps=1000),
+            fit=FitConfig(
+                steps=30_000,
+                batch_size=32,
+                micro_batch=16,
+                lr=2.5e-5,
+                warmup_steps=1000,
+                augment="openpi",
+                tail="repeat",
+            ),
         ),
         train=TrainConfig(
             env,

@@ -83,6 +83,13 @@ class Ranks(Protocol):
         """The micro-batches of an optimiser step; shards need not add gradients up after each."""
         ...
 
+    def weights_changed(self, module: nn.Module) -> None:
+        """Must be called where somebody else than an optimiser after a backward pass changed them.
+
+        A copy that is still gathered would be used once more.
+        """
+        ...
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of all ranks, after the last backward pass of a step."""
         ...
@@ -142,6 +149,9 @@ class SingleProcess:
 
     def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
         return parts
+
+    def weights_changed(self, module: nn.Module) -> None:
+        """No copies are gathered."""
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """All gradients are here."""

@@ -175,6 +175,10 @@ class ProcessGroup:
         """Leaves gradients of shards unsummed until the last part, where they are small enough."""
         return parts if self._shards is None else self._shards.summed_once(parts)
 
+    def weights_changed(self, module: nn.Module) -> None:
+        if self._shards is not None:
+            self._shards.let_go(module)
+
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """Adds up the gradients of replicas; those of shards were added in the backward pass."""
         if self.sharded:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Sequence
 
 from pushcut.errors import TOLD, UserError
 
@@ -18,14 +18,15 @@ def launched() -> bool:
     return all(name in os.environ for name in LAUNCHER_VARIABLES)
 
 
-def refuse_ranks(command: str, shared: Collection[str]) -> None:
+def refuse_ranks(command: str, shared: Sequence[str]) -> None:
     """UserError where a launcher started several processes of a command that is not ``shared``."""
     count = int(os.environ["WORLD_SIZE"]) if launched() else 1
     if count == 1 or command in shared:
         return
     error = UserError(
         f"{count} processes were started for `pushcut {command}`, which is the work of one: type "
-        f"it without torchrun; {' and '.join(shared)} share their work among several"
+        f"it without torchrun; {', '.join(shared[:-1])} and {shared[-1]} share their work among "
+        "several"
     )
     if os.environ["RANK"] != "0":
         error.add_note(TOLD)

@@ -16,7 +16,7 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.normalisation import NormStats, known
 from pushcut.policies.precision import Compute
-from pushcut.policies.released.images import openvla_pixel_values, openvla_pixels
+from pushcut.policies.released.images import CROP_AREA, openvla_pixel_values, openvla_pixels
 from pushcut.policies.released.openvla_folder import (
     PROPRIO,
     OpenVLAStats,
@@ -71,6 +71,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
     config: OpenVLAOFTConfig
     network: OpenVLANetwork
+    centre = CROP_AREA
 
     def __init__(
         self,

@@ -1,0 +1,104 @@
+"""The machine's own memory and the disk: simulators, loading, saving, checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pushcut.memory.network import Parameters
+from pushcut.memory.workload import Workload
+
+MB = 10**6
+
+SIMULATORS: dict[str, tuple[int, int]] = {
+    "MetaWorldConfig": (480 * MB, 150 * MB),
+    "LiberoConfig": (620 * MB, 960 * MB),
+}
+"""Environment -> bytes of a process, and of each task's simulator in it; measured with the
+textures and shadows of the presets, software rendering and one camera more than the policy sees."""
+OTHERS = (300 * MB, 200 * MB)
+"""Assumed of environments that were not measured."""
+
+TASKS_KEPT = 2
+"""Tasks whose simulators a process keeps, where nothing else is said."""
+
+ON_THEIR_WAY = 2
+"""Checkpoints besides those that are kept: the best, and the one that is being written."""
+
+
+@dataclass(frozen=True)
+class HostPlan:
+    """Bytes of the machine's memory and of the disk, of all ranks on one machine."""
+
+    loading: int
+    """Weights while they are read: each rank holds all of them in its precision until they are on
+    its GPU; sharded ones are mapped from the files and move block by block."""
+    saving: int
+    """A copy of what is written: trained weights and those beside them in the policy's file."""
+    simulators: int
+    """Simulator processes, each with the tasks that it keeps."""
+    processes: int
+    """How many those are."""
+    checkpoint: int
+    """Disk: what each checkpoint has of its own, the optimiser's state included."""
+    disk: int
+    """Disk: those that are kept, the best, the one that is being written, and what they share."""
+
+
+def host_plan(workload: Workload, parameters: Parameters, learning: int) -> HostPlan:
+    """What the host of a workload needs; ``learning``: bytes that AdamW learns, on all ranks."""
+    processes, simulators = simulators_of(workload)
+    everything = parameters.trained + parameters.frozen
+    own = parameters.root + parameters.block if workload.sharded else everything
+    stored = stored_bytes(workload, parameters)
+    # Weights to the bit, AdamW's two moments of them.
+    each = parameters.trained + 2 * learning
+    return HostPlan(
+        loading=own * workload.gpus,
+        saving=0 if workload.phase == "eval" else stored + (0 if workload.sharded else each),
+        simulators=simulators,
+        processes=processes,
+        checkpoint=0 if workload.phase == "eval" else each,
+        disk=disk_bytes(workload, each, stored, parameters),
+    )
+
+
+def simulators_of(workload: Workload) -> tuple[int, int]:
+    """Simulator processes of all ranks, and their bytes."""
+    if workload.phase == "sft":
+        return 0, 0
+    train = workload.train
+    count, total = 0, 0
+    for part in train.env.parts:
+        process, task = SIMULATORS.get(type(part).__name__, OTHERS)
+        asked = getattr(train.rollout, "tasks_per_process", 0)
+        # None: a simulator of one task plays all of them.
+        kept = asked or getattr(part, "tasks_kept", TASKS_KEPT) or 1
+        tasks = min(kept, len(part.spec.tasks))
+        count += train.rollout.processes * workload.gpus
+        total += train.rollout.processes * workload.gpus * (process + tasks * task)
+    return count, total
+
+
+def stored_bytes(workload: Workload, parameters: Parameters) -> int:
+    """A policy's file: weights in the precision that the network computes in."""
+    halved = 2 if workload.released.compute.has_masters else 1
+    return (parameters.trained - parameters.critic) // halved + parameters.frozen
+
+
+def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameters) -> int:
+    """The most that the run's folder takes.
+
+    A checkpoint of training has trained weights in the policy's precision, to the bit, and their
+    moments; what is not trained is there once, and once more in the policy at the end. Each
+    checkpoint of fine-tuning has a whole policy, the newest (and the one before, while it is
+    written) what the optimiser needs.
+    """
+    train = workload.train
+    if workload.phase == "eval":
+        return 0
+    if workload.phase == "train":
+        own = each + stored - parameters.frozen
+        return own * (train.keep + ON_THEIR_WAY) + 2 * parameters.frozen
+    copies = workload.fit.steps // workload.save_every if workload.save_every else 1
+    averages = 4 * parameters.numbers if workload.fit.ema else 0
+    return (copies + 1) * stored + 2 * (each + averages)
