@@ -10,6 +10,7 @@ from pushcut.algorithms.objectives import (
     pool,
     ppo_clip_loss,
     token_weights,
+    trajectory_scale,
     value_loss,
 )
 
@@ -166,3 +167,20 @@ def test_the_value_loss_is_linear_beyond_delta():
     one = torch.ones(1)
     got = value_loss(5 * one, 5 * one, 0 * one, one, clip=0.2, huber_delta=1.0)
     assert got.item() == pytest.approx(4.5)
+
+
+def test_a_mean_over_padded_trajectories_is_the_packed_mean_with_the_scale():
+    # Lengths 1 and 3 of at most 4. Padded: mean over 8 places of loss * mask * 4 / length:
+    # (4 * 8 / 1 + 4 * (1 + 2 + 3) / 3) / 8 = (32 + 8) / 8 = 5 = (8 + 2) / 2: each weighs the same.
+    losses, episode = torch.tensor([8.0, 1.0, 2.0, 3.0]), torch.tensor([0, 1, 1, 1])
+    scale = trajectory_scale(torch.ones(4), episode)
+    # The mean length is 2: 2 / 1 and 2 / 3.
+    assert scale.tolist() == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    assert (losses * scale).mean().item() == pytest.approx(5.0)
+    assert losses.mean().item() == 3.5
+
+
+def test_the_scale_counts_units_where_decisions_have_several():
+    # Episode 4 has 4 + 2 units, episode 9 has 2: mean 4.
+    scale = trajectory_scale(torch.tensor([4.0, 2.0, 2.0]), torch.tensor([4, 4, 9]))
+    assert scale.tolist() == pytest.approx([4 / 6, 4 / 6, 2.0])

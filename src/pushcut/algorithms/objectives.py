@@ -22,7 +22,7 @@ its products and squares are still finite in float32."""
 def log_ratio(
     logprob: Float[Tensor, "*#shape"], logprob_old: Float[Tensor, "*#shape"]
 ) -> Float[Tensor, "*#shape"]:
-    """logprob - logprob_old within +- ``LOG_RATIO_LIMIT``, without gradient beyond.
+    """Logprob - logprob_old within +- ``LOG_RATIO_LIMIT``, without gradient beyond.
 
     Unclamped, exp is infinite from 88.7 on in float32, and the zero gradient of a clipped sample
     becomes 0 times infinity: one NaN spoils the whole optimiser step.
@@ -138,6 +138,21 @@ def token_weights(
     tokens = mask.new_zeros(episodes).index_add(0, episode, mask.flatten(1).sum(1))
     per_row = 1 / (tokens.clamp(min=1)[episode] * episodes)
     return mask * per_row.view(-1, *([1] * (mask.ndim - 1)))
+
+
+def trajectory_scale(
+    units: Float[Tensor, " n"], episode_id: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """What makes a mean over decisions one over trajectories: mean length / length of each.
+
+    ``units`` counts what is averaged at each decision (1, or its valid tokens). pi_RL's program
+    takes mean(loss * mask * max_steps / length) over padded episodes, which over all of them is
+    1/E sum_e 1/length_e sum_t loss. Packed, without the padding, mean(loss * scale) is the same.
+    """
+    _, episode = torch.unique(episode_id, return_inverse=True)
+    episodes = int(episode.max()) + 1 if len(episode) else 1
+    length = units.new_zeros(episodes).index_add(0, episode, units).clamp(min=1)
+    return (length.sum() / episodes / length)[episode]
 
 
 def kl_k3(
