@@ -74,6 +74,14 @@ def test_a_log_ratio_beyond_all_bounds_has_no_gradient_and_spoils_no_other(far, 
     assert loss.item() == pytest.approx(-(advantage + want) / 2, rel=1e-5)
 
 
+def test_a_policy_that_is_no_number_is_not_hidden():
+    logprob = torch.tensor([0.0, float("nan")], requires_grad=True)
+    ones = torch.ones(2)
+    loss = ppo_clip_loss(logprob, torch.zeros(2), ones, ones, **CLIP)
+    (gradient,) = torch.autograd.grad(loss, logprob)
+    assert math.isnan(loss.item()) and math.isnan(gradient[1].item())
+
+
 def test_what_the_clamp_holds_counts_as_clipped_where_the_clip_holds_too():
     far = torch.tensor([100.0, 100.0, -100.0, -100.0])
     advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])

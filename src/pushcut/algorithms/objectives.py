@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -25,9 +26,15 @@ def log_ratio(
     """Logprob - logprob_old within +- ``LOG_RATIO_LIMIT``, without gradient beyond.
 
     Unclamped, exp is infinite from 88.7 on in float32, and the zero gradient of a clipped sample
-    becomes 0 times infinity: one NaN spoils the whole optimiser step.
+    becomes 0 times infinity: one NaN spoils the whole optimiser step. A NaN of the policy itself
+    stays one, with its gradient, so that the step is skipped (``clamp`` would hide it).
     """
-    return (logprob - logprob_old).clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+    return _held(logprob - logprob_old, -LOG_RATIO_LIMIT)
+
+
+def _held(x: Tensor, low: float = -math.inf) -> Tensor:
+    outside = (x > LOG_RATIO_LIMIT) | (x < low)
+    return torch.where(outside, x.detach().clamp(low, LOG_RATIO_LIMIT), x)
 
 
 def ppo_clip_loss(
@@ -163,5 +170,5 @@ def kl_k3(
     Each term is >= 0 and the estimate is unbiased under samples of the policy. d is held below
     ``LOG_RATIO_LIMIT``, and is without gradient beyond; far below 0 the term is linear and stays.
     """
-    difference = (logprob_reference - logprob).clamp(max=LOG_RATIO_LIMIT)
+    difference = _held(logprob_reference - logprob)
     return torch.exp(difference) - difference - 1

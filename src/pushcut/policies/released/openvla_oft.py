@@ -71,6 +71,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
 
     config: OpenVLAOFTConfig
     network: OpenVLANetwork
+    critic_places = ("vlm", "last-token")
 
     def __init__(
         self,
@@ -131,7 +132,9 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
                 self._proprio(obs),
             )
             value = None
-            if self.critic is not None:
+            if self.critic is not None and self.critic_sees == "last-token":
+                value = self.critic(output.last.float())
+            elif self.critic is not None:
                 mask = output.visible.unsqueeze(-1)
                 value = self.critic((output.prefix.float() * mask).sum(1) / mask.sum(1))
         # The vocabulary counts bins downwards.
