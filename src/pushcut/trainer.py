@@ -87,7 +87,13 @@ class Trainer:
 
     def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
-        counts = rollout.summary() | {"groups_kept": batch.groups}
+        short = self.config.algorithm.groups - batch.groups
+        if short > 0:
+            say(
+                f"a short batch: {batch.groups} of {self.config.algorithm.groups} groups teach "
+                f"something, {rollout.groups} were played (--algorithm.max-groups)"
+            )
+        counts = rollout.summary() | {"groups_kept": batch.groups, "groups_short": max(0, short)}
         return counts | dict.fromkeys(UPDATE_METRICS) | updated | self.recovered()
 
     def recovered(self) -> dict[str, Any]:
