@@ -168,7 +168,9 @@ class Trainer:
             return
         rate, size = rollout.success_rate, self.config.algorithm.group_size
         lack = "episode had a reward"
-        if size > 1:
+        if self.config.algorithm.judges_returns:
+            lack = f"group of {size} had different returns"
+        elif size > 1:
             lack = f"group of {size} had both successes and failures"
         reason = (
             "every episode succeeds: there is nothing left to learn here"

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pushcut.algorithms.grpo import GRPO
 from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource
+from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset
 from pushcut.presets.vla import (
     EPISODES,
@@ -63,6 +64,7 @@ def pi_grpo(model: Model, suite: str) -> Preset:
             clip_high=0.2,
             granularity="chunk",
         ),
+        critic=CriticConfig(),
         learner=replace(
             base.train.learner,
             epochs=column.epochs,
