@@ -192,8 +192,10 @@ def collecting(
         groups=algorithm.groups,
         max_groups=algorithm.max_groups,
         accepts=algorithm.accepts,
+        accepts_returns=algorithm.accepts_returns if algorithm.judges_returns else None,
         stream_decisions=algorithm.stream_decisions,
         final_values=algorithm.needs_final_values,
+        terminal_values=algorithm.needs_terminal_values,
         benchmark_inits=runner.spec.fixed_inits if config.train_init == "benchmark" else 0,
         ranks=ranks,
     )

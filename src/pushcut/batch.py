@@ -106,7 +106,7 @@ class Rollout:
     group_id: Int[Tensor, " e"]
     """Group of each episode; members of a group share their initial state."""
     member: Int[Tensor, " e"]
-    """Number of each episode in its group, or in its stream."""
+    """Number of each episode in its group, or in its stream: ``in_streams`` says which."""
     success: Bool[Tensor, " e"]
     length: Int[Tensor, " e"]
     """Control steps of each episode."""
@@ -118,6 +118,8 @@ class Rollout:
     proximal: Float[Tensor, "n k h a"] | None = None
     """Log-probabilities under the policy that the update starts from, where they were evaluated
     anew."""
+    in_streams: bool = False
+    """Whether the episodes of a group followed one another until a stream had its decisions."""
 
     def __len__(self) -> int:
         return len(self.episode_id)
@@ -149,9 +151,23 @@ class Rollout:
         return ~cut.index_put((self.episode_id[self.cut],), torch.tensor(True))
 
     @property
+    def returns(self) -> Float[Tensor, " e"]:
+        """Sum of the rewards of each episode, not discounted."""
+        return torch.zeros(self.episodes).index_add(0, self.episode_id, self.reward)
+
+    @property
+    def counted(self) -> Bool[Tensor, " e"]:
+        """Episodes that rates count: of a stream the first alone, which always comes to its end.
+
+        How many more fit into a stream depends on how short they are, and so on their success:
+        a rate over all of them is too high.
+        """
+        return self.finished & (self.member == 0) if self.in_streams else self.finished
+
+    @property
     def success_rate(self) -> float:
-        """Successes among the episodes that came to an end."""
-        return float(self.outcome[self.finished].mean())
+        """Successes among the episodes that count."""
+        return float(self.outcome[self.counted].mean())
 
     def keep(self, episodes: Bool[Tensor, " e"]) -> Rollout:
         """Only the marked episodes, renumbered."""
@@ -187,25 +203,30 @@ class Rollout:
 
     @property
     def success_per_task(self) -> dict[str, float]:
-        """Success rate of each task that has an episode which came to an end, by name."""
+        """Success rate of each task that has an episode which counts, by name."""
         outcomes: dict[str, list[bool]] = {}
-        for init, success, finished in zip(
-            self.inits, self.success.tolist(), self.finished.tolist(), strict=True
+        for init, success, counted in zip(
+            self.inits, self.success.tolist(), self.counted.tolist(), strict=True
         ):
-            if finished:
+            if counted:
                 outcomes.setdefault(init.task, []).append(success)
         return {task: sum(all_) / len(all_) for task, all_ in sorted(outcomes.items())}
 
     def summary(self) -> dict[str, float]:
-        """Counts and rates over all sampled episodes that came to an end, for the metrics."""
+        """Counts and rates over all sampled episodes that came to an end, for the metrics.
+
+        Of streams, rates and lengths are those of first episodes, and another rate is over all.
+        """
+        over_all = float(self.outcome[self.finished].mean())
         return {
             "success_rate_sampled": self.success_rate,
+            **({"success_rate_all_episodes": over_all} if self.in_streams else {}),
             "groups_sampled": self.groups,
             "groups_mixed": self.mixed_groups,
             "episodes": int(self.finished.sum()),
             "env_steps": int(self.sim_steps.sum()),
             "decisions": len(self),
-            "episode_length": float(self.length[self.finished].float().mean()),
+            "episode_length": float(self.length[self.counted].float().mean()),
             "staleness": self.staleness,
             **{f"success_rate_sampled/{task}": x for task, x in self.success_per_task.items()},
         }

@@ -108,7 +108,13 @@ class Trainer:
 
     def line(self, rollout: Rollout, batch: Rollout, updated: dict[str, float]) -> dict[str, Any]:
         """What metrics.jsonl says of an iteration; what it lacks without an update is null."""
-        counts = rollout.summary() | {"groups_kept": batch.groups}
+        short = self.config.algorithm.groups - batch.groups
+        if short > 0:
+            say(
+                f"a short batch: {batch.groups} of {self.config.algorithm.groups} groups teach "
+                f"something, {rollout.groups} were played (--algorithm.max-groups)"
+            )
+        counts = rollout.summary() | {"groups_kept": batch.groups, "groups_short": max(0, short)}
         return counts | dict.fromkeys(UPDATE_METRICS) | updated | self.recovered()
 
     def recovered(self) -> dict[str, Any]:
@@ -196,7 +202,9 @@ class Trainer:
             return
         rate, size = rollout.success_rate, self.config.algorithm.group_size
         lack = "episode had a reward"
-        if size > 1:
+        if self.config.algorithm.judges_returns:
+            lack = f"group of {size} had different returns"
+        elif size > 1:
             lack = f"group of {size} had both successes and failures"
         reason = (
             "every episode succeeds: there is nothing left to learn here"

@@ -137,8 +137,8 @@ class ChunkResult:
         return self.terminated or self.truncated
 
     def shown(self, *, final_observation: bool) -> bool:
-        """Whether an observation follows; at a time limit only where one is wanted."""
-        return not self.done or (final_observation and self.truncated)
+        """Whether an observation follows; at an end only where one is wanted."""
+        return not self.done or final_observation
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pushcut.algorithms.grpo import GRPO
-from pushcut.batch import Evaluation, Minibatch
+from pushcut.batch import Evaluation, Minibatch, Rollout
 from pushcut.types import InitState
 from tests.algorithms.builders import rollout_of
 
@@ -74,3 +74,48 @@ def test_a_kl_needs_a_reference_and_the_default_does_not():
 def test_nonsense_settings_are_refused(fields):
     with pytest.raises(ValueError, match="must|need"):
         GRPO(**fields)
+
+
+def rewarded(returns: list[float]) -> Rollout:
+    """One group of failures whose episodes had these rewards in one decision."""
+    rollout = rollout_of([[0] * len(returns)])
+    return replace(rollout, reward=torch.tensor(returns))
+
+
+def test_failures_are_ranked_by_their_returns_where_asked():
+    # mean 0.05, unbiased deviation sqrt(4 * 0.05^2 / 3) = 0.057735: +-0.05 / 0.057736.
+    rollout = rewarded([0.1, 0.0, 0.1, 0.0])
+    by_return = GRPO(group_size=4, outcome="return")
+    got = by_return.advantages(by_return.select(rollout)).advantage
+    assert got.tolist() == pytest.approx([0.866, -0.866, 0.866, -0.866], abs=1e-3)
+    assert not bool(GRPO(group_size=4).advantages(rollout).advantage.any())
+
+
+def test_a_return_is_the_sum_of_the_rewards_of_an_episode():
+    rollout = replace(
+        rollout_of([[0, 0, 0]]),
+        reward=torch.tensor([0.1, 0.2, 0.4]),
+        episode_id=torch.tensor([0, 0, 1]),
+        group_id=torch.tensor([0, 0]),
+        member=torch.tensor([0, 1]),
+        success=torch.tensor([False, False]),
+        length=torch.tensor([4, 2]),
+        sim_steps=torch.tensor([4, 2]),
+        inits=rollout_of([[0, 0]]).inits,
+    )
+    assert rollout.returns.tolist() == pytest.approx([0.3, 0.4])
+
+
+def test_a_group_is_kept_when_its_returns_differ_by_more_than_rounding():
+    algorithm = GRPO(group_size=2, outcome="return")
+    assert algorithm.accepts_returns([0.0, 0.1])
+    assert not algorithm.accepts_returns([0.1, 0.1])
+    assert not algorithm.accepts_returns([0.3, 0.1 + 0.2])
+    assert replace(algorithm, dynamic_sampling=False).accepts_returns([0.1, 0.1])
+    assert algorithm.select(rewarded([0.1, 0.1])).episodes == 0
+    assert algorithm.select(rewarded([0.1, 0.2])).episodes == 2
+
+
+def test_bounds_on_successes_mean_nothing_for_returns():
+    with pytest.raises(ValueError, match="with outcome return"):
+        GRPO(outcome="return", min_success=0.1)

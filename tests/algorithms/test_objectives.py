@@ -4,11 +4,13 @@ import pytest
 import torch
 
 from pushcut.algorithms.objectives import (
+    behaviour_weight,
     clipped_tokens,
     kl_k3,
     pool,
     ppo_clip_loss,
     token_weights,
+    trajectory_scale,
     value_loss,
 )
 
@@ -52,6 +54,53 @@ def test_clip_higher_lets_an_unlikely_token_grow_further():
     symmetric = ppo_clip_loss(logprob, old, one, one, clip_low=0.2, clip_high=0.2)
     assert higher.item() == pytest.approx(-1.25)
     assert symmetric.item() == pytest.approx(-1.2)
+
+
+E20 = math.exp(20)  # 4.85e8: what a log-ratio of 20 or more counts as
+
+
+@pytest.mark.parametrize("advantage", [1.0, -1.0])
+@pytest.mark.parametrize("far", [100.0, -100.0, 1e4, -1e4])
+def test_a_log_ratio_beyond_all_bounds_has_no_gradient_and_spoils_no_other(far, advantage):
+    logprob = torch.tensor([0.0, far], requires_grad=True)
+    ones = torch.ones(2)
+    loss = ppo_clip_loss(logprob, torch.zeros(2), advantage * ones, ones / 2, **CLIP)
+    (gradient,) = torch.autograd.grad(loss, logprob)
+    # The first term is -A r / 2 with r = 1 and its gradient -A / 2, whatever the second is.
+    assert gradient.tolist() == [-advantage / 2, 0.0]
+    # Of the second: min(e^20 A, 1.28 A) far above, min(e^-20 A, 0.8 A) far below.
+    term = {(1, 1): 1.28, (1, -1): -E20, (-1, 1): 1 / E20, (-1, -1): -0.8}
+    want = term[1 if far > 0 else -1, int(advantage)]
+    assert loss.item() == pytest.approx(-(advantage + want) / 2, rel=1e-5)
+
+
+def test_a_policy_that_is_no_number_is_not_hidden():
+    logprob = torch.tensor([0.0, float("nan")], requires_grad=True)
+    ones = torch.ones(2)
+    loss = ppo_clip_loss(logprob, torch.zeros(2), ones, ones, **CLIP)
+    (gradient,) = torch.autograd.grad(loss, logprob)
+    assert math.isnan(loss.item()) and math.isnan(gradient[1].item())
+
+
+def test_what_the_clamp_holds_counts_as_clipped_where_the_clip_holds_too():
+    far = torch.tensor([100.0, 100.0, -100.0, -100.0])
+    advantage = torch.tensor([1.0, -1.0, 1.0, -1.0])
+    got = clipped_tokens(far, torch.zeros(4), advantage, **CLIP)
+    assert got.tolist() == [True, False, False, True]
+
+
+def test_k3_of_policies_far_apart_is_finite():
+    logprob = torch.tensor([0.0, 0.0, 0.0], requires_grad=True)
+    kl = kl_k3(logprob, torch.tensor([100.0, -100.0, 0.0]))
+    (gradient,) = torch.autograd.grad(kl.sum(), logprob)
+    # e^20 - 20 - 1 without gradient; e^-100 + 100 - 1 = 99 with -(e^-100 - 1) = 1; 0 with 0.
+    assert kl.tolist() == pytest.approx([E20 - 21, 99.0, 0.0], rel=1e-5)
+    assert gradient.tolist() == [0.0, 1.0, 0.0]
+
+
+def test_a_behaviour_weight_far_away_is_the_cap_or_nothing():
+    got = behaviour_weight(torch.tensor([100.0, -100.0]), torch.zeros(2), cap=5.0)
+    assert got.tolist() == pytest.approx([5.0, 1 / E20], rel=1e-5)
 
 
 VALID = torch.tensor([[True, True], [True, False], [True, True]])
@@ -126,3 +175,20 @@ def test_the_value_loss_is_linear_beyond_delta():
     one = torch.ones(1)
     got = value_loss(5 * one, 5 * one, 0 * one, one, clip=0.2, huber_delta=1.0)
     assert got.item() == pytest.approx(4.5)
+
+
+def test_a_mean_over_padded_trajectories_is_the_packed_mean_with_the_scale():
+    # Lengths 1 and 3 of at most 4. Padded: mean over 8 places of loss * mask * 4 / length:
+    # (4 * 8 / 1 + 4 * (1 + 2 + 3) / 3) / 8 = (32 + 8) / 8 = 5 = (8 + 2) / 2: each weighs the same.
+    losses, episode = torch.tensor([8.0, 1.0, 2.0, 3.0]), torch.tensor([0, 1, 1, 1])
+    scale = trajectory_scale(torch.ones(4), episode)
+    # The mean length is 2: 2 / 1 and 2 / 3.
+    assert scale.tolist() == pytest.approx([2.0, 2 / 3, 2 / 3, 2 / 3])
+    assert (losses * scale).mean().item() == pytest.approx(5.0)
+    assert losses.mean().item() == 3.5
+
+
+def test_the_scale_counts_units_where_decisions_have_several():
+    # Episode 4 has 4 + 2 units, episode 9 has 2: mean 4.
+    scale = trajectory_scale(torch.tensor([4.0, 2.0, 2.0]), torch.tensor([4, 4, 9]))
+    assert scale.tolist() == pytest.approx([4 / 6, 4 / 6, 2.0])

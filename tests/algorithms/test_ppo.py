@@ -125,3 +125,44 @@ def test_without_a_critic_there_is_no_credit():
 def test_settings_that_make_no_sense_are_refused(fields):
     with pytest.raises(ValueError, match=next(iter(fields))):
         PPO(**fields)
+
+
+def test_bootstrap_always_adds_the_value_of_the_final_observation_at_a_success_too():
+    # One decision, r = 1, V = 0.5, V' = 0.8 after the success: 1 + 0.99 * 0.8 - 0.5 = 1.292.
+    one = two_episodes().keep(torch.tensor([False, True]))
+    ended = replace(
+        one,
+        reward=torch.tensor([1.0]),
+        terminated=torch.tensor([True]),
+        truncated=torch.tensor([False]),
+        value=torch.tensor([0.5]),
+        next_value=torch.tensor([0.8]),
+    )
+    always = PPO(bootstrap="always", normalise_advantage=False)
+    assert always.advantages(ended).advantage.tolist() == pytest.approx([1.292])
+    # What followed is another episode: nothing of it flows back. A_0 is as without "always".
+    both = replace(two_episodes(), next_value=torch.tensor([0.5, 0.8, 0.6]))
+    # Episode 0: A_1 = 1 + 0.9 * 0.8 - 0.5 = 1.22; A_0 = 0.9 * 0.5 - 0.5 + 0.45 * 1.22 = 0.499.
+    credit = replace(PLAIN, bootstrap="always").advantages(both)
+    torch.testing.assert_close(credit.advantage, torch.tensor([0.499, 1.22, 0.34]))
+    # Standard: 1 - 0.5.
+    plain = PPO(normalise_advantage=False).advantages(ended)
+    assert plain.advantage.tolist() == pytest.approx([0.5])
+
+
+def test_always_wants_every_end_valued_and_standard_those_that_could_go_on():
+    assert PPO(bootstrap="always").needs_terminal_values
+    assert not PPO().needs_terminal_values
+    assert PPO().needs_final_values
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"bootstrap": "always", "bootstrap_on_truncation": False}, "bootstrap always"),
+        ({"aggregation": "trajectory", "stream_decisions": 8}, "stream_decisions must be 0"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_refused(fields, said):
+    with pytest.raises(ValueError, match=said):
+        PPO(**fields)

@@ -80,3 +80,33 @@ def test_a_behaviour_that_is_the_proximal_policy_changes_nothing():
 def test_a_cap_below_one_would_shrink_all_that_is_learned(algorithm):
     with pytest.raises(ValueError, match="behaviour_cap must be >= 1"):
         algorithm(behaviour_cap=0.5)
+
+
+@pytest.mark.parametrize("granularity", ["element", "step", "chunk"])
+@pytest.mark.parametrize("advantage", [2.0, -2.0])
+@pytest.mark.parametrize("behaviour", [None, 100.0, -100.0])
+@pytest.mark.parametrize("far", [100.0, -100.0])
+def test_one_decision_far_away_leaves_the_gradients_of_the_others(
+    granularity, advantage, behaviour, far
+):
+    """Two decisions of one element; the second has moved by e^100 or e^-100."""
+    new = torch.tensor([0.0, far]).view(2, 1, 1, 1).requires_grad_()
+    shape = torch.ones(2, 1, 1, 1)
+    acted = None if behaviour is None else behaviour * shape
+    batch = Minibatch(
+        0 * shape, shape > 0, advantage * shape, shape / 2, shape / 2, logprob_behaviour=acted
+    )
+    loss, metrics = clipped_surrogate(
+        Evaluation(new, 0 * new),
+        batch,
+        granularity=granularity,
+        clip_low=0.2,
+        clip_high=0.28,
+        entropy_coefficient=0.1,
+        behaviour_cap=5.0,
+    )
+    (gradient,) = torch.autograd.grad(loss, new)
+    # min(e^±20, 5) is the weight of what another policy drew: e^-20, or 5 at the cap.
+    weight = {None: 1.0, 100.0: math.exp(-20), -100.0: 5.0}[behaviour]
+    assert gradient.flatten().tolist() == pytest.approx([-advantage / 2 * weight, 0.0], rel=1e-5)
+    assert all(torch.isfinite(value) for value in [loss, *metrics.values()])

@@ -158,6 +158,59 @@ def test_the_warm_up_of_the_learning_rate_begins_after_that_of_the_critic():
     assert rates == pytest.approx([0.25e-2, 0.5e-2, 1e-2])
 
 
+def test_a_critics_rate_can_follow_the_policys():
+    policy = with_critic(tiny())
+    rollout = rollout_of(policy, [3, 3])
+    algorithm = PPO(episodes=2)
+    critic = CriticConfig(lr=1e-2, warmup_iterations=1, scheduled=True)
+    config = LearnerConfig(lr=1e-4, warmup_iterations=0, decay_iterations=10, decay_floor=0.0)
+    learner = Learner(policy, algorithm, config, seed=0, critic=critic)
+    advantages = algorithm.advantages(rollout)
+
+    def rates(iteration: int) -> list[float]:
+        learner.update(rollout, advantages, iteration=iteration)
+        return [group["lr"] for group in learner.optimizer.param_groups]
+
+    assert rates(0) == pytest.approx([1e-4, 1e-2])
+    # The cosine begins with the policy, at iteration 1, and is half way at 6.
+    assert rates(1) == pytest.approx([1e-4, 1e-2])
+    assert rates(6) == pytest.approx([0.5e-4, 0.5e-2])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "size", "steps", "units"),
+    [
+        (GRPO(group_size=2), 4, 2, 4.0),  # 8 episodes
+        (GRPO(group_size=2), 3, 3, 8 / 3),  # 8 / 3 is nearest to 3 steps
+        (GRPO(group_size=2), 128, 1, 8.0),  # a short batch is one step, not four small ones
+        (PPO(episodes=8), 8, 2, 8.0),  # 16 decisions
+        (PPO(episodes=8), 0, 4, 4.0),  # as many steps as minibatches says
+    ],
+)
+def test_an_optimiser_step_has_the_size_that_is_asked_for(algorithm, size, steps, units):
+    policy = with_critic(tiny()) if algorithm.needs_critic else tiny()
+    rollout = rollout_of(policy, [2] * 8)
+    config = LearnerConfig(lr=1e-5, minibatches=4, minibatch_size=size)
+    learner = Learner(policy, algorithm, config, seed=0)
+    metrics = learner.update(rollout, algorithm.advantages(rollout), iteration=0)
+    assert metrics["optimizer_steps"] == steps
+    assert metrics["minibatch_units"] == pytest.approx(units)
+
+
+@pytest.mark.parametrize("far", [100.0, -100.0])
+def test_a_decision_that_has_moved_beyond_all_bounds_costs_no_step(far):
+    policy = tiny()
+    rollout = rollout_of(policy, [2, 2, 2, 2])
+    moved = rollout.logprob.clone()
+    moved[0] += far
+    algorithm = GRPO(group_size=2, granularity="chunk")
+    learner = Learner(policy, algorithm, LearnerConfig(minibatches=1), seed=0)
+    advantages = algorithm.advantages(rollout)
+    metrics = learner.update(replace(rollout, logprob=moved), advantages, iteration=0)
+    assert (metrics["optimizer_steps"], metrics["skipped_steps"]) == (1, 0)
+    assert all(np.isfinite(value) for value in metrics.values())
+
+
 def test_adapters_have_a_rate_of_their_own():
     policy = flow()
     policy.train_prefix(False)
@@ -258,6 +311,7 @@ ALGORITHMS = {
     "grpo-kl": GRPO(group_size=2, kl_coefficient=0.1, entropy_coefficient=0.01),
     "ppo": PPO(episodes=4),
     "ppo-step": PPO(episodes=4, granularity="step", entropy_coefficient=0.01),
+    "ppo-trajectory": PPO(episodes=4, aggregation="trajectory", bootstrap="always"),
 }
 
 

@@ -25,6 +25,18 @@ def test_the_learning_rate_falls_as_a_cosine_to_a_tenth():
     assert got == pytest.approx([1.0, 0.55, 0.1, 0.1])
 
 
+def test_pi_rls_cosine_over_1000_iterations_has_fallen_to_0_551_at_the_500th():
+    # 0.1 + 0.9 * (1 + cos(0.499 pi)) / 2 = 0.1 + 0.45 * 1.0031416 = 0.5514.
+    got = warmup_cosine(499, warmup=0, ramp=1, decay=1000)
+    assert got == pytest.approx(0.5514137, abs=1e-6)
+
+
+def test_a_cosine_can_end_at_nothing():
+    # Half of the way 0.5, at the end 0.
+    got = [warmup_cosine(i, warmup=0, ramp=1, decay=1000, floor=0.0) for i in (0, 500, 1000)]
+    assert got == pytest.approx([1.0, 0.5, 0.0])
+
+
 def test_rates_of_sft_are_those_of_earlier_versions_to_the_bit():
     got = rates(0, 2, 6, 49, 50, 51, 777, 1025, 1999, peak=1e-3, warmup=50, ramp=50, decay=1950)
     assert got == [

@@ -56,3 +56,16 @@ def test_without_peft_a_line_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "peft", None)
     with pytest.raises(UserError, match=r"pip install 'pushcut\[lora\]'"):
         adapted()
+
+
+def test_adapters_can_start_as_those_of_pi_rls_program():
+    policy = flow()
+    adapt(policy.adaptable, {"language": 16}, alpha=16, init="gaussian")
+    inner = torch.cat(
+        [p.flatten() for name, p in policy.named_parameters() if "lora_A" in name]
+    ).detach()
+    outer = [p for name, p in policy.named_parameters() if "lora_B" in name]
+    # Normal with standard deviation 1 / 16, where Kaiming's is uniform.
+    assert float(inner.std()) == pytest.approx(1 / 16, rel=0.05)
+    assert float(inner.abs().max()) > 3 / 16
+    assert not any(bool(p.any()) for p in outer)

@@ -39,12 +39,71 @@ def test_a_column_of_pi_rls_libero_table_is_a_preset(model, suite, noise):
     assert (source.std_bounds, source.released.chunk) == (bounds, chunk)
     assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0)
     assert (algorithm.gamma, algorithm.lam, algorithm.clip_low) == (0.99, 0.95, 0.2)
-    # 64 environments, 8 times, until the time limit; 2048 decisions a step.
-    assert algorithm.episodes * algorithm.stream_decisions == 512 * steps // chunk
+    # 64 environments, 8 times, whole episodes that weigh the same; 2048 decisions a step.
+    assert (algorithm.episodes, algorithm.stream_decisions) == (512, 0)
+    assert algorithm.aggregation == "trajectory" and not algorithm.bootstrap_on_truncation
     assert train.learner.minibatches == 512 * (steps // chunk) // 2048
     assert (train.learner.epochs, train.learner.lr, train.critic.lr) == (epochs, 5e-6, 1e-4)
-    assert bool(train.learner.decay_iterations) == (model == "pi05" and suite == "long")
+    cosine = model == "pi05" and suite == "long"
+    assert train.learner.decay_iterations == (1000 if cosine else 0)
+    assert train.critic.scheduled == cosine and train.learner.decay_floor == 0.1
     assert train.critic.placement == ("expert" if model == "pi0" else "vlm")
+    assert train.critic.hidden == ((512, 256, 128) if model == "pi0" else (1024, 512, 256))
+    assert train.critic.init == "kaiming" and source.entropy_terms == "all"
+    assert train.learner.grad_clip == (2.0 if (model, suite) == ("pi0", "long") else 1.0)
+
+
+GRPO_TABLE = {
+    # model, suite: time limit, update epochs, chunk, K, noise level
+    ("pi0", "spatial"): (240, 2, 5, 4, 0.5),
+    ("pi0", "object"): (240, 2, 5, 4, 0.5),
+    ("pi0", "goal"): (320, 2, 5, 4, 0.5),
+    ("pi0", "long"): (480, 2, 10, 4, 0.5),
+    ("pi05", "spatial"): (240, 1, 5, 3, 0.5),
+    ("pi05", "object"): (240, 1, 5, 5, 0.3),
+    ("pi05", "goal"): (320, 1, 5, 5, 0.3),
+    ("pi05", "long"): (480, 4, 10, 4, 0.5),
+}
+"""Configurations of pi_RL's program for its table 9."""
+
+
+@pytest.mark.parametrize(("model", "suite"), GRPO_TABLE)
+def test_grpo_for_pi0_and_pi05_is_a_preset_of_each_suite(model, suite):
+    preset = PRESETS[f"libero-{suite}-{model}-grpo"]
+    train, algorithm = preset.train, preset.train.algorithm
+    source = train.policy
+    assert isinstance(source, FlowPolicySource) and isinstance(algorithm, GRPO)
+    steps, epochs, chunk, num_steps, level = GRPO_TABLE[model, suite]
+    assert train.env.spec.max_steps == preset.eval.env.spec.max_steps == steps
+    assert (train.learner.epochs, source.released.chunk) == (epochs, chunk)
+    assert (source.noise, source.num_steps, source.noise_level) == ("flow-sde", num_steps, level)
+    assert (algorithm.groups, algorithm.max_groups, algorithm.group_size) == (64, 64, 8)
+    assert (algorithm.min_success, algorithm.max_success) == (0.1, 0.9)
+    assert (algorithm.clip_low, algorithm.clip_high, algorithm.granularity) == (0.2, 0.2, "chunk")
+    assert train.learner.minibatches == 512 * (steps // chunk) // 2048
+    assert (train.learner.lr, train.learner.decay_iterations) == (5e-6, 0)
+
+
+@pytest.mark.parametrize(("setting", "epochs"), [("1", 4), ("2", 2)])
+def test_adapters_on_the_vlm_are_presets(setting, epochs):
+    """pi_RL, appendix F.2."""
+    preset = PRESETS[f"libero-long-pi0-lora-{setting}"]
+    source, learner = preset.train.policy, preset.train.learner
+    assert isinstance(source, FlowPolicySource)
+    assert (source.trained, source.noise) == ("lora", "flow-sde")
+    assert source.lora.rank_of == (("language", 32), ("vision", 32))
+    assert (source.lora.alpha, source.lora.init, learner.epochs) == (32, "gaussian", epochs)
+    assert learner.lr == (5e-6 if setting == "1" else 2.5e-6)
+    assert ("lost" in preset.source_of("train.learner.lr")) == (setting == "2")
+
+
+def test_simplevla_rl_on_libero_90_is_a_preset():
+    """SimpleVLA-RL, appendix D."""
+    train = PRESETS["libero-90-openvla-oft"].train
+    assert len(train.env.spec.tasks) == 90
+    assert train.policy.released.statistics == "libero_90"
+    assert train.env.spec.max_steps == 512
+    assert train.algorithm == PRESETS["libero-long-openvla-oft"].train.algorithm
 
 
 @pytest.mark.parametrize("suite", SUITES)
@@ -56,7 +115,8 @@ def test_simplevla_rl_on_a_suite_is_a_preset(suite):
     assert (source.temperature, source.released.chunk, train.env.spec.max_steps) == (1.6, 8, 512)
     assert (algorithm.groups, algorithm.group_size) == (64, 8)
     assert (algorithm.clip_low, algorithm.clip_high, train.learner.lr) == (0.2, 0.28, 5e-6)
-    assert 512 / train.learner.minibatches == 128
+    assert 512 / train.learner.minibatches == train.learner.minibatch_size == 128
+    assert train.learner.recompute_logprob
 
 
 @pytest.mark.parametrize("name", ["metaworld-pi0-flow-sde", "metaworld-pi05-flow-noise"])
@@ -66,6 +126,11 @@ def test_pi_rls_metaworld_table_has_all_fifty_tasks(name):
     assert train.env.spec.max_steps == 100
     assert train.iterations == 450
     assert train.learner.lr == (1e-5 if "pi0-" in name else 5e-6)
+    assert train.algorithm.stream_decisions == 0
+    assert isinstance(train.algorithm, PPO) and train.algorithm.aggregation == "trajectory"
+    assert train.critic.hidden == (512, 256, 128)
+    assert train.learner.decay_iterations == (0 if "pi0-" in name else 1000)
+    assert train.learner.decay_floor == (0.1 if "pi0-" in name else 0.0)
 
 
 @pytest.mark.parametrize("tasks", ["", "ml45-"])

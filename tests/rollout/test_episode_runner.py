@@ -224,7 +224,9 @@ def test_a_policy_that_does_not_fit_is_refused_before_anything_moves(policy):
 EASY = replace(CONFIG, goal_distance=0.6, success_radius=0.3, step_size=0.3)
 
 
-def ppo_collector(pool: EnvPool, *, count: int, stream_decisions: int = 0) -> Collector:
+def ppo_collector(
+    pool: EnvPool, *, count: int, stream_decisions: int = 0, terminal_values: bool = False
+) -> Collector:
     """Episodes, or streams of them, as PPO wants them."""
     return Collector(
         EpisodeRunner(pool, seed=0, inference_batch=4),
@@ -236,6 +238,7 @@ def ppo_collector(pool: EnvPool, *, count: int, stream_decisions: int = 0) -> Co
         accepts=lambda successes: True,
         stream_decisions=stream_decisions,
         final_values=True,
+        terminal_values=terminal_values,
     )
 
 
@@ -270,6 +273,35 @@ def test_the_critic_looks_at_the_end_of_truncated_episodes_only(policy):
     assert rollout.next_value[row] == final[0]
 
 
+def test_the_critic_looks_at_every_end_where_all_are_bootstrapped(policy):
+    policy.add_critic(CriticConfig(), seed=0)
+    with EnvPool(EASY, slots=4, workers=1, final_observation=True) as pool:
+        plain = ppo_collector(pool, count=24).collect(policy, iteration=0)
+        always = ppo_collector(pool, count=24, terminal_values=True).collect(policy, iteration=0)
+    assert plain.next_value is not None and always.next_value is not None
+    ended = plain.terminated
+    assert bool(ended.any()) and torch.equal(ended, always.terminated)
+    assert bool((plain.next_value[ended] == 0).all())
+    assert bool((always.next_value[ended] != 0).all())
+    # By hand: the last observation of the first success.
+    row = int(ended.nonzero()[0])
+    episode = int(always.episode_id[row])
+    env = EASY.build()
+    env.reset(always.inits[episode])
+    decisions = int((always.episode_id == episode).sum())
+    sample = None
+    for number in range(decisions + 1):
+        key = DecisionKey(0, 0, int(always.group_id[episode]), 0, number)
+        seen = repeat(env.observe(), 4)
+        sample = policy.sample(seen, DecisionNoise([key] * 4), "sampled")
+        if number < decisions:
+            env.step_chunk(sample.actions[0].numpy())
+    assert sample is not None and sample.value is not None
+    assert always.next_value[row] == sample.value[0]
+    # Nothing else of the rollout has changed.
+    assert torch.equal(plain.logprob, always.logprob)
+
+
 def streams(policy: TinyPolicy, slots: int, decisions: int = 5) -> Rollout:
     """Six streams of an easy task, with a critic."""
     with EnvPool(EASY, slots=slots, workers=1, final_observation=True) as pool:
@@ -291,6 +323,8 @@ def test_streams_are_cut_off_in_mid_episode_and_valued_there(policy):
     assert bool((rollout.next_value[rollout.cut] != 0).all())
     assert int(rollout.finished.sum()) == rollout.episodes - int(rollout.cut.sum())
     assert rollout.summary()["episodes"] == int(rollout.finished.sum())
+    assert rollout.in_streams
+    assert int(rollout.counted.sum()) == 6
     assert bool(rollout.valid[rollout.cut].all())
 
 

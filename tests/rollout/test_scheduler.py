@@ -179,3 +179,42 @@ def test_a_stream_goes_on_until_it_has_had_its_decisions(slots):
         for stream, own in lengths.items()
         for number, decisions in enumerate(own)
     }
+
+
+def test_groups_can_be_judged_by_their_returns():
+    schedule = GroupSchedule(
+        lambda group: InitState("task", group),
+        group_size=2,
+        accepts=lambda successes: False,
+        accepts_returns=lambda returns: returns[0] != returns[1],
+        budget=LocalGroupBudget(1, 5),
+    )
+    rewards = [(0.0, 0.0), (0.1, 0.1), (0.0, 0.1)]
+    played = []
+    while (task := schedule.next()) is not None:
+        played.append(task.group)
+        reward = rewards[task.group][task.member]
+        schedule.finished(task, success=False, decisions=1, reward=reward)
+    assert played == [0, 0, 1, 1, 2, 2]
+    assert schedule.done
+
+
+def test_first_episodes_of_streams_succeed_as_often_as_the_policy_and_all_of_them_more_often():
+    """Half of the episodes succeed, in 12 decisions; the others take the stream's 48."""
+    schedule = StreamSchedule(lambda group: InitState("task", group), streams=4000, decisions=48)
+    generator = np.random.default_rng(0)
+    outcomes: list[tuple[int, bool]] = []
+    while (task := schedule.next()) is not None:
+        assert task.max_decisions is not None
+        success = bool(generator.random() < 0.5)
+        wants = 12 if success else 48
+        decisions = min(wants, task.max_decisions)
+        if decisions == wants:
+            outcomes.append((task.member, success))
+        schedule.finished(task, success=success, decisions=decisions)
+    first = [success for member, success in outcomes if member == 0]
+    assert len(first) == 4000
+    assert np.mean(first) == pytest.approx(0.5, abs=0.02)
+    # Behind k successes there are 48 - 12 k decisions, which only a success finishes in:
+    # successes 1/2 + 1/4 + 1/8 + 1/16 = 15/16 a stream, failures 1/2: 65 %.
+    assert np.mean([success for _, success in outcomes]) == pytest.approx(0.652, abs=0.02)

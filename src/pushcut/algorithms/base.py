@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import Bool, Float, Int
@@ -31,6 +32,11 @@ class Algorithm(ABC):
     """Whether ``advantages`` wants the values of a critic."""
     whole_episodes: bool = False
     """Whether minibatches must hold whole episodes, or may hold any decisions."""
+    judges_returns: bool = False
+    """Whether finished groups go to ``accepts_returns``, and not to ``accepts``."""
+    equal_trajectories: bool = False
+    """Whether every trajectory of the rollout weighs the same in the loss, whatever its length; its
+    decisions then weigh (mean length / its length) times what ``weights`` says."""
 
     @property
     def needs_reference(self) -> bool:
@@ -42,8 +48,17 @@ class Algorithm(ABC):
         """Whether ``advantages`` wants the critic's value of where an episode was cut short."""
         return False
 
+    @property
+    def needs_terminal_values(self) -> bool:
+        """Whether ``advantages`` also wants the critic's value of where an episode terminated."""
+        return False
+
     def accepts(self, successes: int) -> bool:
         """Whether a finished group of ``group_size`` episodes teaches anything."""
+        return True
+
+    def accepts_returns(self, returns: Sequence[float]) -> bool:
+        """Whether a finished group whose episodes had these returns teaches anything."""
         return True
 
     def select(self, rollout: Rollout) -> Rollout:

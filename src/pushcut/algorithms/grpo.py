@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,6 +29,10 @@ ESTIMATORS: dict[str, Estimator] = {
     "batch-normalised": batch_normalised,
 }
 """Advantage of an episode from (outcome, group): GRPO, RLOO, REINFORCE++."""
+
+RETURN_EPS = 1e-6
+"""Returns that are no further apart are the same: what is left is rounding, and dividing by its
+deviation would make advantages of it."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,9 @@ class GRPO(ClippedAlgorithm):
     """How token losses are averaged: per trajectory (paper), per token (DAPO), or summed."""
     advantage: Literal["group-relative", "leave-one-out", "batch-normalised"] = "group-relative"
     """Advantage estimator: GRPO, RLOO or REINFORCE++."""
+    outcome: Literal["success", "return"] = "success"
+    """What the episodes of a group are compared by: success (both papers), or the sum of an
+    episode's rewards, for environments that reward more than success."""
     granularity: Granularity = "element"
     """What one ratio stands for: a token (paper), a step, or a chunk (pi_RL, flow policies)."""
     kl_coefficient: float = 0.0
@@ -85,8 +92,19 @@ class GRPO(ClippedAlgorithm):
                 "need 0 <= min_success <= max_success <= 1, "
                 f"got {self.min_success} and {self.max_success}"
             )
+        if self.judges_returns and (self.min_success, self.max_success) != (0.0, 1.0):
+            raise ValueError(
+                "min_success and max_success bound a rate of successes: with outcome return leave "
+                f"them at 0 and 1, got {self.min_success} and {self.max_success}"
+            )
         if self.kl_coefficient < 0:
             raise ValueError(f"kl_coefficient must be >= 0, got {self.kl_coefficient}")
+
+    # An attribute that is computed, which pyright does not know.
+    @property
+    def judges_returns(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where episodes are compared by their returns."""
+        return self.outcome == "return"
 
     @property
     def needs_reference(self) -> bool:
@@ -100,15 +118,25 @@ class GRPO(ClippedAlgorithm):
         rate = successes / self.group_size
         return 0 < rate < 1 and self.min_success <= rate <= self.max_success
 
+    def accepts_returns(self, returns: Sequence[float]) -> bool:
+        """Whether the returns of a group differ; without dynamic sampling any group counts."""
+        return not self.dynamic_sampling or max(returns) - min(returns) > RETURN_EPS
+
     def select(self, rollout: Rollout) -> Rollout:
         _, group = torch.unique(rollout.group_id, return_inverse=True)
-        successes = torch.zeros(rollout.groups).index_add(0, group, rollout.outcome)
-        wanted = torch.tensor([self.accepts(int(count)) for count in successes], dtype=torch.bool)
+        wanted = torch.zeros(rollout.groups, dtype=torch.bool)
+        for number in range(rollout.groups):
+            members = group == number
+            if self.judges_returns:
+                wanted[number] = self.accepts_returns(rollout.returns[members].tolist())
+            else:
+                wanted[number] = self.accepts(int(rollout.outcome[members].sum()))
         return rollout.keep(wanted[group])
 
     def advantages(self, rollout: Rollout) -> Advantages:
         """Every decision of an episode gets the episode's advantage."""
-        per_episode = ESTIMATORS[self.advantage](rollout.outcome, rollout.group_id)
+        compared = rollout.returns if self.judges_returns else rollout.outcome
+        per_episode = ESTIMATORS[self.advantage](compared, rollout.group_id)
         return Advantages(per_episode[rollout.episode_id])
 
     def weights(

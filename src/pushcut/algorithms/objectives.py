@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -13,6 +14,27 @@ Granularity = Literal["element", "step", "chunk"]
 """What one probability ratio stands for: an element of an action (a token), a step, a chunk."""
 
 Aggregation = Literal["trajectory", "token", "sequence_sum"]
+
+LOG_RATIO_LIMIT = 20.0
+"""Log-ratios are held within +- this before exp: e^20 = 4.9e8 is far outside every clip range, and
+its products and squares are still finite in float32."""
+
+
+def log_ratio(
+    logprob: Float[Tensor, "*#shape"], logprob_old: Float[Tensor, "*#shape"]
+) -> Float[Tensor, "*#shape"]:
+    """Logprob - logprob_old within +- ``LOG_RATIO_LIMIT``, without gradient beyond.
+
+    Unclamped, exp is infinite from 88.7 on in float32, and the zero gradient of a clipped sample
+    becomes 0 times infinity: one NaN spoils the whole optimiser step. A NaN of the policy itself
+    stays one, with its gradient, so that the step is skipped (``clamp`` would hide it).
+    """
+    return _held(logprob - logprob_old, -LOG_RATIO_LIMIT)
+
+
+def _held(x: Tensor, low: float = -math.inf) -> Tensor:
+    outside = (x > LOG_RATIO_LIMIT) | (x < low)
+    return torch.where(outside, x.detach().clamp(low, LOG_RATIO_LIMIT), x)
 
 
 def ppo_clip_loss(
@@ -27,9 +49,10 @@ def ppo_clip_loss(
     """Clipped surrogate, the sum of weighted terms (SimpleVLA-RL eq. 3).
 
     -sum w * min(r A, clip(r, 1 - clip_low, 1 + clip_high) A) with r = exp(logprob -
-    logprob_old) (Schulman et al. 2017, eq. 7). Separate bounds are DAPO's clip-higher.
+    logprob_old) (Schulman et al. 2017, eq. 7). Separate bounds are DAPO's clip-higher. A ratio
+    beyond e^+-20 counts as that and has no gradient, on either side of the clip.
     """
-    ratio = torch.exp(logprob - logprob_old)
+    ratio = torch.exp(log_ratio(logprob, logprob_old))
     clipped = ratio.clamp(1 - clip_low, 1 + clip_high)
     return -(weight * torch.minimum(ratio * advantage, clipped * advantage)).sum()
 
@@ -43,7 +66,7 @@ def clipped_tokens(
     clip_high: float,
 ) -> Bool[Tensor, "*#shape"]:
     """Where the clip holds the gradient at zero: the ratio has already moved far enough."""
-    ratio = torch.exp(logprob - logprob_old)
+    ratio = torch.exp(log_ratio(logprob, logprob_old))
     too_high = (ratio > 1 + clip_high) & (advantage > 0)
     too_low = (ratio < 1 - clip_low) & (advantage < 0)
     return too_high | too_low
@@ -61,7 +84,7 @@ def behaviour_weight(
     (decoupled objective; Hilton et al. 2022, "Batch size-invariance for policy optimization").
     The cap bounds the variance, as in V-trace (Espeholt et al. 2018), at the price of a bias.
     """
-    return torch.exp(logprob_proximal - logprob_behaviour).clamp(max=cap)
+    return torch.exp(log_ratio(logprob_proximal, logprob_behaviour)).clamp(max=cap)
 
 
 def pool(
@@ -124,12 +147,28 @@ def token_weights(
     return mask * per_row.view(-1, *([1] * (mask.ndim - 1)))
 
 
+def trajectory_scale(
+    units: Float[Tensor, " n"], episode_id: Int[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """What makes a mean over decisions one over trajectories: mean length / length of each.
+
+    ``units`` counts what is averaged at each decision (1, or its valid tokens). pi_RL's program
+    takes mean(loss * mask * max_steps / length) over padded episodes, which over all of them is
+    1/E sum_e 1/length_e sum_t loss. Packed, without the padding, mean(loss * scale) is the same.
+    """
+    _, episode = torch.unique(episode_id, return_inverse=True)
+    episodes = int(episode.max()) + 1 if len(episode) else 1
+    length = units.new_zeros(episodes).index_add(0, episode, units).clamp(min=1)
+    return (length.sum() / episodes / length)[episode]
+
+
 def kl_k3(
     logprob: Float[Tensor, "*shape"], logprob_reference: Float[Tensor, "*shape"]
 ) -> Float[Tensor, "*shape"]:
     """Schulman's k3 estimate of KL(policy || reference): exp(d) - d - 1, d = ref - policy.
 
-    Each term is >= 0 and the estimate is unbiased under samples of the policy.
+    Each term is >= 0 and the estimate is unbiased under samples of the policy. d is held below
+    ``LOG_RATIO_LIMIT``, and is without gradient beyond; far below 0 the term is linear and stays.
     """
-    difference = logprob_reference - logprob
+    difference = _held(logprob_reference - logprob)
     return torch.exp(difference) - difference - 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -21,8 +22,8 @@ class PPO(ClippedAlgorithm):
     episodes: int = 64
     """Episodes (or streams) that an iteration plays and trains on."""
     stream_decisions: int = 0
-    """Decisions of each stream. One episode follows another in it, and the last is cut off (pi_RL's
-    partial reset). 0 plays whole episodes."""
+    """Decisions of each stream. One episode follows another in it, and the last is cut off (partial
+    reset, which pi_RL uses on ManiSkill). 0 plays whole episodes (pi_RL on LIBERO, MetaWorld)."""
     gamma: float = 0.99
     """Discount from one chunk to the next."""
     lam: float = 0.95
@@ -30,6 +31,12 @@ class PPO(ClippedAlgorithm):
     bootstrap_on_truncation: bool = True
     """Let the critic value the state at the time limit; off treats the limit as a failure (pi_RL's
     LIBERO runs)."""
+    bootstrap: Literal["standard", "always"] = "standard"
+    """Where the critic's value of the final observation is added: as ``bootstrap_on_truncation``
+    says, or at every end, success among them (pi_RL's program on ManiSkill)."""
+    aggregation: Literal["decision", "trajectory"] = "decision"
+    """Whether each decision weighs the same in the losses of policy and critic, or each whole
+    episode, however long it was (pi_RL's program on LIBERO and MetaWorld)."""
     normalise_advantage: bool = True
     """Normalise advantages to mean 0 and standard deviation 1 over the whole batch."""
     granularity: Granularity = "chunk"
@@ -58,6 +65,13 @@ class PPO(ClippedAlgorithm):
             raise ValueError(f"episodes must be >= 1, got {self.episodes}")
         if self.stream_decisions < 0:
             raise ValueError(f"stream_decisions must be >= 0, got {self.stream_decisions}")
+        if self.bootstrap == "always" and not self.bootstrap_on_truncation:
+            raise ValueError("bootstrap always has the time limit valued: leave truncation on")
+        if self.aggregation == "trajectory" and self.stream_decisions:
+            raise ValueError(
+                "aggregation trajectory weighs whole episodes, and streams cut them off: "
+                f"stream_decisions must be 0, got {self.stream_decisions}"
+            )
         if not 0 <= self.gamma <= 1 or not 0 <= self.lam <= 1:
             raise ValueError(f"gamma and lam must be in [0, 1], got {self.gamma}, {self.lam}")
         if not self.value_clip > 0 or not self.huber_delta > 0:
@@ -77,6 +91,16 @@ class PPO(ClippedAlgorithm):
         return self.episodes
 
     @property
+    def equal_trajectories(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Where whole episodes weigh the same."""
+        return self.aggregation == "trajectory"
+
+    @property
+    def needs_terminal_values(self) -> bool:
+        """Where every end is valued."""
+        return self.bootstrap == "always"
+
+    @property
     def needs_final_values(self) -> bool:
         """Where something could have followed: behind a time limit or the cut of a stream."""
         return self.bootstrap_on_truncation or self.stream_decisions > 0
@@ -89,7 +113,9 @@ class PPO(ClippedAlgorithm):
         if rollout.value is None or rollout.next_value is None:
             raise ValueError("PPO needs the values of a critic: the policy has none")
         terminated = rollout.terminated
-        if not self.bootstrap_on_truncation:
+        if self.bootstrap == "always":
+            terminated = torch.zeros_like(terminated)
+        elif not self.bootstrap_on_truncation:
             terminated = terminated | rollout.truncated
         advantage = self._gae(rollout, rollout.value, rollout.next_value, terminated)
         target = advantage + rollout.value
@@ -136,7 +162,7 @@ class PPO(ClippedAlgorithm):
     def weights(
         self, valid: Bool[Tensor, "n k h a"], episode_id: Int[Tensor, " n"]
     ) -> Float[Tensor, "n k hu au"]:
-        """The mean over the units of the optimiser step."""
+        """The mean over the units of the optimiser step, before trajectories are made equal."""
         units = (pool(valid.float(), valid, self.granularity) > 0).float()
         return units / units.sum().clamp(min=1)
 

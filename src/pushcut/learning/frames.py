@@ -1,4 +1,4 @@
-"""Frames of demonstrations as batches: which are drawn, how their chunks end, how they are moved."""
+"""Frames of demonstrations as batches: how they are drawn, end and move."""
 
 from __future__ import annotations
 

@@ -43,6 +43,9 @@ class LearnerConfig:
     """Passes over each rollout."""
     minibatches: int = 4
     """Optimiser steps per epoch, of whole episodes (GRPO) or of any decisions (PPO)."""
+    minibatch_size: int = 0
+    """Episodes (GRPO) or decisions (PPO) of an optimiser step, in place of ``minibatches``: a
+    smaller batch then has fewer steps, not smaller ones. 0: as many steps as that says."""
     micro_batch: int = 256
     """Decisions per forward and backward; bounds the memory, not the result."""
     target_kl: float | None = None
@@ -54,7 +57,9 @@ class LearnerConfig:
     and updating differ in precision, batch size or machine. The metric logprob_mismatch says
     how far apart they are, with or without this."""
     decay_iterations: int = 0
-    """Iterations of a cosine decay of the learning rate to a tenth; 0: no decay."""
+    """Iterations of a cosine decay of the learning rate; 0: no decay."""
+    decay_floor: float = 0.1
+    """Share of the learning rate that the cosine ends at."""
 
     def __post_init__(self) -> None:
         for name in ("lr", "grad_clip", "epochs", "minibatches", "micro_batch"):
@@ -64,6 +69,10 @@ class LearnerConfig:
             raise ValueError(f"target_kl must be > 0, got {self.target_kl}")
         if self.adapter_lr is not None and not self.adapter_lr > 0:
             raise ValueError(f"adapter_lr must be > 0, got {self.adapter_lr}")
+        if self.minibatch_size < 0:
+            raise ValueError(f"minibatch_size must be >= 0, got {self.minibatch_size}")
+        if not 0 <= self.decay_floor <= 1:
+            raise ValueError(f"decay_floor must be in [0, 1], got {self.decay_floor}")
         if self.decay_iterations < 0:
             raise ValueError(f"decay_iterations must be >= 0, got {self.decay_iterations}")
         if self.warmup_iterations < 0:
@@ -145,7 +154,12 @@ class Learner:
         means = {name: float(np.mean([step[name] for step in history])) for name in history[0]}
         # Before the first step old and new weights are the same.
         means["logprob_mismatch"] = history[0]["logprob_mismatch"] if mismatch is None else mismatch
-        counts = {"optimizer_steps": len(history), "skipped_steps": skipped}
+        units = [self._units(rollout, rows) for rows in minibatches]
+        counts = {
+            "optimizer_steps": len(history),
+            "skipped_steps": skipped,
+            "minibatch_units": float(np.mean(units)),
+        }
         return means | {"lr": rate} | counts
 
     @torch.no_grad()
@@ -175,13 +189,16 @@ class Learner:
             warmup=config.warmup_iterations,
             ramp=config.warmup_iterations + 1,
             decay=config.decay_iterations,
+            floor=config.decay_floor,
         )
         rate, adapter_rate = config.lr, config.adapter_lr
         rates = {
             "policy": share * rate,
             "adapters": share * (rate if adapter_rate is None else adapter_rate),
-            "critic": self._critic.lr,
+            "critic": self._critic.lr * (share if self._critic.scheduled else 1.0),
         }
+        if iteration < self._critic_only:
+            rates["critic"] = self._critic.lr
         for group in self.optimizer.param_groups:
             group["lr"] = rates[group["name"]]
         return rates["policy"]
@@ -190,8 +207,15 @@ class Learner:
         """Rows of each optimiser step, shuffled by a generator of the iteration's own."""
         generator = np.random.default_rng((self._seed, iteration))
         unit = rollout.episode_id if self._algorithm.whole_episodes else torch.arange(len(rollout))
+        parts = self._config.minibatches
+        if size := self._config.minibatch_size:
+            parts = max(1, round((int(unit.max()) + 1) / size))
         for _ in range(self._config.epochs):
-            yield from split(unit, self._config.minibatches, generator)
+            yield from split(unit, parts, generator)
+
+    def _units(self, rollout: Rollout, rows: Int[Tensor, " m"]) -> int:
+        """Episodes, or decisions, of an optimiser step."""
+        return len(rollout.episode_id[rows].unique() if self._algorithm.whole_episodes else rows)
 
     def _moved_too_far(self, step: dict[str, float]) -> bool:
         limit = self._config.target_kl

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pushcut.algorithms.base import Algorithm
+from pushcut.algorithms.objectives import trajectory_scale
 from pushcut.batch import Advantages, Experience, Minibatch, Rollout, ValueBatch
 from pushcut.ranks.base import Ranks
 from pushcut.transfers import to_device
@@ -45,6 +46,11 @@ def micro_batches(
     valid = executed(rollout)[rows]
     weight = algorithm.weights(valid, rollout.episode_id[rows])
     share = (weight > 0) / (weight > 0).sum()
+    decision_weight = torch.full((len(rows),), 1 / len(rows))
+    if algorithm.equal_trajectories:
+        units, decisions = trajectory_scales(algorithm, rollout)
+        weight = weight * units[rows].view(-1, 1, 1, 1)
+        decision_weight = decision_weight * decisions[rows]
     start = rollout.logprob if rollout.proximal is None else rollout.proximal
     elements = to_device(valid.sum(), device)
     for part in rank_shares(rollout, rows, size, ranks):
@@ -52,7 +58,7 @@ def micro_batches(
         value, target = rollout.value, advantages.value_target
         critic = None
         if value is not None and target is not None:
-            per_decision = part.counted.float() / len(rows)
+            per_decision = part.counted.float() * decision_weight[part.place]
             columns = (value[part.rows], target[part.rows], per_decision)
             critic = ValueBatch(*(to_device(column, device) for column in columns))
         behaviour = rollout.logprob[part.rows] if rollout.staleness else None
@@ -66,6 +72,23 @@ def micro_batches(
             logprob_behaviour=None if behaviour is None else to_device(behaviour, device),
         )
         yield MicroBatch(part.experience, batch, to_device(counted, device), elements)
+
+
+def trajectory_scales(
+    algorithm: Algorithm, rollout: Rollout
+) -> tuple[Float[Tensor, " n"], Float[Tensor, " n"]]:
+    """Factors of each decision in the losses of policy and critic, so that trajectories are equal.
+
+    They count the whole rollout, not the optimiser step: how much of a trajectory a step happens
+    to hold does not matter.
+    """
+    counted = algorithm.weights(executed(rollout), rollout.episode_id) > 0
+    units = counted.flatten(1).sum(1).float()
+    ones = torch.ones_like(units)
+    return (
+        trajectory_scale(units, rollout.episode_id),
+        trajectory_scale(ones, rollout.episode_id),
+    )
 
 
 @dataclass(frozen=True)

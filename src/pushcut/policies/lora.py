@@ -11,6 +11,9 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 
+LoRAInit = Literal["kaiming", "gaussian"]
+"""How the inner matrix of an adapter starts; the outer one is zero."""
+
 BASE = ".base_layer."
 """How peft names the frozen layer inside an adapted one."""
 
@@ -25,7 +28,11 @@ class LoRAConfig:
     """The adapters' output is scaled by alpha / rank."""
     rank_of: tuple[tuple[str, int], ...] = ()
     """Ranks of single parts, such as language 16 expert 32. The parts are language, vision,
-    projector, expert. Empty means the policy's usual parts, all with ``rank``."""
+    projector, expert. Empty means the policy's usual parts, all with ``rank``. What pi_RL's program
+    adapts of pi0 and pi0.5 is language and vision."""
+    init: LoRAInit = "kaiming"
+    """How the inner matrix starts: uniform after Kaiming (peft's default), or normal with standard
+    deviation 1 / rank (pi_RL's program)."""
     saved: Literal["merged", "separate"] = "merged"
     """How adapters are saved: merged into the weights, or separate (released VLAs only). Separate
     files are small and quick to write, but need their checkpoint to stay where it is."""
@@ -35,7 +42,9 @@ class LoRAConfig:
             raise ValueError("ranks and alpha of adapters must be >= 1")
 
 
-def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None:
+def add_lora(
+    module: nn.Module, *, rank: int, alpha: int, seed: int = 0, init: LoRAInit = "kaiming"
+) -> None:
     """Freezes a module and puts an adapter on each of its linear layers.
 
     An adapter starts at zero: the module computes what it did before. UserError without peft.
@@ -45,20 +54,28 @@ def add_lora(module: nn.Module, *, rank: int, alpha: int, seed: int = 0) -> None
     except ImportError:
         raise UserError("LoRA needs the library peft: pip install 'pushcut[lora]'") from None
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
-    config: Any = LoraConfig(r=rank, lora_alpha=alpha, target_modules=linear)
+    start: Any = "gaussian" if init == "gaussian" else True
+    config: Any = LoraConfig(
+        r=rank, lora_alpha=alpha, target_modules=linear, init_lora_weights=start
+    )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         inject_adapter_in_model(config, module)
 
 
 def adapt(
-    parts: Mapping[str, nn.Module], ranks: Mapping[str, int], *, alpha: int, seed: int = 0
+    parts: Mapping[str, nn.Module],
+    ranks: Mapping[str, int],
+    *,
+    alpha: int,
+    seed: int = 0,
+    init: LoRAInit = "kaiming",
 ) -> None:
     """Adds adapters of a given rank to each of some parts and freezes what they adapt."""
     for name, rank in ranks.items():
         if name not in parts:
             raise UserError(f"no part {name!r} for adapters; this policy has {', '.join(parts)}")
-        add_lora(parts[name], rank=rank, alpha=alpha, seed=seed)
+        add_lora(parts[name], rank=rank, alpha=alpha, seed=seed, init=init)
 
 
 def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:

@@ -88,7 +88,7 @@ def adapt_only(policy: Policy, lora: LoRAConfig, *, seed: int) -> None:
 def add_adapters(policy: Policy, lora: LoRAConfig, parts: Iterable[str], *, seed: int) -> None:
     """Puts fresh adapters on the parts that ``lora`` names, or on these."""
     ranks = dict(lora.rank_of) or dict.fromkeys(parts, lora.rank)
-    adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed)
+    adapt(policy.adaptable, ranks, alpha=lora.alpha, seed=seed, init=lora.init)
     if lora.saved == "separate":
         policy.keep_adapters_apart()
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pushcut.policies.precision import full_precision
 
-CriticPlacement = Literal["vlm", "expert"]
+CriticPlacement = Literal["vlm", "expert", "last-token"]
 """Where a critic looks."""
 
 
@@ -20,19 +20,32 @@ class CriticConfig:
     """Where the critic looks and how it is trained; only for algorithms that need one."""
 
     placement: CriticPlacement = "vlm"
-    """Mean of the prefix's visible tokens, or of the action expert's (pi_RL eq. 16)."""
+    """Mean of the prefix's visible tokens, or of the action expert's (pi_RL eq. 16); OpenVLA-OFT:
+    before the final norm. Last-token: behind it, at the token that the first action follows (RLinf;
+    OpenVLA-OFT only)."""
     layers: Literal[1, 4] = 4
     """Linear layers."""
+    hidden: tuple[int, int, int] = (512, 256, 128)
+    """Sizes of the hidden layers, where there are 4 layers (pi_RL's program: 1024 512 256 for pi0.5
+    on LIBERO)."""
+    init: Literal["uniform", "kaiming"] = "uniform"
+    """How the hidden layers start: torch's default, or normal with variance 2 / outputs and no bias
+    (pi_RL's program)."""
     detach: bool = True
     """Keep the critic's gradient out of the policy."""
     lr: float = 1e-3
     """Learning rate of the critic (pi_RL: 1e-4)."""
+    scheduled: bool = False
+    """Whether the critic's rate follows the warm-up and decay of the policy's (pi_RL's program),
+    once the policy is trained; else it is constant."""
     warmup_iterations: int = 0
     """Iterations at the start that train the critic only."""
 
     def __post_init__(self) -> None:
         if not self.lr > 0:
             raise ValueError(f"lr of the critic must be > 0, got {self.lr}")
+        if min(self.hidden) < 1:
+            raise ValueError(f"hidden sizes of the critic must be >= 1, got {self.hidden}")
         if self.warmup_iterations < 0:
             raise ValueError(f"warmup_iterations must be >= 0, got {self.warmup_iterations}")
 
@@ -43,11 +56,16 @@ class ValueHead(nn.Module):
     def __init__(self, width: int, config: CriticConfig) -> None:
         super().__init__()
         self.detach = config.detach
-        sizes = (width, 512, 256, 128, 1) if config.layers == 4 else (width, 1)
+        sizes = (width, *config.hidden, 1) if config.layers == 4 else (width, 1)
         layers: list[nn.Module] = []
         for size_in, size_out in zip(sizes, sizes[1:], strict=False):
             layers += [nn.Linear(size_in, size_out), nn.ReLU()]
         self.mlp = nn.Sequential(*layers[:-1])
+        if config.init == "kaiming":
+            for layer in self.mlp:
+                if isinstance(layer, nn.Linear):
+                    nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                    nn.init.zeros_(layer.bias)
         last = self.mlp[-1]
         assert isinstance(last, nn.Linear)
         nn.init.normal_(last.weight, std=0.02)

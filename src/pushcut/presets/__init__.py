@@ -10,7 +10,7 @@ from typing import Any
 
 from pushcut.envs import ENVS
 from pushcut.errors import UserError
-from pushcut.presets import gymnasium, libero, maniskill, metaworld, mixed, vla
+from pushcut.presets import gymnasium, libero, maniskill, metaworld, mixed, vla, vla_ablations
 from pushcut.presets.base import Preset, preset_for
 from pushcut.presets.point_mass import SMOKE
 from pushcut.registry import PLUGIN_HINT, Registry, unknown
@@ -40,6 +40,8 @@ _OWN: dict[str, Preset] = {
     **libero.PI_RL,
     **vla.SIMPLEVLA_RL,
     **vla.PI_RL,
+    **vla_ablations.GRPO_PRESETS,
+    **vla_ablations.LORA_PRESETS,
 }
 
 PRESETS: Registry[Preset] = Registry("preset", "pushcut.presets", _OWN, adapt=_adapt)

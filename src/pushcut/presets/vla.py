@@ -23,80 +23,23 @@ from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import FlowPolicySource, StartPolicy, TokenPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset, preset
+from pushcut.presets.vla_sources import SIMPLEVLA_RL_SOURCES, pi_rl_sources
 
 IMAGE_SIZE = 256
 """Images of the data that the checkpoints were trained on."""
 
 SUITES = {"spatial": "spatial", "object": "object", "goal": "goal", "long": "10"}
-"""The papers' columns -> LIBERO's names."""
+"""The papers' columns -> LIBERO's names; SimpleVLA-RL also trains on libero_90 (appendix D)."""
 
 ROLLOUT = RolloutConfig(slots=64, inference_batch=32, timeout_s=180.0)
 """pi_RL: 64 parallel environments; the batch is ours."""
-
-F3 = "SimpleVLA-RL, appendix F.3"
-SCRIPTS = "SimpleVLA-RL, its released scripts"
-OFT = "OpenVLA-OFT's fine-tuning"
-CHECKPOINT = "what the checkpoint was fine-tuned with"
-
-SIMPLEVLA_RL_SOURCES = {
-    "collect.episodes_per_task": "LIBERO",
-    "sft.policy": OFT,
-    "sft.fit.lr": OFT,
-    "sft.fit.augment": OFT,
-    "sft.fit.tail": OFT,
-    "train.env": CHECKPOINT,
-    "train.env.tasks": F3,
-    "train.env.max_steps": F3,
-    "train.policy": CHECKPOINT,
-    "train.policy.released.cameras": "SimpleVLA-RL, appendix F.2",
-    "train.policy.released.chunk": F3,
-    "train.policy.released.precision": SCRIPTS,
-    "train.algorithm": SCRIPTS,
-    "train.algorithm.groups": F3,
-    "train.learner.lr": F3,
-    "train.learner.minibatches": F3,
-    "train.learner.betas": SCRIPTS,
-    "train.learner.warmup_iterations": SCRIPTS,
-    "train.evaluation": SCRIPTS,
-}
-
-OPENPI = "openpi's fine-tuning"
-
-
-def pi_rl_sources(table: str) -> dict[str, str]:
-    """Where the settings of a preset of pi_RL are from."""
-    return {
-        "collect.episodes_per_task": "the benchmark",
-        "sft.policy": OPENPI,
-        "sft.fit.lr": OPENPI,
-        "sft.fit.warmup_steps": OPENPI,
-        "sft.fit.augment": OPENPI,
-        "sft.fit.tail": OPENPI,
-        "train.env": CHECKPOINT,
-        "train.env.tasks": table,
-        "train.env.max_steps": table,
-        "train.policy": table,
-        "train.policy.released": CHECKPOINT,
-        "train.policy.released.chunk": table,
-        "train.policy.released.horizon": table,
-        "train.policy.keep_prefix": "pushcut",
-        "train.algorithm": table,
-        "train.critic": table,
-        "train.learner": table,
-        "train.learner.betas": "not in the paper",
-        "train.algorithm.bootstrap_on_truncation": "not in the paper",
-        "train.learner.micro_batch": "pushcut",
-        "train.rollout.slots": table,
-        "train.iterations": table,
-    }
-
 
 Model = Literal["pi0", "pi05"]
 Noise = Literal["flow-sde", "flow-noise"]
 
 
 def openvla_oft(suite: str) -> Preset:
-    """SimpleVLA-RL on a suite of LIBERO."""
+    """SimpleVLA-RL on a suite of LIBERO; what appendix D leaves open of libero_90 is as in F.3."""
     released = ReleasedConfig(
         cameras=("agentview",),
         image_size=IMAGE_SIZE,
@@ -108,7 +51,8 @@ def openvla_oft(suite: str) -> Preset:
         tasks=(f"libero_{suite}",), image_size=IMAGE_SIZE, max_steps=512, render="stock"
     )
     return preset(
-        f"OpenVLA-OFT on libero_{suite}: action tokens, GRPO (SimpleVLA-RL, F.3)",
+        f"OpenVLA-OFT on libero_{suite}: action tokens, GRPO (SimpleVLA-RL, "
+        f"{'D' if suite == '90' else 'F.3'})",
         env,
         demonstrations=50,
         sft=SFTConfig(
@@ -139,10 +83,13 @@ def openvla_oft(suite: str) -> Preset:
                 betas=(0.9, 0.999),
                 warmup_iterations=0,
                 minibatches=4,  # 512 trajectories in mini-batches of 128
+                minibatch_size=128,
                 micro_batch=8,
+                recompute_logprob=True,
             ),
             rollout=ROLLOUT,
-            evaluation=EvaluationConfig(episodes_per_task=50, every=4),
+            # About 500 episodes; libero_90 has 90 tasks.
+            evaluation=EvaluationConfig(episodes_per_task=5 if suite == "90" else 50, every=4),
             iterations=100,
         ),
         episodes_per_task=50,
@@ -161,11 +108,22 @@ class Column:
     num_steps: int
     noise_level: float
     cosine: bool = False
+    floor: float = 0.1
+    """What the cosine ends at."""
+    grad_clip: float = 1.0
     lr: float = 5e-6
     iterations: int = 500
     std_bounds: tuple[float, float] = (0.04, 0.10)
     horizon: int = 50
+    hidden: tuple[int, int, int] = (512, 256, 128)
+    """The critic's hidden layers."""
 
+
+COSINE_ITERATIONS = 1000
+"""Length of the cosine in the program; the runs of the tables end half way."""
+
+PI05_HIDDEN = (1024, 512, 256)
+"""The program's critic for pi0.5 on LIBERO; elsewhere it is smaller."""
 
 PI0_BOUNDS = (0.08, 0.16)
 
@@ -174,20 +132,20 @@ LIBERO: dict[Model, dict[str, Column]] = {
         "spatial": Column(240, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
         "object": Column(240, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
         "goal": Column(320, 5, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
-        "long": Column(480, 10, 4, 4, 0.5, std_bounds=PI0_BOUNDS),
+        "long": Column(480, 10, 4, 4, 0.5, std_bounds=PI0_BOUNDS, grad_clip=2.0),
     },
     "pi05": {
-        "spatial": Column(240, 5, 1, 3, 0.5, horizon=10),
-        "object": Column(320, 5, 1, 5, 0.3, horizon=10),
-        "goal": Column(320, 5, 3, 5, 0.3, horizon=10),
-        "long": Column(480, 10, 4, 5, 0.5, cosine=True, horizon=10),
+        "spatial": Column(240, 5, 1, 3, 0.5, horizon=10, hidden=PI05_HIDDEN),
+        "object": Column(320, 5, 1, 5, 0.3, horizon=10, hidden=PI05_HIDDEN),
+        "goal": Column(320, 5, 3, 5, 0.3, horizon=10, hidden=PI05_HIDDEN),
+        "long": Column(480, 10, 4, 5, 0.5, cosine=True, horizon=10, hidden=PI05_HIDDEN),
     },
 }
-"""Table 11."""
+"""Table 11; critic and largest gradient norm are the program's."""
 
 METAWORLD: dict[Model, Column] = {
     "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450, horizon=5),
-    "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, iterations=450, horizon=5),
+    "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, floor=0.0, iterations=450, horizon=5),
 }
 """Table 13."""
 
@@ -199,11 +157,16 @@ METAWORLD_ML45: dict[Model, Column] = {
 METAWORLD_IMAGE_SIZE = 480
 """What lerobot/metaworld_mt50 holds and RLinf renders; the policy resizes it to 224."""
 
-STREAMS = 512
+EPISODES = 512
 """64 environments, 8 times."""
 
 BATCH = 2048
-"""Decisions of an optimiser step."""
+"""Decisions of an optimiser step, those after an episode's end counted (they weigh nothing)."""
+
+
+def optimiser_steps(column: Column) -> int:
+    """Steps of an epoch over all episodes, each with as many decisions as the limit allows."""
+    return EPISODES * (column.max_steps // column.chunk) // BATCH
 
 
 def flow(
@@ -216,7 +179,6 @@ def flow(
     table: str,
 ) -> Preset:
     """pi_RL with one of its models on one of its benchmarks."""
-    decisions = column.max_steps // column.chunk
     return preset(
         summary,
         env,
@@ -242,24 +204,33 @@ def flow(
                 noise=noise,
                 noise_level=column.noise_level,
                 std_bounds=column.std_bounds,
+                entropy_terms="all",
                 # 10 MB of keys and values for each of 25,000 decisions would not fit.
                 keep_prefix=False,
             ),
             algorithm=PPO(
-                episodes=STREAMS,
-                stream_decisions=decisions,
+                episodes=EPISODES,
+                aggregation="trajectory",
                 bootstrap_on_truncation=False,
                 entropy_coefficient=0.005 if noise == "flow-noise" else 0.0,
             ),
-            critic=CriticConfig(placement="expert" if model == "pi0" else "vlm", lr=1e-4),
+            critic=CriticConfig(
+                placement="expert" if model == "pi0" else "vlm",
+                hidden=column.hidden,
+                init="kaiming",
+                lr=1e-4,
+                scheduled=column.cosine,
+            ),
             learner=LearnerConfig(
                 lr=column.lr,
                 betas=(0.9, 0.95),
                 warmup_iterations=0,
+                grad_clip=column.grad_clip,
                 epochs=column.epochs,
-                minibatches=STREAMS * decisions // BATCH,
+                minibatches=optimiser_steps(column),
                 micro_batch=32,
-                decay_iterations=column.iterations if column.cosine else 0,
+                decay_iterations=COSINE_ITERATIONS if column.cosine else 0,
+                decay_floor=column.floor,
             ),
             rollout=ROLLOUT,
             evaluation=EvaluationConfig(episodes_per_task=50, every=20),
@@ -339,7 +310,10 @@ def pi_ml45(model: Model, noise: Noise) -> Preset:
 MODELS: tuple[Model, ...] = ("pi0", "pi05")
 NOISES: tuple[Noise, ...] = ("flow-sde", "flow-noise")
 
-SIMPLEVLA_RL = {f"libero-{suite}-openvla-oft": openvla_oft(name) for suite, name in SUITES.items()}
+SIMPLEVLA_RL = {
+    f"libero-{suite}-openvla-oft": openvla_oft(name)
+    for suite, name in {**SUITES, "90": "90"}.items()
+}
 
 PI_RL = {
     f"libero-{suite}-{model}-{noise}": pi_libero(model, suite, noise)

@@ -36,21 +36,26 @@ class Collector:
         groups: int,
         max_groups: int,
         accepts: Callable[[int], bool],
+        accepts_returns: Callable[[Sequence[float]], bool] | None = None,
         stream_decisions: int = 0,
         final_values: bool = False,
+        terminal_values: bool = False,
         benchmark_inits: int = 0,
         ranks: Ranks | None = None,
     ) -> None:
         """``stream_decisions``: play ``groups`` streams of so many decisions; 0: whole episodes.
 
-        ``final_values``: the critic values what an episode that was cut short ended with.
+        ``final_values``: the critic values what an episode that was cut short ended with;
+        ``terminal_values``: what any episode ended with.
+        ``accepts_returns``: judges a group by its returns, in place of ``accepts``.
         ``benchmark_inits``: start from so many states per task of the benchmark's own; 0: others.
         """
         self._runner = runner
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
-        self._accepts, self._stream_decisions = accepts, stream_decisions
-        self._final_values = final_values
+        self._accepts, self._accepts_returns = accepts, accepts_returns
+        self._stream_decisions = stream_decisions
+        self._final_values, self._terminal_values = final_values, terminal_values
         self._benchmark_inits = benchmark_inits
         self._ranks = ranks or SingleProcess()
         self.seconds: Seconds = {}
@@ -87,6 +92,7 @@ class Collector:
             mode="sampled",
             on_episode=note,
             final_values=self._final_values,
+            terminal_values=self._terminal_values,
             coordination=coordination,
         )
         return episodes
@@ -95,7 +101,11 @@ class Collector:
         """Nobody learns from a group that dynamic sampling rejects: its pictures may go at once."""
         if len(group) < self._group_size:
             return
-        if not self._accepts(sum(episode.success for episode in group)):
+        if self._accepts_returns is not None:
+            accepted = self._accepts_returns([episode.reward for episode in group])
+        else:
+            accepted = self._accepts(sum(episode.success for episode in group))
+        if not accepted:
             for episode in group:
                 episode.forget()
 
@@ -128,6 +138,7 @@ class Collector:
             init_of_group,
             group_size=self._group_size,
             accepts=self._accepts,
+            accepts_returns=self._accepts_returns,
             budget=budget,
         )
 
@@ -201,11 +212,12 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         length=torch.tensor([episode.length for episode in episodes]),
         sim_steps=torch.tensor([episode.sim_steps for episode in episodes]),
         inits=tuple(episode.task.init for episode in episodes),
+        in_streams=episodes[0].task.max_decisions is not None,
     )
 
 
 def following_values(episodes: Sequence[PlayedEpisode]) -> list[Tensor]:
-    """The critic's value of the observation after each decision; 0 after a termination."""
+    """The critic's value of the observation after each decision; 0 where it did not look."""
     values: list[Tensor] = []
     for episode in episodes:
         estimates = [decision.value for decision in episode.decisions]

@@ -49,7 +49,7 @@ class PlayedEpisode:
     task: EpisodeTask
     decisions: list[Decision] = field(default_factory=list)
     final_value: Tensor | None = None
-    """The critic's estimate of the final observation, where a limit or a cut ended it."""
+    """The critic's estimate of the final observation, where it was asked for."""
     frames: list[np.ndarray] = field(default_factory=list)
     """Images of each control step, where they were asked for."""
 
@@ -88,6 +88,15 @@ class PlayedEpisode:
         """Lets go of what the policy saw and drew: most of the memory."""
         self.decisions = [replace(one, observation=None, trace={}) for one in self.decisions]
 
+    @property
+    def reward(self) -> float:
+        """Sum of the rewards of all its steps."""
+        return float(sum(float(decision.result.reward.sum()) for decision in self.decisions))
+
+    def looks_once_more(self, *, final: bool, terminal: bool) -> bool:
+        """Whether the critic wants to see where it ended: at a limit or cut, or at any end."""
+        return terminal or (final and (self.truncated or self.cut))
+
 
 @dataclass(frozen=True)
 class _Act:
@@ -117,6 +126,7 @@ class EpisodeRunner:
         self._pool, self._seed = pool, seed
         self._inference_batch = inference_batch
         self._record_size = 0
+        self._looks = {"final": False, "terminal": False}
         self._check = check
         self._episodes: dict[int, PlayedEpisode] = {}
         self._acts: dict[int, _Act] = {}
@@ -139,6 +149,7 @@ class EpisodeRunner:
         mode: Mode,
         on_episode: Callable[[PlayedEpisode], None],
         final_values: bool = False,
+        terminal_values: bool = False,
         coordination: Coordination = INDEPENDENT,
         record_size: int = 0,
     ) -> Seconds:
@@ -149,7 +160,8 @@ class EpisodeRunner:
 
         With ``record_size`` above 0 episodes have images of so many pixels of each control step.
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
-        must observe there) or cut off, for what its critic says.
+        must observe there) or cut off, for what its critic says; with ``terminal_values`` at
+        every end.
         A slot may end early (exception): then the pool is in use and should be closed.
         """
         if reason := misfit(policy, self._pool.spec):
@@ -159,12 +171,17 @@ class EpisodeRunner:
         self._stopwatch.take()
         before = dict(self._pool.seconds)
 
+        self._looks = {"final": final_values, "terminal": terminal_values}
+
         def finish(slot: int) -> None:
             episode = self._episodes.pop(slot)
             if episode.cut:
                 self._pool.abandon(slot)
             schedule.finished(
-                episode.task, success=episode.success, decisions=len(episode.decisions)
+                episode.task,
+                success=episode.success,
+                decisions=len(episode.decisions),
+                reward=episode.reward,
             )
             on_episode(episode)
 
@@ -176,7 +193,7 @@ class EpisodeRunner:
                     continue
                 # Without episodes here: others play the rest, one of theirs may call for another.
                 pause_s = BUSY_S if self._episodes else IDLE_S
-                self._look_around(coordination.pause_s or pause_s, finish, final_values)
+                self._look_around(coordination.pause_s or pause_s, finish)
         except (Exception, KeyboardInterrupt):
             coordination.leave()
             raise
@@ -188,14 +205,12 @@ class EpisodeRunner:
         wants = len(self._ready) >= self._batch_threshold()
         return coordination.turn(wants=wants, busy=bool(self._episodes) or not schedule.done)
 
-    def _look_around(
-        self, timeout_s: float, finish: Callable[[int], None], final_values: bool
-    ) -> None:
+    def _look_around(self, timeout_s: float, finish: Callable[[int], None]) -> None:
         """Handles replies that arrive within a time, if any, and signals."""
         with self._stopwatch.timed("wait"):
             replies = self._pool.wait(timeout_s=timeout_s)
         for reply in replies:
-            self._handle(reply, finish, final_values)
+            self._handle(reply, finish)
         self._check()
 
     def _start_idle_slots(self, schedule: Schedule) -> None:
@@ -259,7 +274,7 @@ class EpisodeRunner:
         task = episode.task
         return DecisionKey(self._seed, iteration, task.group, task.member, len(episode.decisions))
 
-    def _handle(self, reply: Reply, finish: Callable[[int], None], final_values: bool) -> None:
+    def _handle(self, reply: Reply, finish: Callable[[int], None]) -> None:
         slot = reply.slot
         if reply.kind == "lost" and slot not in self._episodes:
             return  # cut off before: nothing was going to happen there
@@ -277,7 +292,7 @@ class EpisodeRunner:
         episode.decisions.append(self._acts.pop(slot).then(reply.result))
         if reply.frames is not None:
             episode.frames.extend(reply.frames)
-        if not episode.over or (final_values and (episode.truncated or episode.cut)):
+        if not episode.over or episode.looks_once_more(**self._looks):
             self._ready.append(slot)
             return
         finish(slot)

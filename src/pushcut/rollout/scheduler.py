@@ -35,8 +35,10 @@ class Schedule(Protocol):
         """The next episode, or None while there is none to start."""
         ...
 
-    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
-        """Takes note of an episode's end after so many decisions."""
+    def finished(
+        self, task: EpisodeTask, *, success: bool, decisions: int, reward: float = 0.0
+    ) -> None:
+        """Takes note of an episode's end after so many decisions, and of the sum of its rewards."""
         ...
 
     def heartbeat(self) -> None:
@@ -78,7 +80,9 @@ class ListSchedule:
         number = self._budget.claim()
         return None if number is None else self._tasks[number]
 
-    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
+    def finished(
+        self, task: EpisodeTask, *, success: bool, decisions: int, reward: float = 0.0
+    ) -> None:
         self._budget.report(accepted=True)
 
     def heartbeat(self) -> None:
@@ -99,11 +103,14 @@ class GroupSchedule:
         group_size: int,
         accepts: Callable[[int], bool],
         budget: GroupBudget,
+        accepts_returns: Callable[[Sequence[float]], bool] | None = None,
     ) -> None:
+        """``accepts`` judges by the number of successes, ``accepts_returns`` by the returns."""
         self._init_of_group, self._group_size = init_of_group, group_size
         self._accepts, self._budget = accepts, budget
+        self._accepts_returns = accepts_returns
         self._waiting: deque[EpisodeTask] = deque()
-        self._outcomes: dict[int, list[bool]] = {}
+        self._outcomes: dict[int, list[tuple[bool, float]]] = {}
 
     @property
     def done(self) -> bool:
@@ -119,13 +126,19 @@ class GroupSchedule:
             self._outcomes[group] = []
         return self._waiting.popleft() if self._waiting else None
 
-    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
+    def finished(
+        self, task: EpisodeTask, *, success: bool, decisions: int, reward: float = 0.0
+    ) -> None:
         """Judges a group when its last member ends."""
         outcomes = self._outcomes[task.group]
-        outcomes.append(success)
-        if len(outcomes) == self._group_size:
-            del self._outcomes[task.group]
-            self._budget.report(self._accepts(sum(outcomes)))
+        outcomes.append((success, reward))
+        if len(outcomes) < self._group_size:
+            return
+        del self._outcomes[task.group]
+        if self._accepts_returns is not None:
+            self._budget.report(self._accepts_returns([reward for _, reward in outcomes]))
+        else:
+            self._budget.report(self._accepts(sum(success for success, _ in outcomes)))
 
     def heartbeat(self) -> None:
         self._budget.heartbeat()
@@ -162,7 +175,9 @@ class StreamSchedule:
             return self._episode(stream, 0, self._decisions)
         return self._waiting.popleft() if self._waiting else None
 
-    def finished(self, task: EpisodeTask, *, success: bool, decisions: int) -> None:
+    def finished(
+        self, task: EpisodeTask, *, success: bool, decisions: int, reward: float = 0.0
+    ) -> None:
         """Goes on with the stream, or closes it."""
         assert task.max_decisions is not None
         left = task.max_decisions - decisions

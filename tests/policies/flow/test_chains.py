@@ -1,5 +1,6 @@
 """Chains of denoising steps: what is remembered, what it costs, what is refused."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -119,6 +120,18 @@ def test_the_log_probability_of_a_one_layer_chain_by_hand(reduction):
     total = torch.stack(terms).sum(0)
     want = total if reduction == "sum" else total / 3
     torch.testing.assert_close(sample.logprob, want.unsqueeze(1))
+
+
+@pytest.mark.parametrize("terms", ["noisy", "all"])
+def test_the_entropy_of_a_one_layer_chain_by_hand(terms):
+    config = Denoising(num_steps=2, mdp="one-layer", entropy_terms=terms)
+    chain = make_chain(config, None)
+    got = chain.evaluate(CountingExpert(), chain.sample(CountingExpert(), start(), noise(B)).trace)
+    # sigma = 0.5 sqrt(t / (1 - t)), with 1/2 for 1 - t at t = 1: std 0.5 and 0.5 * sqrt(1/2).
+    half = 0.5 * math.log(2 * math.pi * math.e)
+    noisy = [half + math.log(0.5), half + math.log(0.5 * math.sqrt(0.5))]
+    want = sum(noisy) / 2 if terms == "noisy" else (half + sum(noisy)) / 3
+    torch.testing.assert_close(got.entropy, torch.full_like(got.entropy, want))
 
 
 @pytest.mark.parametrize(("last", "parts"), [(True, 2), (False, 1)])

@@ -103,6 +103,41 @@ def test_a_critic_that_looks_at_the_prefix_gives_those_gradients_too(tmp_path):
     assert grad is not None and bool(grad.any())
 
 
+def test_a_critic_of_openvla_can_look_at_the_last_token_behind_the_norm(tmp_path):
+    policy = tokens(write_openvla(tmp_path / "a"), trained="all").load()
+    sample = act(policy)
+    heads = {}
+    for placement in ("vlm", "last-token"):
+        policy.add_critic(CriticConfig(placement=placement, layers=1, detach=False), seed=0)
+        heads[placement] = policy.evaluate(observation(4), sample.trace).value
+    assert heads["vlm"] is not None and heads["last-token"] is not None
+    assert not torch.allclose(heads["vlm"], heads["last-token"])
+    # The norm's weight scales all that the critic sees: without it the value is the bias, 0.
+    policy.zero_grad()
+    heads["last-token"].sum().backward()
+    norm = dict(policy.named_parameters())["network.language_model.model.norm.weight"]
+    assert norm.grad is not None and bool(norm.grad.any())
+    with torch.no_grad():
+        norm.zero_()
+    seen = policy.evaluate(observation(4), sample.trace).value
+    assert seen is not None and not bool(seen.any())
+
+
+def test_flow_policies_have_no_last_token(tmp_path):
+    policy = flow(write_openpi(tmp_path / "a"), trained="all").load()
+    with pytest.raises(ValueError, match=r"--critic.placement vlm or expert"):
+        policy.add_critic(CriticConfig(placement="last-token"), seed=0)
+
+
+def test_adapters_can_be_put_on_language_and_vision(tmp_path):
+    lora = LoRAConfig(rank_of=(("language", 2), ("vision", 2)), init="gaussian")
+    policy = flow(write_openpi(tmp_path / "a"), trained="lora", lora=lora).load()
+    disturb(policy)
+    grads = gradients(policy, act(policy).trace)
+    assert any("vision_tower" in name and "lora_A" in name for name in grads)
+    assert any("language_model" in name and "lora_A" in name for name in grads)
+
+
 @pytest.mark.parametrize("name", FLOWS)
 def test_adapters_of_language_and_expert_are_trained_and_the_projections_of_actions(name, tmp_path):
     policy = flow(FLOWS[name](tmp_path / "a"), trained="lora", lora=LORA).load()

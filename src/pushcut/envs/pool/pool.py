@@ -57,7 +57,7 @@ class EnvPool(Simulators):
             workers: Processes of each simulator; more than ``slots`` are not started.
             timeout_s: Longest time for one request once a worker works on it.
             max_failures: UserError when an initial state fails this often in a row.
-            final_observation: Observe after truncation too (for bootstrapping a value).
+            final_observation: Observe after an episode's end too (for bootstrapping a value).
             start_timeout_s: Longest time for starting a worker.
             tasks_per_process: Tasks whose simulators each keeps; 0: as the environment has it.
             on_recovery: Told of each worker that is replaced.

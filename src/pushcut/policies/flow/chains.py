@@ -186,6 +186,9 @@ class OneLayerChain(FullChain):
         return total / (1 + terms.shape[1]) if mean else total
 
     def entropy(self, terms: Float[Tensor, "b steps h a"]) -> Float[Tensor, "b 1 h a"]:
+        if self.config.entropy_terms == "all":
+            first = gaussian_entropy(torch.ones_like(terms[:, :1]))
+            terms = torch.cat((first, terms), dim=1)
         return terms.mean(1, keepdim=True)
 
 

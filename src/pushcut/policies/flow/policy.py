@@ -173,6 +173,8 @@ class FlowMatchingPolicy(Policy):
 
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """The critic sees the prefix or what the expert makes of the stored points."""
+        if config.placement == "last-token":
+            raise ValueError("a flow policy has no last token: --critic.placement vlm or expert")
         self._critic_sees = config.placement
         head = make_value_head(self.width_at(config.placement), config, seed=seed)
         self.training_parts["critic"] = head.to(self.device)

@@ -48,6 +48,9 @@ class Denoising:
     chain_reduction: Literal["mean", "sum"] = "mean"
     """How the terms of a one-layer chain make one log-probability: pi_RL's program takes the
     mean, the paper (eq. 5) the sum."""
+    entropy_terms: Literal["noisy", "all"] = "noisy"
+    """What the entropy of a one-layer chain is the mean of: its K noisy steps, or these and the
+    constant of the first point (pi_RL's program), so that a bonus weighs K / (K + 1) of it."""
 
     def __post_init__(self) -> None:
         if not self.noise_level > 0:

@@ -94,6 +94,8 @@ class OpenVLAOutput:
     """The last block's output at patches, state and prompt."""
     visible: Bool[Tensor, "b p"]
     """Which tokens of the prefix are no padding."""
+    last: Float[Tensor, "b d"]
+    """The final norm's output at the token before the first action's."""
 
 
 class OpenVLANetwork(nn.Module):
@@ -178,8 +180,9 @@ class OpenVLANetwork(nn.Module):
         out = llama(x, by, mask)
         first = p + input_ids.shape[1] - 1  # each token is predicted by the one before
         words = self.language_model.lm_head.weight[self._action_words]
-        logits = F.linear(llama.norm(out[:, first : first + slots]), words).float()
-        return OpenVLAOutput(logits, out[:, : first + 1], visible)
+        normed = llama.norm(out[:, first : first + slots])
+        logits = F.linear(normed, words).float()
+        return OpenVLAOutput(logits, out[:, : first + 1], visible, normed[:, 0])
 
     @property
     def _action_words(self) -> slice:

@@ -72,6 +72,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
     config: OpenVLAOFTConfig
     network: OpenVLANetwork
     centre = CROP_AREA
+    critic_places = ("vlm", "last-token")
 
     def __init__(
         self,
@@ -144,7 +145,9 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
                 padded=not bool(prompts.mask.all()),
             )
             value = None
-            if self.critic is not None:
+            if self.critic is not None and self.critic_sees == "last-token":
+                value = self.critic(output.last.float())
+            elif self.critic is not None:
                 mask = output.visible.unsqueeze(-1)
                 value = self.critic((output.prefix.float() * mask).sum(1) / mask.sum(1))
         # The vocabulary counts bins downwards.

@@ -15,7 +15,7 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.tokens.head import ActionTokens
-from pushcut.policies.value_head import CriticConfig, make_value_head
+from pushcut.policies.value_head import CriticConfig, CriticPlacement, make_value_head
 from pushcut.transfers import to_device
 from pushcut.types import Observation
 
@@ -25,6 +25,10 @@ class TokenPolicy(Policy):
 
     tokens: ActionTokens
     """Bins and temperature."""
+    critic_sees: CriticPlacement = "vlm"
+    """Where a critic looks."""
+    critic_places: tuple[CriticPlacement, ...] = ("vlm",)
+    """Where it can look."""
 
     @property
     @abstractmethod
@@ -85,8 +89,12 @@ class TokenPolicy(Policy):
         return loss, {"loss": loss.detach(), "accuracy": correct}
 
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
-        """The critic sees the tokens of the observation."""
-        if config.placement != "vlm":
-            raise ValueError("action-token policies have no action expert: --critic.placement vlm")
+        """The critic sees the tokens of the observation, or the last of them."""
+        if config.placement not in self.critic_places:
+            raise ValueError(
+                f"the critic of this policy has no place {config.placement}: --critic.placement "
+                f"{' or '.join(self.critic_places)}"
+            )
+        self.critic_sees = config.placement
         head = make_value_head(self.prefix_width, config, seed=seed)
         self.training_parts["critic"] = head.to(self.device)

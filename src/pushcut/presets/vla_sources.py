@@ -1,0 +1,72 @@
+"""Where the settings of the released VLAs' presets are from, for `pushcut presets NAME`."""
+
+from __future__ import annotations
+
+F3 = "SimpleVLA-RL, appendix F.3"
+SCRIPTS = "SimpleVLA-RL, its released scripts"
+OFT = "OpenVLA-OFT's fine-tuning"
+CHECKPOINT = "what the checkpoint was fine-tuned with"
+
+SIMPLEVLA_RL_SOURCES = {
+    "collect.episodes_per_task": "LIBERO",
+    "sft.policy": OFT,
+    "sft.fit.lr": OFT,
+    "sft.fit.augment": OFT,
+    "sft.fit.tail": OFT,
+    "train.env": CHECKPOINT,
+    "train.env.tasks": F3,
+    "train.env.max_steps": F3,
+    "train.policy": CHECKPOINT,
+    "train.policy.released.cameras": "SimpleVLA-RL, appendix F.2",
+    "train.policy.released.chunk": F3,
+    "train.policy.released.precision": SCRIPTS,
+    "train.algorithm": SCRIPTS,
+    "train.algorithm.groups": F3,
+    "train.learner.lr": F3,
+    "train.learner.minibatches": F3,
+    "train.learner.minibatch_size": F3,
+    "train.learner.recompute_logprob": SCRIPTS,
+    "train.learner.betas": SCRIPTS,
+    "train.learner.warmup_iterations": SCRIPTS,
+    "train.evaluation": SCRIPTS,
+}
+
+OPENPI = "openpi's fine-tuning"
+PROGRAM = "pi_RL's program, its released configurations"
+
+
+def pi_rl_sources(table: str) -> dict[str, str]:
+    """Where the settings of a preset of pi_RL are from."""
+    return {
+        "collect.episodes_per_task": "the benchmark",
+        "sft.policy": OPENPI,
+        "sft.fit.lr": OPENPI,
+        "sft.fit.augment": OPENPI,
+        "sft.fit.tail": OPENPI,
+        "sft.fit.warmup_steps": OPENPI,
+        "train.env": CHECKPOINT,
+        "train.env.tasks": table,
+        "train.env.max_steps": table,
+        "train.policy": table,
+        "train.policy.released": CHECKPOINT,
+        "train.policy.released.chunk": table,
+        "train.policy.released.horizon": table,
+        "train.policy.keep_prefix": "pushcut",
+        "train.algorithm": table,
+        "train.critic": table,
+        "train.learner": table,
+        "train.policy.entropy_terms": PROGRAM,
+        "train.algorithm.stream_decisions": PROGRAM,
+        "train.algorithm.aggregation": PROGRAM,
+        "train.algorithm.bootstrap_on_truncation": PROGRAM,
+        "train.critic.hidden": PROGRAM,
+        "train.critic.init": PROGRAM,
+        "train.critic.scheduled": PROGRAM,
+        "train.learner.betas": PROGRAM,
+        "train.learner.grad_clip": PROGRAM,
+        "train.learner.decay_iterations": PROGRAM,
+        "train.learner.decay_floor": PROGRAM,
+        "train.learner.micro_batch": "pushcut",
+        "train.rollout.slots": table,
+        "train.iterations": table,
+    }
