@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.frames import readable
 from pushcut.demos.lerobot import layout
-from pushcut.demos.lerobot.meta import TASKS_V2
+from pushcut.demos.lerobot.tasks import TASKS_V2, json_lines
 from pushcut.demos.sources import open_source
 
 TEXT = ("task", "__index_level_0__")
@@ -56,8 +55,7 @@ def _task_rows(path: Path) -> list[dict[str, Any]]:
     file, old = path / layout.TASKS_PATH, path / TASKS_V2
     if not file.is_file() and old.is_file():
         with readable(old):
-            lines = old.read_text(encoding="utf-8").split("\n")
-            return [json.loads(line) for line in lines if line.strip()]
+            return json_lines(old)
     with readable(file):
         return pq.read_table(file).to_pylist()
 

@@ -26,11 +26,11 @@ def make_adamw(
 
     On the CPU it is torch's loop over the parameters, whose results old runs have.
     """
-    groups = list(groups)
-    weights = [w for g in groups for w in (g["params"] if isinstance(g, dict) else [g])]
+    given: list[Any] = list(groups)
+    weights = [w for g in given for w in (g["params"] if isinstance(g, dict) else [g])]
     fused = runs_fused([weight.device for weight in weights])
     return torch.optim.AdamW(
-        groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True if fused else None
+        given, lr=lr, betas=betas, weight_decay=weight_decay, fused=True if fused else None
     )
 
 

@@ -47,7 +47,8 @@ def save(folder: Path, fitting: Fitting) -> Path:
         writing.finish()
         forget_all_but(path)
 
-    with writing.one_line_errors():
+    needed = 0 if ranks.sharded else sum(x.nbytes for x in tensors_of(fitting).values())
+    with writing.one_line_errors(needed):
         if ranks.sharded:
             ranks.wait_for_writes()
             if ranks.first:
