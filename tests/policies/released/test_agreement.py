@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.places import policy_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
+from pushcut.presets import find_preset
 from tests.policies.released.builders import PI05, READING, edit_json, refusal, step
 from tests.policies.released.folders import PI0, write_lerobot, write_openpi, write_openvla
 
@@ -140,7 +142,7 @@ def test_statistics_of_data_give_a_folder_another_robots_sizes(tmp_path):
     )
     assert (policy.state_size, policy.action_size) == (4, 4)
     beyond = pi0(write_openpi(tmp_path / "c", WIDE, state=8, action=8)).statistics
-    with pytest.raises(Exception, match="beyond the network's 5 and 5"):
+    with pytest.raises(UserError, match="beyond the network's 5 and 5"):
         load(tmp_path / "a", READING, beyond)
 
 
@@ -298,3 +300,27 @@ def test_the_length_of_prompts_is_the_steps_that_makes_them(tmp_path):
     )
     assert json.loads((folder / "config.json").read_text())["tokenizer_max_length"] == 96
     assert pi0(folder).config.max_tokens == 77
+
+
+def of_preset(name: str) -> ReleasedConfig:
+    policy = find_preset(name).train.policy
+    return replace(policy.released, precision="float32")
+
+
+@pytest.mark.parametrize("write", [write_openpi, write_lerobot])
+@pytest.mark.parametrize("model", ["pi0", "pi05"])
+def test_a_checkpoint_of_libero_is_refused_under_a_preset_of_metaworld(model, write, tmp_path):
+    sizes = replace(WIDE, pi05=model == "pi05")
+    folder = write(tmp_path / "a", sizes, state=8, action=7)
+    assert load(folder, of_preset(f"libero-spatial-{model}-flow-sde")).action_size == 7
+    with pytest.raises(UserError) as error:
+        load(folder, of_preset(f"metaworld-{model}-flow-sde"))
+    assert "numbers, " in str(error.value)
+    assert "4 (--policy.released." in str(error.value) or "4 are asked" in str(error.value)
+    assert "another robot or preset" in str(error.value)
+
+
+def test_a_presets_horizon_is_that_of_openpis_trainer(tmp_path):
+    write_openpi(tmp_path / "a", WIDE, state=8, action=7)
+    (tmp_path / "a" / "config.json").unlink()
+    assert load(tmp_path / "a", of_preset("libero-spatial-pi0-flow-sde")).horizon == 50

@@ -81,7 +81,9 @@ def load_openvla_oft(
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
         used = [*tensors.files.values(), path / ADAPTERS]
-        tell_unread(path, used if projector is None else [*used, projector[0]])
+        used += [] if projector is None else [projector[0]]
+        for folder in dict.fromkeys((path, base)):
+            tell_unread(folder, used)
     else:
         config = replace(stored_config(path, ours, options), statistics=statistics.key)
     check_state(path, statistics, config.sizes.proprio_dim)

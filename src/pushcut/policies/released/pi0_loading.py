@@ -75,7 +75,8 @@ def load_pi0(
         shapes = tensors.shapes
         sizes = sizes_of(shapes, facts, chunk=chunk, vision_heads=VISION_HEADS, path=path)
         config = first_config(path, description, facts, sizes, options, data)
-        tell_unread(path, [*tensors.files.values(), path / ADAPTERS])
+        for folder in dict.fromkeys((path, base)):
+            tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
     if data is not None:
         facts = with_data(facts, data, config)
         config = _of_sizes(path, config, data)
