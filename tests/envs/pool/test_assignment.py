@@ -97,6 +97,8 @@ def test_the_memory_of_processes_counts_the_tasks_that_they_keep():
     assert processes_mb(stock, processes=8, tasks=1) == 8 * (235 + 166)
     assert processes_mb(stock, processes=1, tasks_per_process=100) == 235 + 50 * 166
     assert processes_mb(MetaWorldConfig(), processes=2) == 2 * (235 + 4 * 90)
+    long = PRESETS["libero-long-openvla-oft"].train.env
+    assert processes_mb(long, processes=64) == 64 * (410 + 2 * 1050)
     assert processes_mb(THREE, processes=2) is None
 
 
