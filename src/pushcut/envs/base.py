@@ -152,6 +152,14 @@ class EnvConfig(ABC):
         return None
 
     @property
+    def memory_mb(self) -> tuple[float, float] | None:
+        """Host memory of a worker process without a task, and of each that it keeps, as measured.
+
+        None where nobody has. With software rendering; a GPU's driver keeps a part of it.
+        """
+        return None
+
+    @property
     def parts(self) -> tuple[EnvConfig, ...]:
         """What has worker processes of its own: all of it, or each member of a mix."""
         return (self,)

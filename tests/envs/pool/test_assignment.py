@@ -13,7 +13,7 @@ from pushcut.envs.init_states import train_init
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
-from pushcut.envs.pool.assignment import WorkerAssignment
+from pushcut.envs.pool.assignment import WorkerAssignment, processes_mb
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.slots import Slot
 from pushcut.errors import UserError
@@ -89,6 +89,17 @@ def test_heavy_simulators_are_kept_by_twos():
     assert PointMassConfig().tasks_kept is None
     for name in ("metaworld-pi0-flow-sde", "libero-long-pi0-flow-sde", "libero-long-openvla-oft"):
         assert PRESETS[name].train.env.tasks_kept == 2
+
+
+def test_the_memory_of_processes_counts_the_tasks_that_they_keep():
+    stock = PRESETS["metaworld-pi0-flow-sde"].train.env
+    assert processes_mb(stock, processes=64) == 64 * (235 + 2 * 166)
+    assert processes_mb(stock, processes=8, tasks=1) == 8 * (235 + 166)
+    assert processes_mb(stock, processes=1, tasks_per_process=100) == 235 + 50 * 166
+    assert processes_mb(MetaWorldConfig(), processes=2) == 2 * (235 + 4 * 90)
+    long = PRESETS["libero-long-openvla-oft"].train.env
+    assert processes_mb(long, processes=64) == 64 * (410 + 2 * 1050)
+    assert processes_mb(THREE, processes=2) is None
 
 
 @pytest.mark.parametrize(

@@ -119,8 +119,12 @@ class LiberoConfig(EnvConfig):
 
     @property
     def tasks_kept(self) -> int:
-        """A drawn task takes 400 to 900 MB."""
+        """Two: each has its scene, textures and meshes."""
         return 2
+
+    @property
+    def memory_mb(self) -> tuple[float, float] | None:
+        return (410.0, 1050.0) if self.render == "stock" else None
 
     def build(self) -> LiberoEnv:
         """Imports LIBERO (1 s) and makes the environment; simulators come with their tasks.

@@ -179,6 +179,10 @@ class PartConfig(EnvConfig):
         return self.member.env.tasks_kept
 
     @property
+    def memory_mb(self) -> tuple[float, float] | None:
+        return self.member.env.memory_mb
+
+    @property
     def spec(self) -> EnvSpec:
         """The mix as the member plays it; dimensions that it lacks have no range."""
         own = self.member.env.spec
