@@ -23,7 +23,7 @@ TESTS = Path(__file__).parent
 
 LEVELS = {
     "": (
-        "errors weights types",
+        "errors weights types transfers",
         "batch system registry plugins promises",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",

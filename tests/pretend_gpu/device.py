@@ -247,7 +247,7 @@ class _Hook(registration._DummyPrivateUse1Hook):  # pyright: ignore[reportAttrib
     def is_built(self) -> bool:
         return True
 
-    def has_primary_context(self, device: int) -> bool:
+    def has_primary_context(self, dev_id: int) -> bool:
         return True
 
 

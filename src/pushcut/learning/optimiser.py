@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ IMPLEMENTATION = ("fused", "foreach")
 
 
 def make_adamw(
-    groups: Iterable[nn.Parameter] | Iterable[dict[str, Any]],
+    groups: Sequence[nn.Parameter] | Sequence[dict[str, Any]],
     *,
     lr: float,
     betas: tuple[float, float],
@@ -26,11 +26,10 @@ def make_adamw(
 
     On the CPU it is torch's loop over the parameters, whose results old runs have.
     """
-    given: list[Any] = list(groups)
-    weights = [w for g in given for w in (g["params"] if isinstance(g, dict) else [g])]
+    weights = [w for g in groups for w in (g["params"] if isinstance(g, dict) else [g])]
     fused = runs_fused([weight.device for weight in weights])
     return torch.optim.AdamW(
-        given, lr=lr, betas=betas, weight_decay=weight_decay, fused=True if fused else None
+        groups, lr=lr, betas=betas, weight_decay=weight_decay, fused=True if fused else None
     )
 
 

@@ -65,7 +65,7 @@ class MemoryPlan:
     reading: int
     """Most that is alive while a micro-batch is read by a frozen VLM."""
     step: int
-    """Temporaries of AdamW's step: torch's default makes one more copy of a moment."""
+    """Temporaries of AdamW's step: none, the fused one works in place."""
     prefixes: int
     """Keys and values of an inference batch; thrice where a rollout keeps them (stacked twice)."""
     inference: int
@@ -205,7 +205,7 @@ def plan(workload: Workload, sizes: Sizes | None = None) -> MemoryPlan:
         activations=measured.activations,
         temporary=measured.temporary,
         reading=0 if workload.keep_prefix else measured.reading,
-        step=learning,
+        step=0,
         prefixes=(3 if workload.keep_prefix else 1) * measured.prefixes,
         inference=measured.inference,
         host=rollouts * workload.decisions * host_bytes(workload, sizes, measured),
