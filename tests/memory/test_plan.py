@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pushcut.commands.plan import PlanConfig
+from pushcut.commands.plan import PlanConfig, of_the_phase
 from pushcut.errors import UserError
 from pushcut.memory import GB, Saving, advice, fits, plan
 from pushcut.memory.plan import adamw_bytes
@@ -178,6 +178,91 @@ def test_the_older_word_for_sharding_goes_on_working():
     config = replace(PlanConfig.of(preset), gpus=8, sharding="full-shard")
     assert config.workload.sharded
     assert not replace(config, sharding=None).workload.sharded
+
+
+def phase_of(preset: str, phase: str, **fields):
+    config = replace(PlanConfig.of(PRESETS[preset]), phase=phase, **fields)
+    return plan(config.workload)
+
+
+RELEASED = (
+    "libero-spatial-pi0-flow-sde",
+    "libero-spatial-pi05-flow-sde",
+    "libero-long-openvla-oft",
+)
+
+
+@pytest.mark.parametrize("preset", RELEASED)
+def test_fine_tuning_of_the_presets_fits_a_card_of_80_gb(preset):
+    planned = phase_of(preset, "sft")
+    assert planned.peak < 80 * GB
+    assert 80 in fits(planned)
+    assert planned.prefixes == planned.inference == planned.host == planned.machine.simulators == 0
+    assert planned.gradients > 0 < planned.activations
+    whole = replace(PRESETS[preset].sft.fit, micro_batch=0)
+    released = replace(PRESETS[preset].sft.policy.released, gradient_checkpointing=False)
+    before = replace(
+        PRESETS[preset].sft,
+        fit=whole,
+        policy=replace(PRESETS[preset].sft.policy, released=released),
+    )
+    # What the presets were: batches of 32 at once, nothing computed again.
+    assert phase_of(preset, "sft", sft=before).peak > 1.5 * planned.peak
+
+
+def test_an_average_takes_four_bytes_a_number_and_ranks_share_a_batch():
+    preset = PRESETS[RELEASED[0]]
+    plain = phase_of(RELEASED[0], "sft")
+    averaged = replace(preset.sft, fit=replace(preset.sft.fit, ema=0.99))
+    more = phase_of(RELEASED[0], "sft", sft=averaged)
+    assert more.averages == more.always - plain.always == plain.trained  # float32 masters
+    whole = replace(preset.sft, fit=replace(preset.sft.fit, micro_batch=0))
+    config = replace(PlanConfig.of(preset), phase="sft", sft=whole, gpus=8)
+    assert config.workload.train.learner.micro_batch == 4  # of 32
+
+
+def test_evaluation_holds_one_policy_without_masters_and_its_simulators():
+    planned = phase_of("libero-long-openvla-oft", "eval")
+    assert planned.trained == planned.gradients == planned.optimiser == planned.copies == 0
+    assert planned.frozen == 2 * 7_541_237_184
+    assert planned.peak == planned.rollout == planned.always + planned.inference
+    assert planned.machine.disk == planned.machine.saving == 0
+    assert planned.host_peak == planned.machine.simulators + planned.machine.loading
+
+
+def test_simulators_take_their_processes_and_the_tasks_that_each_keeps():
+    due = workload("openvla-oft", gpus=2)
+    rollout = replace(due.train.rollout, workers=6)
+    machine = plan(replace(due, train=replace(due.train, rollout=rollout)), OPENVLA).machine
+    assert machine.processes == 12
+    assert machine.simulators == 12 * (620 + 2 * 960) * 10**6  # libero_spatial has 10 tasks
+
+
+def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():
+    due = workload("openvla-oft", trained="lora", released=MASTERS)
+    planned = plan(replace(due, train=replace(due.train, keep=3)), OPENVLA)
+    # Adapters in bfloat16, to the bit in float32, and two moments of them: 14 bytes a number.
+    numbers = planned.trained // 4
+    assert planned.machine.checkpoint == 12 * numbers
+    assert planned.machine.disk == 5 * 14 * numbers + 2 * planned.frozen
+    kept = plan(replace(due, train=replace(due.train, keep=1)), OPENVLA)
+    assert planned.machine.disk - kept.machine.disk == 2 * 14 * numbers
+
+
+def test_a_plan_takes_the_flags_of_the_command_that_it_plans():
+    assert of_the_phase(["--learner.micro-batch", "4", "--gpus", "2", "--out=plan.json"]) == [
+        "--train.learner.micro-batch", "4", "--gpus", "2", "--out=plan.json",
+    ]  # fmt: skip
+    typed = ["p", "--fit.micro-batch=4", "--phase", "sft", "--sft.fit.steps", "3", "--help"]
+    assert of_the_phase(typed) == [
+        "p", "--sft.fit.micro-batch=4", "--phase", "sft", "--sft.fit.steps", "3", "--help",
+    ]  # fmt: skip
+    assert of_the_phase(["--phase=eval", "--no-overlap", "--workers", "2"]) == [
+        "--phase=eval", "--eval.no-overlap", "--workers", "2",
+    ]  # fmt: skip
+    assert of_the_phase(["--train.learner.micro-batch", "4"]) == [
+        "--train.learner.micro-batch", "4",
+    ]  # fmt: skip
 
 
 def test_nonsense_is_refused():

@@ -61,7 +61,7 @@ class Ended:
     """A run that has ended."""
 
     folder: Path
-    """Of the policy."""
+    """Where the policy is."""
     written: Path | None
     """The checkpoint that holds the policy in parts."""
 

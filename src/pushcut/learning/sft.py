@@ -281,9 +281,9 @@ class Part:
     """A micro-batch, and its random numbers."""
 
     rows: np.ndarray
-    """Numbers of its frames."""
+    """Numbers of the frames."""
     weight: float
-    """Its share of the steps of the whole batch."""
+    """Share of the steps of the whole batch that is in it."""
     generator: np.random.Generator
     shifts: dict[str, np.ndarray]
     augment: Augment

@@ -33,7 +33,7 @@ class HostPlan:
     """Weights while they are read: each rank holds all of them in its precision until they are on
     its GPU; sharded ones are mapped from the files and move block by block."""
     saving: int
-    """A copy of what is written: trained weights and those beside them in the policy's file."""
+    """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too."""
     simulators: int
     """Simulator processes, each with the tasks that it keeps."""
     processes: int
@@ -54,7 +54,7 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     each = parameters.trained + 2 * learning
     return HostPlan(
         loading=own * workload.gpus,
-        saving=0 if workload.phase == "eval" else stored + (0 if workload.sharded else each),
+        saving=0 if workload.phase == "eval" else stored + (each if workload.sharded else 0),
         simulators=simulators,
         processes=processes,
         checkpoint=0 if workload.phase == "eval" else each,

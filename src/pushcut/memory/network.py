@@ -99,7 +99,7 @@ class Parameters:
     trained: int
     frozen: int
     numbers: int
-    """Of what is trained, without the critic."""
+    """How many numbers are trained, without the critic."""
     critic: int
     """The critic's share of what is trained."""
     block: int

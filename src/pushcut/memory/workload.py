@@ -31,9 +31,9 @@ class Workload:
     """GPUs that share the work."""
     phase: Phase = "train"
     fit: FitConfig = FitConfig()
-    """Of fine-tuning."""
+    """How fine-tuning goes, where that is the phase."""
     save_every: int = 0
-    """Of fine-tuning."""
+    """Steps between checkpoints of fine-tuning."""
 
     @staticmethod
     def of_sft(network: ReleasedNetwork, sft: SFTConfig, env: EnvConfig, gpus: int = 1) -> Workload:

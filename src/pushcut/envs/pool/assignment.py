@@ -17,9 +17,9 @@ logger = logging.getLogger("pushcut.pool")
 ROOM = 0.5
 """What it costs that a process must make the task's simulator, in episodes under way there."""
 INSTEAD = 1.5
-"""The same where it must then free that of another task."""
+"""Cost where a process must free the simulator of another task and make this one's."""
 MORE = 3.5
-"""The same where it plays all that it keeps, and must keep one more."""
+"""Cost where a process plays all that it keeps, and must keep one simulator more."""
 
 
 @dataclass(frozen=True)
