@@ -91,10 +91,10 @@ class TokenPolicy(Policy):
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """The critic sees the tokens of the observation, or the last of them."""
         if config.placement not in self.critic_places:
-            raise ValueError(
-                f"the critic of this policy has no place {config.placement}: --critic.placement "
-                f"{' or '.join(self.critic_places)}"
+            lack = {"expert": "action-token policies have no action expert"}.get(
+                config.placement, f"no critic can look at the {config.placement} of this policy"
             )
+            raise ValueError(f"{lack}: --critic.placement {' or '.join(self.critic_places)}")
         self.critic_sees = config.placement
         head = make_value_head(self.prefix_width, config, seed=seed)
         self.training_parts["critic"] = head.to(self.device)
