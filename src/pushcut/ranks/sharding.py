@@ -42,7 +42,7 @@ SMALL = 2**16
 """Most elements of a layer that is not worth a message of its own: norms, scales."""
 
 GRADIENT_BYTES = 4
-"""Of each trained weight, while gradients wait to be summed: float32."""
+"""Bytes of a trained weight's gradient while it waits to be summed: float32."""
 
 
 class Shards:
