@@ -42,7 +42,7 @@ SMALL = 2**16
 """Most elements of a layer that is not worth a message of its own: norms, scales."""
 
 GRADIENT_BYTES = 4
-"""Bytes of a weight's gradient while it waits to be summed: float32."""
+"""Bytes of a trained weight's gradient while it waits to be summed: float32."""
 
 
 class Shards:
@@ -162,12 +162,6 @@ class Shards:
         finally:
             for part in parts:
                 part.set_reshard_after_forward(True, recurse=False)
-                part.reshard()
-
-    def let_go(self, module: nn.Module) -> None:
-        """Drops weights that are still gathered: the next call gathers them anew."""
-        for part in module.modules():
-            if isinstance(part, FSDPModule):
                 part.reshard()
 
     def full(self, tensor: Tensor) -> float:

@@ -15,11 +15,11 @@ from pushcut.envs.pool.slots import Slot
 logger = logging.getLogger("pushcut.pool")
 
 ROOM = 0.5
-"""What it costs that a process must make the task's simulator, in episodes under way there."""
+"""Cost of a process that must make the task's simulator, in episodes under way there."""
 INSTEAD = 1.5
-"""Cost where a process must free the simulator of another task and make this one's."""
+"""Cost where it must then free the simulator of another task."""
 MORE = 3.5
-"""Cost where a process plays all that it keeps, and must keep one simulator more."""
+"""Cost where it plays all tasks that it keeps, and must keep one more."""
 
 
 @dataclass(frozen=True)
