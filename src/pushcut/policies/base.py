@@ -164,6 +164,9 @@ class Policy(nn.Module, ABC):
         """That precision, and what computations round them to first."""
         return {}
 
+    def note_file_dtypes(self) -> None:
+        """Remembers in which precision files have the weights, which are as they were read."""
+
     def saved_dtypes(self) -> Mapping[str, torch.dtype]:
         """In which precision weights are saved, by name, where it is not that of the weight."""
         return {}

@@ -109,6 +109,7 @@ class PolicyFolder:
             return
         file = policy_folder(self.path).parent / MASTERS_FILE
         if file.exists():
+            policy.note_file_dtypes()
             load_masters(policy, file, all_of_them=training)
 
 

@@ -177,6 +177,10 @@ def test_a_checkpoint_in_bfloat16_gives_back_float32_masters(tmp_path):
     other = replace(source, path=tmp_path / "c")
     for loaded in (other.load(), other.load_to_act()):
         assert torch.equal(act(loaded).logprob, act(policy).logprob)
+    # Nor does the second run's folder grow.
+    other.load().save_pretrained(tmp_path / "d")
+    dtypes = {name: x.dtype for name, x in stored(tmp_path / "a").items()}
+    assert {name: x.dtype for name, x in stored(tmp_path / "d").items()} == dtypes
     # 2 bytes for each number that is in the folder in 2.
     trained = sum(p.numel() for p in policy.parameters() if p.requires_grad)
     size = (tmp_path / "c" / "masters.safetensors").stat().st_size

@@ -117,13 +117,23 @@ class ReleasedPolicy(Policy):
         self._is_cast = True
         self.requires_grad_(False)
 
+    def note_file_dtypes(self) -> None:
+        if not self.file_dtypes:
+            parameters = self.network.named_parameters(remove_duplicate=False)
+            own = {name: x.dtype for name, x in parameters if BASE not in name}
+            self.file_dtypes = own | {name: x.dtype for name, x in self.aside.items()}
+
     def _remember_files(self) -> None:
         """Notes the precision of the files, and keeps what is frozen and would be rounded."""
         if self._is_cast:
             return
+        self.note_file_dtypes()
         parameters = dict(self.network.named_parameters(remove_duplicate=False))
-        self.file_dtypes = {name: x.dtype for name, x in parameters.items() if BASE not in name} | {
-            name: x.dtype for name, x in self.aside.items()
+        # Adapted layers have other names by now: their sums are saved in float32.
+        self.file_dtypes = {
+            name: dtype
+            for name, dtype in self.file_dtypes.items()
+            if name in parameters or name in self.aside
         }
         types = self.compute.parameter_dtypes(self.network, self.stays_float32)
         kept = {id(parameters[name]): its.kept for name, its in types.items()}  # tied ones too
