@@ -233,7 +233,7 @@ def test_a_policy_that_does_not_fit_is_refused_before_there_is_a_folder(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("command", ["sft", "quickstart", "collect", "doctor"])
+@pytest.mark.parametrize("command", ["quickstart", "collect", "doctor"])
 @pytest.mark.parametrize("rank", ["0", "1"])
 def test_several_processes_of_what_is_the_work_of_one_are_refused(
     capsys, monkeypatch, command, rank

@@ -269,9 +269,8 @@ class Fitting:
         if part.augment != "none":
             seen = {name: obs.images[name] for name in self.policy.cameras}
             where, centre = self.policy.device, self.policy.centre
-            obs.images.update(
-                augmented(seen, part.streams, part.augment, device=where, centre=centre)
-            )
+            seen = augmented(seen, part.streams, part.augment, device=where, centre=centre)
+            obs.images.update(seen)
         action, valid = torch.from_numpy(action), torch.from_numpy(valid)
         return self.policy.bc_loss(obs, action, valid, part.generator)
 

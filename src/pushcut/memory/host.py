@@ -48,7 +48,8 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     """What the host of a workload needs; ``learning``: bytes that AdamW learns, on all ranks."""
     processes, simulators = simulators_of(workload)
     everything = parameters.trained + parameters.frozen
-    own = parameters.root + parameters.block if workload.sharded else everything
+    mapped = workload.sharded and workload.phase == "train"
+    own = parameters.root + parameters.block if mapped else everything
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
     each = parameters.trained + 2 * learning
