@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from pushcut.policies.tensor_files import weight_files
 from pushcut.runs import recoveries
 from pushcut.runs.run import read_metrics
 
@@ -20,7 +21,8 @@ ROUNDED = {
 
 
 def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
-    return load_file(run / "checkpoints" / f"{iteration:06d}" / "policy" / "model.safetensors")
+    files = weight_files(run / "checkpoints" / f"{iteration:06d}" / "policy")
+    return {name: x for file in files for name, x in load_file(file).items()}
 
 
 def metrics(run: Path) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from unittest import mock
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from pushcut import assembly
 from pushcut.config import TrainConfig
@@ -17,6 +16,7 @@ from pushcut.ranks.group import SharedGroupBudget
 from pushcut.ranks.start import joined
 from tests.ranks.configs import uneven
 from tests.ranks.launch import on_ranks
+from tests.same_run import weights
 
 pytestmark = pytest.mark.heavy
 
@@ -46,8 +46,5 @@ def test_weights_do_not_depend_on_which_rank_played(smoke, finetuned, tmp_path):
     )
     first, second = tmp_path / "first", tmp_path / "second"
     on_ranks(2, train_with, {first: 0, second: 1}, config)
-    one, other = (
-        load_file(run / "checkpoints" / "000001" / "policy" / "model.safetensors")
-        for run in (first, second)
-    )
+    one, other = (weights(run, 1) for run in (first, second))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -9,17 +9,8 @@ from pushcut.memory.workload import Workload
 
 MB = 10**6
 
-SIMULATORS: dict[str, tuple[int, int]] = {
-    "MetaWorldConfig": (480 * MB, 150 * MB),
-    "LiberoConfig": (620 * MB, 960 * MB),
-}
-"""Environment -> bytes of a process, and of each task's simulator in it; measured with the
-textures and shadows of the presets, software rendering and one camera more than the policy sees."""
-OTHERS = (300 * MB, 200 * MB)
-"""Assumed of environments that were not measured."""
-
-TASKS_KEPT = 2
-"""Tasks whose simulators a process keeps, where nothing else is said."""
+OTHERS = (300.0, 200.0)
+"""Assumed of environments that were not measured: MB of a process, and of each task in it."""
 
 ON_THEIR_WAY = 2
 """Checkpoints besides those that are kept: the best, and the one that is being written."""
@@ -70,13 +61,13 @@ def simulators_of(workload: Workload) -> tuple[int, int]:
     train = workload.train
     count, total = 0, 0
     for part in train.env.parts:
-        process, task = SIMULATORS.get(type(part).__name__, OTHERS)
-        asked = getattr(train.rollout, "tasks_per_process", 0)
-        # None: a simulator of one task plays all of them.
-        kept = asked or getattr(part, "tasks_kept", TASKS_KEPT) or 1
+        process, task = part.memory_mb or OTHERS
+        # None kept: a simulator of one task plays all of them.
+        kept = train.rollout.tasks_per_process or part.tasks_kept or 1
         tasks = min(kept, len(part.spec.tasks))
-        count += train.rollout.processes * workload.gpus
-        total += train.rollout.processes * workload.gpus * (process + tasks * task)
+        processes = train.rollout.processes * workload.gpus
+        count += processes
+        total += processes * int((process + tasks * task) * MB)
     return count, total
 
 
@@ -89,8 +80,8 @@ def stored_bytes(workload: Workload, parameters: Parameters) -> int:
 def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameters) -> int:
     """The most that the run's folder takes.
 
-    A checkpoint of training has trained weights in the policy's precision, to the bit, and their
-    moments; what is not trained is there once, and once more in the policy at the end. Each
+    A checkpoint of training has trained weights to the bit and their moments; what is not trained
+    is there once, and once more in the policy at the end. Each
     checkpoint of fine-tuning has a whole policy, the newest (and the one before, while it is
     written) what the optimiser needs.
     """
@@ -98,8 +89,7 @@ def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameter
     if workload.phase == "eval":
         return 0
     if workload.phase == "train":
-        own = each + stored - parameters.frozen
-        return own * (train.keep + ON_THEIR_WAY) + 2 * parameters.frozen
+        return each * (train.keep + ON_THEIR_WAY) + 2 * parameters.frozen
     copies = workload.fit.steps // workload.save_every if workload.save_every else 1
     averages = 4 * parameters.numbers if workload.fit.ema else 0
     return (copies + 1) * stored + 2 * (each + averages)
