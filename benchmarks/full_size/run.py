@@ -52,7 +52,8 @@ UPDATE = {
     "pi0": ["--algorithm.episodes", "4", "--algorithm.stream-decisions", "0"],
     "pi05": ["--algorithm.episodes", "4", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
-        *("--policy.trained", "lora", "--algorithm.group-size", "4"),
+        *("--policy.trained", "lora", "--policy.lora.saved", "separate"),
+        *("--algorithm.group-size", "4"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
     ],
 }
@@ -158,7 +159,7 @@ PLANNED = {
     "pi05": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "openvla-oft": [
         *("--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"),
-        *("--train.policy.trained", "lora"),
+        *("--train.policy.trained", "lora", "--train.policy.lora.saved", "separate"),
     ],
 }
 

@@ -241,12 +241,16 @@ def test_simulators_take_their_processes_and_the_tasks_that_each_keeps():
 def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():
     due = workload("openvla-oft", trained="lora", released=MASTERS)
     planned = plan(replace(due, train=replace(due.train, keep=3)), OPENVLA)
-    # Adapters in bfloat16, to the bit in float32, and two moments of them: 14 bytes a number.
+    # Adapters to the bit and two moments of them: 12 bytes a number.
     numbers = planned.trained // 4
-    assert planned.machine.checkpoint == 12 * numbers
-    assert planned.machine.disk == 5 * 12 * numbers + 2 * planned.frozen
-    kept = plan(replace(due, train=replace(due.train, keep=1)), OPENVLA)
-    assert planned.machine.disk - kept.machine.disk == 2 * 12 * numbers
+    # Merged, the default, each checkpoint has the adapted layers in float32 too.
+    merged = planned.machine.checkpoint - 12 * numbers
+    assert planned.frozen < merged < 2 * planned.frozen
+    assert planned.machine.disk == 5 * planned.machine.checkpoint + 2 * planned.frozen
+    policy = replace(due.train.policy, lora=replace(due.train.policy.lora, saved="separate"))
+    apart = plan(replace(due, train=replace(due.train, keep=1, policy=policy)), OPENVLA)
+    assert apart.machine.checkpoint == 12 * numbers
+    assert apart.machine.disk == 3 * 12 * numbers + 2 * planned.frozen
 
 
 def test_a_plan_takes_the_flags_of_the_command_that_it_plans():

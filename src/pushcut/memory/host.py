@@ -43,7 +43,7 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     own = parameters.root + parameters.block if mapped else everything
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
-    each = parameters.trained + 2 * learning
+    each = parameters.trained + 2 * learning + merged_bytes(workload, parameters)
     return HostPlan(
         loading=own * workload.gpus,
         saving=0 if workload.phase == "eval" else stored + (each if workload.sharded else 0),
@@ -75,6 +75,12 @@ def stored_bytes(workload: Workload, parameters: Parameters) -> int:
     """A policy's file: weights in the precision that the network computes in."""
     halved = 2 if workload.released.compute.has_masters else 1
     return (parameters.trained - parameters.critic) // halved + parameters.frozen
+
+
+def merged_bytes(workload: Workload, parameters: Parameters) -> int:
+    """What each checkpoint has of layers whose adapters are merged, where they are."""
+    apart = workload.train.policy.lora.saved == "separate"
+    return 0 if apart or workload.phase != "train" else parameters.adapted
 
 
 def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameters) -> int:

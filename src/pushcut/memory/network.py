@@ -108,6 +108,8 @@ class Parameters:
     """All outside of blocks, as they are kept: FSDP gathers them so."""
     acting: int
     """Everything, the blocks in what they compute in."""
+    adapted: int = 0
+    """Bytes of float32 that the layers with adapters have, once these are merged."""
 
 
 def count_parameters(network: Network, workload: Workload) -> Parameters:
@@ -124,6 +126,8 @@ def count_parameters(network: Network, workload: Workload) -> Parameters:
         block=max(computing_bytes(block.parameters(), workload) for block in blocks),
         root=root,
         acting=root + computing_bytes(inside.values(), workload) + critic,
+        adapted=4
+        * sum(x.weight.numel() for x in network.modules() if isinstance(x, AdaptedLinear)),
     )
 
 

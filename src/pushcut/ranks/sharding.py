@@ -164,6 +164,12 @@ class Shards:
                 part.set_reshard_after_forward(True, recurse=False)
                 part.reshard()
 
+    def let_go(self, module: nn.Module) -> None:
+        """Drops weights that are still gathered: the next call gathers them anew."""
+        for part in module.modules():
+            if isinstance(part, FSDPModule):
+                part.reshard()
+
     def full(self, tensor: Tensor) -> float:
         """The full value of a scalar of which each rank holds a part."""
         return float(tensor.full_tensor() if isinstance(tensor, DTensor) else tensor)
