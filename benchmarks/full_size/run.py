@@ -49,15 +49,15 @@ ONE_AT_A_TIME = [
     *("--rollout.slots", "1", "--rollout.workers", "1", "--rollout.inference-batch", "1"),
 ]
 UPDATE = {
-    "pi0": ["--algorithm.episodes", "4", "--algorithm.stream-decisions", "0"],
-    "pi05": ["--algorithm.episodes", "4", "--algorithm.stream-decisions", "0"],
+    "pi0": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
+    "pi05": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
         *("--policy.trained", "lora", "--policy.lora.saved", "separate"),
-        *("--algorithm.group-size", "4"),
+        *("--algorithm.group-size", "2"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
     ],
 }
-"""PPO of the expert, GRPO of adapters: two chunks an episode, four episodes."""
+"""PPO of the expert, GRPO of adapters; an episode is one chunk."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def phases(
     stand_in = ["--plugin", str(HERE / "stand_in.py"), "--env", "stand-in", *cameras]
     one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source)]
     evaluate = ["eval", preset, *one, "--env.max-steps", str(chunk), "--episodes-per-task", "1"]
-    train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(2 * chunk)]
+    train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(chunk)]
     train += ["--learner.minibatches", "1", "--learner.epochs", "1", "--learner.micro-batch", "1"]
     train += ["--evaluation.every", "0", "--save-every", "1", "--keep", "1"]
     run = str(work / "run")
