@@ -162,6 +162,7 @@ def _break_state(demo: h5py.Group) -> None:
 def test_a_demonstration_without_frames_is_left_out_and_told(file):
     with h5py.File(file, "a") as content:
         demo = content["data/demo_0"]
+        assert isinstance(demo, h5py.Group)
         del demo["actions"]
         demo["actions"] = np.zeros((0, 7))
     dataset = DemoDataset.open(file)
@@ -173,7 +174,9 @@ def test_a_demonstration_without_frames_is_left_out_and_told(file):
 
 def test_every_array_of_pictures_is_a_camera(file):
     with h5py.File(file, "a") as content:
-        for demo in content["data"].values():
+        demos = content["data"]
+        assert isinstance(demos, h5py.Group)
+        for demo in demos.values():
             demo["obs/sideview_image"] = np.asarray(demo["obs/agentview_rgb"]) // 2
     dataset = DemoDataset.open(file, ["side"], data=DataConfig(cameras=("sideview_image=side",)))
     wanted = np.concatenate([recording.images("agentview") // 2 for recording in RECORDINGS])

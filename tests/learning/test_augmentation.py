@@ -85,10 +85,10 @@ def test_a_third_of_a_turn_makes_red_green():
 
 def test_a_random_crop_keeps_nine_tenths_of_the_area():
     image, side = ramp(101), 0.9**0.5  # 0.948683
-    first = aug.random_crop(image, *torch.tensor([[0.0], [0.0]]))
+    first = aug.random_crop(image, torch.tensor([0.0]), torch.tensor([0.0]))
     assert at(first) == pytest.approx([0, 0, 0])
     assert at(first, 100, 100) == pytest.approx([100 * side, 100 * side, 0], abs=1e-3)
-    last = aug.random_crop(image, *torch.tensor([[1.0], [0.5]]))
+    last = aug.random_crop(image, torch.tensor([1.0]), torch.tensor([0.5]))
     assert at(last) == pytest.approx([50 * (1 - side), 100 * (1 - side), 0], abs=1e-3)
     assert at(last, 100, 0)[1] == pytest.approx(100, abs=1e-3)
 

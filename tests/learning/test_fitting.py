@@ -54,7 +54,7 @@ def fitting_of(config) -> Fitting:
 def gradients(config) -> tuple[dict[str, torch.Tensor], dict[str, float]]:
     """Of the first step, and its metrics."""
     fitting, found = fitting_of(config), {}
-    fitting.optimizer.step = lambda: None
+    fitting.optimizer.step = lambda closure=None: None
     frames = Frames(open_dataset(config), fitting.policy.horizon, config.fit.tail)
     metrics = fitting._step(frames)
     for name, parameter in fitting.trained.items():

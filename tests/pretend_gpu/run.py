@@ -10,12 +10,10 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-import safetensors.torch
 import torch
 
-from pushcut.policies import pretrained
 from pushcut.policies.base import Policy
-from tests.pretend_gpu.device import OnGpu, only_host, switched_on
+from tests.pretend_gpu.device import only_host, switched_on
 
 
 def policies(folder: Path) -> dict[str, Callable[[], Policy]]:
@@ -34,10 +32,6 @@ def policies(folder: Path) -> dict[str, Callable[[], Policy]]:
 
 def main(out: Path, only: list[str]) -> None:
     torch.set_num_threads(1)
-    # A wrapper has no memory that safetensors could look into; it copies a GPU's tensors itself.
-    pretrained.save_file = lambda tensors, *rest: safetensors.torch.save_file(
-        {name: x.cpu() if isinstance(x, OnGpu) else x for name, x in tensors.items()}, *rest
-    )
     from tests.pretend_gpu.cases import CASES, Both, cases_of
 
     found: dict[str, dict[str, str]] = {}

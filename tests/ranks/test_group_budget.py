@@ -174,9 +174,9 @@ def test_most_heartbeats_send_nothing(clock):
     class Counted(HashStore):
         sent = 0
 
-        def add(self, key: str, amount: int) -> int:
-            self.sent += amount
-            return super().add(key, amount)
+        def add(self, key: str, value: int) -> int:
+            self.sent += value
+            return super().add(key, value)
 
     store = Counted()
     playing, _ = pair(store, timeout_s=100.0)

@@ -43,17 +43,18 @@ def make(name: str) -> Policy:
 def counted_sums() -> Iterator[list[int]]:
     """Notes each message by which the gradients of a unit are summed."""
     sums: list[int] = []
-    reduce = _fsdp_param_group.foreach_reduce
+    inside: Any = _fsdp_param_group
+    reduce = inside.foreach_reduce
 
     def noted(parameters: Any, *arguments: Any, **options: Any) -> Any:
         sums.append(len(parameters))
         return reduce(parameters, *arguments, **options)
 
-    _fsdp_param_group.foreach_reduce = noted
+    inside.foreach_reduce = noted
     try:
         yield sums
     finally:
-        _fsdp_param_group.foreach_reduce = reduce
+        inside.foreach_reduce = reduce
 
 
 def learned(name: str, ranks: Ranks) -> dict[str, Any]:
