@@ -27,6 +27,7 @@ from pushcut.ranks.start import joined
 from pushcut.runs.config_json import check_stored_config
 from pushcut.runs.lock import is_empty
 from pushcut.runs.run import Run, read_metrics
+from pushcut.runs.trackers import check_openable
 from pushcut.system.progress import bar, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import Recovery
@@ -137,6 +138,8 @@ def _begun(config: SFTConfig, ranks: Ranks) -> bool:
     out = config.out
     begun = ranks.gather(out is not None and (out / "config.json").exists())[0]
     with ranks.together():
+        if ranks.first:
+            check_openable(config.trackers, config.prometheus_port)
         if out is not None and begun and (config.resume or restarted()):
             check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
             return True
