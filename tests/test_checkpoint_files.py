@@ -29,7 +29,7 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 @pytest.fixture
 def config(small_training, tmp_path) -> TrainConfig:
     """A pi0 whose PaliGemma is frozen, for two iterations; it hardly ever succeeds."""
-    original = write_openpi(tmp_path / "original")
+    original = write_openpi(tmp_path / "original", action=2)
     return replace(
         small_training,
         policy=flow(original, replace(bfloat16(True), action_size=2)),

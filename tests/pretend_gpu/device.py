@@ -275,9 +275,14 @@ def switched_on() -> Iterator[None]:
 
 @contextmanager
 def only_host() -> Iterator[None]:
-    """Inside, torch is as without the device, and as fast."""
-    with _disable_current_modes():
-        yield
+    """Inside, torch is as without the device, and as fast; tied weights stay tied."""
+    before = torch.__future__.get_overwrite_module_params_on_conversion()
+    torch.__future__.set_overwrite_module_params_on_conversion(False)
+    try:
+        with _disable_current_modes():
+            yield
+    finally:
+        torch.__future__.set_overwrite_module_params_on_conversion(before)
 
 
 def twin(module: nn.Module) -> nn.Module:

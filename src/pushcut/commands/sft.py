@@ -48,6 +48,7 @@ def run_sft(config: SFTConfig) -> Path:
             "which checkpoint is to be fine-tuned? give --policy.path FOLDER: this preset's model "
             "is not trained from nothing"
         )
+    dataset_folder(config)
     gpus = config.device != "cpu"
     with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config.out, ranks):
         ended = _fit_on(ranks, config)
@@ -242,15 +243,20 @@ def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:
     return released.cameras or shape.cameras, released.image_size or shape.image_size
 
 
-def open_dataset(config: SFTConfig) -> DemoDataset:
-    """The demonstrations, with the images that the policy wants to see."""
+def dataset_folder(config: SFTConfig) -> Path:
+    """Where the demonstrations are; UserError where nobody said it."""
     if config.dataset is None:
         raise UserError(
             "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
         )
+    return config.dataset
+
+
+def open_dataset(config: SFTConfig) -> DemoDataset:
+    """The demonstrations, with the images that the policy wants to see."""
     cameras, image_size = images(config)
     dataset = DemoDataset.open(
-        config.dataset,
+        dataset_folder(config),
         cameras=cameras,
         image_size=image_size,
         data=config.data,

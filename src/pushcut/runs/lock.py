@@ -94,6 +94,8 @@ def _locked(path: Path, wait_s: float) -> AbstractContextManager[object]:
             advice = "wait for it, stop it, or choose another folder with --out"
             raise UserError(f"{path.parent} is in use by {_owner(path)}: {advice}") from None
         except OSError as error:
+            if isinstance(error, FileExistsError) and not path.parent.exists():
+                continue  # its owner removed the folder while we were about to make it
             if error.filename is not None:  # the file cannot be made
                 raise UserError(
                     f"{path.parent} cannot be written to ({error.strerror}): choose another "
