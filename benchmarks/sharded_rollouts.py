@@ -125,7 +125,7 @@ def collector(player: EpisodeRunner, ranks: Ranks, groups: int) -> Collector:
         group_size=GROUP,
         groups=groups,
         max_groups=groups,
-        accepts=lambda successes: True,
+        accepts=lambda successes, returns: True,
         ranks=ranks,
     )
 

@@ -52,7 +52,7 @@ def collector(pool: EnvPool) -> Collector:
         group_size=4,
         groups=2,
         max_groups=2,
-        accepts=lambda successes: True,
+        accepts=lambda successes, returns: True,
     )
 
 

@@ -1,15 +1,31 @@
 """Rollouts out of nothing, and one step of learning from them."""
 
+import os
 from typing import Any
 
+import pytest
 import torch
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.batch import Experience, Rollout
+from pushcut.learning.frames import Frames
 from pushcut.learning.learner import Learner, LearnerConfig
+from pushcut.learning.sft import Fitting
 from pushcut.policies.base import Policy
 from pushcut.types import InitState
 from tests.policies.builders import noise, observation
+
+
+def stop_in_step(monkeypatch: pytest.MonkeyPatch, step: int, number: int) -> None:
+    """Sends this process a signal while it computes a step of fine-tuning."""
+    original = Fitting._step
+
+    def step_and_signal(self: Fitting, frames: Frames) -> Any:
+        if self.step + 1 == step:
+            os.kill(os.getpid(), number)
+        return original(self, frames)
+
+    monkeypatch.setattr(Fitting, "_step", step_and_signal)
 
 
 def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:

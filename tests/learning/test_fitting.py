@@ -1,7 +1,6 @@
 """Fine-tuning in parts, interrupted, averaged, and near the ends of episodes."""
 
 import json
-import os
 import signal
 from dataclasses import replace
 
@@ -18,6 +17,7 @@ from pushcut.learning.frames import Frames
 from pushcut.learning.sft import Fitting
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.runs.run import read_metrics
+from tests.learning.builders import stop_in_step
 
 FLOW = FlowConfig(
     cameras=("top",), image_size=32, width=48, depth=2, heads=4, expert_width=32, chunk=4
@@ -103,17 +103,6 @@ def test_chunks_that_an_episodes_end_cuts_are_masked_repeated_or_left_out(config
     assert len(np.unique(drawn)) == len(dataset) - 3 * len(dataset.episodes)
     with pytest.raises(UserError, match="no frame has 500 steps before its episode's end"):
         Frames(dataset, 500, "drop")
-
-
-def stop_in_step(monkeypatch, step, number) -> None:
-    original = Fitting._step
-
-    def step_and_signal(self, frames):
-        if self.step + 1 == step:
-            os.kill(os.getpid(), number)
-        return original(self, frames)
-
-    monkeypatch.setattr(Fitting, "_step", step_and_signal)
 
 
 CHANGES = {

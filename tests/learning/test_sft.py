@@ -1,6 +1,5 @@
 """Supervised fine-tuning: augmentation, validation, repeatability."""
 
-import os
 import signal
 from dataclasses import replace
 
@@ -13,13 +12,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.frames import shift
-from pushcut.learning.sft import Fitting, norm_stats_of
+from pushcut.learning.sft import norm_stats_of
 from pushcut.policies import load
 from pushcut.policies.normalisation import small_stats_json
 from pushcut.policies.small.observation_tokens import SmallPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
 from pushcut.policies.source import StartPolicy
 from pushcut.runs.run import read_metrics
+from tests.learning.builders import stop_in_step
 
 
 @pytest.fixture
@@ -68,20 +68,8 @@ def test_one_trajectory_uses_the_first_demonstration_of_each_task(config):
     assert len(one.episodes) == len(one.tasks) == 2
 
 
-def stop_after(monkeypatch, step, number=signal.SIGINT):
-    """Sends a signal while that step is computed."""
-    original = Fitting._step
-
-    def step_and_signal(self, frames):
-        if self.step + 1 == step:
-            os.kill(os.getpid(), number)
-        return original(self, frames)
-
-    monkeypatch.setattr(Fitting, "_step", step_and_signal)
-
-
 def test_ctrl_c_saves_the_unfinished_policy(config, monkeypatch, capsys):
-    stop_after(monkeypatch, 10)
+    stop_in_step(monkeypatch, 10, signal.SIGINT)
     with pytest.raises(Interrupted) as stop:
         run_sft(config)
     assert stop.value.exit_code == 130

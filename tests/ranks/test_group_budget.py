@@ -194,7 +194,7 @@ def test_every_schedule_passes_heartbeats_on(kind):
         schedule = GroupSchedule(
             lambda group: InitState("t", group),
             group_size=2,
-            accepts=lambda successes: True,
+            accepts=lambda successes, returns: True,
             budget=budget,
         )
     elif kind == "streams":

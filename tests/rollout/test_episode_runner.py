@@ -136,7 +136,7 @@ def test_members_of_a_group_share_the_start_and_differ_in_noise(policy):
             group_size=3,
             groups=2,
             max_groups=2,
-            accepts=lambda successes: True,
+            accepts=lambda successes, returns: True,
         )
         rollout = collector.collect(policy, iteration=0)
     assert rollout.group_id.tolist() == [0, 0, 0, 1, 1, 1]
@@ -180,7 +180,7 @@ def test_pictures_of_groups_that_are_rejected_are_let_go(policy, accepted):
             group_size=2,
             groups=2,
             max_groups=2,
-            accepts=lambda successes: accepted,
+            accepts=lambda successes, returns: accepted,
         )
         rollout = collector.collect(policy, iteration=0)
     assert rollout.episodes == 4 and len(rollout) >= 4
@@ -235,7 +235,7 @@ def ppo_collector(
         group_size=1,
         groups=count,
         max_groups=count,
-        accepts=lambda successes: True,
+        accepts=lambda successes, returns: True,
         stream_decisions=stream_decisions,
         final_values=True,
         terminal_values=terminal_values,

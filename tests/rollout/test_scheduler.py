@@ -23,7 +23,7 @@ def groups_schedule(mixed: list[bool], *, groups: int, max_groups: int) -> Group
     return GroupSchedule(
         lambda group: InitState("task", group),
         group_size=2,
-        accepts=lambda successes: successes == 1,
+        accepts=lambda successes, returns: successes == 1,
         budget=LocalGroupBudget(groups, max_groups),
     )
 
@@ -185,8 +185,7 @@ def test_groups_can_be_judged_by_their_returns():
     schedule = GroupSchedule(
         lambda group: InitState("task", group),
         group_size=2,
-        accepts=lambda successes: False,
-        accepts_returns=lambda returns: returns[0] != returns[1],
+        accepts=lambda successes, returns: returns[0] != returns[1],
         budget=LocalGroupBudget(1, 5),
     )
     rewards = [(0.0, 0.0), (0.1, 0.1), (0.0, 0.1)]

@@ -61,6 +61,10 @@ class Algorithm(ABC):
         """Whether a finished group whose episodes had these returns teaches anything."""
         return True
 
+    def accepts_group(self, successes: int, returns: Sequence[float]) -> bool:
+        """Judges a finished group by its returns, or by its successes (``judges_returns``)."""
+        return self.accepts_returns(returns) if self.judges_returns else self.accepts(successes)
+
     def select(self, rollout: Rollout) -> Rollout:
         """The episodes to train on."""
         return rollout

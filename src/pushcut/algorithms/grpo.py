@@ -127,10 +127,8 @@ class GRPO(ClippedAlgorithm):
         wanted = torch.zeros(rollout.groups, dtype=torch.bool)
         for number in range(rollout.groups):
             members = group == number
-            if self.judges_returns:
-                wanted[number] = self.accepts_returns(rollout.returns[members].tolist())
-            else:
-                wanted[number] = self.accepts(int(rollout.outcome[members].sum()))
+            successes, returns = int(rollout.outcome[members].sum()), rollout.returns[members]
+            wanted[number] = self.accepts_group(successes, returns.tolist())
         return rollout.keep(wanted[group])
 
     def advantages(self, rollout: Rollout) -> Advantages:

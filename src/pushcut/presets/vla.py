@@ -169,6 +169,22 @@ def optimiser_steps(column: Column) -> int:
     return EPISODES * (column.max_steps // column.chunk) // BATCH
 
 
+def openpi_fine_tuning(released: ReleasedConfig) -> SFTConfig:
+    """As openpi fine-tunes its models; steps, batch and micro-batch are ours."""
+    return SFTConfig(
+        policy=StartPolicy(released=replace(released, gradient_checkpointing=True)),
+        fit=FitConfig(
+            steps=30_000,
+            batch_size=32,
+            micro_batch=16,
+            lr=2.5e-5,
+            warmup_steps=1000,
+            augment="openpi",
+            tail="repeat",
+        ),
+    )
+
+
 def flow(
     summary: str,
     env: EnvConfig,
@@ -183,19 +199,7 @@ def flow(
         summary,
         env,
         demonstrations=50,
-        sft=SFTConfig(
-            policy=StartPolicy(released=replace(released, gradient_checkpointing=True)),
-            # openpi's own fine-tuning; steps and batch are ours.
-            fit=FitConfig(
-                steps=30_000,
-                batch_size=32,
-                micro_batch=16,
-                lr=2.5e-5,
-                warmup_steps=1000,
-                augment="openpi",
-                tail="repeat",
-            ),
-        ),
+        sft=openpi_fine_tuning(released),
         train=TrainConfig(
             env,
             policy=FlowPolicySource(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -17,7 +17,7 @@ from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.lockstep import Coordination
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
-from pushcut.rollout.scheduler import GroupSchedule, Schedule, StreamSchedule
+from pushcut.rollout.scheduler import GroupSchedule, Judge, Schedule, StreamSchedule
 from pushcut.system.progress import count
 from pushcut.system.stopwatch import Seconds
 from pushcut.types import InitState, Observation
@@ -35,8 +35,7 @@ class Collector:
         group_size: int,
         groups: int,
         max_groups: int,
-        accepts: Callable[[int], bool],
-        accepts_returns: Callable[[Sequence[float]], bool] | None = None,
+        accepts: Judge,
         stream_decisions: int = 0,
         final_values: bool = False,
         terminal_values: bool = False,
@@ -47,13 +46,13 @@ class Collector:
 
         ``final_values``: the critic values what an episode that was cut short ended with;
         ``terminal_values``: what any episode ended with.
-        ``accepts_returns``: judges a group by its returns, in place of ``accepts``.
+        ``accepts``: whether a finished group, by its successes and returns, teaches anything.
         ``benchmark_inits``: start from so many states per task of the benchmark's own; 0: others.
         """
         self._runner = runner
         self._tasks, self._seed = tuple(tasks), seed
         self._group_size, self._groups, self._max_groups = group_size, groups, max_groups
-        self._accepts, self._accepts_returns = accepts, accepts_returns
+        self._accepts = accepts
         self._stream_decisions = stream_decisions
         self._final_values, self._terminal_values = final_values, terminal_values
         self._benchmark_inits = benchmark_inits
@@ -74,12 +73,15 @@ class Collector:
         """This rank's episodes of an iteration; waits for others only by ``coordination``."""
         episodes: list[PlayedEpisode] = []
         groups: dict[int, list[PlayedEpisode]] = {}
+        decisions = 0
         wanted = self._groups * (self._stream_decisions or self._group_size) // self._ranks.count
 
         def note(episode: PlayedEpisode) -> None:
+            nonlocal decisions
             episodes.append(episode)
+            decisions += len(episode.decisions)
             if self._stream_decisions:
-                count("decisions played", sum(len(e.decisions) for e in episodes), wanted)
+                count("decisions played", decisions, wanted)
             else:
                 count("episodes played", len(episodes), wanted)
                 groups.setdefault(episode.task.group, []).append(episode)
@@ -101,11 +103,8 @@ class Collector:
         """Nobody learns from a group that dynamic sampling rejects: its pictures may go at once."""
         if len(group) < self._group_size:
             return
-        if self._accepts_returns is not None:
-            accepted = self._accepts_returns([episode.reward for episode in group])
-        else:
-            accepted = self._accepts(sum(episode.success for episode in group))
-        if not accepted:
+        successes = sum(episode.success for episode in group)
+        if not self._accepts(successes, [episode.reward for episode in group]):
             for episode in group:
                 episode.forget()
 
@@ -138,7 +137,6 @@ class Collector:
             init_of_group,
             group_size=self._group_size,
             accepts=self._accepts,
-            accepts_returns=self._accepts_returns,
             budget=budget,
         )
 

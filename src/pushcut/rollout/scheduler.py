@@ -10,6 +10,9 @@ from typing import Protocol, runtime_checkable
 from pushcut.ranks.group_budget import GroupBudget, LocalGroupBudget
 from pushcut.types import InitState
 
+Judge = Callable[[int, Sequence[float]], bool]
+"""Whether a finished group teaches anything: by how many succeeded, and the episodes' returns."""
+
 
 @dataclass(frozen=True)
 class EpisodeTask:
@@ -101,14 +104,11 @@ class GroupSchedule:
         init_of_group: Callable[[int], InitState],
         *,
         group_size: int,
-        accepts: Callable[[int], bool],
+        accepts: Judge,
         budget: GroupBudget,
-        accepts_returns: Callable[[Sequence[float]], bool] | None = None,
     ) -> None:
-        """``accepts`` judges by the number of successes, ``accepts_returns`` by the returns."""
         self._init_of_group, self._group_size = init_of_group, group_size
         self._accepts, self._budget = accepts, budget
-        self._accepts_returns = accepts_returns
         self._waiting: deque[EpisodeTask] = deque()
         self._outcomes: dict[int, list[tuple[bool, float]]] = {}
 
@@ -135,10 +135,8 @@ class GroupSchedule:
         if len(outcomes) < self._group_size:
             return
         del self._outcomes[task.group]
-        if self._accepts_returns is not None:
-            self._budget.report(self._accepts_returns([reward for _, reward in outcomes]))
-        else:
-            self._budget.report(self._accepts(sum(success for success, _ in outcomes)))
+        successes = sum(success for success, _ in outcomes)
+        self._budget.report(self._accepts(successes, [reward for _, reward in outcomes]))
 
     def heartbeat(self) -> None:
         self._budget.heartbeat()
