@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from pushcut.commands.sft import open_dataset, run_sft
 from pushcut.errors import Interrupted, UserError
-from pushcut.learning.frames import shift
+from pushcut.learning.frames import draw_shifts, moved
 from pushcut.learning.sft import norm_stats_of
 from pushcut.policies import load
 from pushcut.policies.normalisation import small_stats_json
@@ -124,11 +124,11 @@ def test_shifted_images_move_and_repeat_their_border():
             assert (low, high, size) == (-2, 3, (2, 2, 1))
             return np.array([[[1], [0]], [[0], [-2]]])  # down, right of each image
 
-    moved = shift(image, 2, Fixed(np.random.PCG64(0)))
-    assert np.array_equal(moved[0, :5], image[0, 1:])
-    assert np.array_equal(moved[0, 5], image[0, 5])
-    assert np.array_equal(moved[1, :, 2:], image[1, :, :4])
-    assert np.array_equal(moved[1, :, 0], image[1, :, 0])
+    found = moved(image, draw_shifts(2, 2, Fixed(np.random.PCG64(0))))
+    assert np.array_equal(found[0, :5], image[0, 1:])
+    assert np.array_equal(found[0, 5], image[0, 5])
+    assert np.array_equal(found[1, :, 2:], image[1, :, :4])
+    assert np.array_equal(found[1, :, 0], image[1, :, 0])
 
 
 def test_fine_tuning_tells_the_trackers_what_metrics_jsonl_has(config):

@@ -236,6 +236,10 @@ def test_simulators_take_their_processes_and_the_tasks_that_each_keeps():
     machine = plan(replace(due, train=replace(due.train, rollout=rollout)), OPENVLA).machine
     assert machine.processes == 12
     assert machine.simulators == 12 * (410 + 2 * 1050) * 10**6  # libero_spatial has 10 tasks
+    for asked, kept in ((1, 1), (100, 10)):
+        more = replace(rollout, tasks_per_process=asked)
+        machine = plan(replace(due, train=replace(due.train, rollout=more)), OPENVLA).machine
+        assert machine.simulators == 12 * (410 + kept * 1050) * 10**6
 
 
 def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():

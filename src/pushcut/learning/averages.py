@@ -26,12 +26,6 @@ class MovingAverage:
             average.lerp_(parameter.detach().to(average.dtype), 1 - self._decay)
 
     @torch.no_grad()
-    def write(self) -> None:
-        """Puts the averages into the parameters, for good."""
-        for name, parameter in self._parameters.items():
-            parameter.copy_(self.tensors[name])
-
-    @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Takes over stored averages, whole or sharded."""
         for name, average in self.tensors.items():

@@ -60,8 +60,3 @@ def moved(images: np.ndarray, shifts: np.ndarray) -> np.ndarray:
     rows = (np.arange(height) + down).clip(0, height - 1)
     columns = (np.arange(width) + right).clip(0, width - 1)
     return images[np.arange(b)[:, None, None], rows[:, :, None], columns[:, None, :]]
-
-
-def shift(images: np.ndarray, pixels: int, generator: np.random.Generator) -> np.ndarray:
-    """Shifts each image of uint8 [b, H, W, 3] at random, repeating the border."""
-    return moved(images, draw_shifts(len(images), pixels, generator))

@@ -288,19 +288,3 @@ class Part:
     augment: Augment
     streams: list[np.random.Generator]
     """One for each frame."""
-
-
-def fit(
-    policy: Policy,
-    training: DemoDataset,
-    validation: DemoDataset | None,
-    config: FitConfig,
-    *,
-    seed: int,
-    report: Report,
-) -> None:
-    """Fits ``policy`` in place, in this process; as ``Fitting.run``."""
-    fitting = Fitting(policy, config, seed=seed)
-    fitting.run(training, validation, report)
-    if fitting.average is not None:
-        fitting.average.write()

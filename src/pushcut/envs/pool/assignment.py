@@ -113,24 +113,6 @@ class WorkerAssignment:
         return INSTEAD if any((worker, other) not in under_way for other in kept) else MORE
 
 
-def processes_mb(
-    config: EnvConfig, *, processes: int, tasks: int | None = None, tasks_per_process: int = 0
-) -> float | None:
-    """Host memory of the simulator processes of a rank; None where it was not measured.
-
-    ``processes`` of each member. ``tasks``: how many are played; by default all.
-    """
-    total = 0.0
-    for part in config.parts:
-        if part.memory_mb is None:
-            return None
-        base, each = part.memory_mb
-        played = len(part.spec.tasks) if tasks is None else tasks
-        kept = tasks_per_process or part.tasks_kept or played
-        total += processes * (base + each * min(kept, played))
-    return total
-
-
 def _warn_of_replay(part: EnvConfig, *, slots: int, processes: int) -> None:
     """Says where episodes that take turns will be played again and again."""
     each = -(-slots // processes)
