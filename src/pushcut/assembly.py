@@ -76,14 +76,7 @@ def train_as_rank(cluster: ClusterConfig, config: TrainConfig) -> None:
 
 def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     """This rank's part in the training of a policy."""
-    limit_threads(config.threads)
-    if not ranks.first:
-        mute()
-    announce(ranks, config.ranks, config.algorithm.groups)
-    with ranks.together():
-        config = replace(config, env=as_remembered(config.env, config.policy))
-        if ranks.first:
-            check_openable(config.trackers, config.prometheus_port)
+    config = announced(ranks, config)
     policy = load_policy(config, ranks)
     say_what_is_not_understood(config, policy)
     remember_instructions(config, policy)
@@ -139,6 +132,18 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
             with saved_on_stop(trainer):
                 trainer.loop(progress_bar)
     return run
+
+
+def announced(ranks: Ranks, config: TrainConfig) -> TrainConfig:
+    """The config as it is trained, once it is told who does it and that its trackers will open."""
+    limit_threads(config.threads)
+    if not ranks.first:
+        mute()
+    announce(ranks, config.ranks, config.algorithm.groups)
+    with ranks.together():
+        if ranks.first:
+            check_openable(config.trackers, config.prometheus_port)
+        return replace(config, env=as_remembered(config.env, config.policy))
 
 
 def simulators(config: TrainConfig, *, on_recovery: Callable[[Recovery], None]) -> Simulators:
