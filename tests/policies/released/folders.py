@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.full_size.folders import tokenizer
 from safetensors.torch import save_file
-from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
 from pushcut.policies.networks.gemma import GemmaSizes
@@ -52,15 +52,6 @@ def statistics(size: int) -> dict[str, list[float]]:
         "min": [-1.0] * size,
         "max": [1.0] * size,
     }
-
-
-def tokenizer(bos: str) -> bytes:
-    """A tokenizer.json whose words are single characters."""
-    characters = [chr(code) for code in range(32, 127)] + ["\n"]
-    words = {word: index for index, word in enumerate(["<pad>", "<unk>", bos, *characters])}
-    made = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
-    return made.to_str().encode()
 
 
 def randomise(network: nn.Module, seed: int) -> None:
