@@ -44,8 +44,9 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
-        "noise normalisation places precision lora tensor_files told",
-        "networks value_head",
+        "noise normalisation places precision tensor_files told adapter_settings",
+        "networks value_head lora",
+        "adapter_files",
         "base",
         "masters pretrained tokens flow",
         "from_data",

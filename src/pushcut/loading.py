@@ -28,13 +28,15 @@ def load_policy(config: TrainConfig, ranks: Ranks) -> Policy:
         device = choose_device(config.device, ranks.local)
         policy = None
         for source in sources_of(config):
+            goes_on = source is not config.policy
+
+            def look(policy: Policy, goes_on: bool = goes_on) -> None:
+                if goes_on:
+                    policy.adapters = None  # restored with the checkpoint, onto fresh ones
+                prepare(config, policy)
+
             try:
-                policy = source.load(
-                    seed=config.seed,
-                    in_files=in_parts,
-                    device=device,
-                    check=lambda policy: prepare(config, policy),
-                )
+                policy = source.load(seed=config.seed, in_files=in_parts, device=device, check=look)
                 break
             except UserError:
                 if source is config.policy:

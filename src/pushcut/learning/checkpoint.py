@@ -188,7 +188,7 @@ def write_whole(learner: Learner, folder: Path, shared: SharedFiles) -> None:
     """
     policy = learner.policy
     policy.save_shared(folder / "policy", shared)
-    save_training_parts(policy, folder / TRAINING_PARTS_FILE, shared)
+    save_training_parts(policy, folder / TRAINING_PARTS_FILE)
     save_masters(policy, folder / MASTERS_FILE)
     torch.save(learner.optimizer.state_dict(), folder / "optimizer.pt")
 

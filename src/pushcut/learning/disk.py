@@ -9,6 +9,7 @@ from pathlib import Path
 from pushcut.errors import UserError
 from pushcut.learning.learner import Learner
 from pushcut.policies.base import Policy
+from pushcut.policies.lora import BASE, adapted_layers
 from pushcut.policies.masters import rounded_weights
 from pushcut.system.machine import free_bytes
 
@@ -27,6 +28,8 @@ class CheckpointSize:
     """What every checkpoint has of its own: trained weights and the optimiser's state."""
     shared: int
     """Weights that are not trained, which all of them share."""
+    merged: int = 0
+    """What the policy at the end takes more, whose adapters are merged in float32."""
 
     @staticmethod
     def of(learner: Learner, *, sharded: bool = False) -> CheckpointSize:
@@ -39,7 +42,7 @@ class CheckpointSize:
         return (
             CheckpointSize(trained + moments + frozen, 0)
             if sharded
-            else CheckpointSize(trained + moments, frozen)
+            else CheckpointSize(trained + moments, frozen, _merged(learner.policy))
         )
 
     def first(self) -> int:
@@ -48,7 +51,19 @@ class CheckpointSize:
 
     def most(self, keep: int) -> int:
         """The most that a run takes; at its end the last policy is there as a whole, too."""
-        return self.each * (keep + ON_THEIR_WAY) + 2 * self.shared
+        return self.each * (keep + ON_THEIR_WAY) + 2 * self.shared + self.merged
+
+
+def _merged(policy: Policy) -> int:
+    """What merged layers take more than those below their adapters."""
+    if policy.adapters_apart:
+        return 0
+    saved, more = policy.saved_dtypes(), 0
+    for name, layer in adapted_layers(policy):
+        weight = layer.base_layer.weight
+        kept = saved.get(f"{name}{BASE}weight", weight.dtype)
+        more += weight.numel() * (4 - kept.itemsize)
+    return more
 
 
 def _weights(policy: Policy) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from pushcut.errors import DivergedError, UserError
 from pushcut.learning.checkpoint import SHARDS, Progress, Writing
 from pushcut.learning.sft import Fitting
 from pushcut.policies.base import Policy
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
 
 TRAINING = "training.pt"
@@ -59,7 +60,7 @@ def save(folder: Path, fitting: Fitting) -> Path:
         elif ranks.first:
             begin()
             with fitting.averaged() as policy:
-                policy.save_pretrained(writing.aside / "policy")
+                policy.save_shared(writing.aside / "policy", SharedFiles(folder))
             torch.save(tensors_of(fitting), writing.aside / TRAINING)
             finish()
     return path

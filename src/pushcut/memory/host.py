@@ -43,7 +43,7 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     own = parameters.root + parameters.block if mapped else everything
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
-    each = parameters.trained + 2 * learning + merged_bytes(workload, parameters)
+    each = parameters.trained + 2 * learning
     return HostPlan(
         loading=own * workload.gpus,
         saving=0 if workload.phase == "eval" else stored + (each if workload.sharded else 0),
@@ -78,7 +78,7 @@ def stored_bytes(workload: Workload, parameters: Parameters) -> int:
 
 
 def merged_bytes(workload: Workload, parameters: Parameters) -> int:
-    """What each checkpoint has of layers whose adapters are merged, where they are."""
+    """What the policy at the end takes more than the checkpoints' files, if adapters are merged."""
     apart = workload.train.policy.lora.saved == "separate"
     return 0 if apart or workload.phase != "train" else parameters.adapted
 
@@ -87,15 +87,16 @@ def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameter
     """The most that the run's folder takes.
 
     A checkpoint of training has trained weights to the bit and their moments; what is not trained
-    is there once, and once more in the policy at the end. Each
-    checkpoint of fine-tuning has a whole policy, the newest (and the one before, while it is
+    is there once, and once more in the policy at the end, merged with adapters. Each checkpoint of
+    fine-tuning has a whole policy, the newest (and the one before, while it is
     written) what the optimiser needs.
     """
     train = workload.train
     if workload.phase == "eval":
         return 0
     if workload.phase == "train":
-        return each * (train.keep + ON_THEIR_WAY) + 2 * parameters.frozen
+        end = parameters.frozen + merged_bytes(workload, parameters)
+        return each * (train.keep + ON_THEIR_WAY) + parameters.frozen + end
     copies = workload.fit.steps // workload.save_every if workload.save_every else 1
     averages = 4 * parameters.numbers if workload.fit.ema else 0
     return (copies + 1) * stored + 2 * (each + averages)

@@ -109,7 +109,7 @@ class Parameters:
     acting: int
     """Everything, the blocks in what they compute in."""
     adapted: int = 0
-    """Bytes of float32 that the layers with adapters have, once these are merged."""
+    """Bytes that layers with adapters take more once these are merged, in float32."""
 
 
 def count_parameters(network: Network, workload: Workload) -> Parameters:
@@ -126,8 +126,11 @@ def count_parameters(network: Network, workload: Workload) -> Parameters:
         block=max(computing_bytes(block.parameters(), workload) for block in blocks),
         root=root,
         acting=root + computing_bytes(inside.values(), workload) + critic,
-        adapted=4
-        * sum(x.weight.numel() for x in network.modules() if isinstance(x, AdaptedLinear)),
+        adapted=sum(
+            4 * x.weight.numel() - x.weight.nbytes
+            for x in network.modules()
+            if isinstance(x, AdaptedLinear)
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import Adapters
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.tensor_files import SharedFiles
 from pushcut.policies.told import Told
@@ -145,6 +146,12 @@ class Policy(nn.Module, ABC):
         raise UserError(
             "this policy's adapters cannot be saved apart: use --policy.lora.saved merged"
         )
+
+    adapters: Adapters | None = None
+    """Those of its folder, until they are merged into the weights or worn by the layers."""
+
+    def merge_adapters(self) -> None:
+        """Merges the folder's adapters, where it has any, into the weights."""
 
     def cast(self, *, now: bool = True) -> None:
         """Puts the weights into their precision, once it is known which of them are trained.

@@ -112,6 +112,7 @@ def load(
     policy.told = read_told(path)
     if not (in_files or found.made_of):
         check_host_memory(policy, {}, path=path)
+        policy.merge_adapters()
         leave_files(policy)
     return policy
 

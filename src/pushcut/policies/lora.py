@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -10,12 +11,16 @@ import torch
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
+from pushcut.policies.tensor_files import Later
 
 LoRAInit = Literal["kaiming", "gaussian"]
 """How the inner matrix of an adapter starts; the outer one is zero."""
 
 BASE = ".base_layer."
 """How peft names the frozen layer inside an adapted one."""
+
+ADAPTER = ".lora_"
+"""Part of the names of an adapter's own weights."""
 
 
 @dataclass(frozen=True)
@@ -49,18 +54,36 @@ def add_lora(
 
     An adapter starts at zero: the module computes what it did before. UserError without peft.
     """
+    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
+    start: Any = "gaussian" if init == "gaussian" else True
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        _inject(module, r=rank, lora_alpha=alpha, target_modules=linear, init_lora_weights=start)
+
+
+def wear_adapters(module: nn.Module, ranks: Mapping[str, int]) -> None:
+    """Puts adapters of these ranks on the layers of these names, whose numbers somebody else sets.
+
+    UserError without peft.
+    """
+    _inject(
+        module,
+        r=max(ranks.values()),
+        lora_alpha=max(ranks.values()),
+        # Expressions of whole names: peft takes a name for the end of one.
+        target_modules="|".join(map(re.escape, ranks)),
+        rank_pattern={f"^{re.escape(name)}": rank for name, rank in ranks.items()},
+        init_lora_weights=False,
+    )
+
+
+def _inject(module: nn.Module, **settings: Any) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
         raise UserError("LoRA needs the library peft: pip install 'pushcut[lora]'") from None
-    linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
-    start: Any = "gaussian" if init == "gaussian" else True
-    config: Any = LoraConfig(
-        r=rank, lora_alpha=alpha, target_modules=linear, init_lora_weights=start
-    )
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        inject_adapter_in_model(config, module)
+    config: Any = LoraConfig(**settings)
+    inject_adapter_in_model(config, module)
 
 
 def adapt(
@@ -83,20 +106,25 @@ def adapter_parameters(module: nn.Module) -> Iterator[nn.Parameter]:
     return (parameter for name, parameter in module.named_parameters() if "lora_" in name)
 
 
-def merged_state(module: nn.Module) -> dict[str, Tensor]:
-    """The state with adapters merged into the frozen layers.
-
-    Sums are made one by one on the host, for a GPU has no room for a second copy, and are
-    float32: bfloat16 would round most of a small adapter away.
-    """
-    state = plain_state(module)
+def adapted_layers(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The layers with adapters, by their names in the module."""
     for name, layer in module.named_modules():
         if isinstance(getattr(layer, "base_layer", None), nn.Linear):
-            adapted: Any = layer
-            weight: Tensor = adapted.base_layer.weight.detach()
-            merged = weight.float() + adapted.get_delta_weight("default").detach().float()
-            state[f"{name}.weight"] = merged.cpu()
-    return state
+            yield name, layer
+
+
+def with_adapter(weight: Tensor, layer: Any) -> Later:
+    """A weight and the adapter of its layer, added on the host once they are written.
+
+    A GPU has no room for a second copy. The sum is float32: bfloat16 would round most of a small
+    adapter away.
+    """
+
+    def add() -> Tensor:
+        delta = layer.get_delta_weight("default").detach()
+        return weight.detach().to("cpu", torch.float32) + delta.to("cpu", torch.float32)
+
+    return Later(weight.shape, torch.float32, add)
 
 
 def plain_state(module: nn.Module) -> dict[str, Tensor]:
@@ -104,5 +132,5 @@ def plain_state(module: nn.Module) -> dict[str, Tensor]:
     return {
         name.replace(BASE, "."): tensor
         for name, tensor in module.state_dict().items()
-        if ".lora_" not in name
+        if ADAPTER not in name
     }

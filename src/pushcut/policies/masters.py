@@ -7,6 +7,7 @@ is saved beside it, 16 bits for each weight, so that a run goes on with the very
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
-from pushcut.policies.tensor_files import TensorFile
+from pushcut.policies.tensor_files import Later, write_tensors
 
 MASTERS_FILE = "masters.safetensors"
 
@@ -92,15 +93,11 @@ def save_masters(policy: Policy, file: Path) -> None:
     if not weights:
         return
     ups = {name + UP: found for name, x in weights.items() if len(found := rounded_up(x))}
-    shapes = {
-        name: torch.empty(x.shape, dtype=torch.int16, device="meta") for name, x in weights.items()
+    # Made when they are written: all of them would take half of what the weights take.
+    digits = {
+        name: Later(x.shape, torch.int16, partial(digits_of, x)) for name, x in weights.items()
     }
-    TensorFile(
-        shapes | ups,
-        {},
-        # Made when it is written: all of them would take half of what the weights take.
-        lambda name: ups[name] if name in ups else digits_of(weights[name]),
-    ).write(file)
+    write_tensors(digits | ups, file)
 
 
 def load_masters(policy: Policy, file: Path, *, all_of_them: bool = True) -> None:

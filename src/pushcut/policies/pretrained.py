@@ -7,18 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import BESIDE, Adapters, holds_adapters, save_adapters
 from pushcut.policies.base import Policy
-from pushcut.policies.lora import BASE, merged_state, plain_state
+from pushcut.policies.lora import ADAPTER, BASE, adapted_layers, plain_state, with_adapter
 from pushcut.policies.normalisation import DataStats, small_stats_json
 from pushcut.policies.places import CONFIGS, holds_openpi
 from pushcut.policies.tensor_files import (
+    Later,
     SharedFiles,
-    TensorFile,
+    read_tensors,
     save_weights,
     weight_files,
     write_tensors,
@@ -29,7 +29,7 @@ WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
 TRAINING_PARTS = "training_parts."
 FROZEN_PARTS = "frozen_parts"
-"""How the file of a checkpoint is called that has the layers below adapters."""
+"""How checkpoints up to 0.2.0 called the file of the layers below adapters."""
 
 
 def save_checkpoint(
@@ -52,68 +52,81 @@ def save_checkpoint(
     (path / "config.json").write_text(json.dumps(description, indent=2) + "\n")
     stored = small_stats_json(statistics)
     (path / "statistics.json").write_text(json.dumps(stored, indent=2) + "\n")
-    save_weights(policy_weights(module), path, frozen=frozen_names(module), shared=shared)
+    merged = shared is None
+    weights, frozen = policy_weights(module, merged=merged), frozen_names(module, merged=merged)
+    save_weights(weights, path, frozen=frozen, shared=shared)
+    if not merged and next(adapted_layers(module), None):
+        save_adapters(module, path, base=BESIDE)
     write_told(getattr(module, "told", {}), path)
 
 
-def policy_weights(module: nn.Module) -> dict[str, Tensor]:
-    """The state of a policy without its training parts, adapters merged."""
-    return {
+def policy_weights(module: nn.Module, *, merged: bool) -> dict[str, Tensor | Later]:
+    """The state of a policy without its training parts and adapters.
+
+    ``merged``: adapters are added to the weights, when these are written.
+    """
+    state: dict[str, Tensor | Later] = {
         name: tensor.contiguous()
-        for name, tensor in merged_state(module).items()
+        for name, tensor in plain_state(module).items()
         if not name.startswith(TRAINING_PARTS)
     }
+    for layer, adapted in adapted_layers(module) if merged else ():
+        state[f"{layer}.weight"] = with_adapter(adapted.base_layer.weight, adapted)
+    return state
 
 
-def frozen_names(module: nn.Module) -> set[str]:
-    """Weights that are never trained, nor changed by an adapter, by their names in files."""
-    adapted = {name for name, _ in module.named_parameters() if BASE in name}
+def frozen_names(module: nn.Module, *, merged: bool) -> set[str]:
+    """Weights that are never trained, by their names in files.
+
+    ``merged``: nor changed by an adapter.
+    """
     return {
-        name
+        name.replace(BASE, ".")
         for name, parameter in module.named_parameters(remove_duplicate=False)
-        if not parameter.requires_grad and name not in adapted
+        if not parameter.requires_grad and not (merged and BASE in name)
     }
 
 
 def training_state(module: nn.Module) -> dict[str, Tensor]:
-    """The part of a policy's state that its folder lacks: training parts and adapted layers."""
-    saved, apart = plain_state(module), getattr(module, "adapters_apart", False)
+    """The part of a policy's state that its folder lacks."""
     return {
         name: tensor.contiguous()
         for name, tensor in module.state_dict().items()
-        if name not in saved or name.startswith(TRAINING_PARTS)
-        if not (apart and BASE in name)
+        if name.startswith(TRAINING_PARTS)
     }
 
 
-def save_training_parts(policy: Policy, path: Path, shared: SharedFiles | None = None) -> None:
-    """Writes what the policy's folder lacks; nothing where it lacks nothing.
-
-    ``shared``: who has a file of the layers below adapters already.
-    """
+def save_training_parts(policy: Policy, path: Path) -> None:
+    """Writes what the policy's folder lacks; nothing where it lacks nothing."""
     weights = training_state(policy)
-    frozen = {name: x for name, x in weights.items() if BASE in name}
-    if shared is not None and frozen:
-        shared.place(TensorFile(frozen, {}), path.parent, FROZEN_PARTS)
-        weights = {name: x for name, x in weights.items() if name not in frozen}
     if weights:
         write_tensors(weights, path)
 
 
 def load_training_parts(policy: Policy, path: Path) -> None:
     """Reads what ``save_training_parts`` wrote; UserError where it does not fit."""
-    wanted = training_state(policy)
+    adapters = _adapters_state(policy)
+    # Up to 0.2.0 adapters lay here, too, and what they adapt where the policy had them merged.
+    older = bool(adapters) and not holds_adapters(path.parent / "policy")
+    wanted = training_state(policy) | (adapters if older else {})
     if not wanted:
         return
     weights = read_tensors(path)
     for file in path.parent.glob(f"{FROZEN_PARTS}-*.safetensors"):
         weights |= read_tensors(file)
+    weights = {name: x for name, x in weights.items() if older or name not in adapters}
     if weights.keys() != wanted.keys():
         raise UserError(f"{path} does not fit: {sorted(weights.keys() ^ wanted.keys())[0]}")
     try:
         policy.load_state_dict(weights, strict=False)
     except RuntimeError as error:
         raise UserError(f"{path} does not fit: {' '.join(str(error).split())}") from None
+
+
+def _adapters_state(policy: Policy) -> dict[str, Tensor]:
+    """A policy's adapters and the layers below them."""
+    state = policy.state_dict()
+    return {name: x for name, x in state.items() if ADAPTER in name or BASE in name}
 
 
 def load_noise_network(policy: Policy, checkpoint: Path) -> None:
@@ -156,16 +169,6 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {name: x for file in weight_files(path) for name, x in read_tensors(file).items()}
 
 
-def read_tensors(file: Path) -> dict[str, Tensor]:
-    """Reads a safetensors file; raises UserError where it is missing or damaged."""
-    if not file.exists():
-        raise UserError(f"{file} is missing")
-    try:
-        return load_file(file)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{file} is damaged (truncated copy?): {error}") from None
-
-
 def load_weights(module: nn.Module, path: Path) -> None:
     """Loads weights into a policy; raises UserError that names those that do not fit."""
     weights = read_weights(path)
@@ -186,5 +189,20 @@ def load_weights(module: nn.Module, path: Path) -> None:
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(f"{path / WEIGHTS} does not fit: {problems[0]}{more}")
+    below = {f"{layer}.{name}" for layer, adapted in adapted_layers(module)
+             for name, _ in adapted.base_layer.named_parameters()}  # fmt: skip
+    own = {_below(name) if name in below else name: tensor for name, tensor in weights.items()}
     # Not strict: training parts and adapters are not in the file; the rest was compared above.
-    module.load_state_dict(weights, strict=False)
+    module.load_state_dict(own, strict=False)
+    adapters = Adapters.read(path)
+    if adapters is not None and below:
+        adapters.put_into(module)
+    elif adapters is not None:
+        adapters.check(module)
+        adapters.merge(module)
+
+
+def _below(name: str) -> str:
+    """The name of an adapted layer's own weight."""
+    layer, _, own = name.rpartition(".")
+    return f"{layer}{BASE}{own}"

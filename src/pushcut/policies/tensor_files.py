@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
 from pushcut.errors import UserError
@@ -43,16 +46,31 @@ Dtypes = Mapping[str, torch.dtype]
 
 
 @dataclass(frozen=True)
+class Later:
+    """A tensor whose numbers are made when they are written: all at once would fill the memory."""
+
+    shape: torch.Size
+    dtype: torch.dtype
+    make: Callable[[], Tensor]
+
+    def contiguous(self) -> Later:
+        """Itself, as tensors have it."""
+        return self
+
+
+Tensors = Mapping[str, Tensor | Later]
+"""By their names in a file."""
+
+
+@dataclass(frozen=True)
 class TensorFile:
     """A safetensors file on its way: tensors, and the precision that each is written in.
 
     They get to the host and into their precision one at a time.
     """
 
-    tensors: Mapping[str, Tensor]
+    tensors: Tensors
     dtypes: Dtypes
-    made: Callable[[str], Tensor] | None = None
-    """Makes the numbers of a tensor when it is their turn; ``tensors`` has their shapes then."""
 
     def dtype(self, name: str) -> torch.dtype:
         """What a tensor is written in."""
@@ -60,7 +78,7 @@ class TensorFile:
 
     def size(self, name: str) -> int:
         """Bytes of a tensor in the file."""
-        return self.tensors[name].numel() * self.dtype(name).itemsize
+        return math.prod(self.tensors[name].shape) * self.dtype(name).itemsize
 
     @property
     def order(self) -> list[str]:
@@ -92,7 +110,7 @@ class TensorFile:
         """A name for the content: of the header and of some numbers of each tensor."""
         found = hashlib.sha256(self.header())
         for name in self.order:
-            flat = self.tensors[name].detach().reshape(-1)
+            flat = made(self.tensors[name]).detach().reshape(-1)
             some = flat[:: max(1, flat.numel() // SAMPLES)][:SAMPLES]
             found.update(_bytes(some, self.dtype(name)))
         return found.hexdigest()[:12]
@@ -103,11 +121,14 @@ class TensorFile:
         with file.open("wb") as out:
             out.write(self.header())
             for name in self.order:
-                tensor = self.tensors[name] if self.made is None else self.made(name)
-                out.write(_bytes(tensor, self.dtype(name)))
-                del tensor
+                out.write(_bytes(made(self.tensors[name]), self.dtype(name)))
                 done += self.size(name)
                 count("writing weights, MB", done // 10**6, total // 10**6)
+
+
+def made(tensor: Tensor | Later) -> Tensor:
+    """The tensor with its numbers."""
+    return tensor.make() if isinstance(tensor, Later) else tensor
 
 
 def _bytes(tensor: Tensor, dtype: torch.dtype) -> memoryview:
@@ -115,7 +136,7 @@ def _bytes(tensor: Tensor, dtype: torch.dtype) -> memoryview:
     return flat.view(torch.uint8).numpy().data
 
 
-def write_tensors(tensors: Mapping[str, Tensor], file: Path, dtypes: Dtypes | None = None) -> None:
+def write_tensors(tensors: Tensors, file: Path, dtypes: Dtypes | None = None) -> None:
     """Writes a safetensors file, one tensor after the other."""
     TensorFile(tensors, dtypes or {}).write(file)
 
@@ -153,7 +174,7 @@ class SharedFiles:
 
 
 def save_weights(
-    tensors: Mapping[str, Tensor],
+    tensors: Tensors,
     path: Path,
     *,
     shard_bytes: int | None = None,
@@ -200,11 +221,9 @@ def save_weights(
     (path / INDEX).write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _pack(
-    tensors: Mapping[str, Tensor], dtypes: Dtypes, shard_bytes: int
-) -> list[dict[str, Tensor]]:
+def _pack(tensors: Tensors, dtypes: Dtypes, shard_bytes: int) -> list[dict[str, Tensor | Later]]:
     whole = TensorFile(tensors, dtypes)
-    shards: list[dict[str, Tensor]] = [{}]
+    shards: list[dict[str, Tensor | Later]] = [{}]
     size = 0
     for name, tensor in tensors.items():
         if shards[-1] and size + whole.size(name) > shard_bytes:
@@ -242,3 +261,13 @@ def in_parts(path: Path) -> bool:
         return False
     content = json.loads((path / INDEX).read_text())
     return LAYOUT in (content.get("metadata") or {})
+
+
+def read_tensors(file: Path) -> dict[str, Tensor]:
+    """Reads a safetensors file; raises UserError where it is missing or damaged."""
+    if not file.exists():
+        raise UserError(f"{file} is missing")
+    try:
+        return load_file(file)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{file} is damaged (truncated copy?): {error}") from None

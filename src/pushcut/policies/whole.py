@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import CONFIG, WEIGHTS, with_adapters
 from pushcut.policies.released.tensors import TensorFolder, save_tensors
 from pushcut.policies.tensor_files import INDEX, in_parts, weight_files
 
@@ -13,17 +14,20 @@ from pushcut.policies.tensor_files import INDEX, in_parts, weight_files
 def copy_whole(folder: Path, out: Path) -> None:
     """Copies a policy's folder, with weights in the files that other programs expect.
 
-    A checkpoint may have those apart that are not trained. UserError where the copy fails; nothing
-    is left of it then, and ``out`` is there once it is complete.
+    A checkpoint has those apart that are not trained, and adapters, which are merged here.
+    UserError where the copy fails; nothing is left of it then, and ``out`` is there once it is
+    complete.
     """
     aside = out.with_name(f".{out.name}.new")
     shutil.rmtree(aside, ignore_errors=True)
     try:
         if in_parts(folder):
             parts = [file.name for file in weight_files(folder)]
-            shutil.copytree(folder, aside, ignore=shutil.ignore_patterns(INDEX, *parts))
+            left = shutil.ignore_patterns(INDEX, CONFIG, WEIGHTS, *parts)
+            shutil.copytree(folder, aside, ignore=left)
             tensors = TensorFolder.open(folder)
-            save_tensors(dict(tensors.tensors()), aside, sharded=tensors.sharded)
+            whole = with_adapters(dict(tensors.tensors()), folder)
+            save_tensors(whole, aside, sharded=tensors.sharded)
         else:
             shutil.copytree(folder, aside)
         shutil.rmtree(out, ignore_errors=True)

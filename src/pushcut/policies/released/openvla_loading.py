@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.normalisation import DataStats, constant_width
-from pushcut.policies.released.adapters import WEIGHTS as ADAPTERS
-from pushcut.policies.released.adapters import base_of, merge_adapters
+from pushcut.policies.released.adapters import adapters_of, base_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
     CHUNKS,
@@ -92,7 +92,7 @@ def load_openvla_oft(
     with meta_init():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
-    merge_adapters(network, path)
+    adapters = adapters_of(path, network)
     checkpoint_activations(network, options.gradient_checkpointing)
     policy = OpenVLAOFTPolicy(
         config,
@@ -105,6 +105,7 @@ def load_openvla_oft(
         compute=options.compute,
         origin=None if base != path else path.absolute(),
     )
+    policy.adapters = adapters
     return policy.eval()
 
 

@@ -27,6 +27,7 @@ from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import EMPTY_TOKEN, PromptTokenizer, openvla_prompt, pad_left
 from pushcut.policies.released.scaling import Scaling
 from pushcut.policies.released.tensors import NETWORK, TensorFolder
+from pushcut.policies.tensor_files import made
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.transfers import to_device
@@ -183,7 +184,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
             own = {name: weights.pop(name) for name in list(weights) if name.startswith(PROPRIO)}
             dtypes = self.saved_dtypes()
             state = {
-                name.removeprefix(PROPRIO): tensor.to("cpu", dtypes.get(NETWORK + name))
+                name.removeprefix(PROPRIO): made(tensor).to("cpu", dtypes.get(NETWORK + name))
                 for name, tensor in own.items()
             }
             torch.save(state, path / self.proprio_file)

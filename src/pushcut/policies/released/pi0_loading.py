@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import WEIGHTS as ADAPTERS
-from pushcut.policies.released.adapters import base_of, merge_adapters
+from pushcut.policies.released.adapters import adapters_of, base_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
@@ -84,7 +84,7 @@ def load_pi0(
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
-    merge_adapters(network, path)
+    adapters = adapters_of(path, network)
     checkpoint_activations(network, options.gradient_checkpointing)
     policy = Pi0Policy(
         config,
@@ -96,6 +96,7 @@ def load_pi0(
         compute=options.compute,
         origin=None if base != path else path.absolute(),
     )
+    policy.adapters = adapters
     return policy.eval()
 
 

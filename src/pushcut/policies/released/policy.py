@@ -13,13 +13,21 @@ import torch
 from torch import Tensor
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import BESIDE, Adapters, save_adapters
 from pushcut.policies.base import Policy
-from pushcut.policies.lora import BASE
+from pushcut.policies.lora import ADAPTER, BASE, adapted_layers, with_adapter
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import frozen_names, policy_weights
-from pushcut.policies.released.adapters import read_trained, save_adapters
+from pushcut.policies.released.adapters import (
+    can_be_worn,
+    own_name,
+    put_besides,
+    trained_besides,
+    wear,
+)
 from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.tensors import NETWORK, save_tensors
+from pushcut.policies.tensor_files import Later, Tensors, made
 from pushcut.policies.told import write_told
 from pushcut.weights import ParameterDtypes
 
@@ -67,32 +75,52 @@ class ReleasedPolicy(Policy):
     def saved_dtypes(self) -> Mapping[str, torch.dtype]:
         if self.adapters_apart:
             return {}
-        trained = {name for name, x in self.network.named_parameters() if x.requires_grad}
+        parameters = dict(self.network.named_parameters(remove_duplicate=False))
+        names = {name.replace(BASE, "."): name for name in parameters}
         # Who computes in float32 needs all digits, and of float16 we keep no digits apart.
         exact = self.compute.precision == "float32"
+        found = {names.get(name, name): dtype for name, dtype in self.file_dtypes.items()}
         return {
             f"{NETWORK}{name}": dtype
-            for name, dtype in self.file_dtypes.items()
-            if not (name in trained and (exact or dtype == torch.float16))
+            for name, dtype in found.items()
+            if not (
+                name in parameters
+                and parameters[name].requires_grad
+                and (exact or dtype == torch.float16)
+            )
         }
 
-    def released_weights(self) -> dict[str, Tensor]:
-        """What is saved, by released names: adapters merged, frozen weights as they were read."""
-        own = policy_weights(self)
-        return {name.removeprefix(NETWORK): x for name, x in own.items()} | self.aside
+    def released_weights(self) -> dict[str, Tensor | Later]:
+        """What is saved, by released names: frozen weights as they were read.
 
-    def write(self, weights: Mapping[str, Tensor], path: Path, *, sharded: bool) -> None:
+        Adapters are added, but in the checkpoints of a run, where they lie beside the weights.
+        """
+        own = policy_weights(self, merged=False)
+        weights: dict[str, Tensor | Later] = {
+            name.removeprefix(NETWORK): x for name, x in own.items()
+        }
+        weights |= self.aside
+        if self.sharing is None:
+            for layer, adapted in adapted_layers(self.network):
+                name = f"{layer}.weight"
+                weights[name] = with_adapter(made(weights[name]), adapted)
+        return weights
+
+    def write(self, weights: Tensors, path: Path, *, sharded: bool) -> None:
         """Writes released weights, each in the precision that it was read in."""
-        frozen = {name.removeprefix(NETWORK) for name in frozen_names(self)} | self.aside.keys()
+        merged = self.sharing is None
+        frozen = frozen_names(self, merged=merged) | {f"{NETWORK}{name}" for name in self.aside}
+        sums = {name for name, x in weights.items() if isinstance(x, Later)}
+        dtypes = {
+            name.removeprefix(NETWORK).replace(BASE, "."): dtype
+            for name, dtype in self.saved_dtypes().items()
+        }
         save_tensors(
             {f"{self.prefix}{name}": x for name, x in weights.items()},
             path,
             sharded=sharded,
-            dtypes={
-                self.prefix + name.removeprefix(NETWORK): dtype
-                for name, dtype in self.saved_dtypes().items()
-            },
-            frozen={f"{self.prefix}{name}" for name in frozen},
+            dtypes={f"{self.prefix}{name}": x for name, x in dtypes.items() if name not in sums},
+            frozen={self.prefix + name.removeprefix(NETWORK) for name in frozen},
             shared=self.sharing,
         )
 
@@ -106,21 +134,44 @@ class ReleasedPolicy(Policy):
 
     def cast(self, *, now: bool = True) -> None:
         """Puts the weights into the precision asked for, once it is known which are trained."""
+        self.merge_adapters()
         self._remember_files()
         if now:
             self.compute.cast(self.network, self.stays_float32)
         self._is_cast = True
 
     def cast_to_act(self) -> None:
+        found, parts = self.adapters, list(self.adaptable.values())
+        if found is not None and can_be_worn(found, self.network, parts):
+            wear(found, self.network)
+            self.adapters = None
+        self.merge_adapters()
         self._remember_files()
         self.compute.cast(self.network, self.stays_float32, training=False)
         self._is_cast = True
         self.requires_grad_(False)
 
+    def merge_adapters(self) -> None:
+        """Merges the folder's adapters into the weights, in the precision that these will have."""
+        found, self.adapters = self.adapters, None
+        if found is None:
+            return
+        self.note_file_dtypes()
+        types = {
+            name.replace(BASE, "."): its.kept
+            for name, its in self.compute.parameter_dtypes(self.network, self.stays_float32).items()
+        }
+        found.merge(self.network, lambda layer: types[f"{layer}.weight"])
+        # No file has the sums: they are saved as memory has them.
+        sums = {f"{layer}.weight" for layer in found.layers}
+        self.file_dtypes = {k: x for k, x in self.file_dtypes.items() if k not in sums}
+
     def note_file_dtypes(self) -> None:
         if not self.file_dtypes:
             parameters = self.network.named_parameters(remove_duplicate=False)
-            own = {name: x.dtype for name, x in parameters if BASE not in name}
+            own = {
+                name.replace(BASE, "."): x.dtype for name, x in parameters if ADAPTER not in name
+            }
             self.file_dtypes = own | {name: x.dtype for name, x in self.aside.items()}
 
     def _remember_files(self) -> None:
@@ -129,18 +180,13 @@ class ReleasedPolicy(Policy):
             return
         self.note_file_dtypes()
         parameters = dict(self.network.named_parameters(remove_duplicate=False))
-        # Adapted layers have other names by now: their sums are saved in float32.
-        self.file_dtypes = {
-            name: dtype
-            for name, dtype in self.file_dtypes.items()
-            if name in parameters or name in self.aside
-        }
         types = self.compute.parameter_dtypes(self.network, self.stays_float32)
         kept = {id(parameters[name]): its.kept for name, its in types.items()}  # tied ones too
         for name, parameter in parameters.items():
             rounded = kept[id(parameter)].itemsize < parameter.dtype.itemsize
-            if rounded and not parameter.requires_grad and name in self.file_dtypes:
-                self.aside[name] = parameter.data
+            plain = name.replace(BASE, ".")
+            if rounded and not parameter.requires_grad and plain in self.file_dtypes:
+                self.aside[plain] = parameter.data
 
     @property
     def is_mixed(self) -> bool:
@@ -169,11 +215,17 @@ class ReleasedPolicy(Policy):
         self.adapters_apart = True
 
     def load_weights(self, path: Path) -> None:
-        """Reads the weights of a folder that ``save_pretrained`` wrote."""
-        if self.adapters_apart:
-            read_trained(self.network, path)
-        else:
+        """Reads the weights of a folder that ``save_pretrained`` wrote, and its adapters."""
+        adapters = Adapters.read(path, own_name)
+        if not self.adapters_apart:
             self.fill(path)
+        if adapters is None:
+            return
+        put_besides(self.network, adapters)
+        if next(adapted_layers(self.network), None):
+            adapters.put_into(self.network)
+        else:
+            adapters.merge(self.network)
 
     def save_pretrained(self, path: Path) -> None:
         """Writes the folder in the layout that it was read from."""
@@ -182,7 +234,14 @@ class ReleasedPolicy(Policy):
         write_small_files(self.files, path)
         write_ours(self.config, path)
         write_told(self.told, path)
-        if self.adapters_apart and self.origin is not None:
-            save_adapters(self.network, path, base=self.origin, prefix=self.prefix)
-        else:
+        apart = self.adapters_apart and self.origin is not None
+        if not apart:
             self.save_weights(path)
+        if apart or (self.sharing is not None and next(adapted_layers(self.network), None)):
+            save_adapters(
+                self.network,
+                path,
+                base=str(self.origin) if apart else BESIDE,
+                prefix=self.prefix,
+                besides=trained_besides(self.network) if apart else {},
+            )

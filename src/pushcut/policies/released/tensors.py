@@ -17,6 +17,7 @@ from pushcut.policies.tensor_files import (
     SINGLE,
     Dtypes,
     SharedFiles,
+    Tensors,
     read_index,
     save_weights,
 )
@@ -223,7 +224,7 @@ def leave_files(network: nn.Module) -> None:
 
 
 def save_tensors(
-    state: Mapping[str, Tensor],
+    state: Tensors,
     path: Path,
     *,
     sharded: bool,
