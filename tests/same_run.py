@@ -21,7 +21,8 @@ ROUNDED = {
 
 
 def weights(run: Path, iteration: int = 4) -> dict[str, torch.Tensor]:
-    files = weight_files(run / "checkpoints" / f"{iteration:06d}" / "policy")
+    folder = run / "checkpoints" / f"{iteration:06d}" / "policy"
+    files = [*weight_files(folder), *folder.glob("adapter_model.safetensors")]
     return {name: x for file in files for name, x in load_file(file).items()}
 
 

@@ -8,8 +8,9 @@ The last line is one JSON object.
 
     python benchmarks/full_size/run.py pi0 --folder /tmp/full-size [--layers 8] [--out record.json]
 
-pi0 needs about 14 GB of memory and 20 GB of disk, OpenVLA-OFT 17 GB and 35 GB; with less memory
-give ``--layers``, the number of the language model's layers.
+pi0 needs about 14 GB of memory and 35 GB of disk, OpenVLA-OFT 17 GB and 35 GB with ``--lora-saved
+separate``; merged, its policy is in float32 and the disk needs 90 GB. With less give ``--layers``,
+the number of the language model's layers.
 """
 
 from __future__ import annotations
@@ -52,8 +53,7 @@ UPDATE = {
     "pi0": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "pi05": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
-        *("--policy.trained", "lora", "--policy.lora.saved", "separate"),
-        *("--algorithm.group-size", "2"),
+        *("--policy.trained", "lora", "--algorithm.group-size", "2"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
     ],
 }
@@ -130,7 +130,7 @@ def phase(*arguments: str, log: Path) -> Phase:
 
 
 def phases(
-    network: ReleasedNetwork, source: Path, work: Path, *, commands: list[str]
+    network: ReleasedNetwork, source: Path, work: Path, *, commands: list[str], saved: str
 ) -> Iterator[tuple[str, Phase]]:
     """Each command in turn; a failed one does not end the rest."""
     preset, chunk = PRESET[network], CHUNK[network]
@@ -139,11 +139,14 @@ def phases(
     one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source)]
     evaluate = ["eval", preset, *one, "--env.max-steps", str(chunk), "--episodes-per-task", "1"]
     train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(chunk)]
+    train += ["--policy.lora.saved", saved] if network == "openvla-oft" else []
     train += ["--learner.minibatches", "1", "--learner.epochs", "1", "--learner.micro-batch", "1"]
     train += ["--evaluation.every", "0", "--save-every", "1", "--keep", "1"]
+    planned = list(PLANNED[network])
+    planned += ["--train.policy.lora.saved", saved] if network == "openvla-oft" else []
     run = str(work / "run")
     every = {
-        "plan": ["plan", preset, *PLANNED[network], "--out", str(work / "plan.json")],
+        "plan": ["plan", preset, *planned, "--out", str(work / "plan.json")],
         "eval": [*evaluate, "--out", str(work / "eval.json")],
         "baseline": [*evaluate, "--baseline", str(source), "--out", str(work / "both.json")],
         "train": [*train, "--iterations", "1", "--out", run],
@@ -159,7 +162,7 @@ PLANNED = {
     "pi05": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "openvla-oft": [
         *("--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"),
-        *("--train.policy.trained", "lora", "--train.policy.lora.saved", "separate"),
+        *("--train.policy.trained", "lora"),
     ],
 }
 
@@ -243,6 +246,9 @@ def main() -> None:
         "--layers", type=int, help="of the language model; default: as released, 0: tiny"
     )
     parser.add_argument("--commands", nargs="+", choices=COMMANDS, default=COMMANDS)
+    parser.add_argument(
+        "--lora-saved", default="merged", choices=["merged", "separate"], help="of OpenVLA-OFT"
+    )
     parser.add_argument("--out", type=Path, help="the record is added to this JSON")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -252,11 +258,13 @@ def main() -> None:
     work = options.folder / f"{options.network}-work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    got = dict(phases(options.network, source, work, commands=options.commands))
+    commands, saved = options.commands, options.lora_saved
+    got = dict(phases(options.network, source, work, commands=commands, saved=saved))
     record: dict[str, Any] = {
         "benchmark": "full_size",
         "network": options.network,
         "layers": options.layers,
+        "lora_saved": options.lora_saved if options.network == "openvla-oft" else None,
         "folder_gb": round(sum(p.stat().st_size for p in source.rglob("*")) / GB, 2),
         "phases": {name: asdict(each) for name, each in got.items()},
         "cpus": os.cpu_count(),

@@ -39,8 +39,9 @@ class LoRAConfig:
     """How the inner matrix starts: uniform after Kaiming (peft's default), or normal with standard
     deviation 1 / rank (pi_RL's program)."""
     saved: Literal["merged", "separate"] = "merged"
-    """How adapters are saved: merged into the weights, or separate (released VLAs only). Separate
-    files are small and quick to write, but need their checkpoint to stay where it is."""
+    """How the policy at the end has its adapters: merged into the weights, or separate (released
+    VLAs only). Separate files are small, but need the checkpoint that they began with to stay where
+    it is. The checkpoints of a run have them apart either way."""
 
     def __post_init__(self) -> None:
         if min((self.rank, self.alpha, *(rank for _, rank in self.rank_of))) < 1:

@@ -15,9 +15,14 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
 from pushcut.policies.networks.pi0 import stays_float32
-from pushcut.policies.pretrained import load_training_parts, save_training_parts
+from pushcut.policies.pretrained import (
+    TRAINING_PARTS_FILE,
+    load_training_parts,
+    save_training_parts,
+)
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import PolicySource
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.policies.value_head import CriticConfig
 from tests.policies.builders import noise, observation
 from tests.policies.released.builders import (
@@ -202,13 +207,13 @@ def test_a_resumed_policy_is_the_one_that_was_saved_in_the_same_parameters(name,
     source = SOURCES[name](tmp_path / "a", reading)
     first = source.load()
     disturb(first)
-    first.save_pretrained(tmp_path / "b")
-    save_training_parts(first, tmp_path / "parts.safetensors")
+    first.save_shared(tmp_path / "run" / "1" / "policy", SharedFiles(tmp_path / "run"))
+    save_training_parts(first, tmp_path / "run" / "1" / TRAINING_PARTS_FILE)
     second = source.load(seed=1)
     # What an optimiser holds must stay what is trained.
     before = {n: (p, p.requires_grad) for n, p in second.named_parameters()}
-    second.load_weights(tmp_path / "b")
-    load_training_parts(second, tmp_path / "parts.safetensors")
+    second.load_weights(tmp_path / "run" / "1" / "policy")
+    load_training_parts(second, tmp_path / "run" / "1" / TRAINING_PARTS_FILE)
     for parameter, tensor in second.named_parameters():
         old, was_trained = before[parameter]
         assert tensor is old and tensor.requires_grad == was_trained, parameter
