@@ -246,3 +246,15 @@ def test_a_micro_batch_is_at_most_a_ranks_share(smoke):
     assert [fit.largest_part(ranks) for ranks in (1, 2, 3)] == [10, 5, 4]
     assert replace(fit, micro_batch=4).largest_part() == 4
     assert replace(fit, micro_batch=40).largest_part() == 10
+
+
+def test_only_bins_can_be_spread(config):
+    spread = replace(config, fit=replace(config.fit, bin_spread=0.5))
+    if isinstance(config.policy.new, FlowConfig):
+        with pytest.raises(UserError, match=r"FlowPolicy has no bins: leave out --fit.bin-spread"):
+            run_sft(spread)
+        assert not spread.out.exists()
+    else:
+        plain, got = run_sft(config), run_sft(replace(spread, out=spread.out.with_name("spread")))
+        weights = [load_file(folder / FILE) for folder in (plain, got)]
+        assert any(not torch.equal(x, weights[1][name]) for name, x in weights[0].items())

@@ -60,6 +60,10 @@ class FitConfig:
     tail: Literal["mask", "repeat", "drop"] = "mask"
     """Near an episode's end, steps of the chunk after its last action are not fitted, or are to
     repeat it (openpi), or frames that have such steps are left out (OpenVLA-OFT)."""
+    bin_spread: float = 0.0
+    """Action tokens are fitted to a Gaussian over the bins around the demonstrated one, with this
+    standard deviation in bins: sampling then explores near the demonstrated action. 0: to the
+    demonstrated bin alone (OpenVLA-OFT, SimpleVLA-RL)."""
     ema: float = 0.0
     """The policy that is saved and validated is an exponential moving average of the weights, with
     this decay per step (openpi: 0.99, pi0.5 0.999); 0: the weights of the last step."""
@@ -70,7 +74,7 @@ class FitConfig:
         for name in ("steps", "batch_size", "lr", "grad_clip", "log_every"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be > 0, got {getattr(self, name)}")
-        for name in ("micro_batch", "warmup_steps", "weight_decay", "shift_pixels"):
+        for name in ("micro_batch", "warmup_steps", "weight_decay", "shift_pixels", "bin_spread"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name} must be >= 0, got {getattr(self, name)}")
         for name in ("validation_fraction", "ema"):
@@ -108,6 +112,8 @@ class Fitting:
         self, policy: Policy, config: FitConfig, *, seed: int, ranks: Ranks | None = None
     ) -> None:
         self.policy, self.config, self.ranks = policy, config, ranks or SingleProcess()
+        if config.bin_spread:
+            policy.spread_targets(config.bin_spread)
         if config.batch_size < self.ranks.count:
             raise UserError(
                 f"{self.ranks.count} ranks share a batch of {config.batch_size} frames: "

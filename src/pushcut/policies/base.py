@@ -130,6 +130,10 @@ class Policy(nn.Module, ABC):
         ``generator`` is where a policy that needs random numbers for it draws them.
         """
 
+    def spread_targets(self, bins: float) -> None:
+        """Fits to bins around the demonstrated ones, with this standard deviation, from now on."""
+        raise UserError(f"{type(self).__name__} has no bins: leave out --fit.bin-spread")
+
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
         raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")

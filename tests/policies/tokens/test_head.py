@@ -66,3 +66,34 @@ def test_greedy_takes_the_largest_logit_at_any_temperature():
 def test_a_tokenizer_needs_two_bins():
     with pytest.raises(ValueError, match="bins must be >= 2"):
         ActionTokenizer(bins=1)
+
+
+def test_bins_beside_the_demonstrated_one_are_nearly_right():
+    """With spread 1: exp(-1/2) = 0.6065 one bin away, exp(-2) = 0.1353 two, exp(-9/2) = 0.0111."""
+    tokens = ActionTokens(ActionTokenizer(bins=6), spread=1.0)
+    got = tokens.targets(torch.tensor([1, 4, 5]))
+    # The last bin shares the centre of the one before it, and is as right.
+    weights = torch.tensor(
+        [
+            [0.6065, 1.0, 0.6065, 0.1353, 0.0111, 0.0111],
+            [0.000335, 0.0111, 0.1353, 0.6065, 1.0, 1.0],
+            [0.000335, 0.0111, 0.1353, 0.6065, 1.0, 1.0],
+        ]
+    )
+    torch.testing.assert_close(got, weights / weights.sum(-1, keepdim=True), rtol=0, atol=1e-4)
+
+
+def test_the_loss_is_the_cross_entropy_with_the_targets():
+    logits = torch.tensor([0.0, 1.0, 3.0, 0.0]).log_softmax(-1).expand(1, 1, 2, 4)
+    index = torch.tensor([[[1, 2]]])
+    plain = ActionTokens(ActionTokenizer(bins=4))
+    # log(1 + e + e^3 + 1) = 3.1216
+    assert plain.losses(logits, index).flatten().tolist() == pytest.approx(
+        [2.1216, 0.1216], abs=1e-3
+    )
+    spread = ActionTokens(ActionTokenizer(bins=4), spread=0.5)
+    # exp(-2) = 0.1353, exp(-8) = 0.0003; bins 2 and 3 share a centre.
+    p = torch.tensor([0.1353, 1.0, 0.1353, 0.1353])
+    q = torch.tensor([0.0003, 0.1353, 1.0, 1.0])
+    want = [float((-logits[0, 0, 0] * w / w.sum()).sum()) for w in (p, q)]
+    assert spread.losses(logits, index).flatten().tolist() == pytest.approx(want, abs=1e-3)

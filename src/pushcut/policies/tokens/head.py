@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -61,6 +62,26 @@ class ActionTokens:
 
     tokenizer: ActionTokenizer
     temperature: float = 1.0
+    spread: float = 0.0
+    """Standard deviation, in bins, of what the logits are fitted to; 0: the bin alone."""
+
+    def losses(
+        self, logits: Float[Tensor, "b h a bins"], index: Int[Tensor, "b h a"]
+    ) -> Float[Tensor, "b h a"]:
+        """Cross entropy of each token with its bin, and with the bins around it."""
+        target = index.flatten() if not self.spread else self.targets(index).flatten(0, 2)
+        losses = F.cross_entropy(logits.flatten(0, 2), target, reduction="none")
+        return losses.view_as(index)
+
+    def targets(self, index: Int[Tensor, "*shape"]) -> Float[Tensor, "*shape bins"]:
+        """Probabilities of the bins: a Gaussian around the bin's centre, with ``spread`` > 0.
+
+        Bins are ordered: one that lies beside the demonstrated one is nearly right.
+        """
+        bins = self.tokenizer.bins
+        centres = self.tokenizer.decode(torch.arange(bins, device=index.device)) * (bins - 1) / 2
+        away = centres - centres[index].unsqueeze(-1)
+        return (-(away**2) / (2 * self.spread**2)).softmax(-1)
 
     def sample(
         self, logits: Float[Tensor, "b h a bins"], uniform: Float[Tensor, "b h a"] | None

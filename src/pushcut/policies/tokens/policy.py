@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -53,6 +52,9 @@ class TokenPolicy(Policy):
         """Sets the sampling temperature; it is not saved with the policy."""
         self.tokens = replace(self.tokens, temperature=temperature)
 
+    def spread_targets(self, bins: float) -> None:
+        self.tokens = replace(self.tokens, spread=bins)
+
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` takes the most likely bins."""
         # Not inference mode: sharded weights that are gathered in it cannot be trained.
@@ -78,13 +80,16 @@ class TokenPolicy(Policy):
         valid: Bool[Tensor, "b h"],
         generator: np.random.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Cross entropy of the demonstrated bins, mean over the valid steps' tokens."""
+        """Cross entropy of the demonstrated bins, mean over the valid steps' tokens.
+
+        With ``spread_targets``, of a Gaussian around them.
+        """
         target = self.tokens.tokenizer.encode(self.normalise(to_device(action_chunk, self.device)))
         logits, _ = self.logits(obs)
         mask = to_device(valid, self.device).unsqueeze(-1).expand_as(target)
-        losses = F.cross_entropy(logits.flatten(0, 2), target.flatten(), reduction="none")
+        losses = self.tokens.losses(logits, target)
         count = mask.sum().clamp(min=1)
-        loss = (losses.view_as(target) * mask).sum() / count
+        loss = (losses * mask).sum() / count
         correct = ((logits.argmax(-1) == target) & mask).sum() / count
         return loss, {"loss": loss.detach(), "accuracy": correct}
 
