@@ -205,7 +205,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         policy.told = told_by(training.episodes)
         return policy
     data = norm_stats_of(training) if config.statistics == "data" else None
-    policy = config.policy.load(data, seed=config.seed)
+    policy = config.policy.load(data, seed=config.seed, cameras=config.data.renamed)
     cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,
