@@ -29,7 +29,7 @@ LEVELS = {
         "demos rollout cluster",
         "learning evaluation instructions",
         "config reporting",
-        "trainer presets memory loading",
+        "trainer presets memory loading before_loading",
         "assembly",
         "commands",
         "arguments",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -13,6 +15,8 @@ from pushcut.errors import UserError
 
 LoRAInit = Literal["kaiming", "gaussian"]
 """How the inner matrix of an adapter starts; the outer one is zero."""
+
+NO_PEFT = "LoRA needs the library peft: pip install 'pushcut[lora]'"
 
 BASE = ".base_layer."
 """How peft names the frozen layer inside an adapted one."""
@@ -42,6 +46,12 @@ class LoRAConfig:
             raise ValueError("ranks and alpha of adapters must be >= 1")
 
 
+def check_peft() -> None:
+    """UserError without peft."""
+    if "peft" in sys.modules and sys.modules["peft"] is None or find_spec("peft") is None:
+        raise UserError(NO_PEFT)
+
+
 def add_lora(
     module: nn.Module, *, rank: int, alpha: int, seed: int = 0, init: LoRAInit = "kaiming"
 ) -> None:
@@ -52,7 +62,7 @@ def add_lora(
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise UserError("LoRA needs the library peft: pip install 'pushcut[lora]'") from None
+        raise UserError(NO_PEFT) from None
     linear = [name for name, part in module.named_modules() if isinstance(part, nn.Linear)]
     start: Any = "gaussian" if init == "gaussian" else True
     config: Any = LoraConfig(

@@ -28,6 +28,11 @@ CONTROL_HZ = 20.0
 PHYSICS_STEPS = 5
 """Simulator steps per control step."""
 
+NO_IMAGES = (
+    "there are no images without cameras: --env.cameras base_camera (it needs Vulkan: pushcut "
+    "doctor)"
+)
+
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 STATE_NAMES = (
     *_POSE,
@@ -95,6 +100,10 @@ class ManiSkillConfig(EnvConfig):
     def episodes_kept(self) -> int:
         return self.scenes
 
+    def check_drawing(self, *, films: bool) -> None:
+        if films and not self.cameras:
+            raise UserError(NO_IMAGES)
+
     def build(self) -> ManiSkillEnv:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
 
@@ -141,10 +150,7 @@ class ManiSkillEnv(EpisodicEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what a camera for people sees, the goal included."""
         if not self._config.cameras:
-            raise UserError(
-                "there are no images without cameras: --env.cameras base_camera "
-                "(it needs Vulkan: pushcut doctor)"
-            )
+            raise UserError(NO_IMAGES)
         return self._now.render(size)
 
     def _make_simulator(self, task: str) -> TaskSimulator:

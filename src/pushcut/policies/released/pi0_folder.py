@@ -56,7 +56,7 @@ class Pi0Facts:
     state_dim: int | None
     """Length that pi0.5's state is padded to; None: as the actions'."""
     images: tuple[CameraNames, ...]
-    """Its cameras, in its order; empty where the folder does not name them."""
+    """The cameras of the model, in its order; empty where the folder does not name them."""
     slots: int
     """Images that the model was trained with, empty ones counted."""
     kinds: Mapping[str, ScalingKind]
