@@ -44,6 +44,7 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
+        "pickles",
         "noise normalisation places precision lora tensor_files told",
         "networks value_head",
         "base",
