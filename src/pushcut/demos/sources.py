@@ -12,7 +12,6 @@ from pushcut.demos.lerobot.reader import LeRobotSource
 from pushcut.demos.libero_hdf5 import SUFFIX, LiberoHdf5Source
 from pushcut.errors import UserError
 
-
 RLDS = (
     "TFRecords (RLDS) are not read: convert them with openpi's "
     "examples/libero/convert_libero_data_to_lerobot.py --data_dir FOLDER (for other robots with "

@@ -15,7 +15,7 @@ from pushcut.policies.places import policy_folder
 from pushcut.policies.released import tensors
 from pushcut.policies.released.tensors import TensorFolder
 from tests.policies.released.builders import READING
-from tests.policies.released.folders import pi0_weights, write_openpi, write_openvla
+from tests.policies.released.folders import write_openpi, write_openvla
 from tests.policies.released.test_damaged import Hostile
 
 
@@ -24,7 +24,9 @@ def _nothing_told(monkeypatch):
     monkeypatch.setattr(tensors, "_told", set())
 
 
-def as_rlinf(folder: Path, *, at: str = "full_weights.pt", prefix: str = "", **more) -> Path:
+def as_rlinf(
+    folder: Path, *, at: str = "full_weights.pt", prefix: str = "", more: str = ""
+) -> Path:
     """Puts a folder's safetensors into one file of torch.save, with a critic."""
     state = {}
     for file in sorted(folder.glob("*.safetensors")):
@@ -34,7 +36,7 @@ def as_rlinf(folder: Path, *, at: str = "full_weights.pt", prefix: str = "", **m
         file.unlink()
     state["value_head.mlp.0.weight"] = torch.zeros(2, 2)
     (folder / at).parent.mkdir(exist_ok=True)
-    torch.save(state | more, folder / at)
+    torch.save(state | ({more: torch.ones(1)} if more else {}), folder / at)
     return folder
 
 
@@ -66,7 +68,7 @@ def test_pi0_of_a_run_needs_its_statistics_and_its_horizon_alone(tmp_path, capsy
     actor = tmp_path / "run" / "checkpoints" / "global_step_10" / "actor"
     file = actor / "model_state_dict" / "full_weights.pt"
     file.parent.mkdir(parents=True)
-    torch.save(pi0_weights(), file)
+    torch.save(load_file(tmp_path / "a" / "model.safetensors"), file)
     (actor / "dcp_checkpoint").mkdir()
     (actor / "dcp_checkpoint" / "__0_0.distcp").write_bytes(b"part of a rank")
     statistics = next((tmp_path / "a").rglob("norm_stats.json"))
@@ -153,7 +155,7 @@ def test_adapters_that_are_not_merged_are_refused(tmp_path):
 
 def test_parts_that_act_are_not_left_out(tmp_path):
     """DSRL's network chooses the noise: without it this would be another policy."""
-    path = as_rlinf(write_openpi(tmp_path / "a"), **{"dsrl_action_noise_net.w": torch.ones(1)})
+    path = as_rlinf(write_openpi(tmp_path / "a"), more="dsrl_action_noise_net.w")
     with pytest.raises(UserError, match="surplus dsrl_action_noise_net.w"):
         load(path, READING)
     assert json.loads((path / "config.json").read_text())
