@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from pushcut.policies.released import tensors
 from pushcut.policies.released.tensors import TensorFolder
 from tests.policies.released.builders import READING
 from tests.policies.released.folders import write_openpi, write_openvla
-from tests.policies.released.test_damaged import Hostile
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +37,16 @@ def as_rlinf(
     (folder / at).parent.mkdir(exist_ok=True)
     torch.save(state | ({more: torch.ones(1)} if more else {}), folder / at)
     return folder
+
+
+@dataclass
+class Hostile:
+    """Its pickle makes a file where it is loaded carelessly."""
+
+    mark: Path
+
+    def __reduce__(self):
+        return Path.touch, (self.mark,)
 
 
 WRITERS = {"pi0": write_openpi, "openvla": write_openvla}
