@@ -29,7 +29,7 @@ LEVELS = {
         "demos rollout cluster",
         "learning evaluation instructions",
         "config reporting",
-        "trainer presets memory loading",
+        "trainer presets memory loading before_loading",
         "assembly",
         "commands",
         "arguments",
@@ -44,6 +44,7 @@ LEVELS = {
         "mixed",
     ),
     "policies": (
+        "pickles",
         "noise normalisation places precision tensor_files told adapter_settings",
         "networks value_head lora",
         "adapter_files",

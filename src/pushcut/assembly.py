@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pushcut.before_loading import check_pictures, check_policy_needs, check_room
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
@@ -143,7 +144,23 @@ def announced(ranks: Ranks, config: TrainConfig) -> TrainConfig:
     with ranks.together():
         if ranks.first:
             check_openable(config.trackers, config.prometheus_port)
-        return replace(config, env=as_remembered(config.env, config.policy))
+        config = replace(config, env=as_remembered(config.env, config.policy))
+        if ranks.first:
+            check_start(config)
+        return config
+
+
+def check_start(config: TrainConfig) -> None:
+    """UserError where the run could not be made or gone on with, before anything is loaded."""
+    out = config.out
+    if out is not None and (config.resume or restarted()) and (out / "config.json").exists():
+        check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
+    else:
+        check_new(config)
+    check_room(out)
+    check_policy_needs(config.policy)
+    if config.cluster.engine == "none":  # others have simulators on machines of their own
+        check_pictures(config.env, videos=config.evaluation.videos)
 
 
 def simulators(config: TrainConfig, *, on_recovery: Callable[[Recovery], None]) -> Simulators:

@@ -173,6 +173,15 @@ def test_a_policy_and_a_run_are_told_apart_from_demonstrations(tmp_path):
 
 def test_tfrecords_are_told_apart(tmp_path):
     (tmp_path / "1.0.0").mkdir()
-    (tmp_path / "1.0.0/libero_object-train.tfrecord-00000-of-00016").write_bytes(b"")
-    with pytest.raises(UserError, match=r"TFRecords \(RLDS\) are not read"):
-        DemoDataset.open(tmp_path)
+    file = tmp_path / "1.0.0/libero_object-train.tfrecord-00000-of-00016"
+    file.write_bytes(b"")
+    for path in (tmp_path, tmp_path / "1.0.0", file):
+        with pytest.raises(UserError) as told:
+            DemoDataset.open(path)
+        assert str(told.value) == (
+            f"{path} holds no demonstrations: it has no meta/info.json (LeRobot) and no *.hdf5 "
+            "(LIBERO); TFRecords (RLDS) are not read: convert them with openpi's "
+            "examples/libero/convert_libero_data_to_lerobot.py --data_dir FOLDER (for other "
+            "robots with their features and sizes in place of LIBERO's), or take the same data as "
+            "LeRobot or HDF5"
+        )

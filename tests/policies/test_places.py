@@ -85,7 +85,7 @@ def rlinf(path: Path) -> str:
         weights = path / "checkpoints" / f"global_step_{number}" / "actor" / "model_state_dict"
         weights.mkdir(parents=True)
         (weights / "full_weights.pt").write_text("never read")
-    return f"{weights / 'full_weights.pt'} are weights alone, as RLinf saves them: convert them"
+    return f"{weights / 'full_weights.pt'} are weights alone, as RLinf saves them: copy config"
 
 
 def jax(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from rich.table import Table as Printed
 
+from pushcut.before_loading import check_pictures, check_room
 from pushcut.config import EvalConfig
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
@@ -78,6 +79,8 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
             if path.exists():
                 raise UserError(f"{path} exists; choose another --out, or none to have one found")
         check_writable(out)
+        check_room(out)
+        check_pictures(config.env, videos=config.videos)
     films: Films = {}
     results = play_sources(config, sources, config.mode, films, ranks=ranks)
     content: dict[str, Any] = {}

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from pushcut.assembly import alone_in_run, stop_together
+from pushcut.before_loading import check_policy_needs, check_room
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
@@ -141,6 +142,8 @@ def _begun(config: SFTConfig, ranks: Ranks) -> bool:
     with ranks.together():
         if ranks.first:
             check_openable(config.trackers, config.prometheus_port)
+            check_policy_needs(config.policy)
+            check_room(out)
         if out is not None and begun and (config.resume or restarted()):
             check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
             return True
@@ -205,7 +208,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         policy.told = told_by(training.episodes)
         return policy
     data = norm_stats_of(training) if config.statistics == "data" else None
-    policy = config.policy.load(data, seed=config.seed)
+    policy = config.policy.load(data, seed=config.seed, cameras=config.data.renamed)
     cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,

@@ -12,6 +12,13 @@ from pushcut.demos.lerobot.reader import LeRobotSource
 from pushcut.demos.libero_hdf5 import SUFFIX, LiberoHdf5Source
 from pushcut.errors import UserError
 
+RLDS = (
+    "TFRecords (RLDS) are not read: convert them with openpi's "
+    "examples/libero/convert_libero_data_to_lerobot.py --data_dir FOLDER (for other robots with "
+    "their features and sizes in place of LIBERO's), or take the same data as LeRobot or HDF5"
+)
+"""What to do with the datasets of OpenVLA's programs."""
+
 
 def open_source(path: Path, data: DataConfig) -> Source:
     """A LeRobot dataset, a file of LIBERO's demonstrations or a folder of such files."""
@@ -39,6 +46,8 @@ def _is_hdf5(path: Path) -> bool:
 
 def _hint(path: Path) -> str:
     """Suggests another path, where the folders nearby tell one."""
+    if ".tfrecord" in path.name:
+        return f"; {RLDS}"
     if not path.is_dir():
         return ": give the folder of a dataset"
     if (path / "model.safetensors").is_file() and (path / "config.json").is_file():
@@ -49,7 +58,7 @@ def _hint(path: Path) -> str:
     if found := [child for child in inside if _is_lerobot(child) or _is_hdf5(child)]:
         return f": did you mean {found[0]}?"
     if next(path.rglob("*.tfrecord*"), None) is not None:
-        return "; TFRecords (RLDS) are not read: take the same data as LeRobot or HDF5"
+        return f"; {RLDS}"
     if used := _dataset_of_run(path):
         return f": it is a run, whose demonstrations are in {used}"
     return ""

@@ -189,6 +189,13 @@ class EnvConfig(ABC):
     def build(self) -> Env:
         """Imports the simulator and makes the environment."""
 
+    def check_drawing(self, *, films: bool) -> None:
+        """UserError where its cameras, or ``render()`` for ``films``, could not draw here.
+
+        For before anything is loaded; it makes no simulator.
+        """
+        del films  # most draw anywhere
+
 
 def _as_told(own_spec: Callable[[Any], EnvSpec]) -> Callable[[Any], EnvSpec]:
     """``spec`` with the instructions that an environment is told to give."""

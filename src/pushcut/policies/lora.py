@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Any, Literal
 
 import torch
@@ -15,6 +17,8 @@ from pushcut.policies.tensor_files import Later
 
 LoRAInit = Literal["kaiming", "gaussian"]
 """How the inner matrix of an adapter starts; the outer one is zero."""
+
+NO_PEFT = "LoRA needs the library peft: pip install 'pushcut[lora]'"
 
 BASE = ".base_layer."
 """How peft names the frozen layer inside an adapted one."""
@@ -46,6 +50,12 @@ class LoRAConfig:
     def __post_init__(self) -> None:
         if min((self.rank, self.alpha, *(rank for _, rank in self.rank_of))) < 1:
             raise ValueError("ranks and alpha of adapters must be >= 1")
+
+
+def check_peft() -> None:
+    """UserError without peft."""
+    if "peft" in sys.modules and sys.modules["peft"] is None or find_spec("peft") is None:
+        raise UserError(NO_PEFT)
 
 
 def add_lora(
@@ -82,7 +92,7 @@ def _inject(module: nn.Module, **settings: Any) -> None:
     try:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError:
-        raise UserError("LoRA needs the library peft: pip install 'pushcut[lora]'") from None
+        raise UserError(NO_PEFT) from None
     config: Any = LoraConfig(**settings)
     inject_adapter_in_model(config, module)
 

@@ -9,6 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from pushcut.errors import UserError
+from pushcut.policies.pickles import RLINF_WEIGHTS, full_weights, plain, read_state
 from pushcut.system.progress import say
 
 CONFIGS = ("config.json", "configs.json")
@@ -16,8 +17,6 @@ CONFIGS = ("config.json", "configs.json")
 
 OPENPI_WEIGHTS = "action_in_proj.weight"
 """A tensor that every pi0 has; LeRobot's files put model. in front."""
-
-RLINF_WEIGHTS = Path("model_state_dict") / "full_weights.pt"
 
 _told: set[Path] = set()
 
@@ -43,10 +42,12 @@ def policy_folder(path: Path) -> Path:
         _told.add(path)
         return found
     if weights := _rlinf_weights(path):
+        here = weights.parent
+        there = here.parent if here.name == RLINF_WEIGHTS.parent.name else here
         raise UserError(
-            f"no policy at {path}: {weights} are weights alone, as RLinf saves them: convert them "
-            "with RLinf's program that makes Hugging Face folders of its checkpoints, and give "
-            "that folder with its norm_stats.json"
+            f"no policy at {path}: {weights} are weights alone, as RLinf saves them: copy "
+            "config.json, dataset_statistics.json and the tokenizer's files of the checkpoint that "
+            f"the training began with (its actor.model.model_path) into {there}, and give that"
         )
     if checkpoints or (path / "progress.json").exists():
         raise UserError(
@@ -57,9 +58,19 @@ def policy_folder(path: Path) -> Path:
 
 
 def holds_openpi(path: Path) -> bool:
-    """Whether a folder without a description has the weights of a pi0 of openpi's trainer."""
+    """Whether a folder without a description has the weights of a pi0 of openpi's trainer.
+
+    Those that RLinf saves have the same names.
+    """
+    if any((path / name).exists() for name in CONFIGS):
+        return False
+    if (weights := full_weights(path)) is not None:
+        try:
+            return OPENPI_WEIGHTS in set(map(plain, read_state(weights)))
+        except UserError:
+            return False
     file = path / "model.safetensors"
-    if not file.is_file() or any((path / name).exists() for name in CONFIGS):
+    if not file.is_file():
         return False
     try:
         with safe_open(file, framework="pt") as content:
@@ -80,7 +91,11 @@ def _numbered(path: Path) -> list[Path]:
 
 
 def _of_others(path: Path) -> Path | None:
-    """The newest policy of a run of LeRobot or openpi, or of a model in the hub's cache."""
+    """The newest policy of a run of LeRobot, openpi or RLinf, or of a model in the hub's cache."""
+    if (weights := _rlinf_weights(path)) is not None:
+        for folder in (weights.parent, weights.parent.parent):
+            if _is_policy(folder):
+                return folder
     steps = [path, path / "last", *reversed(_numbered(path / "checkpoints"))]
     for step in (*steps, path / "checkpoints" / "last"):
         if _is_policy(step / "pretrained_model"):
@@ -105,8 +120,9 @@ def _rlinf_weights(path: Path) -> Path | None:
     for folder in (path, path / "actor", *(step / "actor" for step in reversed(steps))):
         if (folder / RLINF_WEIGHTS).is_file():
             return folder / RLINF_WEIGHTS
-    inside = path.parent / RLINF_WEIGHTS
-    return inside if path.name == RLINF_WEIGHTS.parent.name and inside.is_file() else None
+        if (folder / RLINF_WEIGHTS.name).is_file():
+            return folder / RLINF_WEIGHTS.name
+    return path if path.name == RLINF_WEIGHTS.name and path.is_file() else None
 
 
 def _instead(path: Path) -> str:

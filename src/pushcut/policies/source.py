@@ -21,6 +21,7 @@ from pushcut.policies.normalisation import DataStats
 from pushcut.policies.places import policy_folder
 from pushcut.policies.pretrained import load_noise_network
 from pushcut.policies.released.before_download import before_download
+from pushcut.policies.released.camera_order import with_camera_names
 from pushcut.policies.released.hub import local_folder
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import check_host_memory, in_file, leave_files
@@ -36,10 +37,17 @@ def load_any(
     data: DataStats | None = None,
     *,
     in_files: bool = False,
+    cameras: Mapping[str, str] | None = None,
 ) -> Policy:
     """Reads the checkpoint at ``path``; UserError in one line where it cannot.
 
-    ``data`` and ``in_files`` as for ``load``.
+    Args:
+        path: Its folder, a run's, or a model of the hub.
+        released: As for ``load``.
+        data: As for ``load``.
+        in_files: As for ``load``.
+        cameras: The demonstrations' names of cameras -> the environment's; those that the folder
+            knows by the first are found by the second.
     """
     if path is None:
         raise UserError(
@@ -47,7 +55,10 @@ def load_any(
             "`pushcut sft PRESET` makes one from demonstrations"
         )
     folder = local_folder(path, download=released.download, check=before_download(released))
-    return load(policy_folder(folder), released, data, in_files=in_files)
+    found = policy_folder(folder)
+    if cameras:
+        released = with_camera_names(found, released, cameras)
+    return load(found, released, data, in_files=in_files)
 
 
 SAID_BYTES = 1_000_000_000
@@ -121,9 +132,11 @@ class StartPolicy(PolicyFolder):
     """The whole policy, or low-rank adapters on parts of it."""
     new: PolicyConfig = TinyConfig()
 
-    def load(self, data: DataStats | None, *, seed: int) -> Policy:
-        """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``."""
-        policy = load_any(self.path, self.released, data, in_files=True)
+    def load(
+        self, data: DataStats | None, *, seed: int, cameras: Mapping[str, str] | None = None
+    ) -> Policy:
+        """Reads the checkpoint; the arguments are those of ``load_any``."""
+        policy = load_any(self.path, self.released, data, in_files=True, cameras=cameras)
         self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)

@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from pushcut.errors import UserError
+from pushcut.runs.wandb_check import check_wandb, refusal
 from pushcut.system.progress import say
 
 Tracker = str
 """Name of a tracker: a key of ``TRACKERS``."""
+
+R = TypeVar("R")
 
 LOOPBACK = "127.0.0.1"
 
@@ -46,6 +49,15 @@ class TrackerBackend(Protocol):
         ...
 
 
+@runtime_checkable
+class CheckedTracker(Protocol):
+    """A kind of tracker that can tell, before anything is loaded, that it could not be opened."""
+
+    def check(self) -> None:
+        """Raises where there is no server, no key, or no package: what it says is told."""
+        ...
+
+
 @dataclass(frozen=True)
 class RunInfo:
     """The run that is tracked."""
@@ -59,16 +71,7 @@ class RunInfo:
 def open_tracker(name: Tracker, where: RunInfo) -> TrackerBackend:
     """Opens a tracker; UserError where its package, port or account is not to be had."""
     check_trackers([name])
-    try:
-        return TRACKERS[name](where)
-    except UserError:
-        raise
-    # Trackers are programs of others and raise what they like.
-    except Exception as error:
-        raise UserError(
-            f"the tracker {name} cannot be opened ({reason_of(error)}); --trackers names those "
-            "that are wanted, none where nothing follows it"
-        ) from error
+    return _as_told(name, lambda: TRACKERS[name](where))
 
 
 def reason_of(error: BaseException) -> str:
@@ -77,13 +80,34 @@ def reason_of(error: BaseException) -> str:
 
 
 def check_openable(names: Iterable[Tracker], prometheus_port: int) -> None:
-    """UserError where a package is missing or a port is taken; for before anything is loaded."""
+    """UserError where a tracker could not be opened, as far as it can tell before that.
+
+    For before anything is loaded: a package is missing, a port is taken, W&B has no key or server,
+    a tracker of others says so (``check``).
+    """
     for name in names:
         package, todo = PACKAGES.get(name, ("", ""))
         if package and package not in sys.modules and find_spec(package) is None:
             raise UserError(f"the {name} tracker needs `{todo}`")
         if name == "prometheus":
             check_port(prometheus_port)
+        kind = TRACKERS.get(name)
+        if isinstance(kind, CheckedTracker):
+            _as_told(name, kind.check)
+
+
+def _as_told(name: Tracker, action: Callable[[], R]) -> R:
+    """Does it; UserError in one line, whatever is wrong."""
+    try:
+        return action()
+    except UserError:
+        raise
+    # Trackers are programs of others and raise what they like.
+    except Exception as error:
+        raise UserError(
+            f"the tracker {name} cannot be opened ({reason_of(error)}); --trackers names those "
+            "that are wanted, none where nothing follows it"
+        ) from error
 
 
 def check_port(port: int) -> None:
@@ -142,13 +166,7 @@ def tag(name: str) -> str:
 
 class _TensorBoard(TrackerBackend):
     def __init__(self, where: RunInfo) -> None:
-        try:
-            from torch.utils.tensorboard import SummaryWriter
-        except ImportError:
-            raise UserError(
-                "the tensorboard tracker needs `pip install tensorboard`; without it, leave "
-                "nothing behind --trackers"
-            ) from None
+        SummaryWriter = self._writer_type()  # noqa: N806 - a class
         folder = str(where.folder / "tensorboard")
         self._writer = SummaryWriter(folder, purge_step=where.first or None)
 
@@ -160,16 +178,27 @@ class _TensorBoard(TrackerBackend):
     def close(self) -> None:
         self._writer.close()
 
+    @staticmethod
+    def _writer_type() -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise UserError(
+                "the tensorboard tracker needs `pip install tensorboard`; without it, leave "
+                "nothing behind --trackers"
+            ) from None
+        return SummaryWriter
+
+    @classmethod
+    def check(cls) -> None:
+        cls._writer_type()
+
 
 class _WandB(TrackerBackend):
     """Metrics, config, tags and videos; W&B's own variables (WANDB_PROJECT, …) are its settings."""
 
     def __init__(self, where: RunInfo) -> None:
-        try:
-            import wandb  # pyright: ignore[reportMissingImports]
-        except ImportError:
-            raise UserError(f"the wandb tracker needs `{PACKAGES['wandb'][1]}`") from None
-        self._wandb = wandb
+        self._wandb = wandb = self._package()
         folder = where.folder
         stored = _stored(folder)
         config = stored.pop("config", {})
@@ -189,11 +218,19 @@ class _WandB(TrackerBackend):
             )
         # Besides wandb.Error it lets through what its connection raises.
         except Exception as error:
-            raise UserError(
-                f"W&B cannot be reached ({reason_of(error)}): type `wandb login`, or set "
-                "WANDB_MODE=offline and upload later with "
-                f"`wandb sync {folder}/wandb/offline-run-*`"
-            ) from None
+            raise refusal(reason_of(error), folder) from None
+
+    @staticmethod
+    def _package() -> Any:
+        try:
+            import wandb  # pyright: ignore[reportMissingImports]
+        except ImportError:
+            raise UserError(f"the wandb tracker needs `{PACKAGES['wandb'][1]}`") from None
+        return wandb
+
+    @classmethod
+    def check(cls) -> None:
+        check_wandb(cls._package())
 
     def log(self, iteration: int, metrics: Mapping[str, float]) -> None:
         self._run.log({tag(name): value for name, value in metrics.items()}, step=iteration)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
-from av.codec.codec import UnknownCodecError
+from av.codec.codec import Codec, UnknownCodecError
 from av.container import InputContainer
 from av.error import FFmpegError
 from av.video.reformatter import Interpolation, VideoReformatter
@@ -166,6 +166,20 @@ def _decoded(
         yield frame, rgb
 
 
+NO_ENCODER = (
+    "no H.264 encoder: this build of PyAV lacks libx264, that of PyPI has it; type: "
+    "pip install --force-reinstall --only-binary av av"
+)
+
+
+def check_encoder() -> None:
+    """UserError where no video can be written."""
+    try:
+        Codec("libx264", "w")
+    except UnknownCodecError:
+        raise UserError(NO_ENCODER) from None
+
+
 class VideoWriter:
     """One mp4 file that frames are appended to; its index comes first, so it plays while it loads.
 
@@ -183,10 +197,7 @@ class VideoWriter:
             self._file = av.open(str(path), "w", "mp4", options={"movflags": "+faststart"})
             self._stream = self._file.add_stream("libx264", rate, options=dict(h264))
         except UnknownCodecError as error:
-            raise UserError(
-                "no H.264 encoder: this build of PyAV lacks libx264, that of PyPI has it; type: "
-                "pip install --force-reinstall --only-binary av av"
-            ) from error
+            raise UserError(NO_ENCODER) from error
         except OSError as error:
             raise self._failure() from error
         self._stream.height, self._stream.width = height, width

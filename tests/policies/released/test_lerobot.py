@@ -213,16 +213,21 @@ def test_cameras_that_are_left_out_become_empty_ones(tmp_path):
 
 def test_new_names_of_cameras_are_not_renamed_again(tmp_path, capsys):
     folder, renamed = newest(tmp_path / "a"), "observation.images.top"
+    unused = {"observation.images.side": "observation.images.unused"}
     edit_json(
         folder / "policy_preprocessor.json",
         lambda c: c["steps"][0]["config"].update(
-            rename_map={"observation.images.front": renamed, "state": "observation.state"}
+            rename_map={"observation.images.front": renamed, "state": "observation.state"} | unused
         ),
     )
-    pi0(folder, replace(READING, cameras=("front",))).save_pretrained(tmp_path / "b")
-    assert f"observation.images.front as {renamed}" in capsys.readouterr().out
+    pi0(folder, replace(READING, cameras=("side",))).save_pretrained(tmp_path / "b")
+    assert "the model's top sees side (there front)" in capsys.readouterr().out
     kept = steps_by_name(tmp_path / "b")["rename_observations_processor"]["config"]["rename_map"]
     assert kept == {"state": "observation.state"}
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    assert [n.removeprefix("observation.images.") for n in config["input_features"]] == [
+        "side", "empty_camera_0", "observation.state",
+    ]  # fmt: skip
 
 
 def test_a_base_model_without_processors_gets_those_of_lerobot(tmp_path):

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from pushcut.envs.gymnasium.simulator import TaskSimulator
 
 
+NO_IMAGES = "there are no images without cameras: --env.cameras render"
+
+
 @dataclass(frozen=True)
 class GymnasiumConfig(EnvConfig):
     """Describes a ``GymnasiumEnv``: which environment, what it shows, and when it is solved."""
@@ -180,6 +183,10 @@ class GymnasiumConfig(EnvConfig):
             raise UserError(f"{self.id} was registered without a time limit: --env.max-steps 200")
         return limit
 
+    def check_drawing(self, *, films: bool) -> None:
+        if films and not self.cameras:
+            raise UserError(NO_IMAGES)
+
     def build(self) -> GymnasiumEnv:
         """Imports gymnasium; environments are made with their tasks."""
         return GymnasiumEnv(self)
@@ -266,7 +273,7 @@ class GymnasiumEnv(EpisodicEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What the first camera sees, in any size."""
         if not self._config.cameras:
-            raise UserError("there are no images without cameras: --env.cameras render")
+            raise UserError(NO_IMAGES)
         return self._image(self._config.cameras[0], size)
 
     def _make_simulator(self, task: str) -> TaskSimulator:

@@ -126,6 +126,9 @@ class LiberoConfig(EnvConfig):
     def memory_mb(self) -> tuple[float, float] | None:
         return (410.0, 1050.0) if self.render == "stock" else None
 
+    def check_drawing(self, *, films: bool) -> None:
+        choose_gl()
+
     def build(self) -> LiberoEnv:
         """Imports LIBERO (1 s) and makes the environment; simulators come with their tasks.
 

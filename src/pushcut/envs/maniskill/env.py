@@ -10,6 +10,8 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv, check_views
+from pushcut.envs.isolated.simulators import installed
+from pushcut.envs.maniskill.devices import NAMES, ask_device
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -27,6 +29,11 @@ CONTROL_HZ = 20.0
 """Control steps per second of simulated time."""
 PHYSICS_STEPS = 5
 """Simulator steps per control step."""
+
+NO_IMAGES = (
+    "there are no images without cameras: --env.cameras base_camera (it needs Vulkan: pushcut "
+    "doctor)"
+)
 
 _POSE = ("x", "y", "z", "qw", "qx", "qy", "qz")
 STATE_NAMES = (
@@ -52,6 +59,9 @@ class ManiSkillConfig(EnvConfig):
     """Cameras: base_camera, or none. Images need Vulkan (see `pushcut doctor`), states do not."""
     image_size: int = 64
     """Height and width of the images, pixels."""
+    render_device: str = "auto"
+    """What draws: auto (a GPU with Vulkan where there is one, else the CPU), cpu, cuda or cuda:N.
+    The same scene differs by some levels between them."""
     max_steps: int = 100
     """Time limit, control steps."""
     scenes: int = 16
@@ -66,6 +76,10 @@ class ManiSkillConfig(EnvConfig):
             raise ValueError(f"tasks must be different, got {self.tasks}")
         if not self.tasks:
             raise ValueError("tasks must name at least one task")
+        if not NAMES.fullmatch(self.render_device):
+            raise ValueError(
+                f"render_device must be auto, cpu, cuda or cuda:N, got {self.render_device!r}"
+            )
         if self.max_steps < 1 or self.scenes < 1:
             raise ValueError(
                 f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"
@@ -94,6 +108,16 @@ class ManiSkillConfig(EnvConfig):
     @property
     def episodes_kept(self) -> int:
         return self.scenes
+
+    def check_drawing(self, *, films: bool) -> None:
+        if films and not self.cameras:
+            raise UserError(NO_IMAGES)
+        maniskill = installed(self.simulator)
+        if self.cameras and maniskill is not None:
+            from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich
+
+            choice = ask_device(maniskill.python, self.render_device)
+            say(f"ManiSkill draws on {choice.name} ({choice.why}); --env.render-device chooses")
 
     def build(self) -> ManiSkillEnv:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
@@ -141,16 +165,17 @@ class ManiSkillEnv(EpisodicEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what a camera for people sees, the goal included."""
         if not self._config.cameras:
-            raise UserError(
-                "there are no images without cameras: --env.cameras base_camera "
-                "(it needs Vulkan: pushcut doctor)"
-            )
+            raise UserError(NO_IMAGES)
         return self._now.render(size)
 
     def _make_simulator(self, task: str) -> TaskSimulator:
         config = self._config
         return self._simulator_type(
-            task, cameras=config.cameras, image_size=config.image_size, scenes=config.scenes
+            task,
+            cameras=config.cameras,
+            image_size=config.image_size,
+            scenes=config.scenes,
+            render_device=config.render_device,
         )
 
     def _to_native(self, actions: Float32[np.ndarray, "h a"]) -> Float32[np.ndarray, "h a"]:

@@ -15,6 +15,7 @@ the scene in which exactly that was played, or by playing it again in a new one.
 from __future__ import annotations
 
 import gc
+import os
 import warnings
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +24,7 @@ import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
+from pushcut.envs.maniskill.devices import NO_VULKAN, choose_device
 from pushcut.envs.maniskill.experts import Expert
 from pushcut.envs.maniskill.state import SimulatorState
 from pushcut.errors import UserError
@@ -46,12 +48,6 @@ TARGETS = {
     "PullCube-v1": ("obj", "goal_region"),
 }
 """Task -> the attributes of ManiSkill's environment that hold the cube and the target."""
-
-NO_VULKAN = (
-    "ManiSkill finds no Vulkan device for images (a GPU's driver, or Mesa 25 or later; Debian "
-    "12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers); states need none: "
-    "leave --env.cameras empty"
-)
 
 
 @dataclass
@@ -89,9 +85,16 @@ class TaskSimulator:
     """One task. Actions here are ours."""
 
     def __init__(
-        self, task: str, *, cameras: tuple[str, ...], image_size: int, scenes: int
+        self,
+        task: str,
+        *,
+        cameras: tuple[str, ...],
+        image_size: int,
+        scenes: int,
+        render_device: str,
     ) -> None:
         self._task, self._cameras, self._image_size = task, cameras, image_size
+        self._render_device = render_device
         self._most = scenes
         self._scenes: list[_Scene] = []
         """The one that was used last stands last."""
@@ -202,7 +205,11 @@ class TaskSimulator:
 
     def _make(self) -> Any:
         import gymnasium
+        import sapien
 
+        drawing = "none"
+        if self._cameras:
+            drawing = choose_device(self._render_device, sapien.Device, os.environ).name
         size = {"width": self._image_size, "height": self._image_size}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -213,7 +220,7 @@ class TaskSimulator:
                 control_mode="pd_ee_delta_pose",
                 robot_uids="panda",
                 sim_backend="physx_cpu",
-                render_backend="cpu" if self._cameras else "none",
+                render_backend=drawing,
                 render_mode="rgb_array" if self._cameras else None,
                 sensor_configs=size,
                 human_render_camera_configs={"width": RENDER_SIZE, "height": RENDER_SIZE},

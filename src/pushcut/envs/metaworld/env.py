@@ -123,6 +123,10 @@ class MetaWorldConfig(EnvConfig):
     def memory_mb(self) -> tuple[float, float]:
         return (235.0, 166.0 if self.render == "stock" else 90.0)
 
+    def check_drawing(self, *, films: bool) -> None:
+        if films or self.cameras:
+            choose_gl()
+
     def build(self) -> MetaWorldEnv:
         """Imports MetaWorld (0.5 s) and makes the environment; simulators come with their tasks.
 

@@ -142,6 +142,10 @@ class MixedConfig(EnvConfig):
         mix = self.spec
         return tuple(PartConfig(member.told(mix.tasks), mix) for member in self.members)
 
+    def check_drawing(self, *, films: bool) -> None:
+        for member in self.members:
+            member.env.check_drawing(films=films)
+
     def build(self) -> MixedEnv:
         """All members in this process, each made when first needed; pools have ``parts`` instead.
 

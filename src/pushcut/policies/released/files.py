@@ -15,7 +15,7 @@ OURS = "pushcut.json"
 LARGEST = 64_000_000
 """Bytes up to which a file counts as small: tokenizers do, weights do not."""
 
-WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".index.json")
+WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".distcp", ".index.json")
 
 
 def small_files(folder: Path) -> dict[str, bytes]:

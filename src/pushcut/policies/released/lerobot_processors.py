@@ -55,7 +55,7 @@ def for_robot(
             content = json.loads(files[file])
         content["name"] = file.removesuffix(".json")
         for step in content["steps"]:
-            _retarget(step, cameras_before, resized=statistics is not None)
+            _retarget(step, cameras_before, cameras, resized=statistics is not None)
         step = _normalising(content["steps"], name, needed=statistics is not None)
         if step is not None:
             _set_features(step, config, features if name == NORMALISER else features[1:])
@@ -86,12 +86,17 @@ def _resize(config: dict[str, Any], state_size: int, action_size: int) -> None:
         config["action_feature_names"] = None
 
 
-def _retarget(step: dict[str, Any], pictures: Sequence[str], *, resized: bool) -> None:
+def _retarget(
+    step: dict[str, Any], pictures: Sequence[str], cameras: Sequence[str], *, resized: bool
+) -> None:
     """Forgets what a step knew of the old robot: renamed cameras and names of joints."""
     config = step.get("config") or {}
-    if "rename_map" in config:
-        kept = {ours: t for ours, t in config["rename_map"].items() if t not in pictures}
-        config["rename_map"] = kept
+    if config.get("rename_map"):
+        config["rename_map"] = {
+            old: new
+            for old, new in config["rename_map"].items()
+            if new not in pictures and old not in {f"{IMAGES}{name}" for name in cameras}
+        }
     if resized and "action_names" in config:
         config["action_names"] = None
 

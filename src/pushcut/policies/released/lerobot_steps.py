@@ -43,7 +43,7 @@ TOKENIZER = "google/paligemma-3b-pt-224"
 
 
 def check_steps(path: Path) -> None:
-    """Refuses steps that pushcut would pass over; says so where cameras are renamed."""
+    """Refuses steps that pushcut would pass over."""
     for step in all_steps(path):
         name, config = name_of(step), step.get("config") or {}
         if name not in KNOWN or (name in RELATIVE and config.get("enabled")):
@@ -59,12 +59,6 @@ def check_steps(path: Path) -> None:
             say(f"{path} rounds what it sees to {config['float_dtype']}; here it stays float32")
         if (mode := (config.get("norm_map") or {}).get("VISUAL", "IDENTITY")) != "IDENTITY":
             raise UserError(f"{path} scales its images ({mode}), which pushcut does not do")
-        if renamed := config.get("rename_map"):
-            names = ", ".join(f"{ours} as {theirs}" for ours, theirs in renamed.items())
-            say(
-                f"{path} knows {names}; its cameras go by the second names here: give the "
-                "environment's with --policy.released.cameras where they differ"
-            )
 
 
 def _check_scaling(path: Path, name: str, config: Mapping[str, Any]) -> None:
@@ -103,7 +97,7 @@ def read_statistics(path: Path) -> dict[str, NormStats]:
 
     The state's are the preprocessor's, the action's the postprocessor's where it has some.
     """
-    before = _tensors(path, PREPROCESSOR, NORMALISER)
+    before = normaliser_tensors(path)
     after = _tensors(path, POSTPROCESSOR, UNNORMALISER)
     found = {}
     for own, theirs, places in (
@@ -161,15 +155,6 @@ def tokenizer_name(path: Path) -> str:
     return TOKENIZER
 
 
-def camera_names(config: Mapping[str, Any]) -> tuple[str, ...]:
-    """Names of the cameras in a config.json, in the model's order, without the empty ones."""
-    return tuple(
-        name.removeprefix(IMAGES)
-        for name in pictures(config["input_features"])
-        if EMPTY not in name
-    )
-
-
 def pictures(features: Mapping[str, Any]) -> Iterator[str]:
     """Names of the cameras among the features."""
     return (name for name, feature in features.items() if feature["type"] == "VISUAL")
@@ -178,6 +163,11 @@ def pictures(features: Mapping[str, Any]) -> Iterator[str]:
 def usual_mode(config: Mapping[str, Any]) -> str:
     """How LeRobot's pi0 or pi0.5 scales where nothing else is said."""
     return "QUANTILES" if config["type"] == "pi05" else "MEAN_STD"
+
+
+def normaliser_tensors(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of the step that scales observations, by FEATURE.STATISTIC."""
+    return _tensors(path, PREPROCESSOR, NORMALISER)
 
 
 def _tensors(path: Path, file: str, name: str) -> dict[str, torch.Tensor]:

@@ -43,6 +43,7 @@ BOS = "<s>"
 """First token of Llama's prompts."""
 
 NO_EFFECT = {
+    "camera_names": "the folder of an OpenVLA-OFT does not name its cameras",
     "state_digits": "OpenVLA's prompts hold no state",
     "state_in_prompt": "OpenVLA's prompts hold no state",
     "delta": "OpenVLA-OFT predicts actions",

@@ -24,6 +24,9 @@ class ReleasedConfig:
 
     cameras: tuple[str, ...] | None = None
     """Cameras of the environment for its images, in its order; images beyond them are empty."""
+    camera_names: tuple[str, ...] | None = None
+    """New names of cameras, each THEIRS=OURS: what LeRobot's folder (its rename_map, or the model
+    itself) and the environment call it; the order stays the folder's."""
     image_size: int | None = None
     """Height and width of the images that the environment gives, before its own resizing."""
     chunk: int | None = None
@@ -70,6 +73,17 @@ class ReleasedConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
+        if any(not all(pair.partition("=")) for pair in self.camera_names or ()):
+            names = " ".join(self.camera_names or ())
+            raise ValueError(
+                f"camera_names must be THEIRS=OURS each, for example image=top, got {names}"
+            )
+
+    @property
+    def renamed(self) -> dict[str, str]:
+        """The folder's name of a camera -> the environment's."""
+        pairs = (pair.partition("=") for pair in self.camera_names or ())
+        return {theirs: ours for theirs, _, ours in pairs}
 
 
 def tell_stored(

@@ -57,37 +57,6 @@ def check_resolution(path: Path, description: Mapping[str, Any], sizes: Pi0Sizes
         )
 
 
-def cameras_of(path: Path, facts: Pi0Facts, options: ReleasedConfig) -> tuple[str, ...]:
-    """The environment's cameras in the model's order; the folder's names are never permuted."""
-    asked, named = options.cameras, facts.images
-    cameras = asked or named
-    if not cameras:
-        raise UserError(
-            f"{path} does not name its cameras: give the environment's in its order, for instance "
-            "--policy.released.cameras agentview wrist"
-        )
-    if len(cameras) > facts.slots:
-        raise UserError(
-            f"{path} was trained with {facts.slots} images, {len(cameras)} cameras are given "
-            f"({', '.join(cameras)}): leave some out of --policy.released.cameras"
-        )
-    shared = [name for name in named if name in cameras]
-    if asked and len(shared) == len(asked) and shared != list(asked):
-        say(
-            f"{path} has its cameras in the order {' '.join(shared)}: that is taken, not "
-            f"--policy.released.cameras {' '.join(asked)}"
-        )
-        return tuple(shared)
-    for name in shared:
-        if len(shared) < len(cameras) and named.index(name) != cameras.index(name):
-            raise UserError(
-                f"{path} has {name} as camera {named.index(name) + 1} of {' '.join(named)}, "
-                f"--policy.released.cameras {' '.join(cameras)} as camera "
-                f"{cameras.index(name) + 1}: give them in the model's order"
-            )
-    return cameras
-
-
 def vector_size(
     name: Literal["state", "action"],
     path: Path,

@@ -10,11 +10,12 @@ from pushcut.errors import UserError
 from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.lerobot_renames import camera_names, has_unscaled_state
 from pushcut.policies.released.lerobot_steps import (
     ACTION,
     STATE,
-    camera_names,
     max_tokens,
+    normaliser_tensors,
     read_statistics,
     step_modes,
     usual_mode,
@@ -22,6 +23,7 @@ from pushcut.policies.released.lerobot_steps import (
 from pushcut.policies.released.pi0_folder import Pi0Facts, norm_stats_json
 from pushcut.policies.released.scaling import ScalingKind
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.system.progress import say
 
 OPENPI_SLOTS = 3
 """openpi's models take a base camera and one at each wrist."""
@@ -49,17 +51,24 @@ _KINDS: dict[str, ScalingKind] = {
 }
 
 
-def read_facts(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Facts:
-    """Reads the facts of a folder; ``statistics`` names a norm_stats.json elsewhere."""
+def read_facts(
+    path: Path, config: dict[str, Any], statistics: str | None, *, replaced: bool = False
+) -> Pi0Facts:
+    """Reads the facts of a folder; ``statistics`` names a norm_stats.json elsewhere.
+
+    ``replaced``: its own statistics will not be used.
+    """
     try:
         if "type" in config:
-            return _lerobot(path, config, statistics)
+            return _lerobot(path, config, statistics, replaced)
         return _openpi(path, config, statistics)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / 'config.json'} does not describe a pi0: {error!r}") from None
 
 
-def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Facts:
+def _lerobot(
+    path: Path, config: dict[str, Any], statistics: str | None, replaced: bool
+) -> Pi0Facts:
     if "num_steps" in config or "paligemma_variant" not in config:
         raise UserError(
             f"{path} is a pi0 of LeRobot before 0.4, whose tensors have other names: convert it "
@@ -75,6 +84,10 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
     mapping = (config.get("normalization_mapping") or {}) | step_modes(path)
     default = usual_mode(config)
     found = read_statistics(path) if statistics is None else _norm_stats(Path(statistics))
+    own = statistics is None and not replaced
+    if own and has_unscaled_state(path, normaliser_tensors(path)):
+        say(f"{path} has statistics of its state under its old name: LeRobot does not scale it so")
+        mapping["STATE"] = "IDENTITY"
     executed = config.get("n_action_steps")
     return Pi0Facts(
         layout="lerobot",
@@ -82,7 +95,7 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
         num_steps=int(config["num_inference_steps"]),
         max_tokens=max_tokens(path, config),
         state_dim=int(config["max_state_dim"]),
-        images=camera_names(config),
+        images=camera_names(path, config),
         slots=sum(feature["type"] == "VISUAL" for feature in inputs.values()),
         kinds={
             "state": _kind(mapping.get("STATE", default)),

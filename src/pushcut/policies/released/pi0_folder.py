@@ -16,6 +16,7 @@ from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats, known
+from pushcut.policies.released.lerobot_renames import CameraNames
 from pushcut.policies.released.scaling import Scaling, ScalingKind, steady
 from pushcut.policies.released.tensors import (
     Shapes,
@@ -54,8 +55,8 @@ class Pi0Facts:
     max_tokens: int | None
     state_dim: int | None
     """Length that pi0.5's state is padded to; None: as the actions'."""
-    images: tuple[str, ...]
-    """Names of its cameras, in its order; empty where it does not say."""
+    images: tuple[CameraNames, ...]
+    """The cameras of the model, in its order; empty where the folder does not name them."""
     slots: int
     """Images that the model was trained with, empty ones counted."""
     kinds: Mapping[str, ScalingKind]
@@ -66,6 +67,11 @@ class Pi0Facts:
     """Steps of each chunk that are executed, where the folder says it."""
     stated: Mapping[str, int] = field(default_factory=dict)
     """Lengths of "state" and "action" that the folder states."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """What its cameras are usually called outside, in its order."""
+        return tuple(camera.outside[0] for camera in self.images if camera.outside)
 
 
 def plain_name(name: str) -> str:

@@ -16,14 +16,15 @@ from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
+from pushcut.policies.released.lerobot_renames import check_renames
 from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
 from pushcut.policies.released.options import ReleasedConfig, tell_stored
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_agreement import (
     POSE,
-    cameras_of,
     check_options,
     check_resolution,
     horizon_of,
@@ -62,7 +63,7 @@ def load_pi0(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
-    facts = read_facts(path, description, options.statistics)
+    facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
     model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
     content = read_tokenizer(path, options.tokenizer, model=model)
@@ -117,7 +118,7 @@ def _files(
         files["config.json"] = files.pop("configs.json")
     named = options.statistics
     replaced = replaced or named is not None
-    if facts.layout == "lerobot" and (replaced or config.cameras != facts.images):
+    if facts.layout == "lerobot" and (replaced or config.cameras != facts.seen):
         statistics = None
         if replaced:
             sizes = {"state": config.state_size, "action": config.action_size}
@@ -158,6 +159,7 @@ def first_config(
     """Config for a folder that pushcut did not write; ``data`` decides sizes where it is given."""
     if facts.layout == "lerobot":
         check_steps(path)
+        check_renames(path, description)
         check_resolution(path, description, sizes)
     cameras = cameras_of(path, facts, options)
     state_size = vector_size("state", path, facts, sizes, options, data)
@@ -253,7 +255,7 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
         config = Pi0Config(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None
-    found: dict[str, object] = {"horizon": config.sizes.chunk}
+    found: dict[str, object] = {"horizon": config.sizes.chunk, "camera_names": config.cameras}
     if config.sizes.pi05:
         found["state_in_prompt"] = config.state_digits != "none"
     tell_stored(path, config, options, shown=found)

@@ -6,12 +6,12 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.lora import BASE
+from pushcut.policies.pickles import full_weights, plain, read_state
 from pushcut.policies.tensor_files import (
     INDEX,
     SINGLE,
@@ -22,11 +22,17 @@ from pushcut.policies.tensor_files import (
     save_weights,
 )
 from pushcut.system.machine import memory_bytes
-from pushcut.system.progress import count
+from pushcut.system.progress import count, say
 from pushcut.weights import ParameterDtypes
 
 SHARD_BYTES = 5_000_000_000
 """Size of a shard, where a folder is written in shards."""
+
+ONLY_TRAINING = ("value_head", "noise_head")
+"""Parts of RLinf's policies that do not act: the critic, and Flow-Noise's learnt noise."""
+
+_told: set[Path] = set()
+"""Folders of RLinf of which a line has been said."""
 
 NETWORK = "network."
 """How a policy's state names the released network."""
@@ -51,11 +57,12 @@ class TensorFolder:
     @staticmethod
     def open(path: Path) -> TensorFolder:
         """Reads the headers; UserError where the folder has no safetensors, or damaged ones."""
-        index = path / INDEX
+        index, single = path / INDEX, path / SINGLE
+        if (weights := full_weights(path)) is not None:
+            return _read_rlinf(path, weights, instead=index.exists() or single.exists())
         if index.exists():
             names, sharded = read_index(path)
             return _read_headers(path, [path / name for name in names], sharded=sharded)
-        single = path / SINGLE
         if single.exists():
             return _read_headers(path, [single], sharded=False)
         pickles = sorted(path.glob("*.bin")) + sorted(path.glob("model*.pt"))
@@ -98,17 +105,35 @@ def _read_pickle(path: Path, files: list[Path]) -> TensorFolder:
             f"{path} has its weights in {len(files)} pickles ({files[0].name} …): convert them to "
             "safetensors with the program that wrote them"
         )
-    try:
-        loaded = torch.load(files[0], map_location="cpu", weights_only=True, mmap=True)
-        shapes = {str(name): tuple(tensor.shape) for name, tensor in loaded.items()}
-    # torch.load raises many kinds of errors on damaged and on hostile files.
-    except Exception:
-        raise UserError(
-            f"{path} has its weights as a pickle ({files[0].name}) that holds more than tensors or "
-            "is damaged; it could run any code and was not executed: convert it to "
-            f"{SINGLE} with the program that wrote it"
-        ) from None
+    loaded = read_state(files[0])
+    shapes = {name: tuple(tensor.shape) for name, tensor in loaded.items()}
     return TensorFolder(path, dict.fromkeys(shapes, files[0]), shapes, sharded=False, loaded=loaded)
+
+
+def _read_rlinf(path: Path, file: Path, *, instead: bool) -> TensorFolder:
+    """What RLinf's FSDP trainer saved, without the parts that only train.
+
+    ``instead``: the folder has safetensors too, those that the training began with.
+    """
+    loaded = read_state(file)
+    if adapters := next((name for name in loaded if "lora_" in name), None):
+        raise UserError(
+            f"{file} holds adapters that are not merged ({adapters}): RLinf's "
+            "ckpt_convertor/fsdp_convertor/convert_pt_to_hf.py merges them"
+        )
+    names = {name: plain(name) for name in loaded}
+    parts = {new.partition(".")[0] for new in names.values()} & set(ONLY_TRAINING)
+    if path not in _told:
+        besides = f", {' and '.join(sorted(parts))} left out: only training needs them"
+        say(
+            f"{path}: the weights are those of RLinf's {file.name}"
+            f"{' and not the safetensors beside it' if instead else ''}{besides if parts else ''}"
+        )
+    _told.add(path)
+    kept = {new: old for old, new in names.items() if new.partition(".")[0] not in parts}
+    shapes = {new: tuple(loaded[old].shape) for new, old in kept.items()}
+    files = dict.fromkeys(shapes, file)
+    return TensorFolder(path, files, shapes, sharded=False, stored=kept, loaded=loaded)
 
 
 def _read_headers(path: Path, files: list[Path], *, sharded: bool) -> TensorFolder:

@@ -36,7 +36,7 @@ APART = re.compile(r"(?P<part>\w+)--(\w+_)?checkpoint\.pt")
 
 TRAINING = re.compile(
     r"(optimizer|optim_|scheduler|scaler|rng_state|random_states|training_args|training_parts|"
-    r"training_state|metadata\.pt|global_step|zero_pp|mp_rank)"
+    r"training_state|metadata\.pt|global_step|zero_pp|mp_rank|dcp_checkpoint|local_shard|__\d)"
 )
 """Beginnings of the names of files that only go on with a training; no policy is in them."""
 

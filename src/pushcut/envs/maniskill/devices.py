@@ -1,0 +1,122 @@
+"""Which device ManiSkill draws on: a GPU with Vulkan where there is one, else the CPU."""
+
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pushcut.envs.isolated.simulators import isolated_launch
+from pushcut.errors import UserError
+from pushcut.system.gpus import GPU_VARIABLE
+
+NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
+"""What ``render_device`` may be."""
+
+NO_VULKAN = (
+    "ManiSkill finds no Vulkan device for images (a GPU's driver, or Mesa 25 or later; Debian "
+    "12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers); states need none: "
+    "leave --env.cameras empty"
+)
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """A device to draw on."""
+
+    name: str
+    """As ManiSkill's ``render_backend`` names it: cpu, cuda or cuda:N."""
+    why: str
+    """What it is, or why it is no other."""
+
+
+def choose_device(
+    asked: str, find: Callable[[str], Any], environment: Mapping[str, str]
+) -> DeviceChoice:
+    """The device that is asked for; with ``auto`` the rank's GPU if it draws, else the CPU.
+
+    Args:
+        asked: auto, cpu, cuda or cuda:N.
+        find: ``sapien.Device``: raises RuntimeError where there is no device of a name.
+        environment: Tells which GPU is the rank's.
+    """
+    if asked == "cpu":
+        return DeviceChoice("cpu", "as --env.render-device asks")
+    wanted = _own_gpu(environment) if asked == "auto" else asked
+    for name in dict.fromkeys((wanted, "cuda") if asked == "auto" else (wanted,)):
+        try:
+            device = find(name)
+        except RuntimeError:
+            continue
+        # SAPIEN is not always right about GPUs that cannot draw: who asks for one gets it.
+        if asked != "auto" or device.can_render():
+            return DeviceChoice(name, str(device.name))
+        return DeviceChoice("cpu", f"{device.name} has no Vulkan driver")
+    if asked != "auto":
+        raise UserError(
+            f"--env.render-device {asked}: ManiSkill finds no such GPU; auto takes one if there is"
+        )
+    return DeviceChoice("cpu", "there is no CUDA device")
+
+
+def _own_gpu(environment: Mapping[str, str]) -> str:
+    """The GPU of this rank among those that are visible; Ray shows each rank its own only."""
+    rank = environment.get("LOCAL_RANK", "")
+    return f"cuda:{rank}" if rank.isdigit() and GPU_VARIABLE not in environment else "cuda"
+
+
+def ask_device(python: Path, asked: str, *, timeout: float = 120.0) -> DeviceChoice:
+    """The choice of ManiSkill's interpreter; UserError where nothing there could draw.
+
+    It takes some seconds, most of them for importing SAPIEN.
+    """
+    launch = isolated_launch(python, __name__)
+    try:
+        done = subprocess.run(
+            [*launch.command, asked],
+            env=launch.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"SAPIEN does not start within {timeout:g} s: pushcut doctor") from None
+    lines = done.stdout.strip().splitlines()
+    answer = json.loads(lines[-1]) if done.returncode == 0 and lines else None
+    if answer is None:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise UserError(f"ManiSkill cannot draw here: {said[-1]}")
+    if "error" in answer:
+        raise UserError(answer["error"])
+    return DeviceChoice(**answer)
+
+
+def main() -> None:
+    """Prints the choice for the name that is asked for, or what to tell the user."""
+    import sapien
+    import sapien.render
+
+    try:
+        choice = choose_device(sys.argv[1], sapien.Device, os.environ)
+        sapien.render.RenderMaterial()
+    except UserError as error:
+        print(json.dumps({"error": str(error)}))
+    except RuntimeError:
+        print(json.dumps({"error": NO_VULKAN}))
+    else:
+        print(json.dumps(asdict(choice)))
+
+
+if __name__ == "__main__":
+    main()
