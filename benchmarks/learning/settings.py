@@ -13,6 +13,12 @@ from pushcut.presets import find_preset
 BASELINE = "baseline"
 """The variant that changes nothing."""
 
+OWN_FLAGS = (
+    "--seed", "--out", "--resume", "--policy.path", "--dataset", "--evaluation.mode",
+    "--evaluation.episodes-per-task",
+)  # fmt: skip
+"""What no variant may change."""
+
 EPISODES = 200
 """Fewest episodes of an evaluation, in each mode."""
 
@@ -89,6 +95,15 @@ class Setting:
         length = ["--iterations", str(self.iterations)]
         return ["train", self.preset, *where, *length, *flags, *self.train, *variant.train]
 
+    def testing(self, variant: Variant, mode: str, policy: Path, out: Path) -> list[str]:
+        """Arguments that evaluate ``policy`` on the states that no training sees or is chosen by.
+
+        As many as the preset has: a benchmark has its own.
+        """
+        where = ["--policy.path", str(policy), "--mode", mode, "--out", str(out)]
+        own = Variant(self.name, self.train).acting
+        return ["eval", self.preset, *where, *own, *variant.acting]
+
 
 @dataclass(frozen=True)
 class Variant:
@@ -97,6 +112,22 @@ class Variant:
     name: str
     train: tuple[str, ...] = ()
     sft: tuple[str, ...] = ()
+
+    def check(self) -> None:
+        """UserError where the variant would change what the bench chooses for all."""
+        for flag in (*self.train, *self.sft):
+            if flag.split("=")[0] in OWN_FLAGS:
+                raise UserError(f"variant {self.name!r}: the bench sets {flag} itself")
+
+    @property
+    def acting(self) -> list[str]:
+        """Its arguments that `pushcut eval` needs too: how the policy acts, and in what."""
+        wanted, found = False, []
+        for word in self.train:
+            if word.startswith("--"):
+                wanted = word.startswith(("--policy", "--env", "--plugin"))
+            found += [word] if wanted else []
+        return found
 
     @staticmethod
     def all_of(train: list[str], sft: list[str]) -> list[Variant]:
@@ -115,6 +146,8 @@ class Variant:
                 if getattr(known, part):
                     raise UserError(f"variant {name!r} has its arguments of {part} twice")
                 found[name] = replace(known, **{part: tuple(shlex.split(arguments))})
+        for variant in found.values():
+            variant.check()
         return list(found.values())
 
 

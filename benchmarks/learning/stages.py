@@ -38,7 +38,7 @@ class Stage:
     name: str
     arguments: Sequence[str]
     out: Path
-    """The folder that it makes."""
+    """The folder or file that it makes."""
     resumes: bool = True
     """Whether the command goes on where it was stopped; else what is there is removed."""
 
@@ -95,6 +95,7 @@ class Stages:
             pass
         if not stage.resumes:
             shutil.rmtree(stage.out, ignore_errors=True)
+            stage.out.unlink(missing_ok=True)
         stage.out.parent.mkdir(parents=True, exist_ok=True)
         note = self.notes.setdefault(
             stage.name,
