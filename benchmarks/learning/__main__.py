@@ -11,8 +11,8 @@ and a picture of each setting in --out; the last line is one JSON object, the re
         --variant "cooler=--policy.temperature 1.2" --sft "longer=--fit.steps 260"
 
 Without --settings it runs the suite: quickstart (action tokens, GRPO), quickstart-flow (flow
-policy, PPO), libero-three (needs pushcut[libero]) and maniskill (needs `pushcut sims install maniskill`).
-Any preset is a setting too.
+policy, PPO), libero-three (needs pushcut[libero]) and maniskill (needs
+`pushcut sims install maniskill`). Any preset is a setting too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pathlib import Path
 
 from benchmarks.learning.bench import Bench, remember_settings
 from benchmarks.learning.settings import SUITE, Setting, Variant
-from benchmarks.learning.stages import execute
+from benchmarks.learning.stages import NOTES, execute
 
 from pushcut.errors import UserError
 from pushcut.runs.lock import folder_lock
@@ -55,11 +55,34 @@ def parsed(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, help="in place of each setting's own")
     parser.add_argument("--every", type=int, help="iterations between evaluations")
     parser.add_argument("--episodes-per-task", type=int, help="held-out starts of each task")
+    parser.add_argument(
+        "--test", action="store_true", help="also `pushcut eval` at the start and the end"
+    )
+    parser.add_argument(
+        "--compare",
+        action="append",
+        default=[],
+        metavar="NAME=FOLDER",
+        help="the baseline in another --out, made by other code, as a variant",
+    )
     parser.add_argument("--commands", action="store_true", help="only list what would be run")
     parser.add_argument(
         "--report", action="store_true", help="only write the record of what is done"
     )
     return parser.parse_args(arguments)
+
+
+def other_benches(texts: list[str], taken: list[str]) -> dict[str, Path]:
+    """Name -> folder of another bench."""
+    found: dict[str, Path] = {}
+    for text in texts:
+        name, _, folder = text.partition("=")
+        if not name or name in (*taken, *found):
+            raise UserError(f"--compare is NAME=FOLDER, with a name of its own: {text!r}")
+        if not (Path(folder) / NOTES).exists():
+            raise UserError(f"{folder or text!r} is no folder of a bench: it has no {NOTES}")
+        found[name] = Path(folder).absolute()
+    return found
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -70,7 +93,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         settings = [Setting.of(name).sized(*sizes) for name in options.settings]
         variants = Variant.all_of(options.variant, options.sft)
-        bench = Bench(out, settings, variants, options.seeds, execute)
+        others = other_benches(options.compare, [variant.name for variant in variants])
+        bench = Bench(
+            out, settings, variants, options.seeds, execute, test=options.test, others=others
+        )
         if options.commands:
             print("\n".join(bench.commands()))
             return 0

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.compare import Outcome, Outcomes, compared
-from benchmarks.learning.curves import Curve
+from benchmarks.learning.curves import MODES, Curve, with_interval
 from benchmarks.learning.plots import draw
-from benchmarks.learning.settings import Setting, Variant
+from benchmarks.learning.settings import BASELINE, Setting, Variant
 from benchmarks.learning.stages import Execute, FailedStage, Stage, Stages
 from benchmarks.learning.table import tables
 
@@ -30,6 +31,10 @@ class Bench:
     variants: Sequence[Variant]
     seeds: Sequence[int]
     execute: Execute
+    test: bool = False
+    """Also evaluate the start and the end on the states of `pushcut eval`."""
+    others: Mapping[str, Path] = field(default_factory=dict)
+    """Name -> folder of another bench whose baseline is compared as a variant."""
     failed: list[str] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
 
@@ -77,16 +82,21 @@ class Bench:
             # Variants that are fine-tuned alike share the stage: the second finds it done.
             folder = self.out / sft
             yield name, Stage(sft, setting.fine_tuning(variant, seed, data, folder), folder)
-            rl = self.trained(setting, variant, seed)
+            rl = trained(setting, variant.name, seed)
             policy = folder / "policy"
             yield (
                 sft,
                 Stage(rl, setting.training(variant, seed, policy, self.out / rl), self.out / rl),
             )
 
-    def trained(self, setting: Setting, variant: Variant, seed: int) -> str:
-        """Name of the stage, and folder, of a training."""
-        return f"{setting.name}/rl-{variant.name}/seed-{seed}"
+            if self.test:
+                for (stage, path), mode in product(
+                    (("start", policy), ("end", self.out / rl)), MODES
+                ):
+                    test = tested(setting, variant, seed, stage, mode)
+                    arguments = setting.testing(variant, mode, path, self.out / test)
+                    needed = rl if stage == "end" else sft
+                    yield needed, Stage(test, arguments, self.out / test, resumes=False)
 
     def commands(self) -> Iterator[str]:
         """What would be run, each once, a line each."""
@@ -97,16 +107,34 @@ class Bench:
 
     def outcomes(self, setting: Setting) -> Outcomes:
         """The runs that are done."""
-        found: dict[str, dict[int, Outcome]] = {variant.name: {} for variant in self.variants}
-        for variant in self.variants:
-            for seed in self.seeds:
-                name = self.trained(setting, variant, seed)
-                if not self.stages.notes.get(name, {}).get("done"):
-                    continue
-                curve = Curve.of(self.out / name)
-                wall_s, cpu_s, complete = self.stages.cost(name)
-                cpu_s *= curve.learning_share
-                found[variant.name][seed] = Outcome(curve, wall_s, round(cpu_s, 1), complete)
+        found = {v.name: self._outcomes(self.out, setting, v.name) for v in self.variants}
+        for name, folder in self.others.items():
+            found[name] = self._outcomes(folder, setting, BASELINE)
+        return found
+
+    def _outcomes(self, out: Path, setting: Setting, variant: str) -> dict[int, Outcome]:
+        found, stages = {}, Stages(out, self.execute)
+        for seed in self.seeds:
+            name = trained(setting, variant, seed)
+            if not stages.notes.get(name, {}).get("done"):
+                continue
+            curve = Curve.of(out / name)
+            wall_s, cpu_s, complete = stages.cost(name)
+            cpu_s = round(cpu_s * curve.learning_share, 1)
+            found[seed] = Outcome(curve, wall_s, cpu_s, complete)
+        return found
+
+    def tests(self, setting: Setting) -> dict[str, Any]:
+        """Variant -> mode -> start and end: counts of each seed on the test states, their mean."""
+        found: dict[str, Any] = {}
+        for variant, stage, mode in product(self.variants, ("start", "end"), MODES):
+            files = {s: self.out / tested(setting, variant, s, stage, mode) for s in self.seeds}
+            counts = {s: json.loads(f.read_text()) for s, f in files.items() if f.exists()}
+            if counts:
+                rates = [x["successes"] / x["episodes"] for x in counts.values()]
+                of_mode = found.setdefault(variant.name, {}).setdefault(mode, {})
+                seeds = {seed: _counts(x) for seed, x in counts.items()}
+                of_mode[stage] = {**with_interval(rates), "seeds": seeds}
         return found
 
     def write(self) -> dict[str, Any]:
@@ -120,6 +148,7 @@ class Bench:
             settings[setting.name] = {
                 "setting": asdict(setting),
                 **compared(outcomes),
+                "tests": self.tests(setting),
                 "runs": runs,
             }
             note = (
@@ -132,6 +161,7 @@ class Bench:
             "date": datetime.now(UTC).date().isoformat(),
             "settings": settings,
             "variants": [asdict(variant) for variant in self.variants],
+            "compared": {name: str(folder) for name, folder in self.others.items()},
             "failed": self.failed,
             "skipped": self.skipped,
             "stages": self.stages.notes,
@@ -144,7 +174,20 @@ class Bench:
         return record
 
 
-def _runs(seeds: Iterable[int] | Any) -> dict[int, Any]:
+def trained(setting: Setting, variant: str, seed: int) -> str:
+    """Name of the stage, and folder, of a training."""
+    return f"{setting.name}/rl-{variant}/seed-{seed}"
+
+
+def tested(setting: Setting, variant: Variant, seed: int, stage: str, mode: str) -> str:
+    """Name of the stage, and file, of a test; variants that start alike share that of the start."""
+    own = stage == "end" or variant.sft or variant.acting
+    return (
+        f"{setting.name}/test-{variant.name if own else BASELINE}/seed-{seed}/{stage}-{mode}.json"
+    )
+
+
+def _runs(seeds: Mapping[int, Outcome]) -> dict[int, Any]:
     """Of each seed what the record keeps: every point, and success in training."""
     return {
         seed: {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.learning.curves import MODES
@@ -43,13 +43,17 @@ def _setting(setting: Mapping[str, Any]) -> Iterator[str]:
             head += [f"{mode}, end", "area", "steps to its end"]
         rows = ([name, *_against(x)] for name, x in setting["against_baseline"].items())
         yield from _rows(head, rows)
+    if setting["tests"]:
+        head = ["On the states of `pushcut eval`"]
+        head += [f"{mode}, {stage}" for mode in MODES for stage in ("start", "end")]
+        yield from _rows(head, ([name, *_tests(x)] for name, x in setting["tests"].items()))
     head = ["Task, greedy start → end (sampled end)", *variants]
     yield from _rows(head, _tasks(variants))
     head = ["End of each seed", *MODES]
     yield from _rows(head, _seeds(variants))
 
 
-def _rows(head: Sequence[str], rows: Iterator[list[str]] | Any) -> Iterator[str]:
+def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
     yield "| " + " | ".join(head) + " |"
     yield "|" + "---|" * len(head)
     for row in rows:
@@ -90,6 +94,13 @@ def _against(x: Mapping[str, Any]) -> Iterator[str]:
         yield difference(x[mode]["end"])
         yield difference(x[mode]["area_env_steps"])
         yield steps(x[mode]["reach"])
+
+
+def _tests(x: Mapping[str, Any]) -> Iterator[str]:
+    for mode in MODES:
+        for stage in ("start", "end"):
+            found = x.get(mode, {}).get(stage)
+            yield percent(found) if found else "-"
 
 
 def _tasks(variants: Mapping[str, Any]) -> Iterator[list[str]]:
