@@ -356,7 +356,8 @@ def test_the_commands_can_be_seen_before_they_are_run(tmp_path, capsys):
     out = f"{tmp_path}/b/smoke"
     assert capsys.readouterr().out.splitlines() == [
         f"pushcut collect smoke --seed 3 --out {out}/demonstrations-3",
-        f"pushcut sft smoke --dataset {out}/demonstrations-3 --seed 3 --out {out}/sft/seed-3 --resume",
+        f"pushcut sft smoke --dataset {out}/demonstrations-3 --seed 3 "
+        f"--out {out}/sft/seed-3 --resume",
         f"pushcut train smoke --policy.path {out}/sft/seed-3/policy --seed 3 "
         f"--out {out}/rl-baseline/seed-3 --resume --iterations 2 --evaluation.every 2 "
         "--evaluation.mode both --evaluation.episodes-per-task 100",
