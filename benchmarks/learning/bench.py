@@ -19,6 +19,8 @@ from benchmarks.learning.stages import Execute, FailedStage, Stage, Stages
 from benchmarks.learning.table import tables
 
 from pushcut.commands.recipe import write_json
+from pushcut.errors import UserError
+from pushcut.runs.lock import is_empty
 from pushcut.runs.run import provenance
 
 
@@ -59,7 +61,7 @@ class Bench:
                 broken: set[str] = set()
                 for needs, stage in self.plan(setting, seed):
                     try:
-                        if needs not in broken:
+                        if not {needs, stage.name} & broken:
                             self.stages.run(stage)
                             continue
                     except FailedStage as failure:
@@ -213,8 +215,11 @@ def _counts(result: Any) -> dict[str, Any]:
 
 
 def remember_settings(out: Path, content: dict[str, Any]) -> None:
-    """Marks a folder as a bench's."""
-    out.mkdir(parents=True, exist_ok=True)
+    """Marks a folder as a bench's; UserError where it holds something else."""
     file = out / "config.json"
-    if not file.exists():
-        file.write_text(json.dumps(content, indent=2) + "\n")
+    if file.exists() and json.loads(file.read_text()).get("bench") == content["bench"]:
+        return
+    if out.exists() and not is_empty(out):
+        raise UserError(f"{out} holds something else: choose another folder with --out")
+    out.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content, indent=2) + "\n")

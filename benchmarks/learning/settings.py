@@ -15,7 +15,7 @@ BASELINE = "baseline"
 
 OWN_FLAGS = (
     "--seed", "--out", "--resume", "--policy.path", "--dataset", "--evaluation.mode",
-    "--evaluation.episodes-per-task",
+    "--evaluation.every", "--evaluation.episodes-per-task",
 )  # fmt: skip
 """What no variant may change."""
 

@@ -364,6 +364,13 @@ def test_the_commands_can_be_seen_before_they_are_run(tmp_path, capsys):
     ]
 
 
+def test_a_folder_with_something_else_is_left_alone(tmp_path, capsys):
+    (tmp_path / "mine.txt").write_text("mine")
+    assert main(["--settings", "smoke", "--out", str(tmp_path)]) == 1
+    assert "holds something else" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
 @pytest.mark.heavy
 def test_a_real_bench_is_stopped_by_a_signal_and_goes_on_where_it_was(tmp_path):
     out = tmp_path / "b"
