@@ -173,7 +173,6 @@ MANISKILL = Setting(
     every=10,
     episodes_per_task=100,
     collect=(*_TWO_TASKS, "--episodes-per-task", "50"),
-    sft=("--fit.steps", "1000"),
     train=(
         *_TWO_TASKS,
         *("--algorithm", "ppo", "--algorithm.episodes", "64"),
