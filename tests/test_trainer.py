@@ -268,6 +268,28 @@ def test_every_iteration_logs_what_was_sampled_and_what_was_learned(config):
     assert line["episodes"] == 4 * line["groups_sampled"]
 
 
+def test_both_modes_are_evaluated_and_greedy_success_says_which_checkpoint_is_best(config):
+    evaluation = replace(config.evaluation, every=1, episodes_per_task=3, mode="both")
+    run = assembly.train(replace(config, evaluation=evaluation, iterations=2))
+    lines = read_metrics(run.path / "metrics.jsonl")
+    assert [line["iteration"] for line in lines] == [0, 1, 2]
+    for number, line in enumerate(lines):
+        rates = {}
+        for mode in ("greedy", "sampled"):
+            result = json.loads((run.path / "eval" / f"{number:06d}-{mode}.json").read_text())
+            assert (result["mode"], result["iteration"]) == (mode, number)
+            rates[mode] = result["successes"] / result["episodes"]
+            assert line[f"eval_{mode}_success_rate"] == rates[mode]
+        assert line["greedy_gap"] == rates["sampled"] - rates["greedy"]
+    best = json.loads((checkpoint.latest(run.checkpoints) / "progress.json").read_text())["best"]
+    assert best == max(line["eval_greedy_success_rate"] for line in lines)
+    played = [line["env_steps"] for line in lines[:2]]
+    assert [line["env_steps_total"] for line in lines[:2]] == [played[0], sum(played)]
+    kept = [(line["groups_sampled"], line["groups_kept"]) for line in lines[:2]]
+    ratios = [line["groups_played_per_kept"] for line in lines[:2]]
+    assert ratios == [played / kept if kept else None for played, kept in kept]
+
+
 def test_training_on_the_benchmarks_states_is_recorded_and_validates_on_others(config):
     evaluation = replace(config.evaluation, every=1, episodes_per_task=2)
     seen: list[int] = []

@@ -137,8 +137,9 @@ class EvaluationConfig:
     """Initial states of each task."""
     every: int = 10
     """Iterations between evaluations; 0 means none."""
-    mode: Mode = "greedy"
-    """The most likely actions, or sampled ones."""
+    mode: Literal["greedy", "sampled", "both"] = "greedy"
+    """The most likely actions, sampled ones, or both, one after the other: then greedy success says
+    which checkpoint is the best, and greedy_gap is by how much sampled success is above it."""
     videos: int = 0
     """Episodes of each task that are played once more for a video, after every evaluation."""
 
@@ -146,6 +147,11 @@ class EvaluationConfig:
         for name, least in (("episodes_per_task", 1), ("every", 0), ("videos", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
+
+    @property
+    def modes(self) -> tuple[Mode, ...]:
+        """What is evaluated; the first says which checkpoint is the best."""
+        return ("greedy", "sampled") if self.mode == "both" else (self.mode,)
 
 
 @dataclass(frozen=True)

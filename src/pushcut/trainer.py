@@ -14,6 +14,7 @@ from pushcut.evaluation.results import EvalResult
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner
+from pushcut.policies.base import Mode
 from pushcut.policies.tensor_files import in_parts
 from pushcut.policies.whole import copy_whole
 from pushcut.ranks.base import Ranks
@@ -114,7 +115,12 @@ class Trainer:
                 f"a short batch: {batch.groups} of {self.config.algorithm.groups} groups teach "
                 f"something, {rollout.groups} were played (--algorithm.max-groups)"
             )
-        counts = rollout.summary() | {"groups_kept": batch.groups, "groups_short": max(0, short)}
+        played_per_kept = rollout.groups / batch.groups if batch.groups else None
+        counts = rollout.summary() | {
+            "groups_kept": batch.groups,
+            "groups_short": max(0, short),
+            "groups_played_per_kept": played_per_kept,
+        }
         return counts | dict.fromkeys(UPDATE_METRICS) | updated | self.recovered()
 
     def recovered(self) -> dict[str, Any]:
@@ -138,8 +144,19 @@ class Trainer:
         return here if self.ranks.count == 1 else here | {"ranks": self.ranks.gather(here)}
 
     def evaluate(self, iteration: int) -> dict[str, float]:
-        """Evaluates, writes eval/NNNNNN-MODE.json and keeps the checkpoint if it is the best."""
-        mode = self.config.evaluation.mode
+        """Evaluates in each mode and keeps the checkpoint if it is the best in the first."""
+        results = [self.evaluate_in(mode, iteration) for mode in self.config.evaluation.modes]
+        best = results[0].total.value
+        if best > self.progress.best:
+            self.progress = replace(self.progress, best=best, best_iteration=iteration)
+            self.save()
+        metrics = {name: x for result in results for name, x in result.metrics().items()}
+        if len(results) == 2:
+            metrics["greedy_gap"] = results[1].total.value - best
+        return metrics
+
+    def evaluate_in(self, mode: Mode, iteration: int) -> EvalResult:
+        """Evaluates in a mode and writes eval/NNNNNN-MODE.json."""
         with self.stopwatch.timed("evaluate"):
             result = self.evaluator.evaluate(self.learner.policy, mode)
             if self.config.evaluation.videos:
@@ -148,12 +165,7 @@ class Trainer:
             if self.ranks.first:
                 result.save(self.run.evaluation(f"{iteration:06d}-{mode}"), iteration=iteration)
         say(f"iteration {iteration}: {mode} success {result.total}")
-        if result.total.value > self.progress.best:
-            self.progress = replace(
-                self.progress, best=result.total.value, best_iteration=iteration
-            )
-            self.save()
-        return result.metrics()
+        return result
 
     def film(self, iteration: int, result: EvalResult) -> None:
         """Videos of some episodes of an evaluation: eval/NNNNNN-MODE-videos, and the trackers."""

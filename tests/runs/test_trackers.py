@@ -88,13 +88,14 @@ def test_tags_are_grouped_by_what_they_are_about():
         "success_rate_sampled", "success_rate_sampled/push v3", "eval_greedy_success_rate",
         "eval_greedy_success_rate/push", "eval_greedy_seconds", "seconds_rollout", "loss",
         "value_loss", "validation_loss", "approx_kl", "lr", "groups_kept", "eval_greedy_episodes",
-        "something_new",
+        "env_steps_total", "groups_played_per_kept", "greedy_gap", "something_new",
     )  # fmt: skip
     assert [tag(name) for name in names] == [
         "success/sampled", "success_of_task/sampled/push v3", "success/eval_greedy",
         "success_of_task/eval_greedy/push", "time/eval_greedy", "time/rollout", "loss/loss",
         "loss/value_loss", "loss/validation_loss", "update/approx_kl", "update/lr",
-        "rollout/groups_kept", "rollout/eval_greedy_episodes", "other/something_new",
+        "rollout/groups_kept", "rollout/eval_greedy_episodes", "rollout/env_steps_total",
+        "rollout/groups_played_per_kept", "success/greedy_gap", "other/something_new",
     ]  # fmt: skip
 
 

@@ -25,6 +25,9 @@ from pushcut.runs.trackers import RunInfo, Tracker, TrackerBackend, open_tracker
 from pushcut.system.progress import say
 from pushcut.types import Recovery
 
+TOTALLED = ("env_steps", "decisions")
+"""Metrics of what an iteration played that are added up over the run: ``NAME_total``."""
+
 
 class Run:
     """A folder that holds everything about one training run.
@@ -56,7 +59,9 @@ class Run:
             """Finished iterations that a resumed run plays again."""
             _keep_before(self._episodes, first)
             self._opened = opened.pop_all()
-        told = sum(len(line.get("recoveries", ())) for line in read_metrics(self._metrics))
+        lines = read_metrics(self._metrics)
+        told = sum(len(line.get("recoveries", ())) for line in lines)
+        self._totals = {name: sum(line.get(name) or 0 for line in lines) for name in TOTALLED}
         self.recoveries = RecoveryLog(path / "recoveries.jsonl", told)
 
     def __enter__(self) -> Run:
@@ -140,7 +145,14 @@ class Run:
         return self.path / "eval" / f"{name}.json"
 
     def log(self, iteration: int, metrics: Mapping[str, Any]) -> None:
-        """Appends one object to metrics.jsonl and tells the trackers numbers; None is unknown."""
+        """Appends one object to metrics.jsonl and tells the trackers numbers; None is unknown.
+
+        What is ``TOTALLED`` gets its sum since the run began beside it.
+        """
+        for name in TOTALLED:
+            if name in metrics:
+                self._totals[name] += metrics[name]
+                metrics = {**metrics, f"{name}_total": self._totals[name]}
         append_line(self._metrics, {"iteration": iteration, **metrics})
         numbers = {name: x for name, x in metrics.items() if isinstance(x, (int, float))}
         self._tell(lambda tracker: tracker.log(iteration, numbers))

@@ -140,7 +140,7 @@ _UPDATE = (
 )  # fmt: skip
 _ROLLOUT = (
     "groups_sampled", "groups_mixed", "groups_kept", "episodes", "env_steps", "decisions",
-    "episode_length", "staleness",
+    "episode_length", "staleness", "env_steps_total", "decisions_total", "groups_played_per_kept",
 )  # fmt: skip
 
 
@@ -156,6 +156,8 @@ def tag(name: str) -> str:
         return f"success_of_task/{kind}/{task}" if task else f"success/{kind}"
     if match := re.fullmatch(r"seconds_(\w+)|(eval_\w+)_seconds", metric):
         return f"time/{match[1] or match[2]}"
+    if metric == "greedy_gap":
+        return "success/greedy_gap"
     if metric.endswith("loss"):
         return f"loss/{name}"
     if metric in _UPDATE:
