@@ -212,15 +212,19 @@ def same_file(path: Path, folder: Path) -> bool:
 
 
 def disk(folder: Path) -> dict[str, float]:
-    """GB of the run on disk, files that are shared counted once, and of its last checkpoint."""
+    """GB of the run on disk, files that are shared counted once, and of its last checkpoint.
+
+    Its own is what it does not share with the other checkpoints.
+    """
     files = [path for path in folder.rglob("*") if path.is_file()]
     once = {path.stat().st_ino: path.stat().st_size for path in files}
     last = max((folder / "checkpoints").glob("[0-9]*"), default=None)
-    own = [] if last is None else [p.stat() for p in last.rglob("*") if p.is_file()]
+    sizes = {p: p.stat().st_size for p in last.rglob("*") if p.is_file()} if last else {}
+    own = [size for file, size in sizes.items() if not file.name.startswith("frozen-")]
     return {
         "run_gb": round(sum(once.values()) / GB, 2),
-        "checkpoint_gb": round(sum(s.st_size for s in own) / GB, 2),
-        "checkpoint_alone_gb": round(sum(s.st_size for s in own if s.st_nlink == 1) / GB, 2),
+        "checkpoint_gb": round(sum(sizes.values()) / GB, 2),
+        "checkpoint_own_gb": round(sum(own) / GB, 2),
     }
 
 
