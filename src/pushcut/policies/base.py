@@ -152,7 +152,7 @@ class Policy(nn.Module, ABC):
         )
 
     adapters: Adapters | None = None
-    """Those of its folder, until they are merged into the weights or worn by the layers."""
+    """Adapters of its folder, until they are merged into the weights or worn by the layers."""
 
     def merge_adapters(self) -> None:
         """Merges the folder's adapters, where it has any, into the weights."""
