@@ -1,4 +1,4 @@
-"""Runs whole commands on the pretend GPU: ``python -m tests.pretend_gpu.run_loops OUT [CASE …]``."""
+"""Runs whole commands on the pretend GPU: ``python -m tests.pretend_gpu.run_loops OUT``."""
 
 from __future__ import annotations
 
