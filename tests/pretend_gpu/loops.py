@@ -292,11 +292,13 @@ def tokens(place: Place) -> PolicySource:
 
 
 def flow(**settings: Any) -> Callable[[Place], PolicySource]:
-    return lambda place: FlowPolicySource(path=place.flow, **{"num_steps": 2} | settings)
+    chosen: dict[str, Any] = {"num_steps": 2} | settings
+    return lambda place: FlowPolicySource(path=place.flow, **chosen)
 
 
 def grpo(**settings: Any) -> GRPO:
-    return GRPO(**{"group_size": 4, "groups": 4, "max_groups": 4} | settings)
+    chosen: dict[str, Any] = {"group_size": 4, "groups": 4, "max_groups": 4} | settings
+    return GRPO(**chosen)
 
 
 ALONE = EvaluationConfig(every=0)
