@@ -81,7 +81,7 @@ def commands_on_device() -> Iterator[None]:
         chosen("pushcut.loading", choose_device=there),
         chosen("pushcut.commands.evaluate", choose_device=there),
         chosen("pushcut.commands.sft", choose_device=there),
-        chosen("pushcut.rollout.prefetch", own_stream=lambda device: working()),
+        chosen("pushcut.rollout.prefetch", on_stream=lambda stream: working()),
     ):
         yield
 

@@ -15,8 +15,8 @@ from pushcut.policies.base import Policy
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
 from pushcut.policies.whole import copy_whole
-from pushcut.runs import renamed
 from pushcut.runs.config_json import from_stored, stored_config
+from pushcut.system.progress import say
 
 
 def run_export(run: Path, out: Path | None = None) -> Path:
@@ -49,8 +49,12 @@ def run_export(run: Path, out: Path | None = None) -> Path:
 def remember_what_was_said(policy: Policy, run: Path) -> None:
     """Adds the sentences of a run's training; shards hold weights alone."""
     stored = stored_config(run)
-    env = from_stored(EnvConfig, renamed.current(stored["env"]), run / "config.json")
-    remember_instructions(policy, env, stored.get("tasks") or ())
+    try:
+        env = from_stored(EnvConfig, stored["env"], run / "config.json")
+        remember_instructions(policy, env, stored.get("tasks") or ())
+    # The weights are worth more; the environment may be of a plug-in that is not here.
+    except (UserError, ImportError, OSError, ValueError, KeyError) as error:
+        say(f"warning: the policy will not remember what it was told in training: {error}")
 
 
 def checkpoint_of(path: Path) -> Path:
