@@ -5,6 +5,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from pushcut import assembly
@@ -13,11 +14,12 @@ from pushcut.commands import check, collect, evaluate
 from pushcut.commands.export import run_export
 from pushcut.commands.sft import run_sft
 from pushcut.config import CollectConfig, EvalConfig, SFTConfig, TrainConfig
+from pushcut.demos.lerobot.layout import TASK_NAME
 from pushcut.demos.sentences import sentences_of
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
-from pushcut.instructions import as_remembered, with_instructions
+from pushcut.instructions import apart_from, as_remembered, with_instructions
 from pushcut.learning.sft import FitConfig
 from pushcut.policies import load
 from pushcut.policies.source import TokenPolicySource
@@ -159,6 +161,95 @@ def test_fine_tuning_writes_what_the_demonstrations_say(tmp_path, smoke, demonst
     assert sorted(load(new).told) == ["reach-blue", "reach-red"]
     told = with_instructions(PointMassConfig(("red",), instructions=str(tmp_path / "again")))
     assert told.sentences == (("reach-red", "move the point to the red goal"),)
+
+
+def in_one_line(capsys) -> str:
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_sft_tells_when_a_preset_speaks_otherwise_than_the_demonstrations(tmp_path, capsys):
+    said = {"reach-red": RED, "reach-blue": "Off to the blue one"}
+    names = tmp_path / "names.json"
+    names.write_text(json.dumps(said))
+    dataset = tmp_path / "set"
+    env = PointMassConfig(instructions=str(names))
+    collect.run_collect(CollectConfig(env, out=dataset, episodes_per_task=1, workers=1))
+    # These demonstrations name their tasks: training and evaluation will say what they say.
+    fit = ["--fit.steps", "1", "--trackers", "--device", "cpu", "--dataset", str(dataset)]
+    capsys.readouterr()
+    assert main(["sft", "smoke", *fit, "--out", str(tmp_path / "named")]) == 0
+    assert "warning" not in in_one_line(capsys)
+    # As other programs write them: sentences alone.
+    unnamed = without_task_names(dataset)
+    assert main(["sft", "smoke", *fit, "--out", str(tmp_path / "unnamed")]) == 0
+    assert (
+        "warning: the demonstrations say 'move to the red goal', 'Off to the blue one', but this "
+        "preset's train and eval say reach-red: 'move the point to the red goal', reach-blue: "
+        "'move the point to the blue goal': give them --env.instructions FILE with JSON "
+        "{task: sentence}"
+    ) in in_one_line(capsys)
+    assert unnamed == 2
+
+
+def without_task_names(dataset: Path) -> int:
+    """Takes the names of tasks out of a dataset's episodes; how many it had."""
+    file = next((dataset / "meta" / "episodes").rglob("*.parquet"))
+    table = pq.read_table(file)
+    named = len(set(table[TASK_NAME].to_pylist()))
+    pq.write_table(table.drop_columns([TASK_NAME]), file)
+    return named
+
+
+@pytest.mark.parametrize(
+    ("env", "told", "said"),
+    [
+        (ENV, {"reach-red": ("Red!",), "reach-blue": ("Blue!",)}, ""),
+        (ENV, {"Move the point to the red goal.": ("Move the point to the red goal.",)}, ""),
+        (ENV, {"move the point to the red goal": ("move the point to the red goal",)}, ""),
+        (
+            ENV,
+            {"reach-red": ("Red!",), "to the azure": ("to the azure",)},
+            "the demonstrations say 'to the azure', but this preset's train and eval say "
+            "reach-blue: 'move the point to the blue goal': give them --env.instructions FILE "
+            "with JSON {task: sentence}",
+        ),
+        (
+            replace(ENV, instructions="own"),
+            {"reach-red": ("Red!",), "reach-blue": ("move the point to the blue goal",)},
+            "the demonstrations say 'Red!', but this preset's train and eval say reach-red: 'move "
+            "the point to the red goal': give them --env.instructions data/x",
+        ),
+        (
+            replace(ENV, sentences=(("reach-red", "to red"),)),
+            {"reach-red": ("Red!",)},
+            "the demonstrations say 'Red!', but this preset's train and eval say reach-red: 'to "
+            "red': give them --env.instructions data/x",
+        ),
+        (
+            ENV,
+            {},
+            "the demonstrations say nothing, where this preset's train and eval say reach-red: "
+            "'move the point to the red goal', reach-blue: 'move the point to the blue goal'",
+        ),
+        # LeRobot's sentences are known for MetaWorld's tasks; those of other tasks are no news.
+        (
+            MetaWorldConfig(tasks=("reach-v3",)),
+            {
+                "Open a drawer": ("Open a drawer",),
+                "Reach a goal position": ("Reach a goal position",),
+            },
+            "",
+        ),
+        (
+            MetaWorldConfig(tasks=("reach-v3", "push-v3"), instructions="own"),
+            {"Push the puck to a goal": ("Push the puck to a goal",)},
+            "the demonstrations say 'Push the puck to a goal', but this preset's train and eval "
+            "say push-v3: 'push the puck to the goal': give them --env.instructions data/x",
+        ),
+    ],
+)
+def test_what_differs_between_demonstrations_and_an_environment(env, told, said):
+    assert apart_from(env, told, "data/x") == said
 
 
 def test_a_policy_without_memory_is_no_source(tmp_path, finetuned, capsys):

@@ -1,5 +1,6 @@
 """Overlap across iterations: what is played ahead, how it is learned from, and how it ends."""
 
+import contextlib
 import os
 import signal
 import threading
@@ -16,9 +17,11 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.ranks.config import RanksConfig
+from pushcut.rollout import prefetch
 from pushcut.rollout.collector import Collector
 from pushcut.rollout.episode_runner import EpisodeRunner
 from pushcut.rollout.prefetch import PrefetchingCollector, acting_copy
+from pushcut.rollout.scheduler import ListSchedule
 from pushcut.runs.run import read_metrics
 from tests.learning.builders import rollout_of
 from tests.policies.builders import tiny
@@ -79,6 +82,25 @@ def test_the_next_rollout_is_that_of_the_weights_from_before_the_update(config):
     assert torch.equal(last.logprob, newest.logprob)
     assert [first.staleness, got.staleness, last.staleness] == [0, 1, 0]
     assert ahead.seconds.keys() >= {"infer", "wait", "simulate", "render"}
+
+
+def test_all_rollouts_have_one_stream_of_a_gpu(monkeypatch):
+    """What torch's allocator keeps for a stream is of no use to another: memory would grow."""
+    made, used = [], []
+    monkeypatch.setattr(prefetch, "stream_beside", made.append)
+
+    def on_stream(stream):
+        used.append(stream)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(prefetch, "on_stream", on_stream)
+    monkeypatch.setattr(Collector, "play", lambda *_: [])
+    alone = Collector.__new__(Collector)
+    with PrefetchingCollector(alone, tiny(), ahead=lambda iteration: True) as ahead:
+        for iteration in range(3):
+            ahead._play(ListSchedule([]), iteration)
+    assert made == [torch.device("cpu")]
+    assert used == [None, None, None]
 
 
 def test_the_copy_that_acts_shares_what_is_not_trained():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +13,7 @@ from pushcut.before_loading import check_pictures, check_policy_needs, check_roo
 from pushcut.cluster.config import ClusterConfig
 from pushcut.cluster.start import open_simulators, run_ranks
 from pushcut.config import TrainConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.init_states import validation_inits
 from pushcut.envs.pool.base import Simulators
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
@@ -80,7 +81,7 @@ def train_on(ranks: Ranks, config: TrainConfig) -> Run:
     config = announced(ranks, config)
     policy = load_policy(config, ranks)
     say_what_is_not_understood(config, policy)
-    remember_instructions(config, policy)
+    remember_instructions(policy, config.env, config.tasks)
     actor = acting_copy(policy) if config.overlap else None
     stop = SafeExit(config.grace_s)
     learner = Learner(
@@ -192,11 +193,11 @@ def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> No
         say(f"warning: {line}")
 
 
-def remember_instructions(config: TrainConfig, policy: Policy) -> None:
+def remember_instructions(policy: Policy, env: EnvConfig, tasks: Sequence[str]) -> None:
     """A policy that knows what it was fine-tuned on knows what it is trained on, too."""
     if policy.told:
-        instructions = config.env.spec.tasks
-        trained = {task: (instructions[task],) for task in config.tasks or instructions}
+        instructions = env.spec.tasks
+        trained = {task: (instructions[task],) for task in tasks or instructions}
         policy.told = {**policy.told, **trained}
 
 

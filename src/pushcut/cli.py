@@ -110,9 +110,18 @@ def _collect(rest: Arguments) -> None:
 def _sft(rest: Arguments) -> None:
     from pushcut.commands.sft import run_sft
     from pushcut.config import SFTConfig
+    from pushcut.envs.base import EnvConfig
+    from pushcut.presets import Preset
     from pushcut.system.progress import say
 
-    say(f"policy: {run_sft(configure('sft', rest, SFTConfig))}")
+    envs: list[EnvConfig] = []
+
+    def part_of(preset: Preset) -> SFTConfig:
+        envs.extend((preset.train.env, preset.eval.env))
+        return preset.sft
+
+    config = configure("sft", rest, SFTConfig, config_of=part_of)
+    say(f"policy: {run_sft(config, envs)}")
 
 
 def _train(rest: Arguments) -> None:

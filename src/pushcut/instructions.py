@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from pushcut.demos.sentences import sentences_of
 from pushcut.envs.base import OWN, EnvConfig
-from pushcut.envs.instructions import Match, Told, match, matched, some
+from pushcut.envs.instructions import Match, Told, match, matched, plain, some
 from pushcut.errors import UserError
 from pushcut.policies.places import policy_folder
 from pushcut.policies.released.hub import local_folder
@@ -69,18 +69,51 @@ def as_remembered(env: EnvConfig, policy: PolicySource) -> EnvConfig:
     with suppress(UserError):
         folder = local_folder(policy.path, download=policy.released.download)
         told = read_told(policy_folder(folder))
-    if not told:
-        return env
-    now, given = env.spec.tasks, dict(env.sentences)
-    found = match(told, env).sentences
-    new = {task: x for task, x in found.items() if task not in given and now[task] != x}
+    new = remembered_sentences(env, told)
     if not new:
         return env
     say(
         f"instructions: those that {policy.path} was fine-tuned on, {_shown(new)}; "
         f"--env.instructions {OWN} keeps the environment's"
     )
-    return env.with_sentences(given | new)
+    return env.with_sentences(dict(env.sentences) | new)
+
+
+def remembered_sentences(env: EnvConfig, told: Told) -> dict[str, str]:
+    """What a policy that was told such sentences changes in an environment: task -> sentence."""
+    if not told or env.instructions not in ("", *env.known_instructions):
+        return {}
+    now, given = env.spec.tasks, dict(env.sentences)
+    found = match(told, env).sentences
+    return {task: x for task, x in found.items() if task not in given and now[task] != x}
+
+
+def apart_from(env: EnvConfig, told: Told, dataset: str) -> str:
+    """How an environment's sentences differ from those that a policy is fine-tuned on, in a line.
+
+    Empty where it will say what the policy was told. Tasks without demonstrations are no
+    difference, nor are demonstrations of other tasks of the environment.
+    """
+    said = {**env.spec.tasks, **remembered_sentences(env, told)}
+    if not told:
+        return (
+            f"the demonstrations say nothing, where this preset's train and eval say {_shown(said)}"
+        )
+    known = {plain(text) for texts in told.values() for text in texts}
+    never = {task: text for task, text in said.items() if plain(text) not in known}
+    found = match(told, env)
+    theirs = {task: found.sentences[task] for task in never if task in found.sentences}
+    strange = [text for key in found.unknown for text in told[key]]
+    if theirs:
+        never, shown, source = {task: never[task] for task in theirs}, theirs.values(), dataset
+    elif never and strange:
+        shown, source = strange, "FILE with JSON {task: sentence}"
+    else:
+        return ""
+    return (
+        f"the demonstrations say {some(map(repr, shown))}, but this preset's train and eval say "
+        f"{_shown(never)}: give them --env.instructions {source}"
+    )
 
 
 def read_instructions(path: Path) -> tuple[Told, bool]:

@@ -11,12 +11,14 @@ from safetensors.torch import load_file
 
 from pushcut import assembly
 from pushcut.cli import main
+from pushcut.commands.export import remember_what_was_said
 from pushcut.config import TrainConfig
 from pushcut.errors import UserError
 from pushcut.policies.source import TokenPolicySource, policy_folder
 from pushcut.presets import PRESETS
 from pushcut.ranks.config import RanksConfig
 from pushcut.runs.config_json import from_json, to_json
+from tests.policies.builders import tiny
 from tests.ranks.launch import on_ranks
 
 WEIGHTS = "model.safetensors"
@@ -45,6 +47,7 @@ def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
         device="cpu",
         out=tmp_path / "sharded",
         ranks=RanksConfig(weights="sharded"),
+        env=replace(small_training.env, sentences=(("reach-red", "move to the red goal"),)),
     )
     on_ranks(2, train, config)
     assembly.train(replace(config, out=tmp_path / "whole", ranks=RanksConfig()))
@@ -52,6 +55,11 @@ def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
     assert "pushcut export" in capsys.readouterr().err
     for run in ("sharded", "whole"):
         assert main(["export", str(tmp_path / run), "--out", str(tmp_path / f"{run}-out")]) == 0
+        told = json.loads((tmp_path / f"{run}-out" / "instructions.json").read_text())
+        assert told == {
+            "reach-red": ["move to the red goal"],
+            "reach-blue": ["move the point to the blue goal"],
+        }
     want, got = (load_file(tmp_path / f"{run}-out" / WEIGHTS) for run in ("whole", "sharded"))
     assert want.keys() == got.keys()
     before = load_file(finetuned / WEIGHTS)
@@ -63,6 +71,24 @@ def test_a_sharded_checkpoint_is_exported_as_the_folder_of_whole_weights(
     assert exported.chunk == 4
     assert main(["export", str(tmp_path / "whole"), "--out", str(tmp_path / "whole-out")]) == 1
     assert "exists" in capsys.readouterr().err
+
+
+def test_an_export_of_shards_remembers_what_training_said(tmp_path, smoke, capsys):
+    env = replace(smoke.train.env, sentences=(("reach-blue", "to blue"),))
+    config = to_json(replace(smoke.train, env=env, tasks=("reach-blue",)))
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    policy = tiny()
+    remember_what_was_said(policy, tmp_path)
+    assert policy.told == {}  # nothing is known of what it was fine-tuned on
+    policy.told = {"reach-red": ("red",), "reach-blue": ("blue",)}
+    remember_what_was_said(policy, tmp_path)
+    assert policy.told == {"reach-red": ("red",), "reach-blue": ("to blue",)}
+    # The environment of a plug-in that is not here is no reason to refuse the weights.
+    config["env"]["type"] = "GoneConfig"
+    (tmp_path / "config.json").write_text(json.dumps({"config": config}))
+    remember_what_was_said(policy, tmp_path)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "warning: the policy will not remember what it was told in training: " in printed
 
 
 def train(config: TrainConfig) -> None:

@@ -160,7 +160,7 @@ def test_an_unseen_task_may_be_unseen_from_the_start(generalised, tmp_path, monk
     config, _ = generalised
     asked = []
 
-    def note(sft):
+    def note(sft, envs):
         asked.append(sft)
         raise KeyboardInterrupt
 

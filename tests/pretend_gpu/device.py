@@ -4,6 +4,8 @@ For tests of what nobody notices on the CPU: a tensor that was left on the host,
 host for the device. ``switched_on`` registers the device ``gpu`` with torch for the rest of the
 process, which only one backend may do, once: tests run it in a process of its own.
 
+A copy to the host that nobody waits for holds nonsense until the device is synchronised.
+
 Known differences to a real one: no kernels of its own, no autocast, no streams.
 """
 
@@ -139,6 +141,8 @@ def computed(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     if name == "aten::_fused_sdp_choice":
         return 0  # plain operations: the fused ones want pointers
     result = func(*map(held, args), **{key: held(value) for key, value in kwargs.items()})
+    if ours and not_waited_for(name, args, kwargs, target):
+        under_way(args[0] if name == "aten::copy_" else result)
     if name in ("aten::copy_", "aten::_local_scalar_dense"):
         return args[0] if name == "aten::copy_" else result
     here = target == "gpu" or (bool(ours) and target != "cpu")
@@ -202,6 +206,31 @@ def count(
         note("size")
 
 
+UNDER_WAY: list[tuple[Tensor, Tensor]] = []
+"""Copies to the host that have not arrived: where to, and what."""
+
+
+def not_waited_for(name: str, args: Any, kwargs: dict[str, Any], target: str | None) -> bool:
+    """Whether an operation copies to the host and does not wait for the end of it."""
+    if name == "aten::_to_copy":
+        return target == "cpu" and bool(kwargs.get("non_blocking"))
+    into_host = name == "aten::copy_" and not isinstance(args[0], OnGpu)
+    return into_host and len(args) > 2 and bool(args[2])
+
+
+def under_way(copied: Tensor) -> None:
+    """Takes back what a copy has brought, until somebody waits for it."""
+    UNDER_WAY.append((copied, copied.clone()))
+    copied.fill_(float("nan") if copied.is_floating_point() else 77)
+
+
+def arrive(*device: object) -> None:
+    """What ``torch.gpu.synchronize`` does."""
+    while UNDER_WAY:
+        copied, brought = UNDER_WAY.pop()
+        copied.copy_(brought)
+
+
 def moved(module: nn.Module) -> nn.Module:
     """Puts a module on the device; weights that two parts share stay shared."""
     made: dict[int, nn.Parameter] = {}
@@ -232,7 +261,7 @@ class _Backend(types.ModuleType):
             "_is_in_bad_fork": lambda: False,
             "manual_seed_all": lambda seed: None,
             "get_amp_supported_dtype": lambda: [torch.bfloat16],
-            "synchronize": lambda *device: None,
+            "synchronize": arrive,
             "get_rng_state": lambda *device: torch.get_rng_state(),
             "set_rng_state": lambda *state: None,
         }
@@ -271,6 +300,11 @@ def switched_on() -> Iterator[None]:
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     with _Everything():
         yield
+
+
+def working() -> TorchDispatchMode:
+    """A context for threads of their own: each must be told of the device."""
+    return _Everything()
 
 
 @contextmanager

@@ -89,7 +89,7 @@ def test_the_cluster_has_short_flags():
 
 def test_the_command_line_warns_in_one_line(capsys, monkeypatch):
     asked = []
-    monkeypatch.setattr(fine_tuning, "run_sft", lambda config: asked.append(config) or "x")
+    monkeypatch.setattr(fine_tuning, "run_sft", lambda config, envs: asked.append(config) or "x")
     old = ["--init", "p", "--trained", "lora", "--policy.width", "192"]
     assert cli.main(["sft", "libero-10", *old]) == 0
     lines = capsys.readouterr().err.splitlines()

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pushcut.assembly import remember_instructions
 from pushcut.commands.sft import save_from_parts
 from pushcut.config import SFTConfig
+from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
 from pushcut.learning.sft_checkpoint import STATE
+from pushcut.policies.base import Policy
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
 from pushcut.policies.whole import copy_whole
 from pushcut.runs.config_json import from_stored, stored_config
+from pushcut.system.progress import say
 
 
 def run_export(run: Path, out: Path | None = None) -> Path:
@@ -35,10 +39,22 @@ def run_export(run: Path, out: Path | None = None) -> Path:
     elif (source / checkpoint.SHARDS).exists():
         policy = stored_policy(source.parent.parent).load()
         checkpoint.load_policy(source / checkpoint.SHARDS, policy)
+        remember_what_was_said(policy, source.parent.parent)
         policy.save_pretrained(out)
     else:
         copy_whole(policy_folder(source), out)
     return out
+
+
+def remember_what_was_said(policy: Policy, run: Path) -> None:
+    """Adds the sentences of a run's training; shards hold weights alone."""
+    stored = stored_config(run)
+    try:
+        env = from_stored(EnvConfig, stored["env"], run / "config.json")
+        remember_instructions(policy, env, stored.get("tasks") or ())
+    # The weights are worth more; the environment may be of a plug-in that is not here.
+    except (UserError, ImportError, OSError, ValueError, KeyError) as error:
+        say(f"warning: the policy will not remember what it was told in training: {error}")
 
 
 def checkpoint_of(path: Path) -> Path:

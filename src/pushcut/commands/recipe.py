@@ -120,7 +120,8 @@ class Recipe(Generic[C]):
 
         def action() -> None:
             shutil.rmtree(out, ignore_errors=True)
-            run_sft(replace(config, seed=self.config.seed, out=out))
+            envs = (self.config.train.env, self.config.eval.env)
+            run_sft(replace(config, seed=self.config.seed, out=out), envs)
 
         self.phase(name, title, out / "policy", action, part="sft")
         return out / "policy"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,9 @@ from pushcut.assembly import alone_in_run, stop_together
 from pushcut.before_loading import check_policy_needs, check_room
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
+from pushcut.envs.base import EnvConfig
 from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
+from pushcut.instructions import apart_from, with_instructions
 from pushcut.learning import sft_checkpoint
 from pushcut.learning.checkpoint import tidy
 from pushcut.learning.sft import Fitting, norm_stats_of
@@ -39,10 +41,15 @@ MAY_CHANGE_ON_RESUME = (
 )  # fmt: skip
 
 
-def run_sft(config: SFTConfig) -> Path:
+def run_sft(config: SFTConfig, envs: Sequence[EnvConfig] = ()) -> Path:
     """Fits a policy and returns its folder, OUT/policy; Ctrl-C saves what there is.
 
     Where torchrun started several of us, each is a rank of one run.
+
+    Args:
+        config: What is fitted to what.
+        envs: Where the policy will be trained and evaluated; a warning says where they speak
+            another language than the demonstrations.
     """
     if config.policy.path is None and config.policy.released != ReleasedConfig():
         raise UserError(
@@ -52,7 +59,7 @@ def run_sft(config: SFTConfig) -> Path:
     dataset_folder(config)
     gpus = config.device != "cpu"
     with joined(config.ranks, gpus=gpus) as ranks, alone_in_run(config.out, ranks):
-        ended = _fit_on(ranks, config)
+        ended = _fit_on(ranks, config, envs)
         first, in_parts = ranks.first, ranks.sharded
     if in_parts and first and ended.written is not None:
         save_from_parts(config, ended.written, ended.folder)
@@ -84,7 +91,7 @@ def parts_of(config: SFTConfig) -> tuple[DemoDataset, DemoDataset | None]:
     return dataset.split(config.fit.validation_fraction, config.seed)
 
 
-def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
+def _fit_on(ranks: Ranks, config: SFTConfig, envs: Sequence[EnvConfig]) -> Ended:
     """This rank's part in the fine-tuning of a policy."""
     limit_threads(config.threads)
     if not ranks.first:
@@ -97,6 +104,8 @@ def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
         if not ranks.sharded:
             policy.to(device)
     _announce(ranks, config)
+    if ranks.first:
+        _warn_of_sentences(config, policy, envs)
     fitting = Fitting(policy, config.fit, seed=config.seed, ranks=ranks)
     run = _open_run(config, ranks, fitting) if earlier else _new_run(config, ranks)
     folder, written = run.path / "policy", None
@@ -130,6 +139,17 @@ def _announce(ranks: Ranks, config: SFTConfig) -> None:
             f"{config.fit.batch_size} frames: forward and backward of "
             f"{config.fit.largest_part(ranks.count)} on each"
         )
+
+
+def _warn_of_sentences(config: SFTConfig, policy: Policy, envs: Sequence[EnvConfig]) -> None:
+    """Warns where train and eval will not say what the policy is being told."""
+    lines: list[str] = []
+    for env in envs:
+        # What stands in the way of an environment is for those to say who play in it.
+        with contextlib.suppress(UserError, ImportError, OSError, ValueError):
+            lines.append(apart_from(with_instructions(env), policy.told, str(config.dataset)))
+    for line in dict.fromkeys(filter(None, lines)):
+        say(f"warning: {line}")
 
 
 def _begun(config: SFTConfig, ranks: Ranks) -> bool:

@@ -44,6 +44,8 @@ class PrefetchingCollector:
         self._ranks = ranks or SingleProcess()
         # One for the whole run: simulators that it starts anew may end with the thread.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rollout")
+        # One for the whole run: memory that was used on a stream is not used again on another.
+        self._stream = stream_beside(actor.device)
         self._coordination = _UntilClosed()
         self._under_way: Future[tuple[list[PlayedEpisode], float]] | None = None
         self.seconds: Seconds = {}
@@ -87,7 +89,7 @@ class PrefetchingCollector:
 
     def _play(self, schedule: Schedule, iteration: int) -> tuple[list[PlayedEpisode], float]:
         start = time.perf_counter()
-        with own_stream(self._actor.device):
+        with on_stream(self._stream):
             episodes = self._collector.play(self._actor, schedule, iteration, self._coordination)
         return episodes, time.perf_counter() - start
 
@@ -125,8 +127,11 @@ def copy_weights(source: Policy, target: Policy) -> None:
         torch.cuda.synchronize(target.device)  # whoever reads them next has a stream of its own
 
 
-def own_stream(device: torch.device) -> AbstractContextManager[object]:
-    """On a GPU, what runs inside does not queue up behind the kernels of the update."""
-    if device.type != "cuda":
-        return contextlib.nullcontext()
-    return torch.cuda.stream(torch.cuda.Stream(device))
+def stream_beside(device: torch.device) -> torch.cuda.Stream | None:
+    """A GPU's queue beside that of the update's kernels; None where there is no such GPU."""
+    return torch.cuda.Stream(device) if device.type == "cuda" else None
+
+
+def on_stream(stream: torch.cuda.Stream | None) -> AbstractContextManager[object]:
+    """What runs inside does not queue up behind the kernels of the update."""
+    return contextlib.nullcontext() if stream is None else torch.cuda.stream(stream)
