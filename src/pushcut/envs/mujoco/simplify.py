@@ -20,7 +20,7 @@ FEW_FACES = 100
 """Meshes with so few faces cost next to nothing to draw."""
 
 STIFFNESS = 0.01
-"""How firmly a vertex is held at its cluster's mean, where planes leave it free: a share of them."""
+"""How firmly a vertex is held at its cluster's mean where planes leave it free, beside them."""
 
 
 @dataclass(frozen=True)
