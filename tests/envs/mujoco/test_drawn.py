@@ -55,7 +55,7 @@ def test_few_faces_are_left_and_the_model_is_the_same_to_the_bit(cache: Path):
     assert model_bytes(env) == before
     with drawn_meshes(model, 0.008):
         assert 10_000 < model.mesh_facenum.sum() < 19_000
-    with drawn_meshes(model, 0):
+    with drawn_meshes(model, 0.0):
         assert model_bytes(env) == before
     with pytest.raises(RuntimeError, match="no room"), drawn_meshes(model, DETAIL):
         raise RuntimeError("no room on the card")
