@@ -2,10 +2,9 @@
 
 One task after the other is played in one process by two environments that differ in
 ``mesh_detail`` alone, side by side: the same actions (the expert's where there is one, else random
-ones), a look of each after every chunk, in turns. Processor time of a look includes reading the
-state. Snapshots of the two must agree to the bit. Then the first and the last picture of each are
-compared in every size asked for. Beside the differences stands how much one simulator step changes
-the picture: less than that is less than a policy sees anyway.
+ones), a look of each after every chunk, in turns, in every size asked for. Processor time of a look
+includes reading the state. Physics of the two must agree to the bit. Beside the differences of the
+pictures stands how much one simulator step changes them.
 
 The last line is one JSON object. Run: python benchmarks/looks.py [--env metaworld]
 [--tasks mt50] [--sizes 64 224] [--detail 0.004]
@@ -75,20 +74,22 @@ def play(
     times, differences, motion = [], [], []
     for _ in range(looks):
         before, _ = look(full)
+        done = False
         for step in range(CHUNK):
             action = actions(full, rng)
             results = [env.step_chunk(action) for env in (full, simple)]
-            assert results[0].done == results[1].done
+            done = results[0].done
+            assert done == results[1].done
             if step == 0:
                 motion.append(np.abs(look(full)[0].astype(int) - before).mean())
-            if results[0].done:
+            if done:
                 break
         pictures, ms = zip(*(look(env) for env in (full, simple)), strict=True)
         times.append(ms)
         differences.append(np.abs(pictures[0].astype(int) - pictures[1]))
         states = [env.snapshot().state.physics for env in (full, simple)]
-        np.testing.assert_array_equal(*states)
-        if results[0].done:
+        np.testing.assert_array_equal(states[0], states[1])
+        if done:
             break
     wide = np.stack(differences)
     row = {
