@@ -65,7 +65,7 @@ def faces_drawn(env: Any, task: str, detail: float) -> int:
 
 def play(
     task: str, full: Env, simple: Env, looks: int
-) -> tuple[dict[str, float | int], list[np.ndarray]]:
+) -> tuple[dict[str, float | int], list[tuple[float, ...]]]:
     """Plays both side by side; the row of the task, and the times of each look [looks, 2]."""
     rng = np.random.default_rng(0)
     for env in (full, simple):
