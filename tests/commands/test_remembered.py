@@ -9,6 +9,8 @@ import pytest
 from pushcut.cli import main
 from pushcut.commands import evaluate
 from pushcut.config import EvalConfig
+from pushcut.envs.metaworld.env import MetaWorldConfig
+from pushcut.evaluation.results import different_field
 from pushcut.presets import PRESETS
 from pushcut.runs.config_json import to_json
 
@@ -67,3 +69,32 @@ def test_the_presets_own_environment_needs_no_words(tmp_path, capsys, asked):
     run = run_of("quickstart", tmp_path / "run")
     assert main(["eval", "quickstart", "--policy.path", str(run)]) == 0
     assert not capsys.readouterr().out
+
+
+def test_a_policy_is_evaluated_with_the_meshes_that_it_saw(tmp_path, capsys, asked):
+    coarse = run_of("quickstart", tmp_path / "coarse", mesh_detail=0.004)
+    assert main(["eval", "quickstart", "--policy.path", str(coarse)]) == 0
+    assert "mesh_detail 0.004" in capsys.readouterr().out
+    older = run_of("quickstart", tmp_path / "older")
+    content = json.loads((older / "config.json").read_text())
+    del content["config"]["env"]["mesh_detail"]  # as runs were before there was such a setting
+    (older / "config.json").write_text(json.dumps(content))
+    assert main(["eval", "quickstart", "--policy.path", str(older)]) == 0
+    assert [config.env.mesh_detail for config in asked] == [0.004, 0.0]
+
+
+def test_results_with_other_meshes_are_not_compared():
+    full, coarse = (to_json(MetaWorldConfig(mesh_detail=detail)) for detail in (0.0, 0.004))
+    older = {name: value for name, value in full.items() if name != "mesh_detail"}
+    assert different_field(full, coarse) == "mesh_detail (0.0, 0.004)"
+    assert different_field(older, coarse) == "mesh_detail (None, 0.004)"
+    assert different_field(older, full) is None
+
+
+@pytest.mark.parametrize(
+    "preset", [name for name, preset in PRESETS.items() if preset.network is not None]
+)
+def test_presets_of_released_policies_draw_every_detail(preset):
+    settings = PRESETS[preset]
+    for config in (settings.collect, settings.train, settings.eval):
+        assert getattr(config.env, "mesh_detail", 0.0) == 0.0

@@ -19,7 +19,7 @@ from pushcut.envs.libero.tasks import (
     expand_tasks,
     instruction,
 )
-from pushcut.envs.mujoco.env import MuJoCoEnv
+from pushcut.envs.mujoco.env import MuJoCoEnv, check_mesh_detail
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState
@@ -80,6 +80,9 @@ class LiberoConfig(EnvConfig):
     """Simulator steps for which an action is held."""
     init_folder: str | None = None
     """Folder of files <task>.pruned_init whose 50 states take the place of the benchmark's."""
+    mesh_detail: float = 0.0
+    """Smallest detail of meshes that is drawn, metres; 0: all. 0.002 draws 1.5 times as
+    fast."""
 
     def __post_init__(self) -> None:
         check_views(self, CAMERAS)
@@ -87,6 +90,7 @@ class LiberoConfig(EnvConfig):
             raise ValueError("tasks must name at least one task or suite")
         if self.texture_size is not None and self.texture_size < 16:
             raise ValueError(f"texture_size must be >= 16 or none, got {self.texture_size}")
+        check_mesh_detail(self.mesh_detail)
         for name, least in (("max_steps", 1), ("action_repeat", 1), ("settle_steps", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
@@ -191,6 +195,7 @@ class LiberoEnv(MuJoCoEnv):
             without=("shadow",) if cheap else (),
             hidden_groups=(COLLISION_GEOMS,),
             cull=cheap,
+            mesh_detail=self._config.mesh_detail,
         )
 
     def _make_simulator(self, task: str) -> TaskSimulator:

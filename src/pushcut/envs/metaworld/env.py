@@ -17,7 +17,7 @@ from pushcut.envs.metaworld.tasks import (
     LEROBOT_INSTRUCTIONS,
     expand_tasks,
 )
-from pushcut.envs.mujoco.env import MuJoCoEnv, flip_gripper
+from pushcut.envs.mujoco.env import MuJoCoEnv, check_mesh_detail, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl, import_without_images
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
@@ -78,6 +78,9 @@ class MetaWorldConfig(EnvConfig):
     """Simulator steps for which an action is held."""
     render: Literal["cheap", "stock"] = "cheap"
     """Cheap: no shadows, reflections, sky and multisampling, ten times as fast as stock."""
+    mesh_detail: float = 0.0
+    """Smallest detail of meshes that is drawn, metres; 0: all. At 64 pixels 0.004 draws 1.8
+    times as fast what differs less than one simulator step's motion does."""
 
     def __post_init__(self) -> None:
         check_views(self, CAMERAS)
@@ -90,6 +93,7 @@ class MetaWorldConfig(EnvConfig):
             )
         if self.render not in ("cheap", "stock"):
             raise ValueError(f"render must be 'cheap' or 'stock', got {self.render!r}")
+        check_mesh_detail(self.mesh_detail)
         if self.state not in STATES:
             raise ValueError(f"state must be one of {list(STATES)}, got {self.state!r}")
 
@@ -181,7 +185,11 @@ class MetaWorldEnv(MuJoCoEnv):
         from pushcut.envs.mujoco.renderer import RenderStyle
 
         cheap = self._config.render == "cheap"
-        return RenderStyle(lean=True, without=CHEAP_WITHOUT) if cheap else RenderStyle()
+        return RenderStyle(
+            lean=cheap,
+            without=CHEAP_WITHOUT if cheap else (),
+            mesh_detail=self._config.mesh_detail,
+        )
 
     def _make_simulator(self, task: str) -> TaskSimulator:
         return self._simulator_type(task)

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from pushcut.envs.mujoco.renderer import OpenGL, RenderStyle, TaskRenderer
 
 
+COARSEST = 0.05
+"""Details of meshes, metres: with larger ones left out, hands and objects would be gone."""
+
+
 class MuJoCoEnv(EpisodicEnv):
     """Draws each task with a renderer of its own, made when first needed and freed with the task.
 
@@ -79,6 +83,12 @@ class MuJoCoEnv(EpisodicEnv):
             if told := not_drawing():
                 raise told from error
             raise
+
+
+def check_mesh_detail(detail: float) -> None:
+    """ValueError where no mesh could be drawn with such details."""
+    if not 0 <= detail <= COARSEST:
+        raise ValueError(f"mesh_detail must be from 0 to {COARSEST} (metres), got {detail}")
 
 
 def flip_gripper(actions: Float32[np.ndarray, "*h a"]) -> Float32[np.ndarray, "*h a"]:

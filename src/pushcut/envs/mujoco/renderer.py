@@ -18,6 +18,7 @@ import mujoco
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
+from pushcut.envs.mujoco.drawn import drawn_meshes
 from pushcut.system.gpus import forget_choice
 
 
@@ -35,6 +36,8 @@ class RenderStyle:
     cull: bool = False
     """Leaves out what the camera cannot see: the same image sooner, as long as nothing
     casts shadows."""
+    mesh_detail: float = 0.0
+    """Smallest detail of meshes that is drawn, metres; 0: all."""
 
 
 NOT_DRAWN = 5
@@ -107,7 +110,8 @@ class TaskRenderer:
             model.vis.quality.shadowsize = 1
             model.vis.global_.offwidth = model.vis.global_.offheight = size
         self._buffer = (model.vis.global_.offwidth, model.vis.global_.offheight)
-        self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
+        with drawn_meshes(model, style.mesh_detail):
+            self._context = mujoco.MjrContext(model, mujoco.mjtFontScale.mjFONTSCALE_50)
         self._scene = mujoco.MjvScene(model, maxgeom=model.ngeom + model.nsite + DECOR_GEOMS)
         for effect in style.without:
             self._scene.flags[getattr(mujoco.mjtRndFlag, f"mjRND_{effect.upper()}")] = 0
