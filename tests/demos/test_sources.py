@@ -176,3 +176,17 @@ def test_tfrecords_are_told_apart(tmp_path):
     (tmp_path / "1.0.0/libero_object-train.tfrecord-00000-of-00016").write_bytes(b"")
     with pytest.raises(UserError, match=r"TFRecords \(RLDS\) are not read"):
         DemoDataset.open(tmp_path)
+
+
+def test_a_name_of_the_hub_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "lerobot/set does not exist; .*hf download lerobot/set --repo-type dataset"
+    with pytest.raises(UserError, match=message):
+        DemoDataset.open(Path("lerobot/set"))
+
+
+def test_a_dataset_in_the_hubs_cache_is_named(tmp_path):
+    cached = tmp_path / "datasets--lerobot--set"
+    made = write_lerobot(cached / "snapshots/abc", HUGGING_FACE, version="v2.1")
+    with pytest.raises(UserError, match=f"did you mean {made}?"):
+        DemoDataset.open(cached)

@@ -42,6 +42,8 @@ class DatasetInfo:
     """task_index -> instruction."""
     state_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    not_cameras: Mapping[str, str] = field(default_factory=dict)
+    """Images that are no pictures in colours, by name -> what they are."""
 
 
 @dataclass(frozen=True)
