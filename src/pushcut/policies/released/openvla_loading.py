@@ -14,8 +14,8 @@ from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.normalisation import DataStats, constant_width
+from pushcut.policies.released.adapters import CONFIG, base_of, merge_adapters
 from pushcut.policies.released.adapters import WEIGHTS as ADAPTERS
-from pushcut.policies.released.adapters import base_of, merge_adapters
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.openvla_folder import (
     CHUNKS,
@@ -34,13 +34,17 @@ from pushcut.policies.released.openvla_folder import (
 from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig, tell_stored
 from pushcut.policies.released.prompts import PromptTokenizer
+from pushcut.policies.released.stated import check_openvla, horizon_of
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import OPENVLA, read_tokenizer
-from pushcut.policies.released.weight_files import refuse_parts, tell_unread
+from pushcut.policies.released.weight_files import holds_weights, refuse_parts, tell_unread
 from pushcut.system.progress import say
 
 BOS = "<s>"
 """First token of Llama's prompts."""
+
+APART = "lora_adapter"
+"""Folder in which OpenVLA-OFT's program keeps adapters."""
 
 NO_EFFECT = {
     "state_digits": "OpenVLA's prompts hold no state",
@@ -63,12 +67,14 @@ def load_openvla_oft(
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
     check_options(path, options)
-    base = base_of(path)
+    adapters = adapters_of(path)
+    base = base_of(adapters)
+    base = path if base == adapters else base
     for folder in {path, base}:
         refuse_parts(folder, [file.name for file in folder.iterdir()])
     content = read_tokenizer(path, options.tokenizer, model=OPENVLA)
     tensors = TensorFolder.open(base)
-    projector = read_proprio_projector(base)
+    projector = read_proprio_projector(path) or read_proprio_projector(base)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     files = small_files(path)
     if data is None:
@@ -80,8 +86,9 @@ def load_openvla_oft(
     if ours is None:
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
-        used = [*tensors.files.values(), path / ADAPTERS]
+        used = [*tensors.files.values(), adapters / ADAPTERS]
         used += [] if projector is None else [projector[0]]
+        used += [path / APART / ADAPTERS]  # said by adapters_of
         for folder in dict.fromkeys((path, base)):
             tell_unread(folder, used)
     else:
@@ -92,7 +99,7 @@ def load_openvla_oft(
     with meta_init():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
-    merge_adapters(network, path)
+    merge_adapters(network, adapters)
     checkpoint_activations(network, options.gradient_checkpointing)
     policy = OpenVLAOFTPolicy(
         config,
@@ -106,6 +113,20 @@ def load_openvla_oft(
         origin=None if base != path else path.absolute(),
     )
     return policy.eval()
+
+
+def adapters_of(path: Path) -> Path:
+    """Where adapters to be merged are; OpenVLA-OFT's program gives them a folder of their own.
+
+    With whole weights beside it, these hold the adapters already, for the program merges them.
+    """
+    inside = path / APART
+    if not (inside / CONFIG).exists() or (path / CONFIG).exists():
+        return path
+    if holds_weights(path):
+        say(f"{path}: its weights are taken with the adapters of {APART}/ merged already")
+        return path
+    return inside
 
 
 def check_options(path: Path, options: ReleasedConfig) -> None:
@@ -159,8 +180,9 @@ def first_config(
         )
     action_dim = statistics.action.size
     two_arms = is_two_arms(action_dim)
-    horizon = options.horizon or CHUNKS.get(action_dim, 8)
-    if options.horizon is None:
+    stated = horizon_of(path, description, options.horizon)
+    horizon = stated or CHUNKS.get(action_dim, 8)
+    if stated is None:
         say(
             f"{path} does not say how many steps it predicts: taken are {horizon}; otherwise "
             "--policy.released.horizon"
@@ -174,6 +196,7 @@ def first_config(
         proprio_dim=proprio_dim,
         path=path,
     )
+    check_openvla(path, description, sizes, options.cameras)
     try:
         return OpenVLAOFTConfig(
             sizes=sizes,

@@ -71,11 +71,15 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
     for name, usual in LEROBOT_CONSTANTS.items():
         if config.get(name, usual) != usual:
             raise UserError(f"{path} has {name} {config[name]}, pushcut knows {usual} only")
-    inputs = config["input_features"]
+    inputs = config.get("input_features") or {}
+    config = config | {"input_features": inputs}
     mapping = (config.get("normalization_mapping") or {}) | step_modes(path)
     default = usual_mode(config)
     found = read_statistics(path) if statistics is None else _norm_stats(Path(statistics))
     executed = config.get("n_action_steps")
+    if executed is not None and int(executed) < 1:
+        raise UserError(f"{path}: config.json states n_action_steps {executed}, at least 1 is done")
+    slots = sum(feature["type"] == "VISUAL" for feature in inputs.values())
     return Pi0Facts(
         layout="lerobot",
         chunk=int(config["chunk_size"]),
@@ -83,7 +87,7 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
         max_tokens=max_tokens(path, config),
         state_dim=int(config["max_state_dim"]),
         images=camera_names(config),
-        slots=sum(feature["type"] == "VISUAL" for feature in inputs.values()),
+        slots=slots or OPENPI_SLOTS,  # a description without features names no cameras
         kinds={
             "state": _kind(mapping.get("STATE", default)),
             "action": _kind(mapping.get("ACTION", default)),
@@ -128,7 +132,7 @@ def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Fa
         layout="openpi",
         chunk=None if horizon is None else int(horizon),
         num_steps=10,
-        max_tokens=200 if pi05 else 48,
+        max_tokens=int(config.get("max_token_len") or (200 if pi05 else 48)),
         state_dim=None if width is None else int(width),
         images=(),
         slots=OPENPI_SLOTS,

@@ -40,6 +40,7 @@ from pushcut.policies.released.pi0_folder import (
 )
 from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import in_convention
+from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
 from pushcut.policies.released.weight_files import tell_unread
@@ -155,6 +156,10 @@ def first_config(
     data: DataStats | None = None,
 ) -> Pi0Config:
     """Config for a folder that pushcut did not write; ``data`` decides sizes where it is given."""
+    check_pi0(path, description, sizes)
+    shown = description.get("discrete_state_input")  # openpi's name for the state in the prompt
+    if shown is not None and sizes.pi05 and facts.layout == "openpi":
+        options = replace(options, state_in_prompt=bool(shown))
     if facts.layout == "lerobot":
         check_steps(path)
         check_resolution(path, description, sizes)
