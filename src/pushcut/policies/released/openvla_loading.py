@@ -76,7 +76,8 @@ def load_openvla_oft(
     tensors = TensorFolder.open(base)
     projector = read_proprio_projector(path) or read_proprio_projector(base)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
-    files = small_files(path)
+    own = small_files(path)
+    files = {name: content for name, content in own.items() if not name.startswith(f"{APART}/")}
     if data is None:
         key = options.statistics if ours is None else ours.get("statistics")
         statistics = read_statistics(path, description, key)

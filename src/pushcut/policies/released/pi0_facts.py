@@ -71,7 +71,9 @@ def _lerobot(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0F
     for name, usual in LEROBOT_CONSTANTS.items():
         if config.get(name, usual) != usual:
             raise UserError(f"{path} has {name} {config[name]}, pushcut knows {usual} only")
-    inputs = config.get("input_features") or {}
+    inputs = {} if config.get("input_features") is None else config["input_features"]
+    if not isinstance(inputs, dict):
+        raise TypeError(f"input_features is {inputs}")
     config = config | {"input_features": inputs}
     mapping = (config.get("normalization_mapping") or {}) | step_modes(path)
     default = usual_mode(config)
