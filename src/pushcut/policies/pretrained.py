@@ -24,6 +24,7 @@ from pushcut.policies.tensor_files import (
     write_tensors,
 )
 from pushcut.policies.told import write_told
+from pushcut.system.git_lfs import FETCH, is_pointer
 
 WEIGHTS = "model.safetensors"
 TRAINING_PARTS_FILE = "training_parts.safetensors"
@@ -160,6 +161,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     """Reads a safetensors file; raises UserError where it is missing or damaged."""
     if not file.exists():
         raise UserError(f"{file} is missing")
+    if is_pointer(file):
+        raise UserError(f"{file} {FETCH}")
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:

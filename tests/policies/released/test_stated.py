@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from pushcut.errors import UserError
 from pushcut.policies import load
+from pushcut.policies.places import policy_folder
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0 import Pi0Policy
@@ -265,3 +266,65 @@ def test_adapters_whose_base_is_not_there_name_it(tmp_path):
         file.unlink()
     with pytest.raises(UserError, match="lora_adapter holds adapters of openvla/openvla-7b, which"):
         load(folder, OFT)
+
+
+PREPROCESSOR = "policy_preprocessor.json"
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda c: c["steps"].append(c["steps"][1]), "the step normalizer_processor twice"),
+        (
+            lambda c: c["steps"][1]["config"].update(clip=5.0),
+            r"normalizer_processor is set up with \{'clip': 5.0\}, which pushcut does not know",
+        ),
+        (lambda c: c.update(steps=None), "policy_preprocessor.json: steps is no list of steps"),
+        (lambda c: c.update(steps={"a": 1}), "policy_preprocessor.json: steps is no list of"),
+    ],
+)
+def test_processor_steps_that_pushcut_cannot_follow(tmp_path, edit, message):
+    folder = write_lerobot(tmp_path / "vla")
+    change(folder / PREPROCESSOR, edit)
+    with pytest.raises(UserError, match=message):
+        load(folder, LEROBOT)
+
+
+POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.safetensors",
+        "tokenizer.json",
+        "policy_preprocessor.json",
+        "policy_preprocessor_step_5_normalizer_processor.safetensors",
+    ],
+)
+def test_files_that_were_cloned_without_their_content_say_so(tmp_path, name):
+    folder = write_lerobot(tmp_path / "vla")
+    (folder / name).write_text(POINTER)
+    with pytest.raises(UserError, match=f"{name} is a pointer of Git LFS, .*`git lfs pull`"):
+        load(folder, LEROBOT)
+
+
+def test_a_projector_and_weights_alone_may_be_pointers_too(tmp_path):
+    folder = write_openvla(tmp_path / "vla", replace(OPENVLA, proprio_dim=2))
+    (folder / "proprio_projector--150000_checkpoint.pt").write_text(POINTER)
+    with pytest.raises(UserError, match="checkpoint.pt is a pointer of Git LFS"):
+        load(folder, OFT)
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    (alone / "model.safetensors").write_text(POINTER)
+    with pytest.raises(UserError, match="no policy at .*model.safetensors is a pointer of Git LFS"):
+        policy_folder(alone)
+
+
+def test_a_link_to_nothing_and_a_run_without_policies_are_told(tmp_path):
+    (tmp_path / "last").symlink_to("/gone/000100")
+    with pytest.raises(UserError, match="last: it is a link to /gone/000100, which is not there"):
+        policy_folder(tmp_path / "last")
+    (tmp_path / "run/checkpoints/000100/training_state").mkdir(parents=True)
+    with pytest.raises(UserError, match="of this run of LeRobot have none, in .*000100/pretrained"):
+        policy_folder(tmp_path / "run")

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pushcut.demos.frames import is_pointer
 from pushcut.demos.images import ImageEdit
 from pushcut.demos.lerobot.features import StoredCamera
 from pushcut.demos.lerobot.layout import INFO_PATH
 from pushcut.demos.lerobot.meta import LeRobotMeta, StoredEpisode
 from pushcut.demos.lerobot.rows import Rows
 from pushcut.errors import UserError
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.video import VideoIndex
 
 _RATES = 0.01
@@ -194,5 +194,5 @@ def _broken(path: Path, error: OSError) -> UserError:
     if not path.exists():
         return UserError(f"{path} is missing: the dataset is incomplete")
     if is_pointer(path):
-        return UserError(f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`")
+        return UserError(f"{path} {FETCH}")
     return UserError(f"{path} is corrupted or truncated ({error})")

@@ -27,6 +27,7 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.progress import say
 from pushcut.types import Gripper
 
@@ -205,6 +206,8 @@ def read_proprio_projector(path: Path) -> tuple[Path, dict[str, Tensor]] | None:
             f"{path} has several projectors for the state ({', '.join(f.name for f in files)}): "
             "keep the one of the weights' training step"
         )
+    if is_pointer(files[0]):
+        raise UserError(f"{files[0]} {FETCH}")
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
     # torch.load raises many kinds of errors on damaged and on hostile files.
