@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.demos.dialects import DataConfig
 from pushcut.demos.lerobot.features import names_of
 from pushcut.demos.lerobot.files import H264
 from pushcut.errors import UserError
@@ -209,9 +210,14 @@ def test_a_state_under_another_name_is_said(three):
         three,
         lambda info: info["features"].update({name: info["features"].pop(HUGGING_FACE.state)}),
     )
-    assert told(three) == [
-        f"no feature is called observation.state: its frames have no state ({name} is not read)"
+    changes = DemoDataset.open(three, cameras=[]).frames.changes
+    assert changes == [
+        f"no feature is called observation.state: its frames have no state ({name} is not read)",
+        "nothing tells what its gripper commands mean: taken as 'plus_opens' (--data.gripper "
+        "overrules it)",
     ]
+    said = DemoDataset.open(three, cameras=[], data=DataConfig(gripper="plus_closes"))
+    assert said.frames.changes[1:] == ["gripper commands converted from 'plus_closes'"]
 
 
 def test_an_instruction_that_changes_in_an_episode_is_kept_frame_by_frame(three):

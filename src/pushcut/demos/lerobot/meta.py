@@ -17,6 +17,7 @@ from pushcut.demos.dialects import (
     assumption,
     camera_names,
     lerobot_dialect,
+    unknown_gripper,
 )
 from pushcut.demos.frames import DatasetInfo, EpisodeInfo, readable
 from pushcut.demos.lerobot import layout
@@ -111,6 +112,8 @@ def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
     read = _episodes_v2 if version == "v2" else _episodes_v3
     episodes = sorted(read(path, raw, videos), key=lambda episode: episode.index)
     episodes = _each_once(listed, episodes)
+    if all(episode.task_name is None for episode in episodes):  # not collected by pushcut
+        told += unknown_gripper(dialect, data)
     totals = [raw.get(name) for name in ("total_episodes", "total_frames")]
     count, frames = (int(total) if isinstance(total, int | float) else None for total in totals)
     return LeRobotMeta(

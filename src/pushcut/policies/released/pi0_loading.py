@@ -159,6 +159,11 @@ def first_config(
     check_pi0(path, description, sizes)
     shown = description.get("discrete_state_input")  # openpi's name for the state in the prompt
     if shown is not None and sizes.pi05 and facts.layout == "openpi":
+        if options.state_in_prompt not in (None, bool(shown)):
+            say(
+                f"{path}: config.json states discrete_state_input {shown}: "
+                f"--policy.released.state-in-prompt {options.state_in_prompt} is not used"
+            )
         options = replace(options, state_in_prompt=bool(shown))
     if facts.layout == "lerobot":
         check_steps(path)
