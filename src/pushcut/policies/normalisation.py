@@ -111,8 +111,6 @@ def _numbers(name: str, values: Any) -> tuple[float, ...]:
     """The numbers of a vector; ValueError that says what is there instead."""
     if not isinstance(values, list | tuple):
         raise ValueError(f"{name} is {values!r}, not a list of numbers")
-    if not values:
-        raise ValueError(f"{name} is empty")
     for i, value in enumerate(values):
         if isinstance(value, list | tuple):
             raise ValueError(f"{name} holds lists, not one number for each dimension")

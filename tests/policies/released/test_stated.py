@@ -106,7 +106,7 @@ STATS = "assets/someone/robot/norm_stats.json"
     [
         ({"mean": [[0.1, 0.1, 0.1]]}, "mean holds lists, not one number for each dimension"),
         ({"mean": 0.1}, "mean is 0.1, not a list of numbers"),
-        ({"mean": []}, "mean is empty"),
+        (dict.fromkeys(("mean", "std", "q01", "q99", "min", "max"), []), "there are no numbers"),
         ({"mean": [0.1, None, 0.1]}, r"mean is no number: number 1 \(None\), counted from 0"),
         ({"std": [0.5, "much", 0.5]}, r"std is no number: number 1 \('much'\)"),
         ({"std": [0.5, 1e39, 0.5]}, r"std is not finite: number 1 \(1e\+39\)"),

@@ -92,6 +92,8 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
     try:
         values = found[key]
         action = NormStats.of(values["action"])
+        if not action.size:
+            raise ValueError("there are no numbers of actions")
         mask = values["action"].get("mask")
         mask = [True] * action.size if mask is None else mask
         if not isinstance(mask, list) or len(mask) != action.size or set(mask) - {0, 1}:
