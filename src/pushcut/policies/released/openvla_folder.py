@@ -92,7 +92,7 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
     try:
         values = found[key]
         action = NormStats.of(values["action"])
-        if not action.size:
+        if values["action"] and not action.size:
             raise ValueError("there are no numbers of actions")
         mask = values["action"].get("mask")
         mask = [True] * action.size if mask is None else mask

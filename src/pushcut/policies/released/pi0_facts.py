@@ -155,7 +155,7 @@ def _norm_stats(file: Path) -> dict[str, NormStats]:
     for own, name in (("state", "state"), ("action", action)):
         try:
             found[own] = NormStats.of(content[name])
-            if own == "action" and not found[own].size:
+            if own == "action" and content[name] and not found[own].size:
                 raise ValueError("there are no numbers")
         except (TypeError, ValueError) as error:
             raise UserError(f"{file} is damaged: {name}: {error}") from None
