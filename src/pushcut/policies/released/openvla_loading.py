@@ -89,7 +89,8 @@ def load_openvla_oft(
         config = first_config(path, description, tensors, statistics, options, int(proprio))
         used = [*tensors.files.values(), adapters / ADAPTERS]
         used += [] if projector is None else [projector[0]]
-        used += [path / APART / ADAPTERS]  # said by adapters_of
+        if (path / APART / CONFIG).exists():  # said by adapters_of
+            used.append(path / APART / ADAPTERS)
         for folder in dict.fromkeys((path, base)):
             tell_unread(folder, used)
     else:
