@@ -250,6 +250,16 @@ def test_a_file_without_instruction_says_how_to_name_it(tmp_path):
         DemoDataset.open(write_hdf5(tmp_path / "mine.hdf5"))
 
 
+def test_images_that_are_no_bytes_are_refused(tmp_path):
+    file = write_hdf5(tmp_path / "a_demo.hdf5")
+    with h5py.File(file, "a") as content:
+        del content["data/demo_1/obs/agentview_rgb"]
+        content["data/demo_1/obs/agentview_rgb"] = np.full((6, SIDE, SIDE, 3), 0.5, np.float32)
+    message = "a_demo.hdf5: data/demo_1/obs/agentview_rgb holds float32, images are uint8"
+    with pytest.raises(UserError, match=message):
+        DemoDataset.open(file)
+
+
 def test_files_of_different_images_are_told(tmp_path):
     write_hdf5(tmp_path / "a_demo.hdf5")
     write_hdf5(tmp_path / "b_demo.hdf5", macros_image_convention="opencv")

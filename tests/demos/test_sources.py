@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -185,3 +186,17 @@ def test_tfrecords_are_told_apart(tmp_path):
             "robots with their features and sizes in place of LIBERO's), or take the same data as "
             "LeRobot or HDF5"
         )
+
+
+def test_a_name_of_the_hub_says_how_to_get_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = "lerobot/set does not exist; .*hf download lerobot/set --repo-type dataset"
+    with pytest.raises(UserError, match=message):
+        DemoDataset.open(Path("lerobot/set"))
+
+
+def test_a_dataset_in_the_hubs_cache_is_named(tmp_path):
+    cached = tmp_path / "datasets--lerobot--set"
+    made = write_lerobot(cached / "snapshots/abc", HUGGING_FACE, version="v2.1")
+    with pytest.raises(UserError, match=f"did you mean {made}?"):
+        DemoDataset.open(cached)

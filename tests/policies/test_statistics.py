@@ -38,6 +38,11 @@ def test_statistics_that_no_data_can_have_are_refused_by_number(values, said):
     assert said in str(error.value)
 
 
+def test_a_state_of_no_numbers_has_statistics_of_none():
+    stats, lines = measured_stats(dict.fromkeys(("mean", "std", "min", "max"), []), "state")
+    assert (stats.size, lines) == (0, [])
+
+
 def test_bounds_that_only_float32_crosses_are_taken():
     assert NormStats.of({"q01": [1.0000001], "q99": [1.0]}).size == 1
 

@@ -225,7 +225,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         policy = new_policy(
             config.policy.new, statistics=norm_stats_of(training), instructions=instructions
         )
-        policy.told = told_by(training.episodes)
+        policy.told = told_by(training.told)
         return policy
     data = norm_stats_of(training) if config.statistics == "data" else None
     policy = config.policy.load(data, seed=config.seed, cameras=config.data.renamed)
@@ -247,7 +247,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
             f"{config.policy.path} takes a state of {policy.state_size} numbers, the "
             f"demonstrations have {state}: choose those it was made with{_cure(config, 'state')}"
         )
-    policy.told = {**policy.told, **told_by(training.episodes)}
+    policy.told = {**policy.told, **told_by(training.told)}
     return policy
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -99,6 +99,15 @@ class DemoDataset:
         """The different instructions, in the order of their first episodes."""
         return tuple(dict.fromkeys(episode.instruction for episode in self.episodes))
 
+    @property
+    def told(self) -> Iterator[DemoEpisode]:
+        """The episodes, once for each instruction of theirs; the first frame's comes first."""
+        for one in self.episodes:
+            own = self.frames.task_index[one.start : one.start + one.length]
+            texts = [self.info.tasks[index] for index in dict.fromkeys(own.tolist())]
+            for text in dict.fromkeys([one.instruction, *texts]):
+                yield replace(one, instruction=text)
+
     def batch(
         self, indices: Sequence[int] | np.ndarray, horizon: int
     ) -> tuple[Observation, Float32[np.ndarray, "b h a"], Bool[np.ndarray, "b h"]]:
@@ -186,6 +195,8 @@ def _wanted(info: DatasetInfo, cameras: Iterable[str] | None, data: DataConfig) 
     wanted = tuple(info.cameras) if cameras is None else tuple(cameras)
     have = ", ".join(info.cameras) or "none"
     if missing := [name for name in wanted if name not in info.cameras]:
+        if why := info.not_cameras.get(missing[0]):
+            raise UserError(f"{info.path}: camera {missing[0]!r} {why}; it has {have}")
         # Where one camera is missing and one is left over, they may be the same.
         spare = next((name for name in info.cameras if name not in wanted and not data.cameras), "")
         hint = f" (--data.cameras {spare}={missing[0]} would read it as {missing[0]})"

@@ -175,6 +175,16 @@ def assumption(dialect: Dialect, names: Mapping[str, str], data: DataConfig) -> 
     return [f"taken for {dialect.name}{read} (--data.cameras and --data.gripper overrule it)"]
 
 
+def unknown_gripper(dialect: Dialect, data: DataConfig) -> list[str]:
+    """One line about commands of others whose meaning neither names, sizes nor fingers tell."""
+    if dialect.name != PLAIN.name or dialect.fingers or data.gripper is not None:
+        return []
+    return [
+        f"nothing tells what its gripper commands mean: taken as {dialect.gripper!r} "
+        "(--data.gripper overrules it)"
+    ]
+
+
 def open_at_plus_one(
     path: Path,
     dialect: Dialect,

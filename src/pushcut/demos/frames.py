@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, runtime_checkable
@@ -15,8 +15,7 @@ from jaxtyping import Float32, Int64, UInt8
 from pushcut.demos.images import Flip, ImageEdit
 from pushcut.demos.pictures import Decode, Pictures
 from pushcut.errors import UserError
-
-_POINTER = b"version https://git-lfs"
+from pushcut.system.git_lfs import FETCH, is_pointer
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,8 @@ class DatasetInfo:
     """task_index -> instruction."""
     state_names: tuple[str, ...] = ()
     action_names: tuple[str, ...] = ()
+    not_cameras: Mapping[str, str] = field(default_factory=dict)
+    """Images that are no pictures in colours, by name -> what they are."""
 
 
 @dataclass(frozen=True)
@@ -157,17 +158,8 @@ def readable(path: Path) -> Iterator[None]:
         if isinstance(error, KeyError) and str(error.args[0]).replace("/", "").isidentifier():
             raise UserError(f"{path} has no {error}, which its layout asks for") from None
         if is_pointer(path):
-            raise UserError(
-                f"{path} is a pointer of Git LFS, not the file: fetch it with `git lfs pull`"
-            ) from None
+            raise UserError(f"{path} {FETCH}") from None
         what = f"{type(error).__name__}: {error}".splitlines()[0]
         raise UserError(
             f"{path} is corrupted, truncated or not of its dataset's layout ({what})"
         ) from None
-
-
-def is_pointer(path: Path) -> bool:
-    """Whether a file was cloned without its content, which Git LFS keeps elsewhere."""
-    with suppress(OSError), path.open("rb") as file:
-        return file.read(len(_POINTER)) == _POINTER
-    return False

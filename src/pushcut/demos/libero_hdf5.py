@@ -153,7 +153,10 @@ def _images_of(demo: _Demo, key: str, rows: np.ndarray, edit: ImageEdit) -> list
     where, stored = f"{demo.file}: data/{demo.group}", demo.length + demo.late
     with _opened(demo.file) as content:
         group, name = content["data"][demo.group], f"obs/{key}"
-        images = _checked(where, group, name, (stored, *edit.stored, 3))[rows]
+        found = _checked(where, group, name, (stored, *edit.stored, 3))
+        if found.dtype != np.uint8:
+            raise UserError(f"{where}/{name} holds {found.dtype}, images are uint8")
+        images = found[rows]
     return [edit(image) for image in images]
 
 

@@ -23,7 +23,7 @@ RLDS = (
 def open_source(path: Path, data: DataConfig) -> Source:
     """A LeRobot dataset, a file of LIBERO's demonstrations or a folder of such files."""
     if not path.exists():
-        raise UserError(f"{path} does not exist")
+        raise UserError(f"{path} does not exist{_hub_hint(path)}")
     if _is_lerobot(path):
         return LeRobotSource(path, data)
     if _is_hdf5(path):
@@ -44,6 +44,16 @@ def _is_hdf5(path: Path) -> bool:
     return path.suffix == SUFFIX
 
 
+def _hub_hint(path: Path) -> str:
+    """How to get a dataset of the hub, where a path looks like the name of one."""
+    if path.is_absolute() or len(path.parts) != 2 or path.parts[0] in (".", ".."):
+        return ""
+    return (
+        f"; if it is a dataset of the Hugging Face hub: `hf download {path.as_posix()} --repo-type "
+        "dataset --local-dir DIR`, then --dataset DIR"
+    )
+
+
 def _hint(path: Path) -> str:
     """Suggests another path, where the folders nearby tell one."""
     if ".tfrecord" in path.name:
@@ -54,7 +64,9 @@ def _hint(path: Path) -> str:
         return f": it is a policy, which --policy.path {path} starts from"
     if not any(path.iterdir()):
         return ": the folder is empty"
-    inside = [child for child in sorted(path.iterdir()) if child.is_dir()]
+    # The hub's local cache keeps a dataset under snapshots/.
+    children = [*path.iterdir(), *path.glob("snapshots/*")]
+    inside = [child for child in sorted(children) if child.is_dir()]
     if found := [child for child in inside if _is_lerobot(child) or _is_hdf5(child)]:
         return f": did you mean {found[0]}?"
     if next(path.rglob("*.tfrecord*"), None) is not None:

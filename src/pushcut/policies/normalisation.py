@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -44,15 +43,17 @@ class NormStats:
         """
         if not isinstance(values, dict):
             raise ValueError("the statistics of a vector are no dictionary")
+        if _is_zero(values.get("count")):
+            raise ValueError("they were measured on 0 frames (count)")
         found = {field.name: values.get(field.name) for field in fields(NormStats)}
         return NormStats(
-            **{name: v if v is None else _floats(v) for name, v in found.items()}
+            **{name: v if v is None else _numbers(name, v) for name, v in found.items()}
         ).checked()
 
     def checked(self) -> NormStats:
         """Itself; ValueError that names numbers which no data can have."""
         for name, values in self.by_name().items():
-            wrong = [i for i, value in enumerate(values) if not math.isfinite(value)]
+            wrong = [i for i, value in enumerate(values) if not abs(value) <= LARGEST]
             _refuse(wrong, f"{name} is not finite", values)
         _refuse(
             [i for i, value in enumerate(self.std or ()) if value < 0],
@@ -89,12 +90,33 @@ def _above(low: float, high: float) -> bool:
     return low - high > 1e-6 * max(1.0, abs(low), abs(high))
 
 
+def _is_zero(count: Any) -> bool:
+    """Whether a number, or each of a list, is 0."""
+    counts = count if isinstance(count, list) else [count]
+    return bool(counts) and all(one == 0 and one is not None for one in counts)
+
+
+def _numbers(name: str, values: Any) -> tuple[float, ...]:
+    """The numbers of a vector; ValueError that says what is there instead."""
+    if not isinstance(values, list | tuple):
+        raise ValueError(f"{name} is {values!r}, not a list of numbers")
+    for i, value in enumerate(values):
+        if isinstance(value, list | tuple):
+            raise ValueError(f"{name} holds lists, not one number for each dimension")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise ValueError(f"{name} is no number: number {i} ({value!r}), counted from 0")
+    return _floats(values)
+
+
 def _refuse(wrong: Sequence[int], what: str, values: Sequence[object]) -> None:
     if wrong:
         shown = ", ".join(f"number {i} ({values[i]})" for i in wrong[:3])
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise ValueError(f"{what}: {shown}{more}, counted from 0")
 
+
+LARGEST = 3.4e38
+"""What is larger is infinite in float32."""
 
 DataStats = Mapping[str, NormStats]
 """Statistics of "state" and "action" of demonstrations, in the environment's units."""

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 
 from pushcut.errors import UserError
 from pushcut.policies.pickles import RLINF_WEIGHTS, full_weights, plain, read_state
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.progress import say
 
 CONFIGS = ("config.json", "configs.json")
@@ -17,6 +18,9 @@ CONFIGS = ("config.json", "configs.json")
 
 OPENPI_WEIGHTS = "action_in_proj.weight"
 """A tensor that every pi0 has; LeRobot's files put model. in front."""
+
+OF_LEROBOT = ("pretrained_model", "training_state")
+"""Folders in a checkpoint of LeRobot's runs."""
 
 _told: set[Path] = set()
 
@@ -48,6 +52,11 @@ def policy_folder(path: Path) -> Path:
             f"no policy at {path}: {weights} are weights alone, as RLinf saves them: copy "
             "config.json, dataset_statistics.json and the tokenizer's files of the checkpoint that "
             f"the training began with (its actor.model.model_path) into {there}, and give that"
+        )
+    if any((checkpoint / name).is_dir() for checkpoint in checkpoints for name in OF_LEROBOT):
+        raise UserError(
+            f"no policy at {path}: the checkpoints of this run of LeRobot have none, in "
+            f"{checkpoints[-1] / OF_LEROBOT[0]} for instance"
         )
     if checkpoints or (path / "progress.json").exists():
         raise UserError(
@@ -127,13 +136,10 @@ def _rlinf_weights(path: Path) -> Path | None:
 
 def _instead(path: Path) -> str:
     """What is at a path that holds no policy, and what to do."""
-    if not path.exists():
-        return (
-            "there is no such folder; expected is one with config.json, model.safetensors and "
-            "statistics.json, as `pushcut sft` writes it under policy/"
-        )
-    if path.is_file():
-        return f"it is a file; give a folder, such as {path.parent}"
+    if not path.exists() or path.is_file():
+        return _no_folder(path)
+    if pointers := [file for file in sorted(path.glob("*")) if is_pointer(file)]:
+        return f"{pointers[0]} {FETCH}"
     if (path / "meta" / "info.json").is_file() or next(path.glob("*.hdf5"), None):
         return f"these are demonstrations; `pushcut sft PRESET --dataset {path}` makes one of them"
     if any((folder / "params").is_dir() for folder in (path, *_numbered(path))):
@@ -160,6 +166,17 @@ def _instead(path: Path) -> str:
     start = (config.get("policy") or {}).get("path")
     began = f"; it began with {start}" if start else ""
     return f"this is a run that has no checkpoint yet{began}"
+
+
+def _no_folder(path: Path) -> str:
+    if path.is_file():
+        return f"it is a file; give a folder, such as {path.parent}"
+    if path.is_symlink():
+        return f"it is a link to {path.readlink()}, which is not there"
+    return (
+        "there is no such folder; expected is one with config.json, model.safetensors and "
+        "statistics.json, as `pushcut sft` writes it under policy/"
+    )
 
 
 def _policies_in(path: Path) -> list[Path]:

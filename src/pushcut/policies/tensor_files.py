@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pushcut.errors import UserError
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.progress import count
 
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -267,6 +268,8 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
     """Reads a safetensors file; raises UserError where it is missing or damaged."""
     if not file.exists():
         raise UserError(f"{file} is missing")
+    if is_pointer(file):
+        raise UserError(f"{file} {FETCH}")
     try:
         return load_file(file)
     except (SafetensorError, OSError) as error:

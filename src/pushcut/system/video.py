@@ -42,6 +42,8 @@ class VideoIndex:
     """Time stamps of the frames, in the order in which they are shown."""
     keys: Int64[np.ndarray, "k 2"]
     """Frame number and decoding time stamp of those that need no other frame."""
+    rate: float | None = None
+    """Frames per second on average, where the file tells it."""
 
     def __len__(self) -> int:
         return len(self.pts)
@@ -57,16 +59,16 @@ class VideoIndex:
                 return told
             # Packets that are only decoded, for the frames after them, are not shown.
             packets = [p for p in container.demux(stream) if p.size > 0 and not p.is_discard]
-            promised = stream.frames
+            promised, rate = stream.frames, _rate(stream)
         if len(packets) < promised:
             raise OSError(f"cannot decode {path}: {len(packets)} of {promised} frames are there")
         if any(packet.pts is None or packet.dts is None for packet in packets):
-            return VideoIndex(path, np.arange(len(packets)), np.zeros((0, 2), np.int64))
+            return VideoIndex(path, np.arange(len(packets)), np.zeros((0, 2), np.int64), rate)
         pts = np.sort(np.array([packet.pts for packet in packets], np.int64))
         keys = [(packet.pts, packet.dts) for packet in packets if packet.is_keyframe]
         keys = np.array(sorted(keys), np.int64).reshape(-1, 2)
         keys[:, 0] = np.searchsorted(pts, keys[:, 0])
-        return VideoIndex(path, pts, keys)
+        return VideoIndex(path, pts, keys, rate)
 
     def frames(
         self, numbers: Int64[np.ndarray, " n"]
@@ -136,7 +138,11 @@ def _from_header(path: Path, stream: VideoStream) -> VideoIndex | None:
     if (np.diff(pts) <= 0).any():
         return None
     keys = [(number, pts[number]) for number, entry in enumerate(entries) if entry.is_keyframe]
-    return VideoIndex(path, pts, np.array(keys, np.int64).reshape(-1, 2))
+    return VideoIndex(path, pts, np.array(keys, np.int64).reshape(-1, 2), _rate(stream))
+
+
+def _rate(stream: VideoStream) -> float | None:
+    return float(stream.average_rate) if stream.average_rate else None
 
 
 @contextmanager

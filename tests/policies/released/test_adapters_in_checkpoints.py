@@ -241,3 +241,17 @@ def test_checkpoints_of_0_2_0_go_on(name, tmp_path):
     load_training_parts(again, old / TRAINING_PARTS_FILE)
     got = again.state_dict()
     assert all(torch.equal(got[n], x) for n, x in state.items() if ADAPTER in n or BASE in n)
+
+
+def test_adapters_beside_a_checkpoint_with_adapters_would_lose_those(tmp_path):
+    source = source_of("openvla-oft", tmp_path / "base")
+    checkpoint = write(learnt(source), tmp_path / "run", "000001") / "policy"
+    apart = replace(LORA, saved="separate")
+    with pytest.raises(UserError, match=r"--policy.lora.saved merged"):
+        replace(source, path=checkpoint, lora=apart).load()
+    first = replace(source, lora=apart).load()
+    first.save_pretrained(tmp_path / "apart")
+    file = tmp_path / "apart" / "adapter_config.json"
+    file.write_text(file.read_text().replace(str(tmp_path / "base"), str(checkpoint)))
+    with pytest.raises(UserError, match=r"holds adapters itself: .*`pushcut export"):
+        load(tmp_path / "apart")

@@ -226,7 +226,7 @@ def elsewhere(tmp_path: Path) -> Path:
     """Statistics with another mean."""
     file = tmp_path / "norm_stats.json"
     file.write_text(
-        json.dumps({"state": statistics(2), "actions": statistics(3) | {"mean": [7.0] * 3}})
+        json.dumps({"state": statistics(2), "actions": statistics(3) | {"mean": [0.75] * 3}})
     )
     return file
 
@@ -236,8 +236,8 @@ def test_statistics_that_the_user_named_are_saved_and_no_others(write, tmp_path)
     options = replace(READING, statistics=str(elsewhere(tmp_path)))
     ours = resaved(write(tmp_path / "theirs"), options)
     again = pi0(ours)
-    assert again.statistics["action"].mean == (7.0, 7.0, 7.0)
-    assert again.action_scaling.origin.tolist() == [7.0, 7.0, 7.0]
+    assert again.statistics["action"].mean == (0.75, 0.75, 0.75)
+    assert again.action_scaling.origin.tolist() == [0.75, 0.75, 0.75]
 
 
 def test_of_several_statistics_the_named_ones_stay_in_their_place(tmp_path):
@@ -249,7 +249,7 @@ def test_of_several_statistics_the_named_ones_stay_in_their_place(tmp_path):
     assert [name for name in files(ours) if "norm_stats" in name] == [
         "assets/other/norm_stats.json"
     ]
-    assert pi0(ours).statistics["action"].mean == (7.0, 7.0, 7.0)
+    assert pi0(ours).statistics["action"].mean == (0.75, 0.75, 0.75)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -17,28 +17,27 @@ from pushcut.demos.dialects import (
     assumption,
     camera_names,
     lerobot_dialect,
+    unknown_gripper,
 )
-from pushcut.demos.frames import CameraInfo, DatasetInfo, EpisodeInfo, readable
+from pushcut.demos.frames import DatasetInfo, EpisodeInfo, readable
 from pushcut.demos.lerobot import layout
-from pushcut.demos.lerobot.layout import FilePlace, Storage
+from pushcut.demos.lerobot.features import (
+    AROUND,
+    EPISODES_V2,
+    StoredCamera,
+    cameras_of,
+    first_of,
+    names_of,
+    not_cameras,
+    parquet_files,
+    rate_of,
+    size_of,
+    version_of,
+    without_state,
+)
+from pushcut.demos.lerobot.layout import FilePlace
 from pushcut.demos.lerobot.tasks import json_lines, read_tasks
 from pushcut.errors import UserError
-
-EPISODES_V2 = "meta/episodes.jsonl"
-
-_AROUND = "observation.environment_state"
-"""Feature of what the simulator knows beside the robot's state."""
-_PREFIXES = (layout.CAMERA_PREFIX, "observation.", "images.")
-"""What names of cameras begin with; ``observation.image`` (as pusht has) is ``image``."""
-
-
-@dataclass(frozen=True)
-class StoredCamera(CameraInfo):
-    """Where the images of a camera are stored."""
-
-    key: str
-    """The feature's full name, for example ``observation.images.corner2``."""
-    storage: Storage
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,8 @@ class StoredEpisode(EpisodeInfo):
     data: Path | None
     """The file that is named for its rows; they may lie elsewhere."""
     videos: Mapping[str, tuple[Path, float]]
-    """Camera key -> file and second in it at which the episode starts."""
+    """Camera key -> file and second in it at which the episode starts; without those cameras whose
+    place is not listed."""
 
 
 @dataclass(frozen=True)
@@ -74,105 +74,69 @@ class LeRobotMeta:
     """Where an episode of some index and length lies that is not listed, if that can be told."""
 
 
+_IN_VIDEO = ("chunk_index", "file_index", "from_timestamp")
+"""What the list of version 3 says of an episode's place in a video."""
+
+
 def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
     """Reads what is true of the whole dataset and where each episode lies."""
     file = path / layout.INFO_PATH
     with readable(file):
-        raw = json.loads(file.read_text(encoding="utf-8"))
-        version = str(raw["codebase_version"]).split(".")[0]
-        if version not in ("v2", "v3"):
-            raise UserError(
-                f"{path} is a LeRobot dataset of version {raw['codebase_version']}; this reads "
-                "v2.x and v3.x: convert it with lerobot's scripts"
-            )
+        raw = json.loads(file.read_text(encoding="utf-8-sig"))
+        version, told = version_of(path, raw)
         features = raw["features"]
-        action = _first(features, layout.ACTION, "actions")
+        action = first_of(features, layout.ACTION, "actions")
         if action is None:
             raise UserError(f"{path} has no feature 'action'; it has {sorted(features)}")
-        state = _first(features, layout.STATE, "state")
-        sizes = (_size(path, features, state) if state else 0, _size(path, features, action))
-        found = _cameras(path, features)
-        around = _size(path, features, _AROUND) if _AROUND in features else 0
+        state = first_of(features, layout.STATE, "state")
+        told += [] if state else without_state(features)
+        sizes = (size_of(path, features, state) if state else 0, size_of(path, features, action))
+        found = cameras_of(path, features)
+        around = size_of(path, features, AROUND) if AROUND in features else 0
         dialect = lerobot_dialect(tuple(found), *sizes, around).adjusted(data)
         names = camera_names(path, dialect, data, {name: one.key for name, one in found.items()})
         cameras = {names[name]: camera for name, camera in found.items()}
         info = DatasetInfo(
             path=path,
-            fps=float(raw["fps"]),
+            fps=rate_of(file, raw),
             cameras=cameras,
             state_size=sizes[0],
             action_size=sizes[1],
             tasks=read_tasks(path, version),
-            state_names=_names(features[state]) if state else (),
-            action_names=_names(features[action]),
+            state_names=names_of(features[state]) if state else (),
+            action_names=names_of(features[action]),
+            not_cameras=not_cameras(features),
         )
     videos = tuple(camera.key for camera in cameras.values() if camera.storage == "video")
     listed = path / (EPISODES_V2 if version == "v2" else layout.EPISODES_FOLDER)
     read = _episodes_v2 if version == "v2" else _episodes_v3
     episodes = sorted(read(path, raw, videos), key=lambda episode: episode.index)
-    _check_list(listed, episodes)
+    episodes = _each_once(listed, episodes)
+    if all(episode.task_name is None for episode in episodes):  # not collected by pushcut
+        told += unknown_gripper(dialect, data)
     totals = [raw.get(name) for name in ("total_episodes", "total_frames")]
     count, frames = (int(total) if isinstance(total, int | float) else None for total in totals)
     return LeRobotMeta(
-        info, cameras, state, action, dialect, assumption(dialect, names, data), listed, episodes,
-        (count, frames), _unlisted(path, raw, videos, version),
+        info, cameras, state, action, dialect, told + assumption(dialect, names, data), listed,
+        episodes, (count, frames), _unlisted(path, raw, videos, version),
     )  # fmt: skip
 
 
-def _check_list(listed: Path, episodes: list[StoredEpisode]) -> None:
+def _each_once(listed: Path, episodes: list[StoredEpisode]) -> list[StoredEpisode]:
+    """The episodes without equal lines, which a recording that was resumed leaves behind."""
     if not episodes:
         raise UserError(f"{listed} lists no episodes: the dataset is incomplete")
+    episodes = [one for i, one in enumerate(episodes) if i == 0 or one != episodes[i - 1]]
     twice = [index for index, count in Counter(e.index for e in episodes).items() if count > 1]
     if twice:
-        raise UserError(f"{listed} lists episode {twice[0]} more than once")
-
-
-def _first(features: dict[str, Any], *names: str) -> str | None:
-    return next((name for name in names if name in features), None)
-
-
-def _cameras(path: Path, features: dict[str, Any]) -> dict[str, StoredCamera]:
-    cameras: dict[str, StoredCamera] = {}
-    for key, feature in features.items():
-        if feature["dtype"] not in ("image", "video"):
-            continue
-        if len(feature["shape"]) != 3:
-            raise UserError(
-                f"{path / layout.INFO_PATH}: {key} has shape {feature['shape']}, an image has three"
-            )
-        first, middle, last = map(int, feature["shape"])
-        channels_first = first == 3 and last != 3
-        height, width = (middle, last) if channels_first else (first, middle)
-        name = key
-        for prefix in _PREFIXES:
-            name = name.removeprefix(prefix)
-        if name in cameras:
-            raise UserError(f"{path}: {cameras[name].key} and {key} are both called {name!r}")
-        cameras[name] = StoredCamera(height, width, key, feature["dtype"])
-    return cameras
-
-
-def _size(path: Path, features: dict[str, Any], key: str) -> int:
-    shape = features[key]["shape"]
-    if len(shape) != 1:
-        raise UserError(
-            f"{path / layout.INFO_PATH}: {key} has shape {shape}, a row of numbers has one"
-        )
-    return int(shape[0])
-
-
-def _names(feature: dict[str, Any]) -> tuple[str, ...]:
-    """Names of the dimensions; older datasets nest them as {"motors": [...]}."""
-    names = feature.get("names") or ()
-    if isinstance(names, dict):
-        names = next((value for value in names.values() if isinstance(value, list)), ())
-    return tuple(map(str, names))
+        raise UserError(f"{listed} lists episode {twice[0]} more than once, and not in one way")
+    return episodes
 
 
 def _episodes_v3(path: Path, raw: dict[str, Any], videos: tuple[str, ...]) -> list[StoredEpisode]:
     """Finds the episodes of version 3, many to a file, by the rows of ``meta/episodes``."""
     episodes = []
-    for file in sorted((path / layout.EPISODES_FOLDER).rglob("*.parquet")):
+    for file in parquet_files(path / layout.EPISODES_FOLDER):
         with readable(file):
             there = pq.read_schema(file).names
             wanted = [name for name in there if not name.startswith("stats/")]
@@ -201,11 +165,11 @@ def _episode_v3(
         data=data,
         videos={
             key: (
-                path / place(f"videos/{key}").path(_video_path(path, raw), video_key=key),
+                _video_file(path, raw, key, **vars(place(f"videos/{key}"))),
                 float(row[f"videos/{key}/from_timestamp"]),
             )
             for key in videos
-            if length
+            if length and all(row.get(f"videos/{key}/{name}") is not None for name in _IN_VIDEO)
         },
     )
 
@@ -244,10 +208,7 @@ def _episode_v2(
         seed=None,
         instruction=_first_text(tasks),
         data=data,
-        videos={
-            key: (path / _video_path(path, raw).format(video_key=key, **names), 0.0)
-            for key in videos
-        },
+        videos={key: (_video_file(path, raw, key, **names), 0.0) for key in videos},
     )
 
 
@@ -270,7 +231,14 @@ def _first_text(tasks: Any) -> str:
     return next((task for task in tasks or () if isinstance(task, str)), "")
 
 
-def _video_path(path: Path, raw: dict[str, Any]) -> str:
-    if raw.get("video_path") is None:
+def _video_file(path: Path, raw: dict[str, Any], key: str, **numbers: int) -> Path:
+    pattern = raw.get("video_path")
+    if pattern is None:
         raise UserError(f"{path / layout.INFO_PATH} has a camera as video but no video_path")
-    return raw["video_path"]
+    try:
+        return path / pattern.format(video_key=key, **numbers)
+    except LookupError as error:
+        raise UserError(
+            f"{path / layout.INFO_PATH}: video_path {pattern} asks for {error}; known are "
+            f"video_key, {', '.join(numbers)}"
+        ) from None

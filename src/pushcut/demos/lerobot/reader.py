@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -12,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 from pushcut.demos.dialects import DataConfig, open_at_plus_one
 from pushcut.demos.frames import EpisodeInfo, Frames, readable
 from pushcut.demos.images import Flip, ImageEdit
 from pushcut.demos.lerobot.layout import INFO_PATH
 from pushcut.demos.lerobot.meta import StoredEpisode, read_meta
+from pushcut.demos.lerobot.pixels import pixels_of
 from pushcut.demos.lerobot.rows import Rows, files_of, read_rows
 from pushcut.demos.lerobot.video import VideoDecoder
 from pushcut.demos.pictures import Decode
@@ -64,11 +63,12 @@ class LeRobotSource:
                 f"{self.info.path}: frames have task_index {sorted(unknown)}, "
                 f"its list of tasks has {sorted(self.info.tasks)}"
             )
+        self._tell_tasks(rows)
         return Frames({}, rows.state, rows.action, rows.task)
 
     def decoder(self, camera: str, chosen: Sequence[EpisodeInfo], edit: ImageEdit) -> Decode:
         stored, places = self._meta.cameras[camera], self._places(chosen)
-        if stored.storage == "video":
+        if stored.storage == "video" and not self._in_rows(stored.key):
             indices = [episode.index for episode in chosen]
             video = VideoDecoder(self._meta, self.episodes, self._rows, stored, edit, indices)
             self.changes += video.changes
@@ -76,6 +76,25 @@ class LeRobotSource:
         return _ImageDecoder(
             self._files, self._rows.picked(places), stored.key, edit, self.info.path
         )
+
+    def _in_rows(self, key: str) -> bool:
+        """Whether the rows hold a camera's images, whatever ``info.json`` says."""
+        with readable(self._files[0]):
+            schema = pq.read_schema(self._files[0])
+        if key not in schema.names or not pa.types.is_struct(kind := schema.field(key).type):
+            return False
+        return kind.get_field_index("bytes") >= 0
+
+    def _tell_tasks(self, rows: Rows) -> None:
+        """Says where frames have no instruction, and where an episode changes it."""
+        if blank := [i for i in np.unique(rows.task).tolist() if not self.info.tasks[i].strip()]:
+            self.changes.append(f"the instruction of task_index {_some(blank)} is empty")
+        turns = (np.diff(rows.task) != 0) & (np.diff(rows.episode) == 0)
+        if several := np.unique(rows.episode[1:][turns]).tolist():
+            self.changes.append(
+                f"episodes {_some(several)} change their instruction: each frame keeps its own, "
+                "and they count for their first"
+            )
 
     def _places(self, chosen: Sequence[EpisodeInfo]) -> np.ndarray:
         """Rows of episodes; raises UserError unless there are as many as are listed."""
@@ -171,14 +190,8 @@ class _ImageDecoder:
                 start = stop
 
     def _image(self, path: Path, content: Any) -> np.ndarray:
-        """An encoded image as the policy gets it."""
-        try:
-            with Image.open(self._opened(content)) as picture:
-                image = np.asarray(picture.convert("RGB"))
-        except FileNotFoundError as error:
-            raise UserError(f"{error.filename} is missing, which {path} names") from None
-        except (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError):
-            raise UserError(f"{path}: {self._key} holds an image that cannot be decoded") from None
+        """A stored image as the policy gets it."""
+        image = pixels_of(content, self._root, path, self._key)
         (height, width), (high, wide) = image.shape[:2], self._edit.stored
         if (height, width) != (high, wide):
             raise UserError(
@@ -186,19 +199,6 @@ class _ImageDecoder:
                 f"{high}x{wide}"
             )
         return self._edit(image)
-
-    def _opened(self, content: Any) -> io.BytesIO | Path:
-        """Bytes, or the name of a file inside the dataset."""
-        if isinstance(content, dict):
-            inside, name = content.get("bytes"), content.get("path")
-            if (
-                inside is None
-                and name
-                and (self._root / name).resolve().is_relative_to(self._root.resolve())
-            ):
-                return self._root / name
-            content = inside
-        return io.BytesIO(content)
 
 
 def _picked(

@@ -13,6 +13,7 @@ from jaxtyping import Float32, Int64
 
 from pushcut.demos.frames import readable
 from pushcut.demos.lerobot import layout
+from pushcut.demos.lerobot.features import parquet_files
 from pushcut.demos.lerobot.meta import LeRobotMeta
 from pushcut.errors import UserError
 from pushcut.system.progress import bar
@@ -45,9 +46,8 @@ class Rows:
 
 def files_of(meta: LeRobotMeta) -> list[Path]:
     """All data files: those in ``data``, whatever they are called, and those that are named."""
-    inside = (meta.info.path / "data").rglob("*.parquet")
     named = {episode.data for episode in meta.episodes if episode.data and episode.data.is_file()}
-    return sorted({path for path in inside if not path.name.startswith(".")} | named)
+    return sorted({*parquet_files(meta.info.path / "data"), *named})
 
 
 def read_rows(meta: LeRobotMeta, files: Sequence[Path]) -> Rows:

@@ -29,12 +29,21 @@ def read_tasks(path: Path, version: str) -> dict[int, str]:
     with readable(file):
         pairs = _of_table(file) if file.suffix == ".parquet" else _of_lines(file)
         tasks: dict[int, str] = {}
-        for index, text in pairs:
-            if tasks.setdefault(int(index), str(text)) != str(text):
+        for index, words in pairs:
+            text = _text(file, index, words)
+            if tasks.setdefault(int(index), text) != text:
                 raise UserError(
                     f"{file} says both {tasks[int(index)]!r} and {text!r} for task_index {index}"
                 )
     return tasks
+
+
+def _text(file: Path, index: Any, words: Any) -> str:
+    """An instruction, which may be a list of one."""
+    one = words[0] if isinstance(words, list) and len(words) == 1 else words
+    if not isinstance(one, str):
+        raise UserError(f"{file}: the instruction of task_index {index} is {words!r}, not a text")
+    return one
 
 
 def json_lines(file: Path) -> list[dict[str, Any]]:
@@ -43,11 +52,14 @@ def json_lines(file: Path) -> list[dict[str, Any]]:
     Only a line feed ends a line: instructions may hold U+2028 and other separators.
     """
     lines = file.read_text(encoding="utf-8-sig").split("\n")
-    return [json.loads(line) for line in lines if line.strip()]
+    rows = [json.loads(line) for line in lines if line.strip()]
+    if wrong := [row for row in rows if not isinstance(row, dict)]:
+        raise UserError(f"{file} has a line that is no JSON object: {str(wrong[0])[:60]}")
+    return rows
 
 
 def _of_lines(file: Path) -> Iterable[tuple[Any, Any]]:
-    return [(row[_INDEX], row[_TEXT]) for row in json_lines(file)]
+    return [(row[_INDEX], row[_TEXT]) for row in json_lines(file) if row[_TEXT] is not None]
 
 
 def _of_table(file: Path) -> Iterable[tuple[Any, Any]]:

@@ -7,12 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from pushcut.demos.frames import is_pointer
 from pushcut.demos.images import ImageEdit
-from pushcut.demos.lerobot.meta import LeRobotMeta, StoredCamera, StoredEpisode
+from pushcut.demos.lerobot.features import StoredCamera
+from pushcut.demos.lerobot.layout import INFO_PATH
+from pushcut.demos.lerobot.meta import LeRobotMeta, StoredEpisode
 from pushcut.demos.lerobot.rows import Rows
 from pushcut.errors import UserError
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.video import VideoIndex
+
+_RATES = 0.01
+"""Rates of a video and its rows that differ by this share are the same."""
 
 _TOLERANCE = 0.25
 """A start may be as far from a frame, in frames, for sums of rounded seconds are not exact."""
@@ -39,11 +44,17 @@ class VideoDecoder:
         self.changes: list[str] = []
         self._indices: dict[Path, VideoIndex] = {}
         self._in_file: dict[Path, list[StoredEpisode]] = {}
+        wanted = set(chosen)
         for episode in episodes:
-            self._in_file.setdefault(episode.videos[self._key][0], []).append(episode)
+            if self._key in episode.videos:
+                self._in_file.setdefault(episode.videos[self._key][0], []).append(episode)
+            elif episode.index in wanted:
+                raise UserError(
+                    f"{meta.list_path} does not say where the video of {self._key} of episode "
+                    f"{episode.index} is"
+                )
         self._files: list[Path] = []
         files, numbers = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-        wanted = set(chosen)
         by_episode = {}
         for path, inside in self._in_file.items():
             if any(episode.index in wanted for episode in inside):
@@ -99,14 +110,36 @@ class VideoDecoder:
             begins[order] = np.cumsum(lengths[order]) - lengths[order]
             self._tell_drift(path, np.abs(seconds - begins / self._meta.info.fps).max())
             return {e.index: b + np.arange(e.length) for e, b in zip(inside, begins, strict=True)}
-        begins = np.round(seconds * self._meta.info.fps).astype(np.int64)
+        rate = self._rate(path, int(lengths.sum()))
+        begins = seconds * rate
         found, taken = {}, np.full(count, -1)
         for episode, begin, second in zip(inside, begins, seconds, strict=True):
-            places = begin + self._frame_index(episode)
-            self._check(path, episode, float(second), places, taken)
+            steps = self._frame_index(episode) * (rate / self._meta.info.fps)
+            places = np.round(begin + steps).astype(np.int64)
+            self._check(path, episode, float(second), places, taken, rate)
             taken[places] = episode.index
             found[episode.index] = places
+        if len(inside) == 1 and seconds[0] == 0 and rate == self._meta.info.fps:
+            self._tell_longer(path, inside[0], count)
         return found
+
+    def _rate(self, path: Path, rows: int) -> float:
+        """Frames of a video per second, where they are others than the rows; UserError if fewer."""
+        own, fps, count = self._index(path).rate, self._meta.info.fps, len(self._index(path))
+        if own is None or abs(own - fps) <= _RATES * fps:
+            return fps
+        told = f"{path} has {own:g} frames per second, {count} in all, {INFO_PATH} says {fps:g}"
+        if own < fps or count < rows:
+            raise UserError(f"{told}: its {rows} rows would share frames")
+        self.changes.append(f"{told}: each row sees the frame that is shown at its time")
+        return own
+
+    def _tell_longer(self, path: Path, episode: StoredEpisode, count: int) -> None:
+        if count > (last := int(self._frame_index(episode).max(initial=-1)) + 1):
+            self.changes.append(
+                f"{path.name} has {count} frames, episode {episode.index} ends after {last}: the "
+                "rest is not read"
+            )
 
     def _in_order(self, seconds: np.ndarray, lengths: np.ndarray) -> bool:
         """Whether the seconds tell the order: they grow with the episodes, or are all exact."""
@@ -134,11 +167,12 @@ class VideoDecoder:
         second: float,
         places: np.ndarray,
         taken: np.ndarray,
+        fps: float,
     ) -> None:
         """Refuses a start at no frame, frames that are not there and those of two episodes."""
         if not len(places):
             return
-        listed, fps = self._meta.list_path, self._meta.info.fps
+        listed = self._meta.list_path
         told = (
             f"{listed}: from_timestamp of {self._key} puts episode {episode.index} at "
             f"{second:g} s, frames {places[0]} to {places[-1]} of {path}"
@@ -160,5 +194,5 @@ def _broken(path: Path, error: OSError) -> UserError:
     if not path.exists():
         return UserError(f"{path} is missing: the dataset is incomplete")
     if is_pointer(path):
-        return UserError(f"{path} is a pointer of Git LFS: fetch the file with `git lfs pull`")
+        return UserError(f"{path} {FETCH}")
     return UserError(f"{path} is corrupted or truncated ({error})")

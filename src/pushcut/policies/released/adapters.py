@@ -43,6 +43,12 @@ def base_of(path: Path) -> Path:
     name = str(read_json(path / CONFIG).get("base_model_name_or_path"))
     for base in (Path(name), path / name):
         if (base / "config.json").exists():
+            if holds_adapters(base):
+                raise UserError(
+                    f"{path} holds adapters of {base}, which holds adapters itself: make one folder "
+                    f"of that first, by `pushcut export {base} --out DIR`, and name it in "
+                    f"base_model_name_or_path of {path / CONFIG}"
+                )
             return base
     if (cached := cached_file(name, "config.json")) is not None:
         return cached.parent

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.system.git_lfs import FETCH, is_pointer
 
 OURS = "pushcut.json"
 """File that pushcut adds to a released folder; it says how the folder is read."""
@@ -54,6 +55,8 @@ def read_json(file: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UserError(f"{file} is missing") from None
     except (ValueError, OSError) as error:
+        if is_pointer(file):
+            raise UserError(f"{file} {FETCH}") from None
         raise UserError(f"{file} is not valid JSON: {error}") from None
     if not isinstance(content, dict):
         raise UserError(f"{file} holds no JSON object")

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from pushcut.errors import UserError
 from pushcut.policies.normalisation import NormStats
 from pushcut.policies.released.files import read_json
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.progress import say
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
@@ -24,6 +25,9 @@ EMPTY = "empty_camera_"
 
 RELATIVE = ("relative_actions_processor", "absolute_actions_processor")
 """Steps that do nothing unless they are enabled: LeRobot 0.5.1 and later write them always."""
+
+SCALING = ("eps", "features", "norm_map", "normalize_observation_keys", "device", "dtype", "stats")
+"""Settings of the steps that scale."""
 
 KNOWN = (
     RENAMING,
@@ -44,6 +48,10 @@ TOKENIZER = "google/paligemma-3b-pt-224"
 
 def check_steps(path: Path) -> None:
     """Refuses steps that pushcut would pass over."""
+    for file in (PREPROCESSOR, POSTPROCESSOR):
+        names = [name_of(step) for step in steps_of(path / file)]
+        if twice := [name for name in (NORMALISER, UNNORMALISER) if names.count(name) > 1]:
+            raise UserError(f"{path / file} has the step {twice[0]} twice: numbers are scaled once")
     for step in all_steps(path):
         name, config = name_of(step), step.get("config") or {}
         if name not in KNOWN or (name in RELATIVE and config.get("enabled")):
@@ -65,6 +73,8 @@ def _check_scaling(path: Path, name: str, config: Mapping[str, Any]) -> None:
     """Refuses a step that scales with another epsilon, or leaves out what LeRobot's usual does."""
     if (eps := float(config.get("eps", 1e-8))) != 1e-8:
         raise UserError(f"{path}: {name} has the epsilon {eps:g}, pushcut scales with 1e-08 only")
+    if unknown := {key: x for key, x in config.items() if key not in SCALING and x is not None}:
+        raise UserError(f"{path}: {name} is set up with {unknown}, which pushcut does not know")
     feature, kind = (STATE, "STATE") if name == NORMALISER else (ACTION, "ACTION")
     if (config.get("norm_map") or {}).get(kind) == "IDENTITY":
         return
@@ -86,7 +96,7 @@ def step_modes(path: Path) -> dict[str, str]:
         (POSTPROCESSOR, UNNORMALISER, "ACTION"),
     ):
         for step in steps_of(path / file):
-            mode = (step.get("config", {}).get("norm_map") or {}).get(kind)
+            mode = ((step.get("config") or {}).get("norm_map") or {}).get(kind)
             if name_of(step) == name and mode is not None:
                 modes[kind] = str(mode)
     return modes
@@ -177,6 +187,8 @@ def _tensors(path: Path, file: str, name: str) -> dict[str, torch.Tensor]:
     if not stateful:
         return {}
     state_file = path / stateful[0]["state_file"]
+    if is_pointer(state_file):
+        raise UserError(f"{state_file} {FETCH}")
     try:
         return load_file(state_file)
     except (SafetensorError, OSError) as error:
@@ -190,7 +202,12 @@ def all_steps(path: Path) -> list[dict[str, Any]]:
 
 def steps_of(file: Path) -> list[dict[str, Any]]:
     """The steps in a processor's file; none where there is no such file."""
-    return read_json(file).get("steps", []) if file.exists() else []
+    if not file.exists():
+        return []
+    steps = read_json(file).get("steps", [])
+    if not isinstance(steps, list) or not all(isinstance(step, dict) for step in steps):
+        raise UserError(f"{file}: steps is no list of steps")
+    return steps
 
 
 def name_of(step: Mapping[str, Any]) -> str:

@@ -27,6 +27,8 @@ from pushcut.policies.released.tensors import (
     load_tensors,
     released_shapes,
 )
+from pushcut.system.git_lfs import FETCH, is_pointer
+from pushcut.system.progress import say
 from pushcut.types import Gripper
 
 DINO, SIGLIP = "vision_backbone.featurizer.", "vision_backbone.fused_featurizer."
@@ -68,6 +70,13 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
         raise UserError(
             f"{path} has no statistics of actions: neither {own.name} nor norm_stats in config.json"
         )
+    if isinstance(found.get("action"), dict) and "action" not in found["action"]:
+        raise UserError(
+            f"{own if own.exists() else path / 'config.json'} holds the statistics of one dataset "
+            'without its name: put them under one, {"NAME": {"action": …}}'
+        )
+    if key is None and config.get("unnorm_key") in found:
+        key = str(config["unnorm_key"])
     if key is None and len(found) > 1:
         raise UserError(f"{_which(path, found)}: there are several")
     key = next(iter(found)) if key is None else key
@@ -75,10 +84,20 @@ def read_statistics(path: Path, config: Mapping[str, Any], key: str | None) -> O
     if key not in found:
         raise UserError(f"{_which(path, found)}: {key.removesuffix('_no_noops')!r} is not there")
     where = own if own.exists() else path / "config.json"
+    other = config.get("norm_stats")
+    if own.exists() and isinstance(other, dict) and other.get(key, found[key]) != found[key]:
+        say(
+            f"{path}: statistics {key!r} differ in {own.name} and config.json: the former are taken"
+        )
     try:
         values = found[key]
         action = NormStats.of(values["action"])
-        mask = values["action"].get("mask") or [True] * action.size
+        if values["action"] and not action.size:
+            raise ValueError("there are no numbers of actions")
+        mask = values["action"].get("mask")
+        mask = [True] * action.size if mask is None else mask
+        if not isinstance(mask, list) or len(mask) != action.size or set(mask) - {0, 1}:
+            raise ValueError(f"mask is {mask}, not true or false for each of {action.size} numbers")
         proprio = values.get("proprio")
         return OpenVLAStats(
             key,
@@ -139,7 +158,7 @@ def sizes_of(
         width, _, patch, _ = shapes[f"{DINO}patch_embed.proj.weight"]
         patches = shapes[f"{DINO}pos_embed"][1]
         padded, hidden = shapes[f"{LLAMA}embed_tokens.weight"]
-        heads = int(text.get("num_attention_heads", 32))
+        heads = int(text.get("num_attention_heads") or 32)
         keys = shapes[f"{LLAMA}layers.0.self_attn.k_proj.weight"][0]
         siglip_width = shapes[f"{SIGLIP}patch_embed.proj.weight"][0]
         return OpenVLASizes(
@@ -162,8 +181,8 @@ def sizes_of(
                 layers=count_blocks(shapes, f"{LLAMA}layers."),
                 heads=heads,
                 kv_heads=keys // (hidden // heads),
-                rms_norm_eps=float(text.get("rms_norm_eps", 1e-6)),
-                rope_theta=float(text.get("rope_theta", 10_000.0)),
+                rms_norm_eps=float(text.get("rms_norm_eps") or 1e-6),
+                rope_theta=float(text.get("rope_theta") or 10_000.0),
                 vocab_padded=padded,
             ),
             image_size=round(patches**0.5) * patch,
@@ -189,6 +208,8 @@ def read_proprio_projector(path: Path) -> tuple[Path, dict[str, Tensor]] | None:
             f"{path} has several projectors for the state ({', '.join(f.name for f in files)}): "
             "keep the one of the weights' training step"
         )
+    if is_pointer(files[0]):
+        raise UserError(f"{files[0]} {FETCH}")
     try:
         state = torch.load(files[0], map_location="cpu", weights_only=True)
     # torch.load raises many kinds of errors on damaged and on hostile files.

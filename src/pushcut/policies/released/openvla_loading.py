@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.adapter_files import CONFIG
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
@@ -34,13 +35,17 @@ from pushcut.policies.released.openvla_folder import (
 from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
 from pushcut.policies.released.options import ReleasedConfig, tell_stored
 from pushcut.policies.released.prompts import PromptTokenizer
+from pushcut.policies.released.stated import check_openvla, horizon_of
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import OPENVLA, read_tokenizer
-from pushcut.policies.released.weight_files import refuse_parts, tell_unread
+from pushcut.policies.released.weight_files import holds_weights, refuse_parts, tell_unread
 from pushcut.system.progress import say
 
 BOS = "<s>"
 """First token of Llama's prompts."""
+
+APART = "lora_adapter"
+"""Folder in which OpenVLA-OFT's program keeps adapters."""
 
 NO_EFFECT = {
     "camera_names": "the folder of an OpenVLA-OFT does not name its cameras",
@@ -64,14 +69,17 @@ def load_openvla_oft(
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
     check_options(path, options)
-    base = base_of(path)
+    apart = adapters_folder(path)
+    base = base_of(apart)
+    base = path if base == apart else base
     for folder in {path, base}:
         refuse_parts(folder, [file.name for file in folder.iterdir()])
     content = read_tokenizer(path, options.tokenizer, model=OPENVLA)
     tensors = TensorFolder.open(base)
-    projector = read_proprio_projector(base)
+    projector = read_proprio_projector(path) or read_proprio_projector(base)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
-    files = small_files(path)
+    own = small_files(path)
+    files = {name: content for name, content in own.items() if not name.startswith(f"{APART}/")}
     if data is None:
         key = options.statistics if ours is None else ours.get("statistics")
         statistics = read_statistics(path, description, key)
@@ -81,8 +89,10 @@ def load_openvla_oft(
     if ours is None:
         proprio = 0 if projector is None else projector[1][f"{PROPRIO}fc1.weight"].shape[1]
         config = first_config(path, description, tensors, statistics, options, int(proprio))
-        used = [*tensors.files.values(), path / ADAPTERS]
+        used = [*tensors.files.values(), apart / ADAPTERS]
         used += [] if projector is None else [projector[0]]
+        if (path / APART / CONFIG).exists():  # said by adapters_folder
+            used.append(path / APART / ADAPTERS)
         for folder in dict.fromkeys((path, base)):
             tell_unread(folder, used)
     else:
@@ -93,7 +103,7 @@ def load_openvla_oft(
     with meta_init():
         network = OpenVLANetwork(config.sizes)
     load_network(network, tensors, {} if projector is None else projector[1])
-    adapters = adapters_of(path, network)
+    adapters = adapters_of(apart, network)
     checkpoint_activations(network, options.gradient_checkpointing)
     policy = OpenVLAOFTPolicy(
         config,
@@ -104,10 +114,24 @@ def load_openvla_oft(
         sharded=tensors.sharded,
         proprio_file=None if projector is None else projector[0].name,
         compute=options.compute,
-        origin=None if base != path else path.absolute(),
+        origin=path.absolute() if base == path and adapters is None else None,
     )
     policy.adapters = adapters
     return policy.eval()
+
+
+def adapters_folder(path: Path) -> Path:
+    """Where adapters to be merged are; OpenVLA-OFT's program gives them a folder of their own.
+
+    With whole weights beside it, these hold the adapters already, for the program merges them.
+    """
+    inside = path / APART
+    if not (inside / CONFIG).exists() or (path / CONFIG).exists():
+        return path
+    if holds_weights(path):
+        say(f"{path}: its weights are taken with the adapters of {APART}/ merged already")
+        return path
+    return inside
 
 
 def check_options(path: Path, options: ReleasedConfig) -> None:
@@ -161,8 +185,9 @@ def first_config(
         )
     action_dim = statistics.action.size
     two_arms = is_two_arms(action_dim)
-    horizon = options.horizon or CHUNKS.get(action_dim, 8)
-    if options.horizon is None:
+    stated = horizon_of(path, description, options.horizon)
+    horizon = stated or CHUNKS.get(action_dim, 8)
+    if stated is None:
         say(
             f"{path} does not say how many steps it predicts: taken are {horizon}; otherwise "
             "--policy.released.horizon"
@@ -176,6 +201,7 @@ def first_config(
         proprio_dim=proprio_dim,
         path=path,
     )
+    check_openvla(path, description, sizes, options.cameras)
     try:
         return OpenVLAOFTConfig(
             sizes=sizes,

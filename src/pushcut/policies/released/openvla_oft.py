@@ -218,7 +218,8 @@ def _bounds(
         else (statistics.min, statistics.max)
     )
     try:
-        return known(pair[0], "lower bounds"), known(pair[1], "upper bounds")
+        names = ("q01", "q99") if config.scaling == "quantiles" else ("min", "max")
+        return known(pair[0], names[0]), known(pair[1], names[1])
     except ValueError as error:
         raise UserError(f"{error} ({config.scaling} of {config.statistics!r})") from None
 

@@ -80,7 +80,10 @@ def _lerobot(
     for name, usual in LEROBOT_CONSTANTS.items():
         if config.get(name, usual) != usual:
             raise UserError(f"{path} has {name} {config[name]}, pushcut knows {usual} only")
-    inputs = config["input_features"]
+    inputs = {} if config.get("input_features") is None else config["input_features"]
+    if not isinstance(inputs, dict):
+        raise TypeError(f"input_features is {inputs}")
+    config = config | {"input_features": inputs}
     mapping = (config.get("normalization_mapping") or {}) | step_modes(path)
     default = usual_mode(config)
     found = read_statistics(path) if statistics is None else _norm_stats(Path(statistics))
@@ -89,6 +92,9 @@ def _lerobot(
         say(f"{path} has statistics of its state under its old name: LeRobot does not scale it so")
         mapping["STATE"] = "IDENTITY"
     executed = config.get("n_action_steps")
+    if executed is not None and int(executed) < 1:
+        raise UserError(f"{path}: config.json states n_action_steps {executed}, at least 1 is done")
+    slots = sum(feature["type"] == "VISUAL" for feature in inputs.values())
     return Pi0Facts(
         layout="lerobot",
         chunk=int(config["chunk_size"]),
@@ -96,7 +102,7 @@ def _lerobot(
         max_tokens=max_tokens(path, config),
         state_dim=int(config["max_state_dim"]),
         images=camera_names(path, config),
-        slots=sum(feature["type"] == "VISUAL" for feature in inputs.values()),
+        slots=slots or OPENPI_SLOTS,  # a description without features names no cameras
         kinds={
             "state": _kind(mapping.get("STATE", default)),
             "action": _kind(mapping.get("ACTION", default)),
@@ -141,7 +147,7 @@ def _openpi(path: Path, config: dict[str, Any], statistics: str | None) -> Pi0Fa
         layout="openpi",
         chunk=None if horizon is None else int(horizon),
         num_steps=10,
-        max_tokens=200 if pi05 else 48,
+        max_tokens=int(config.get("max_token_len") or (200 if pi05 else 48)),
         state_dim=None if width is None else int(width),
         images=(),
         slots=OPENPI_SLOTS,
@@ -162,6 +168,8 @@ def _norm_stats(file: Path) -> dict[str, NormStats]:
     for own, name in (("state", "state"), ("action", action)):
         try:
             found[own] = NormStats.of(content[name])
+            if own == "action" and content[name] and not found[own].size:
+                raise ValueError("there are no numbers")
         except (TypeError, ValueError) as error:
             raise UserError(f"{file} is damaged: {name}: {error}") from None
     return found

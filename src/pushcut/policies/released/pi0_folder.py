@@ -156,10 +156,14 @@ def make_scaling(
             scaling = Scaling.by_mean(cut, eps=eps, eps_back=eps_back)
         else:
             low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.min, cut.max)
-            low, high = known(low, "lower bounds"), known(high, "upper bounds")
+            names = ("q01", "q99") if kind == "quantiles" else ("min", "max")
+            low, high = known(low, names[0]), known(high, names[1])
             scaling = Scaling.by_range(low, high, eps=eps)
     except ValueError as error:
-        raise UserError(f"{error} ({kind} of {name})") from None
+        raise UserError(
+            f"{error} ({kind} of {name}): take statistics that have it, or measure them with "
+            "`pushcut sft PRESET --policy.path … --statistics data`"
+        ) from None
     scaling, lines = steady(scaling, kind, cut, name)
     for line in lines:
         say(f"statistics of the checkpoint: {line}")

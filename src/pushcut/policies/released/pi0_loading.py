@@ -41,6 +41,7 @@ from pushcut.policies.released.pi0_folder import (
 )
 from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import in_convention
+from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
 from pushcut.policies.released.weight_files import tell_unread
@@ -95,7 +96,7 @@ def load_pi0(
         files=files | {"tokenizer.json": content},
         omitted=omitted,
         compute=options.compute,
-        origin=None if base != path else path.absolute(),
+        origin=path.absolute() if base == path and adapters is None else None,
     )
     policy.adapters = adapters
     return policy.eval()
@@ -157,6 +158,15 @@ def first_config(
     data: DataStats | None = None,
 ) -> Pi0Config:
     """Config for a folder that pushcut did not write; ``data`` decides sizes where it is given."""
+    check_pi0(path, description, sizes)
+    shown = description.get("discrete_state_input")  # openpi's name for the state in the prompt
+    if shown is not None and sizes.pi05 and facts.layout == "openpi":
+        if options.state_in_prompt not in (None, bool(shown)):
+            say(
+                f"{path}: config.json states discrete_state_input {shown}: "
+                f"--policy.released.state-in-prompt {options.state_in_prompt} is not used"
+            )
+        options = replace(options, state_in_prompt=bool(shown))
     if facts.layout == "lerobot":
         check_steps(path)
         check_renames(path, description)

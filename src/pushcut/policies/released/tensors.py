@@ -21,6 +21,7 @@ from pushcut.policies.tensor_files import (
     read_index,
     save_weights,
 )
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.machine import memory_bytes
 from pushcut.system.progress import count, say
 from pushcut.weights import ParameterDtypes
@@ -142,6 +143,8 @@ def _read_headers(path: Path, files: list[Path], *, sharded: bool) -> TensorFold
     for file in files:
         if not file.exists():
             raise UserError(f"{file} is missing: is the download complete?")
+        if is_pointer(file):
+            raise UserError(f"{file} {FETCH}")
         try:
             with safe_open(file, framework="pt") as content:
                 for name in content.keys():  # noqa: SIM118 - not a dictionary

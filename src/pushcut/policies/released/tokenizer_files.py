@@ -6,6 +6,7 @@ from pathlib import Path
 
 from pushcut.errors import UserError
 from pushcut.policies.released.hub import cached_file
+from pushcut.system.git_lfs import FETCH, is_pointer
 from pushcut.system.progress import say
 
 TOKENIZER = "tokenizer.json"
@@ -23,7 +24,10 @@ def read_tokenizer(folder: Path, given: Path | None, *, model: str) -> bytes:
 
     Without either, that of ``model`` is taken where it was downloaded before.
     """
-    return find_tokenizer(folder, given, model=model).read_bytes()
+    file = find_tokenizer(folder, given, model=model)
+    if is_pointer(file):
+        raise UserError(f"{file} {FETCH}")
+    return file.read_bytes()
 
 
 def find_tokenizer(folder: Path, given: Path | None, *, model: str) -> Path:

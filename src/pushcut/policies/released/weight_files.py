@@ -58,6 +58,13 @@ def refuse_parts(path: Path, names: Iterable[str]) -> None:
             )
 
 
+def holds_weights(path: Path) -> bool:
+    """Whether a folder has whole weights, in one file or in several."""
+    return any(
+        next(path.glob(name), None) for name in ("model*.safetensors*", "*.bin", "model*.pt")
+    )
+
+
 def tell_unread(path: Path, read: Collection[Path]) -> None:
     """Says which files of weights in a folder are not read; silent on those of a training."""
     known = {file.resolve() for file in read}
