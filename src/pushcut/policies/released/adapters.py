@@ -45,8 +45,8 @@ def base_of(path: Path) -> Path:
         if (base / "config.json").exists():
             if holds_adapters(base):
                 raise UserError(
-                    f"{path} holds adapters of {base}, which holds adapters itself: make one folder "
-                    f"of that first, by `pushcut export {base} --out DIR`, and name it in "
+                    f"{path} holds adapters of {base}, which holds adapters itself: make one "
+                    f"folder of that first, by `pushcut export {base} --out DIR`, and name it in "
                     f"base_model_name_or_path of {path / CONFIG}"
                 )
             return base

@@ -89,14 +89,14 @@ def camera_names(path: Path, config: Mapping[str, Any]) -> tuple[CameraNames, ..
     filled = renamed.values()
     return tuple(
         CameraNames(short(feature), tuple(short(name) for name in names_of(renamed, feature)))
-        for feature in pictures(config["input_features"])
+        for feature in pictures(config.get("input_features") or {})
         if EMPTY not in feature or feature in filled
     )
 
 
 def check_renames(path: Path, config: Mapping[str, Any]) -> None:
     """Says which names have no effect; UserError where the model would not get its state."""
-    renamed, features = rename_map(path), config["input_features"]
+    renamed, features = rename_map(path), config.get("input_features") or {}
     if STATE in features:
         states = names_of(renamed, STATE)
         if not states:

@@ -48,10 +48,6 @@ TOKENIZER = "google/paligemma-3b-pt-224"
 
 def check_steps(path: Path) -> None:
     """Refuses steps that pushcut would pass over."""
-    for file in (PREPROCESSOR, POSTPROCESSOR):
-        names = [name_of(step) for step in steps_of(path / file)]
-        if twice := [name for name in (NORMALISER, UNNORMALISER) if names.count(name) > 1]:
-            raise UserError(f"{path / file} has the step {twice[0]} twice: numbers are scaled once")
     for step in all_steps(path):
         name, config = name_of(step), step.get("config") or {}
         if name not in KNOWN or (name in RELATIVE and config.get("enabled")):
@@ -67,6 +63,10 @@ def check_steps(path: Path) -> None:
             say(f"{path} rounds what it sees to {config['float_dtype']}; here it stays float32")
         if (mode := (config.get("norm_map") or {}).get("VISUAL", "IDENTITY")) != "IDENTITY":
             raise UserError(f"{path} scales its images ({mode}), which pushcut does not do")
+    for file in (PREPROCESSOR, POSTPROCESSOR):
+        names = [name_of(step) for step in steps_of(path / file)]
+        if twice := [name for name in (NORMALISER, UNNORMALISER) if names.count(name) > 1]:
+            raise UserError(f"{path / file} has the step {twice[0]} twice: numbers are scaled once")
 
 
 def _check_scaling(path: Path, name: str, config: Mapping[str, Any]) -> None:
