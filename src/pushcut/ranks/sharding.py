@@ -134,16 +134,18 @@ class Shards:
         left = {p for layer in small or () for p in layer.parameters(recurse=False)}
         fully_shard(unit, mesh=self._mesh, mp_policy=precision, ignored_params=left or None)
 
-    def summed_once(self, parts: Iterable[T]) -> Iterator[T]:
-        """The micro-batches of an optimiser step, whose gradients are summed after the last."""
-        before: list[T] = []
-        for part in parts:
-            if before:
-                self._sum_after_backward(False)
-                yield before.pop()
-            before.append(part)
-        self._sum_after_backward(True)
-        yield from before
+    def summed_once(self, parts: Iterable[T], count: int) -> Iterator[T]:
+        """The micro-batches of an optimiser step, whose gradients are summed after the last.
+
+        They are counted, not looked ahead at: a part may take random numbers where the one before
+        left off.
+        """
+        number = 0
+        for number, part in enumerate(parts, start=1):
+            self._sum_after_backward(number == count)
+            yield part
+        if number != count:  # gradients would be lost, or summed too often
+            raise RuntimeError(f"{number} micro-batches of {count}")
 
     def _sum_after_backward(self, now: bool) -> None:
         for module in self._trained:
