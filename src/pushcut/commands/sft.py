@@ -91,7 +91,8 @@ def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
     earlier = _begun(config, ranks)
     with ranks.together():
         training, validation = parts_of(config)
-        policy = first_policy(config, training)
+        # Weights that will be sharded get onto the device in parts.
+        policy = first_policy(config, training, in_files=ranks.sharded)
         device = choose_device(config.device, ranks.local)
         if not ranks.sharded:
             policy.to(device)
@@ -190,8 +191,8 @@ def _finished(config: SFTConfig, run: Run) -> bool:
     return done and (run.path / "policy" / "config.json").exists()
 
 
-def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
-    """The policy before its first step.
+def first_policy(config: SFTConfig, training: DemoDataset, *, in_files: bool = False) -> Policy:
+    """The policy before its first step; ``in_files`` as for ``StartPolicy.load``.
 
     A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
     their embeddings then stay as random as they begin, but differ from word to word.
@@ -205,7 +206,7 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         policy.told = told_by(training.episodes)
         return policy
     data = norm_stats_of(training) if config.statistics == "data" else None
-    policy = config.policy.load(data, seed=config.seed)
+    policy = config.policy.load(data, seed=config.seed, in_files=in_files)
     cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,

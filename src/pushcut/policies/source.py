@@ -121,12 +121,18 @@ class StartPolicy(PolicyFolder):
     """The whole policy, or low-rank adapters on parts of it."""
     new: PolicyConfig = TinyConfig()
 
-    def load(self, data: DataStats | None, *, seed: int) -> Policy:
-        """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``."""
+    def load(self, data: DataStats | None, *, seed: int, in_files: bool = False) -> Policy:
+        """Reads the checkpoint; ``data`` as for ``pushcut.policies.load``.
+
+        ``in_files``: as for ``PolicySource.load``.
+        """
         policy = load_any(self.path, self.released, data, in_files=True)
         self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
+        if in_files:
+            policy.cast(now=False)
+            return policy
         return taken_from_files(policy, path=self.path)
 
 
