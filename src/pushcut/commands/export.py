@@ -9,8 +9,10 @@ from pushcut.config import SFTConfig
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
 from pushcut.learning.sft_checkpoint import STATE
+from pushcut.learning.shards import load_policy
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
+from pushcut.policies.told import read_told
 from pushcut.policies.whole import copy_whole
 from pushcut.runs.config_json import from_stored, stored_config
 
@@ -34,7 +36,8 @@ def run_export(run: Path, out: Path | None = None) -> Path:
         save_from_parts(config, source, out)
     elif (source / checkpoint.SHARDS).exists():
         policy = stored_policy(source.parent.parent).load()
-        checkpoint.load_policy(source / checkpoint.SHARDS, policy)
+        load_policy(source / checkpoint.SHARDS, policy)
+        policy.told = read_told(source) or policy.told
         policy.save_pretrained(out)
     else:
         copy_whole(policy_folder(source), out)
