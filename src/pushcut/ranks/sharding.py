@@ -116,7 +116,7 @@ class Shards:
             own = part_of(types, path)
             for name, parameter in layer.named_parameters(recurse=False):
                 its = own.get(name, ParameterDtype(parameter.dtype, parameter.dtype))
-                parameter.data = parameter.data.to(its.kept)
+                parameter.data = self._own_rows(parameter.data, its.kept)
                 halved |= parameter.requires_grad and its.read == torch.bfloat16
                 if its.read == torch.float32 and layer not in exact:
                     exact.append(layer)
@@ -127,6 +127,21 @@ class Shards:
             else:
                 self._fully_shard(layer, AS_KEPT, small)
         self._fully_shard(unit, precision, small)
+
+    @torch.no_grad()
+    def _own_rows(self, whole: Tensor, dtype: torch.dtype) -> Tensor:
+        """A tensor of the same shape in which only the rows of this rank have their values.
+
+        FSDP takes those and no others: where weights are views of files, the rest is not read, and
+        memory that nobody touches costs the host nothing.
+        """
+        own = torch.empty(whole.shape, dtype=dtype, device=self._mesh.device_type)
+        axis = self._mesh.ndim - 1
+        parts, number = self._mesh.size(axis), self._mesh.get_local_rank(axis)
+        places, rows = own.chunk(parts), whole.chunk(parts)
+        if number < len(rows):  # small ones are in fewer parts
+            places[number].copy_(rows[number])
+        return own
 
     def _fully_shard(
         self, unit: nn.Module, precision: MixedPrecisionPolicy, small: list[nn.Module] | None
