@@ -104,14 +104,27 @@ def _fit_on(ranks: Ranks, config: SFTConfig) -> Ended:
         if not (earlier and _finished(config, run)):
             _fit_with_bar(fitting, training, validation, config, run)
             if ranks.sharded:
-                with ranks.together():
-                    written = sft_checkpoint.save(run.checkpoints, fitting)
-                with ranks.together():
-                    ranks.wait_for_writes()
+                written = _last_checkpoint(fitting, run)
             _write_policy(fitting, folder)
         else:
             say(f"{run.path} has done all of its {config.fit.steps} steps")
     return Ended(folder, written)
+
+
+def _last_checkpoint(fitting: Fitting, run: Run) -> Path:
+    """The checkpoint of the steps that are done; written unless it was as they were."""
+    ranks = fitting.ranks
+    with ranks.together():
+        ranks.wait_for_writes()
+        there = [one.path for one in sft_checkpoint.newest(run.checkpoints)]
+    path = run.checkpoints / f"{fitting.step:06d}"
+    if ranks.gather(path in there)[0]:
+        return path
+    with ranks.together():
+        sft_checkpoint.save(run.checkpoints, fitting)
+    with ranks.together():
+        ranks.wait_for_writes()
+    return path
 
 
 def _write_policy(fitting: Fitting, folder: Path) -> None:

@@ -27,28 +27,32 @@ class CheckpointSize:
     """What every checkpoint has of its own: trained weights and the optimiser's state."""
     shared: int
     """Weights that are not trained, which all of them share."""
+    whole_at_end: bool = True
+    """Whether the last policy is there as a whole, too, once the run has finished."""
 
     @staticmethod
     def of(learner: Learner, *, sharded: bool = False) -> CheckpointSize:
-        """The size once the optimiser has a state; ``sharded`` checkpoints share nothing."""
-        trained, frozen = _weights(learner.policy)
+        """The size once the optimiser has a state; ``sharded`` ones have weights as memory does."""
         moments = MOMENTS * sum(
             parameter.nbytes for group in learner.optimizer.param_groups
             for parameter in group["params"]
         )  # fmt: skip
-        return (
-            CheckpointSize(trained + moments + frozen, 0)
-            if sharded
-            else CheckpointSize(trained + moments, frozen)
-        )
+        if not sharded:
+            trained, frozen = _weights(learner.policy)
+            return CheckpointSize(trained + moments, frozen)
+        weights = {True: 0, False: 0}
+        for parameter in learner.policy.parameters():
+            weights[parameter.requires_grad] += parameter.nbytes
+        return CheckpointSize(weights[True] + moments, weights[False], whole_at_end=False)
 
     def first(self) -> int:
         """Bytes of the first checkpoint."""
         return self.each + self.shared
 
     def most(self, keep: int) -> int:
-        """The most that a run takes; at its end the last policy is there as a whole, too."""
-        return self.each * (keep + ON_THEIR_WAY) + 2 * self.shared
+        """The most that a run takes."""
+        times = 2 if self.whole_at_end else 1
+        return self.each * (keep + ON_THEIR_WAY) + times * self.shared
 
 
 def _weights(policy: Policy) -> tuple[int, int]:

@@ -24,7 +24,8 @@ class HostPlan:
     """Weights while they are read: each rank holds all of them in its precision until they are on
     its GPU; sharded ones are mapped from the files and move block by block."""
     saving: int
-    """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too."""
+    """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too
+    (frozen ones for the first checkpoint alone)."""
     simulators: int
     """Simulator processes, each with the tasks that it keeps."""
     processes: int
@@ -44,9 +45,11 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
     each = parameters.trained + 2 * learning + merged_bytes(workload, parameters)
+    shards = each + averages_bytes(workload, parameters) + parameters.frozen
+    saving = shards if workload.sharded else stored
     return HostPlan(
         loading=own * workload.gpus,
-        saving=0 if workload.phase == "eval" else stored + (each if workload.sharded else 0),
+        saving=0 if workload.phase == "eval" else saving,
         simulators=simulators,
         processes=processes,
         checkpoint=0 if workload.phase == "eval" else each,
@@ -78,24 +81,36 @@ def stored_bytes(workload: Workload, parameters: Parameters) -> int:
 
 
 def merged_bytes(workload: Workload, parameters: Parameters) -> int:
-    """What each checkpoint has of layers whose adapters are merged, where they are."""
-    apart = workload.train.policy.lora.saved == "separate"
+    """What each checkpoint has of layers whose adapters are merged, where they are.
+
+    Shards have them apart.
+    """
+    apart = workload.train.policy.lora.saved == "separate" or workload.sharded
     return 0 if apart or workload.phase != "train" else parameters.adapted
+
+
+def averages_bytes(workload: Workload, parameters: Parameters) -> int:
+    """What fine-tuning keeps of averaged weights, in float32."""
+    return 4 * parameters.numbers if workload.phase == "sft" and workload.fit.ema else 0
 
 
 def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameters) -> int:
     """The most that the run's folder takes.
 
     A checkpoint of training has trained weights to the bit and their moments; what is not trained
-    is there once, and once more in the policy at the end. Each
+    is there once, and once more in the policy at the end, unless the weights are in shards. Each
     checkpoint of fine-tuning has a whole policy, the newest (and the one before, while it is
-    written) what the optimiser needs.
+    written) what the optimiser needs; each in shards has the latter, and shares what is frozen.
     """
     train = workload.train
     if workload.phase == "eval":
         return 0
     if workload.phase == "train":
-        return each * (train.keep + ON_THEIR_WAY) + 2 * parameters.frozen
-    copies = workload.fit.steps // workload.save_every if workload.save_every else 1
-    averages = 4 * parameters.numbers if workload.fit.ema else 0
+        times = 1 if workload.sharded else 2
+        return each * (train.keep + ON_THEIR_WAY) + times * parameters.frozen
+    averages, every = averages_bytes(workload, parameters), workload.save_every
+    if workload.sharded:
+        written = -(-workload.fit.steps // every) if every else 1
+        return written * (each + averages) + parameters.frozen + stored
+    copies = workload.fit.steps // every if every else 1
     return (copies + 1) * stored + 2 * (each + averages)

@@ -77,11 +77,13 @@ class FrozenShards:
 def own_samples(tensor: Tensor) -> Tensor:
     """Some numbers of a tensor, spread over its rows; -inf for rows that this rank lacks."""
     rows = tensor.shape[0] if tensor.dim() else 1
-    chosen = torch.arange(0, rows, max(1, rows // SAMPLES))[:SAMPLES]
-    found = torch.full((len(chosen),), -torch.inf, dtype=torch.float64)
+    width = max(1, tensor.numel() // max(1, rows))
+    chosen = torch.arange(0, rows, max(1, rows // SAMPLES))[:SAMPLES, None]
+    each = min(width, -(-SAMPLES // max(1, len(chosen))))
+    columns = (chosen * STRIDE + torch.arange(each) * (width // each)) % width
+    places = ((chosen - first_row(tensor)) * width + columns).reshape(-1)
+    found = torch.full(places.shape, -torch.inf, dtype=torch.float64)
     local = tensor.to_local() if isinstance(tensor, DTensor) else tensor
-    width = max(1, local[0].numel() if local.dim() and len(local) else 1)
-    places = (chosen - first_row(tensor)) * width + chosen * STRIDE % width
     here = (places >= 0) & (places < local.numel())
     flat = local.detach().reshape(-1)
     found[here] = flat[places[here].to(flat.device)].to("cpu", torch.float64)
