@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from pushcut.learning import checkpoint, shards
 from pushcut.learning.checkpoint import SHARDS, Progress
 from pushcut.learning.disk import CheckpointSize
 from pushcut.learning.learner import Learner, LearnerConfig
+from pushcut.policies.masters import MASTERS_FILE
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.frozen_shards import FrozenShards
@@ -116,9 +117,23 @@ def frozen_files(checkpoint: Path) -> list[Path]:
     return sorted((checkpoint / SHARDS).glob("frozen-*"))
 
 
+def numbers_in(files: Iterable[Path]) -> int:
+    """Bytes of safetensors files without their headers."""
+    return sum(
+        file.stat().st_size - 8 - int.from_bytes(file.read_bytes()[:8], "little") for file in files
+    )
+
+
 def own_bytes(checkpoint: Path) -> int:
-    files = (checkpoint / SHARDS).glob("shard-*")
-    return sum(file.stat().st_size for file in files)
+    return numbers_in((checkpoint / SHARDS).glob("shard-*"))
+
+
+def own_bytes_of_whole(checkpoint: Path) -> int:
+    """Of trained weights and the optimiser."""
+    files = [checkpoint / "policy" / "model-trained.safetensors", checkpoint / MASTERS_FILE]
+    state = torch.load(checkpoint / "optimizer.pt", weights_only=True)["state"]
+    moments = sum(x.nbytes for values in state.values() for x in values.values())
+    return moments + numbers_in(file for file in files if file.exists())
 
 
 OF_TWO = ["frozen-00001-of-00002.safetensors", "frozen-00002-of-00002.safetensors"]
@@ -141,18 +156,13 @@ def test_frozen_shards_are_written_once_and_read_by_any_number_of_ranks(tmp_path
     pairs = zip(frozen_files(run / "000001"), frozen_files(run / "000002"), strict=True)
     assert all(one.samefile(other) and one.stat().st_nlink == 2 for one, other in pairs)
     assert {file.stat().st_mode & 0o777 for file in frozen_files(run / "000002")} == {0o444}
-    # What was forecast, and headers.
-    headers = 200 * len(first["content"])
-    assert first["each"] <= own_bytes(run / "000002") < first["each"] + headers
-    frozen = sum(file.stat().st_size for file in frozen_files(run / "000002"))
-    assert first["shared"] <= frozen < first["shared"] + headers
-    # A whole checkpoint takes as much of its own; adapters are in the layers there.
-    if way == "expert":
+    steps = sum(name.endswith(".step") for name in first["content"])
+    assert own_bytes(run / "000002") == first["each"] + 4 * steps
+    assert numbers_in(frozen_files(run / "000002")) == first["shared"]
+    if way == "expert":  # adapters would be in the layers
         one = SingleProcess()
         save(learner_of(origin, one), tmp_path / "whole", one, 1)
-        files = [file for file in (tmp_path / "whole" / "000001").rglob("*") if file.is_file()]
-        own = sum(file.stat().st_size for file in files if not file.name.startswith("frozen-"))
-        assert own_bytes(run / "000002") == pytest.approx(own, abs=headers)
+        assert own_bytes(run / "000002") == own_bytes_of_whole(tmp_path / "whole" / "000001")
     # One rank goes on from them, and links what two have written.
     shutil.rmtree(run / "000001")
     assert same(on_ranks(1, gone_on, run, origin, way, 3)[0], first["content"])
