@@ -22,7 +22,8 @@ class HostPlan:
 
     loading: int
     """Weights while they are read: each rank holds all of them in its precision until they are on
-    its GPU; sharded ones are mapped from the files and move block by block."""
+    its GPU; sharded ones are mapped from the files, and each rank copies its rows block by block,
+    unless a copy stays whole (overlap)."""
     saving: int
     """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too
     (frozen ones for the first checkpoint alone)."""
@@ -40,8 +41,9 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     """What the host of a workload needs; ``learning``: bytes that AdamW learns, on all ranks."""
     processes, simulators = simulators_of(workload)
     everything = parameters.trained + parameters.frozen
-    mapped = workload.sharded and workload.phase == "train"
-    own = parameters.root + parameters.block if mapped else everything
+    copied = workload.phase == "train" and workload.train.overlap
+    mapped = workload.sharded and workload.phase != "eval" and not copied
+    own = (parameters.root + parameters.block) // workload.gpus if mapped else everything
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
     each = parameters.trained + 2 * learning + merged_bytes(workload, parameters)
