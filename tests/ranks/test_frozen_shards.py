@@ -35,12 +35,12 @@ TOLD = {"reach-red": ("reach the red disc", "go to red")}
 
 
 def learner_of(origin: Path, ranks: Ranks, trained: Any = "expert") -> Learner:
-    """A pi0 whose PaliGemma is frozen, after an update."""
-    policy = replace(flow(origin, bfloat16(True)), trained=trained).load(in_files=ranks.sharded)
+    """A pi0 whose PaliGemma is frozen, below adapters or without, after an update."""
+    source = replace(flow(origin, bfloat16(True)), trained=trained)
+    policy = source.load(in_files=ranks.sharded)
     policy.told = TOLD
     learner = Learner(policy, ALGORITHM, LearnerConfig(minibatches=1), seed=0, ranks=ranks)
-    whole = flow(origin, bfloat16(True)).load()
-    rollout = rollout_of(whole, [2, 1, 3, 1])
+    rollout = rollout_of(source.load(), [2, 1, 3, 1])
     learner.update(rollout, ALGORITHM.advantages(rollout), iteration=0)
     return learner
 
