@@ -263,8 +263,7 @@ def test_shards_share_what_is_frozen_and_are_never_whole_on_the_disk():
     planned = plan(replace(due, train=replace(due.train, keep=3)), OPENVLA)
     alone = plan(workload("openvla-oft", trained="lora", released=MASTERS), OPENVLA)
     # Adapters are apart in shards, whatever a policy's folder has.
-    assert alone.trained == 4 * 109_084_672
-    assert planned.machine.checkpoint == 12 * 109_084_672
+    assert planned.machine.checkpoint == 3 * alone.trained  # and two moments of each
     assert planned.machine.disk == 5 * planned.machine.checkpoint + alone.frozen
     assert planned.machine.saving == planned.machine.checkpoint + alone.frozen
     assert planned.machine.loading < alone.machine.loading // 4
