@@ -11,6 +11,7 @@ from pushcut.memory import GB, Saving, advice, fits, plan
 from pushcut.memory.plan import adamw_bytes
 from pushcut.policies.lora import LoRAConfig
 from pushcut.presets import PRESETS
+from pushcut.ranks.config import RanksConfig
 from tests.memory.workloads import OPENVLA, PI0, workload
 
 pytestmark = pytest.mark.heavy
@@ -255,6 +256,32 @@ def test_the_disk_holds_what_is_kept_the_best_and_what_is_being_written():
     apart = plan(replace(due, train=replace(due.train, keep=1, policy=policy)), OPENVLA)
     assert apart.machine.checkpoint == 12 * numbers
     assert apart.machine.disk == 3 * 12 * numbers + 2 * planned.frozen
+
+
+def test_shards_share_what_is_frozen_and_are_never_whole_on_the_disk():
+    due = workload("openvla-oft", trained="lora", released=MASTERS, **EIGHT_GPUS)
+    planned = plan(replace(due, train=replace(due.train, keep=3)), OPENVLA)
+    alone = plan(workload("openvla-oft", trained="lora", released=MASTERS), OPENVLA)
+    # Adapters are apart in shards, whatever a policy's folder has.
+    assert planned.machine.checkpoint == 3 * alone.trained  # and two moments of each
+    assert planned.machine.disk == 5 * planned.machine.checkpoint + alone.frozen
+    assert planned.machine.saving == planned.machine.checkpoint + alone.frozen
+    assert planned.machine.loading < alone.machine.loading // 4
+
+
+def test_each_checkpoint_of_sharded_fine_tuning_has_moments_and_averages():
+    preset = PRESETS["libero-spatial-pi0-flow-sde"]
+    sft = replace(preset.sft, save_every=1000, fit=replace(preset.sft.fit, steps=2500, ema=0.99))
+    sft = replace(sft, policy=replace(sft.policy, trained="all"))
+    due = replace(PlanConfig.of(preset), phase="sft", sft=sft, gpus=8).workload
+    train = replace(due.train, ranks=RanksConfig(weights="sharded"))
+    machine = plan(replace(due, train=train)).machine
+    alone = plan(replace(due, gpus=1))
+    assert machine.checkpoint == alone.machine.checkpoint
+    own = machine.saving - alone.frozen
+    assert own > 1.3 * machine.checkpoint  # averages
+    # Of steps 1000, 2000 and 2500; and the policy's file at the end.
+    assert machine.disk == 3 * own + alone.frozen + alone.machine.saving
 
 
 def test_a_plan_takes_the_flags_of_the_command_that_it_plans():

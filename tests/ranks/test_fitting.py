@@ -4,20 +4,26 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch.distributed.tensor import DTensor
 
 from pushcut.commands.export import run_export
-from pushcut.commands.sft import run_sft
+from pushcut.commands.sft import first_policy, open_dataset, run_sft
 from pushcut.config import SFTConfig
 from pushcut.errors import Interrupted
+from pushcut.learning.frames import Frames
 from pushcut.learning.sft import Fitting
 from pushcut.policies.small.flow_vla import FlowConfig
 from pushcut.ranks.config import RanksConfig
+from pushcut.ranks.sharding import Shards
+from pushcut.ranks.start import joined
 from pushcut.runs.run import read_metrics
 from tests.ranks.launch import on_ranks
+from tests.ranks.sums import counted_sums
 
 pytestmark = pytest.mark.heavy
 
@@ -123,3 +129,52 @@ def test_one_process_goes_on_from_parts(config, tmp_path):
     early, late = load_file(policy / FILE), load_file(run.out / "policy" / FILE)
     assert early.keys() == late.keys()
     assert not all(torch.equal(early[name], late[name]) for name in early)
+
+
+def first_step(config: SFTConfig) -> dict[str, Any]:
+    """How often gradients are summed in the first step, and what comes of it."""
+    with joined(config.ranks, gpus=False) as ranks:
+        dataset = open_dataset(config)
+        policy = first_policy(config, dataset, in_files=ranks.sharded)
+        fitting = Fitting(policy, config.fit, seed=config.seed, ranks=ranks)
+        fitting.optimizer.step = lambda closure=None: None
+        with counted_sums() as sums:
+            fitting._step(Frames(dataset, policy.horizon, config.fit.tail))
+        gradients = {
+            name: whole(x.grad).numpy() for name, x in fitting.trained.items() if x.grad is not None
+        }
+        return {
+            "sums": len(sums),
+            "gradients": gradients,
+            "drawn": float(fitting.generator.random()),
+        }
+
+
+def whole(tensor: Any) -> torch.Tensor:
+    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor.clone()
+
+
+def test_parts_of_a_step_have_their_gradients_summed_once(config):
+    """Six frames on each rank, two at a time; flow policies draw noise and times for each."""
+    alone = first_step(config)
+    assert alone["sums"] == 0
+    ways = {limit: RanksConfig(weights="sharded", sum_once_gb=limit) for limit in (2.0, 0.0)}
+    once, each = (
+        on_ranks(2, first_step, replace(config, ranks=ranks))[0] for ranks in ways.values()
+    )
+    assert once["sums"] > 1  # a message for each unit
+    assert each["sums"] == 3 * once["sums"]
+    assert once["drawn"] == each["drawn"] == alone["drawn"]
+    for found in (once, each):
+        assert found["gradients"].keys() == alone["gradients"].keys()
+        for name, gradient in alone["gradients"].items():
+            # Sums are rounded in another order.
+            assert found["gradients"][name] == pytest.approx(gradient, rel=1e-4, abs=1e-6), name
+
+
+def test_micro_batches_that_are_not_as_many_as_was_said_are_told():
+    shards = Shards.__new__(Shards)
+    shards._trained = []
+    assert list(shards.summed_once("ab", 2)) == ["a", "b"]
+    with pytest.raises(RuntimeError, match="1 micro-batches of 2"):
+        list(shards.summed_once("a", 2))

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torch.distributed.fsdp import FSDPModule
-from torch.distributed.fsdp._fully_shard import _fsdp_param_group
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.learning.learner import Learner, LearnerConfig
@@ -22,6 +19,7 @@ from pushcut.ranks.start import joined
 from tests.learning.builders import rollout_of
 from tests.policies.released.builders import SOURCES, bfloat16
 from tests.ranks.launch import on_ranks
+from tests.ranks.sums import counted_sums
 
 pytestmark = pytest.mark.heavy
 
@@ -37,24 +35,6 @@ def make(name: str) -> Policy:
     kind, masters = KINDS[name]
     with tempfile.TemporaryDirectory() as folder:
         return SOURCES[kind](Path(folder) / "p", bfloat16(masters)).load()
-
-
-@contextmanager
-def counted_sums() -> Iterator[list[int]]:
-    """Notes each message by which the gradients of a unit are summed."""
-    sums: list[int] = []
-    inside: Any = _fsdp_param_group
-    reduce = inside.foreach_reduce
-
-    def noted(parameters: Any, *arguments: Any, **options: Any) -> Any:
-        sums.append(len(parameters))
-        return reduce(parameters, *arguments, **options)
-
-    inside.foreach_reduce = noted
-    try:
-        yield sums
-    finally:
-        inside.foreach_reduce = reduce
 
 
 def learned(name: str, ranks: Ranks) -> dict[str, Any]:

@@ -19,8 +19,9 @@ from torch.distributed.tensor import DTensor
 from pushcut.algorithms.grpo import GRPO
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
-from pushcut.learning.checkpoint import Progress, training_tensors
+from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner, LearnerConfig
+from pushcut.learning.shards import training_tensors
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.pi0 import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts

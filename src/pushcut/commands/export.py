@@ -11,9 +11,11 @@ from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
 from pushcut.learning import checkpoint
 from pushcut.learning.sft_checkpoint import STATE
+from pushcut.learning.shards import load_policy
 from pushcut.policies.base import Policy
 from pushcut.policies.places import policy_folder
 from pushcut.policies.source import PolicySource
+from pushcut.policies.told import read_told
 from pushcut.policies.whole import copy_whole
 from pushcut.runs.config_json import from_stored, stored_config
 from pushcut.system.progress import say
@@ -38,8 +40,11 @@ def run_export(run: Path, out: Path | None = None) -> Path:
         save_from_parts(config, source, out)
     elif (source / checkpoint.SHARDS).exists():
         policy = stored_policy(source.parent.parent).load()
-        checkpoint.load_policy(source / checkpoint.SHARDS, policy)
-        remember_what_was_said(policy, source.parent.parent)
+        load_policy(source / checkpoint.SHARDS, policy)
+        if told := read_told(source):
+            policy.told = told
+        else:  # checkpoints up to 0.2.0 do not have them
+            remember_what_was_said(policy, source.parent.parent)
         policy.save_pretrained(out)
     else:
         copy_whole(policy_folder(source), out)

@@ -99,7 +99,8 @@ def _fit_on(ranks: Ranks, config: SFTConfig, envs: Sequence[EnvConfig]) -> Ended
     earlier = _begun(config, ranks)
     with ranks.together():
         training, validation = parts_of(config)
-        policy = first_policy(config, training)
+        # Weights that will be sharded get onto the device in parts.
+        policy = first_policy(config, training, in_files=ranks.sharded)
         device = choose_device(config.device, ranks.local)
         if not ranks.sharded:
             policy.to(device)
@@ -113,14 +114,27 @@ def _fit_on(ranks: Ranks, config: SFTConfig, envs: Sequence[EnvConfig]) -> Ended
         if not (earlier and _finished(config, run)):
             _fit_with_bar(fitting, training, validation, config, run)
             if ranks.sharded:
-                with ranks.together():
-                    written = sft_checkpoint.save(run.checkpoints, fitting)
-                with ranks.together():
-                    ranks.wait_for_writes()
+                written = _last_checkpoint(fitting, run)
             _write_policy(fitting, folder)
         else:
             say(f"{run.path} has done all of its {config.fit.steps} steps")
     return Ended(folder, written)
+
+
+def _last_checkpoint(fitting: Fitting, run: Run) -> Path:
+    """The checkpoint of the steps that are done; written unless it was as they were."""
+    ranks = fitting.ranks
+    with ranks.together():
+        ranks.wait_for_writes()
+        there = [one.path for one in sft_checkpoint.newest(run.checkpoints)]
+    path = run.checkpoints / f"{fitting.step:06d}"
+    if ranks.gather(path in there)[0]:
+        return path
+    with ranks.together():
+        sft_checkpoint.save(run.checkpoints, fitting)
+    with ranks.together():
+        ranks.wait_for_writes()
+    return path
 
 
 def _write_policy(fitting: Fitting, folder: Path) -> None:
@@ -213,8 +227,8 @@ def _finished(config: SFTConfig, run: Run) -> bool:
     return done and (run.path / "policy" / "config.json").exists()
 
 
-def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
-    """The policy before its first step.
+def first_policy(config: SFTConfig, training: DemoDataset, *, in_files: bool = False) -> Policy:
+    """The policy before its first step; ``in_files`` as for ``StartPolicy.load``.
 
     A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
     their embeddings then stay as random as they begin, but differ from word to word.
@@ -228,7 +242,9 @@ def first_policy(config: SFTConfig, training: DemoDataset) -> Policy:
         policy.told = told_by(training.told)
         return policy
     data = norm_stats_of(training) if config.statistics == "data" else None
-    policy = config.policy.load(data, seed=config.seed, cameras=config.data.renamed)
+    policy = config.policy.load(
+        data, seed=config.seed, in_files=in_files, cameras=config.data.renamed
+    )
     cameras, image_size = images(config)
     for name, here in {
         "cameras": cameras,

@@ -16,7 +16,8 @@ from torch import Tensor
 from pushcut.errors import DivergedError, RankLostError, UserError
 from pushcut.learning.disk import check_space, gigabytes, needed_now, reason_of
 from pushcut.learning.learner import Learner
-from pushcut.learning.optimiser import counts_on_gpu, restore
+from pushcut.learning.optimiser import restore
+from pushcut.learning.shards import frozen_in_shards, load_sharded, training_tensors
 from pushcut.policies.base import Policy
 from pushcut.policies.masters import MASTERS_FILE, load_masters, save_masters
 from pushcut.policies.pretrained import (
@@ -25,8 +26,9 @@ from pushcut.policies.pretrained import (
     save_training_parts,
 )
 from pushcut.policies.tensor_files import SharedFiles
+from pushcut.policies.told import write_told
 from pushcut.ranks.base import Ranks, SingleProcess
-from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
+from pushcut.ranks.shard_files import local_part, sharded_like
 from pushcut.system.machine import free_bytes
 from pushcut.system.progress import say
 
@@ -90,11 +92,16 @@ def save(
             writing.finish()
             return
         ranks.wait_for_writes()
-        if ranks.first:
-            writing.begin()
-        ranks.gather(None)  # the folder is there
-        tensors = training_tensors(learner)
-        ranks.write_shards(tensors, writing.aside / SHARDS, writing.finish)
+        with ranks.together():
+            if ranks.first:
+                writing.begin()
+                write_told(learner.policy.told, writing.aside)
+        ranks.write_shards(
+            training_tensors(learner),
+            writing.aside / SHARDS,
+            writing.finish,
+            frozen=frozen_in_shards(learner.policy),
+        )
 
 
 def check_finite(policy: Policy, path: Path) -> None:
@@ -193,21 +200,6 @@ def write_whole(learner: Learner, folder: Path, shared: SharedFiles) -> None:
     torch.save(learner.optimizer.state_dict(), folder / "optimizer.pt")
 
 
-def training_tensors(learner: Learner) -> dict[str, Tensor]:
-    """Weights and optimiser state under names that do not depend on who holds them."""
-    weights = {f"policy.{name}": x for name, x in learner.policy.state_dict().items()}
-    return weights | optimizer_tensors(learner)
-
-
-def optimizer_tensors(learner: Learner) -> dict[str, Tensor]:
-    """The state of the optimiser, by the names of the weights."""
-    return {
-        f"optimizer.{name}.{key}": value
-        for name, parameter in learner.policy.named_parameters()
-        for key, value in learner.optimizer.state.get(parameter, {}).items()
-    }
-
-
 def tidy(folder: Path) -> None:
     """Removes what a process left that was killed while it wrote.
 
@@ -286,30 +278,6 @@ def load_optimizer(file: Path, learner: Learner) -> None:
         learner.optimizer.state[parameter] = {
             key: sharded_like(value, parameter) for key, value in values.items()
         }
-
-
-def load_sharded(folder: Path, learner: Learner) -> None:
-    """Restores a sharded checkpoint."""
-    beside = counts_on_gpu(learner.optimizer)
-    for name, parameter in learner.policy.named_parameters():
-        start = f"optimizer.{name}."
-        learner.optimizer.state[parameter] = {
-            key.removeprefix(start): torch.zeros_like(parameter)
-            if shape == parameter.shape
-            else torch.zeros(shape, device=parameter.device if beside else "cpu")
-            for key, shape in shard_shapes(folder).items()
-            if key.startswith(start)
-        }
-    tensors = optimizer_tensors(learner)
-    read_shards(tensors, folder)
-    load_policy(folder, learner.policy)
-
-
-def load_policy(folder: Path, policy: Policy) -> None:
-    """Restores the weights of a sharded checkpoint, and the training parts that a policy has."""
-    state = policy.state_dict()
-    read_shards({f"policy.{name}": tensor for name, tensor in state.items()}, folder)
-    policy.load_state_dict(state)
 
 
 def _progress_json(progress: Progress) -> str:

@@ -30,28 +30,32 @@ class CheckpointSize:
     """Weights that are not trained, which all of them share."""
     merged: int = 0
     """What the policy at the end takes more, whose adapters are merged in float32."""
+    whole_at_end: bool = True
+    """Whether the last policy is there as a whole, too, once the run has finished."""
 
     @staticmethod
     def of(learner: Learner, *, sharded: bool = False) -> CheckpointSize:
-        """The size once the optimiser has a state; ``sharded`` checkpoints share nothing."""
-        trained, frozen = _weights(learner.policy)
+        """The size once the optimiser has a state; ``sharded`` ones have weights as memory does."""
         moments = MOMENTS * sum(
             parameter.nbytes for group in learner.optimizer.param_groups
             for parameter in group["params"]
         )  # fmt: skip
-        return (
-            CheckpointSize(trained + moments + frozen, 0)
-            if sharded
-            else CheckpointSize(trained + moments, frozen, _merged(learner.policy))
-        )
+        if not sharded:
+            trained, frozen = _weights(learner.policy)
+            return CheckpointSize(trained + moments, frozen, _merged(learner.policy))
+        weights = {True: 0, False: 0}
+        for parameter in learner.policy.parameters():
+            weights[parameter.requires_grad] += parameter.nbytes
+        return CheckpointSize(weights[True] + moments, weights[False], whole_at_end=False)
 
     def first(self) -> int:
         """Bytes of the first checkpoint."""
         return self.each + self.shared
 
     def most(self, keep: int) -> int:
-        """The most that a run takes; at its end the last policy is there as a whole, too."""
-        return self.each * (keep + ON_THEIR_WAY) + 2 * self.shared + self.merged
+        """The most that a run takes."""
+        end = self.shared + self.merged if self.whole_at_end else 0
+        return self.each * (keep + ON_THEIR_WAY) + self.shared + end
 
 
 def _merged(policy: Policy) -> int:

@@ -15,7 +15,13 @@ from torch import Tensor, nn
 from pushcut.algorithms.base import Algorithm
 from pushcut.batch import Advantages, Rollout
 from pushcut.errors import UserError
-from pushcut.learning.minibatches import MicroBatch, executed, micro_batches, rank_shares
+from pushcut.learning.minibatches import (
+    MicroBatch,
+    executed,
+    micro_batch_count,
+    micro_batches,
+    rank_shares,
+)
 from pushcut.learning.optimiser import make_adamw, parameter_groups
 from pushcut.learning.schedules import warmup_cosine
 from pushcut.policies.base import Policy
@@ -241,7 +247,8 @@ class Learner:
             ranks=self._ranks,
             device=self.policy.device,
         )
-        for part in self._ranks.summed_once(parts):
+        number = micro_batch_count(len(rows), self._config.micro_batch, self._ranks)
+        for part in self._ranks.summed_once(parts, number):
             for name, value in self._backward(part).items():
                 # Read at the end of the step: until then the GPU has work in its queue.
                 exact = value.double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -102,6 +103,11 @@ class RankShare:
     counted: Bool[Tensor, " m"]
     """False where it only fills up the batch: another rank learns from it."""
     experience: Experience
+
+
+def micro_batch_count(decisions: int, size: int, ranks: Ranks) -> int:
+    """How many micro-batches of at most ``size`` each rank makes of a step's decisions."""
+    return math.ceil(decisions / (size * ranks.count))
 
 
 def rank_shares(

@@ -81,6 +81,11 @@ class FitConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), got {getattr(self, name)}")
 
+    def parts_of(self, frames: int, ranks: int) -> int:
+        """How many forwards and backwards each of some ranks makes of so many frames."""
+        share = -(-frames // ranks)
+        return -(-share // (self.micro_batch or share))
+
     def largest_part(self, ranks: int = 1) -> int:
         """The most frames of a forward and backward on each of some ranks."""
         share = -(-self.batch_size // ranks)
@@ -209,7 +214,9 @@ class Fitting:
         rows = frames.draw(self.config.batch_size, self.generator)
         totals: dict[str, Tensor] = {}
         self.optimizer.zero_grad(set_to_none=True)
-        for part in self._parts(frames, rows, self.generator, augment=True):
+        parts = self._parts(frames, rows, self.generator, augment=True)
+        number = self.config.parts_of(len(rows), self.ranks.count)
+        for part in self.ranks.summed_once(parts, number):
             loss, metrics = self._loss(frames, part)
             (loss * part.weight * self.ranks.loss_scale()).backward()
             for name, value in metrics.items():
@@ -250,10 +257,9 @@ class Fitting:
         changes = kind != "none"
         count, begun = frames.steps_of(rows), generator.bit_generator.state
         share = np.array_split(np.arange(len(rows)), self.ranks.count)[self.ranks.index]
-        largest = -(-len(rows) // self.ranks.count)
-        micro_batch = self.config.micro_batch or largest
-        whole = self.ranks.count == 1 and micro_batch >= largest
-        for part in np.array_split(share, -(-largest // micro_batch)):
+        number = self.config.parts_of(len(rows), self.ranks.count)
+        whole = self.ranks.count == 1 and number == 1
+        for part in np.array_split(share, number):
             # A rank whose share is smaller computes something that counts for nothing.
             places = part if len(part) else np.zeros(1, np.int64)
             draws = generator if whole else RowsOf(begun, len(rows), places)

@@ -15,8 +15,10 @@ from torch import Tensor, nn
 from pushcut.errors import DivergedError, UserError
 from pushcut.learning.checkpoint import SHARDS, Progress, Writing
 from pushcut.learning.sft import Fitting
+from pushcut.learning.shards import frozen_in_shards, policy_tensors
 from pushcut.policies.base import Policy
 from pushcut.policies.tensor_files import SharedFiles
+from pushcut.policies.told import read_told, write_told
 from pushcut.ranks.shard_files import local_part, read_shards, shard_shapes, sharded_like
 
 TRAINING = "training.pt"
@@ -52,11 +54,16 @@ def save(folder: Path, fitting: Fitting) -> Path:
     with writing.one_line_errors(needed):
         if ranks.sharded:
             ranks.wait_for_writes()
-            if ranks.first:
-                begin()
-            ranks.gather(None)  # the folder is there
-            everything = {f"policy.{name}": x for name, x in fitting.policy.state_dict().items()}
-            ranks.write_shards(everything | tensors_of(fitting), writing.aside / SHARDS, finish)
+            with ranks.together():
+                if ranks.first:
+                    begin()
+                    write_told(fitting.policy.told, writing.aside)
+            ranks.write_shards(
+                policy_tensors(fitting.policy) | tensors_of(fitting),
+                writing.aside / SHARDS,
+                finish,
+                frozen=frozen_in_shards(fitting.policy),
+            )
         elif ranks.first:
             begin()
             with fitting.averaged() as policy:
@@ -190,21 +197,20 @@ def put_optimizer(fitting: Fitting, tensors: dict[str, Tensor]) -> None:
 
 
 def read_policy(path: Path, policy: Policy) -> None:
-    """Puts the weights of a sharded checkpoint into a whole policy, averages where it has them."""
+    """Puts the weights of a sharded checkpoint into a whole policy, averages where it has them.
+
+    Also the sentences that it was fine-tuned on, where the checkpoint remembers them.
+    """
     folder, stored = path / SHARDS, shard_shapes(path / SHARDS)
-    first: dict[int, str] = {}  # tied weights have several names, averages go by the first
-    known: dict[str, str] = {}
-    for name, parameter in policy.named_parameters(remove_duplicate=False):
-        known[name] = first.setdefault(id(parameter), name)
-    places: dict[str, str] = {}
-    read: dict[str, Tensor] = {}
-    for name, tensor in policy.state_dict().items():
-        average = f"average.{known.get(name, name)}"
-        places[name] = average if average in stored else f"policy.{name}"
-        wanted = torch.float32 if average in stored else tensor.dtype
-        read.setdefault(places[name], torch.zeros_like(tensor, dtype=wanted))
-    read_shards(read, folder)
-    policy.load_state_dict({name: read[place] for name, place in places.items()})
+    own, averages = policy_tensors(policy), dict[str, Tensor]()
+    for average in [name for name in stored if name.startswith("average.")]:
+        tensor = own.pop(average.replace("average.", "policy.", 1))
+        averages[average] = torch.zeros_like(tensor, dtype=torch.float32)
+    read_shards(own | averages, folder)
+    state = policy.state_dict()
+    for name, average in part(averages, "average.").items():
+        state[name].copy_(average)
+    policy.told = read_told(path) or policy.told
 
 
 def part(tensors: dict[str, Tensor], start: str) -> dict[str, Tensor]:

@@ -22,9 +22,11 @@ class HostPlan:
 
     loading: int
     """Weights while they are read: each rank holds all of them in its precision until they are on
-    its GPU; sharded ones are mapped from the files and move block by block."""
+    its GPU; sharded ones are mapped from the files, and each rank copies its rows block by block,
+    unless a copy stays whole (overlap)."""
     saving: int
-    """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too."""
+    """A copy of what is written: the policy's file; of sharded weights all parts, optimiser too
+    (frozen ones for the first checkpoint alone)."""
     simulators: int
     """Simulator processes, each with the tasks that it keeps."""
     processes: int
@@ -39,14 +41,17 @@ def host_plan(workload: Workload, parameters: Parameters, learning: int) -> Host
     """What the host of a workload needs; ``learning``: bytes that AdamW learns, on all ranks."""
     processes, simulators = simulators_of(workload)
     everything = parameters.trained + parameters.frozen
-    mapped = workload.sharded and workload.phase == "train"
-    own = parameters.root + parameters.block if mapped else everything
+    copied = workload.phase == "train" and workload.train.overlap
+    mapped = workload.sharded and workload.phase != "eval" and not copied
+    own = (parameters.root + parameters.block) // workload.gpus if mapped else everything
     stored = stored_bytes(workload, parameters)
     # Weights to the bit, AdamW's two moments of them.
     each = parameters.trained + 2 * learning
+    shards = each + averages_bytes(workload, parameters) + parameters.frozen
+    saving = shards if workload.sharded else stored
     return HostPlan(
         loading=own * workload.gpus,
-        saving=0 if workload.phase == "eval" else stored + (each if workload.sharded else 0),
+        saving=0 if workload.phase == "eval" else saving,
         simulators=simulators,
         processes=processes,
         checkpoint=0 if workload.phase == "eval" else each,
@@ -83,20 +88,29 @@ def merged_bytes(workload: Workload, parameters: Parameters) -> int:
     return 0 if apart or workload.phase != "train" else parameters.adapted
 
 
+def averages_bytes(workload: Workload, parameters: Parameters) -> int:
+    """What fine-tuning keeps of averaged weights, in float32."""
+    return 4 * parameters.numbers if workload.phase == "sft" and workload.fit.ema else 0
+
+
 def disk_bytes(workload: Workload, each: int, stored: int, parameters: Parameters) -> int:
     """The most that the run's folder takes.
 
     A checkpoint of training has trained weights to the bit and their moments; what is not trained
-    is there once, and once more in the policy at the end, merged with adapters. Each checkpoint of
-    fine-tuning has a whole policy, the newest (and the one before, while it is
-    written) what the optimiser needs.
+    is there once, and once more in the policy at the end, merged with adapters, unless the weights
+    are in shards. Each checkpoint of fine-tuning has a whole policy, the newest (and the one
+    before, while it is written) what the optimiser needs; each in shards has the latter, and shares
+    what is frozen.
     """
     train = workload.train
     if workload.phase == "eval":
         return 0
     if workload.phase == "train":
-        end = parameters.frozen + merged_bytes(workload, parameters)
+        end = 0 if workload.sharded else parameters.frozen + merged_bytes(workload, parameters)
         return each * (train.keep + ON_THEIR_WAY) + parameters.frozen + end
-    copies = workload.fit.steps // workload.save_every if workload.save_every else 1
-    averages = 4 * parameters.numbers if workload.fit.ema else 0
+    averages, every = averages_bytes(workload, parameters), workload.save_every
+    if workload.sharded:
+        written = -(-workload.fit.steps // every) if every else 1
+        return written * (each + averages) + parameters.frozen + stored
+    copies = workload.fit.steps // every if every else 1
     return (copies + 1) * stored + 2 * (each + averages)

@@ -133,13 +133,24 @@ class StartPolicy(PolicyFolder):
     new: PolicyConfig = TinyConfig()
 
     def load(
-        self, data: DataStats | None, *, seed: int, cameras: Mapping[str, str] | None = None
+        self,
+        data: DataStats | None,
+        *,
+        seed: int,
+        in_files: bool = False,
+        cameras: Mapping[str, str] | None = None,
     ) -> Policy:
-        """Reads the checkpoint; the arguments are those of ``load_any``."""
+        """Reads the checkpoint; ``data`` and ``cameras`` are those of ``load_any``.
+
+        ``in_files``: as for ``PolicySource.load``.
+        """
         policy = load_any(self.path, self.released, data, in_files=True, cameras=cameras)
         self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
+        if in_files:
+            policy.cast(now=False)
+            return policy
         return taken_from_files(policy, path=self.path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol, TypeVar, runtime_checkable
@@ -79,8 +79,11 @@ class Ranks(Protocol):
         """While open, a rank may call the module without the others and without gradients."""
         ...
 
-    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
-        """The micro-batches of an optimiser step; shards need not add gradients up after each."""
+    def summed_once(self, parts: Iterable[T], count: int) -> Iterable[T]:
+        """The ``count`` micro-batches of a step; shards need not add gradients up after each.
+
+        Each is made when it is its turn.
+        """
         ...
 
     def weights_changed(self, module: nn.Module) -> None:
@@ -103,9 +106,18 @@ class Ranks(Protocol):
         ...
 
     def write_shards(
-        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+        self,
+        tensors: dict[str, Tensor],
+        folder: Path,
+        finish: Callable[[], None],
+        *,
+        frozen: Collection[str] = (),
     ) -> None:
-        """Begins to write sharded tensors; ``finish`` is called on one rank, once all have."""
+        """Begins to write sharded tensors; ``finish`` is called on one rank, once all have.
+
+        ``frozen``: names of what never changes, whose files are linked from an earlier checkpoint
+        where one has them. ``folder`` is one inside the checkpoint's.
+        """
         ...
 
     def wait_for_writes(self) -> None:
@@ -147,7 +159,7 @@ class SingleProcess:
     def acting(self, module: nn.Module) -> AbstractContextManager[None]:
         return contextlib.nullcontext()
 
-    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
+    def summed_once(self, parts: Iterable[T], count: int) -> Iterable[T]:
         return parts
 
     def weights_changed(self, module: nn.Module) -> None:
@@ -163,7 +175,12 @@ class SingleProcess:
         return float(norm)
 
     def write_shards(
-        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+        self,
+        tensors: dict[str, Tensor],
+        folder: Path,
+        finish: Callable[[], None],
+        *,
+        frozen: Collection[str] = (),
     ) -> None:
         raise NotImplementedError
 

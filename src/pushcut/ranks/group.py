@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import pickle
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
@@ -19,11 +19,12 @@ from torch.distributed.rendezvous import rendezvous
 from pushcut.errors import TOLD, RankLostError, UserError
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.devices import choose_device
+from pushcut.ranks.frozen_shards import FrozenShards
 from pushcut.ranks.group_budget import GroupBudget
 from pushcut.ranks.lockstep import Coordination, Independent, Lockstep, OtherRankFailedError
 from pushcut.ranks.lost import lost_by_torch, lost_ranks
 from pushcut.ranks.rendezvous import meet
-from pushcut.ranks.shard_files import ShardWriter
+from pushcut.ranks.shard_files import ShardWriter, files_apart
 from pushcut.ranks.sharding import Shards
 from pushcut.ranks.shared_budget import CLOSED, SharedGroupBudget
 from pushcut.system.gpus import gpu_number
@@ -171,9 +172,9 @@ class ProcessGroup:
             return contextlib.nullcontext()
         return self._shards.gathered(module)
 
-    def summed_once(self, parts: Iterable[T]) -> Iterable[T]:
+    def summed_once(self, parts: Iterable[T], count: int) -> Iterable[T]:
         """Leaves gradients of shards unsummed until the last part, where they are small enough."""
-        return parts if self._shards is None else self._shards.summed_once(parts)
+        return parts if self._shards is None else self._shards.summed_once(parts, count)
 
     def weights_changed(self, module: nn.Module) -> None:
         if self._shards is not None:
@@ -203,11 +204,36 @@ class ProcessGroup:
         return f"groups/{self._group_budgets}"
 
     def write_shards(
-        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None]
+        self,
+        tensors: dict[str, Tensor],
+        folder: Path,
+        finish: Callable[[], None],
+        *,
+        frozen: Collection[str] = (),
     ) -> None:
-        """Every rank writes its part; the first finishes."""
+        """Every rank writes its part; the first links what is there already, and finishes."""
         assert self._writer is not None
-        self._writer.write(tensors, folder, finish if self.first else None)
+        ending = finish
+        if frozen:
+            shared = FrozenShards.of({name: tensors[name] for name in frozen}, self._largest)
+            with self.together():
+                linked = self.first and shared.link(folder)
+            if self.gather(linked)[0]:
+                tensors = {name: x for name, x in tensors.items() if name not in frozen}
+                frozen = ()
+            else:
+
+                def ending() -> None:
+                    shared.rename(files_apart(folder))
+                    finish()
+
+        self._writer.write(tensors, folder, ending if self.first else None, apart=frozen)
+
+    def _largest(self, numbers: Tensor) -> Tensor:
+        """The largest of all ranks' numbers at each place."""
+        with lost_ranks("name frozen weights"):
+            dist.all_reduce(numbers, dist.ReduceOp.MAX)
+        return numbers
 
     def wait_for_writes(self) -> None:
         if self._writer is not None:

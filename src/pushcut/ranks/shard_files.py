@@ -6,14 +6,14 @@ On torch.distributed.checkpoint, with its safetensors storage: its default one k
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.checkpoint.hf_storage import (
     HuggingFaceStorageReader,
     HuggingFaceStorageWriter,
@@ -36,14 +36,26 @@ class ShardWriter:
         self._under_way: Future[None] | None = None
 
     def write(
-        self, tensors: dict[str, Tensor], folder: Path, finish: Callable[[], None] | None
+        self,
+        tensors: dict[str, Tensor],
+        folder: Path,
+        finish: Callable[[], None] | None,
+        *,
+        apart: Collection[str] = (),
     ) -> None:
         """Copies the tensors and begins to write them; ``finish`` is called once all ranks have.
 
         Waits for the checkpoint before; raises what went wrong with it.
+
+        Args:
+            tensors: By name; each rank has its parts.
+            folder: Where the files go.
+            finish: None on ranks that have nothing to finish.
+            apart: Names of what is in files of its own: those of ``files_apart``.
         """
         self.wait_for_writes()
-        writer = HuggingFaceStorageWriter(str(folder), save_distributed=True)
+        places = {name: 2 if name in apart else 1 for name in tensors} if apart else None
+        writer = HuggingFaceStorageWriter(str(folder), places, save_distributed=True)
         written: Future[None] = Future()
         self._under_way = written
         saving = async_save(tensors, storage_writer=writer, process_group=self._group)
@@ -68,6 +80,11 @@ class ShardWriter:
             under_way.result()
 
 
+def files_apart(folder: Path) -> list[Path]:
+    """The files of what was written ``apart``, by rank."""
+    return sorted(folder.glob("shard-*-model-00002-of-00002.safetensors"))
+
+
 def read_shards(tensors: dict[str, Tensor], folder: Path) -> None:
     """Fills tensors by name from a checkpoint of any number of ranks."""
     reader = HuggingFaceStorageReader(str(folder))
@@ -85,6 +102,12 @@ def shard_shapes(folder: Path) -> dict[str, torch.Size]:
         for name, entry in stored.items()
         if isinstance(entry, TensorStorageMetadata)
     }
+
+
+def other_names(module: nn.Module) -> set[str]:
+    """Names of tied parameters besides the first of each, by which shards hold them."""
+    every = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    return every - {name for name, _ in module.named_parameters()}
 
 
 def local_part(tensor: Tensor) -> Tensor:

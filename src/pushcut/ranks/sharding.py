@@ -116,7 +116,7 @@ class Shards:
             own = part_of(types, path)
             for name, parameter in layer.named_parameters(recurse=False):
                 its = own.get(name, ParameterDtype(parameter.dtype, parameter.dtype))
-                parameter.data = parameter.data.to(its.kept)
+                parameter.data = self._own_rows(parameter.data, its.kept)
                 halved |= parameter.requires_grad and its.read == torch.bfloat16
                 if its.read == torch.float32 and layer not in exact:
                     exact.append(layer)
@@ -128,22 +128,39 @@ class Shards:
                 self._fully_shard(layer, AS_KEPT, small)
         self._fully_shard(unit, precision, small)
 
+    @torch.no_grad()
+    def _own_rows(self, whole: Tensor, dtype: torch.dtype) -> Tensor:
+        """A tensor of the same shape in which only the rows of this rank have their values.
+
+        FSDP takes those and no others: where weights are views of files, the rest is not read, and
+        memory that nobody touches costs the host nothing.
+        """
+        own = torch.empty(whole.shape, dtype=dtype, device=self._mesh.device_type)
+        axis = self._mesh.ndim - 1
+        parts, number = self._mesh.size(axis), self._mesh.get_local_rank(axis)
+        places, rows = own.chunk(parts), whole.chunk(parts)
+        if number < len(rows):  # small ones are in fewer parts
+            places[number].copy_(rows[number])
+        return own
+
     def _fully_shard(
         self, unit: nn.Module, precision: MixedPrecisionPolicy, small: list[nn.Module] | None
     ) -> None:
         left = {p for layer in small or () for p in layer.parameters(recurse=False)}
         fully_shard(unit, mesh=self._mesh, mp_policy=precision, ignored_params=left or None)
 
-    def summed_once(self, parts: Iterable[T]) -> Iterator[T]:
-        """The micro-batches of an optimiser step, whose gradients are summed after the last."""
-        before: list[T] = []
-        for part in parts:
-            if before:
-                self._sum_after_backward(False)
-                yield before.pop()
-            before.append(part)
-        self._sum_after_backward(True)
-        yield from before
+    def summed_once(self, parts: Iterable[T], count: int) -> Iterator[T]:
+        """The micro-batches of an optimiser step, whose gradients are summed after the last.
+
+        They are counted, not looked ahead at: a part may take random numbers where the one before
+        left off.
+        """
+        number = 0
+        for number, part in enumerate(parts, start=1):
+            self._sum_after_backward(number == count)
+            yield part
+        if number != count:  # gradients would be lost, or summed too often
+            raise RuntimeError(f"{number} micro-batches of {count}")
 
     def _sum_after_backward(self, now: bool) -> None:
         for module in self._trained:
