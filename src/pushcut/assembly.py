@@ -25,6 +25,7 @@ from pushcut.learning.disk import CheckpointSize, check_disk
 from pushcut.learning.learner import Learner
 from pushcut.loading import load_policy, say_what_is_not_understood
 from pushcut.policies.base import Policy
+from pushcut.policies.source import named
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.devices import limit_threads
 from pushcut.ranks.launcher import launched, restarted
@@ -157,6 +158,7 @@ def check_start(config: TrainConfig) -> None:
     if out is not None and (config.resume or restarted()) and (out / "config.json").exists():
         check_stored_config(out, config, may_change=MAY_CHANGE_ON_RESUME)
     else:
+        named(config.policy.path)
         check_new(config)
     check_room(out)
     check_policy_needs(config.policy)

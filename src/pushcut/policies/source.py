@@ -31,6 +31,16 @@ from pushcut.system.progress import say
 from pushcut.weights import ParameterDtype
 
 
+def named(path: Path | None) -> Path:
+    """The path of a policy; UserError where none was given."""
+    if path is None:
+        raise UserError(
+            "which policy? give --policy.path FOLDER; "
+            "`pushcut sft PRESET` makes one from demonstrations"
+        )
+    return path
+
+
 def load_any(
     path: Path | None,
     released: ReleasedConfig,
@@ -49,11 +59,7 @@ def load_any(
         cameras: The demonstrations' names of cameras -> the environment's; those that the folder
             knows by the first are found by the second.
     """
-    if path is None:
-        raise UserError(
-            "which policy? give --policy.path FOLDER; "
-            "`pushcut sft PRESET` makes one from demonstrations"
-        )
+    path = named(path)
     folder = local_folder(path, download=released.download, check=before_download(released))
     found = policy_folder(folder)
     if cameras:
