@@ -43,4 +43,5 @@ def test_an_export_of_shards_knows_the_sentences_that_the_run_was_trained_on(
     assert load(policy).told == {task: tuple(texts) for task, texts in told.items()}
     stored.unlink()  # as earlier versions wrote it
     policy = run_export(tmp_path / "run", tmp_path / "earlier")
-    assert json.loads((policy / FILE).read_text()) == {"new": ["what is written later"]}
+    told = {"new": ["what is written later"]} | {t: [text] for t, text in sentences.items()}
+    assert json.loads((policy / FILE).read_text()) == told

@@ -25,6 +25,7 @@ from pushcut.learning.shards import training_tensors
 from pushcut.policies.base import Policy
 from pushcut.policies.networks.pi0 import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts
+from pushcut.policies.tensor_files import SharedFiles
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.config import RanksConfig
 from pushcut.ranks.group import check_groups
@@ -157,7 +158,7 @@ def loaded_again(name: str, ranks: Ranks) -> bool:
     policy = make(name)
     disturb(policy)
     with tempfile.TemporaryDirectory() as folder:
-        policy.save_pretrained(Path(folder) / "policy")
+        policy.save_shared(Path(folder) / "policy", SharedFiles(Path(folder)))
         save_training_parts(policy, Path(folder) / "parts")
         again = make(name, in_files=True)
         ranks.place(again, again.parameter_dtypes())
