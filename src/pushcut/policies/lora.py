@@ -52,9 +52,15 @@ class LoRAConfig:
             raise ValueError("ranks and alpha of adapters must be >= 1")
 
 
+def has_peft() -> bool:
+    """Whether peft is installed."""
+    blocked = "peft" in sys.modules and sys.modules["peft"] is None
+    return not blocked and find_spec("peft") is not None
+
+
 def check_peft() -> None:
     """UserError without peft."""
-    if "peft" in sys.modules and sys.modules["peft"] is None or find_spec("peft") is None:
+    if not has_peft():
         raise UserError(NO_PEFT)
 
 

@@ -1,6 +1,7 @@
 """Checkpoints of runs with adapters: what is adapted is there once, adapters lie beside it."""
 
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,19 @@ def test_who_evaluates_a_checkpoint_acts_to_the_bit_as_the_run_did(name, tmp_pat
     assert torch.equal(act(acting), want)
     assert not torch.equal(act(replace(source, trained="all").load_to_act()), want)
     assert {p.dtype for n, p in acting.named_parameters() if ADAPTER in n} == {torch.bfloat16}
+
+
+def test_without_peft_adapters_are_merged_and_a_line_says_so(tmp_path, monkeypatch, capsys):
+    source = source_of("openvla-oft", tmp_path / "base")
+    policy = learnt(source)
+    checkpoint = write(policy, tmp_path / "run", "000001")
+    monkeypatch.setitem(sys.modules, "peft", None)
+    acting = replace(source, path=checkpoint, trained="all").load_to_act()
+    assert "adapters are merged, which rounds them: with peft" in capsys.readouterr().out
+    layer, adapted = next(adapted_layers(policy))
+    delta = adapted.get_delta_weight("default").detach()
+    sums = (adapted.base_layer.weight.float() + delta).bfloat16()
+    assert torch.equal(acting.get_parameter(f"{layer}.weight"), sums)
 
 
 @pytest.mark.parametrize("name", FOLDERS)

@@ -15,7 +15,7 @@ from torch import Tensor
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import BESIDE, Adapters, save_adapters
 from pushcut.policies.base import Policy
-from pushcut.policies.lora import ADAPTER, BASE, adapted_layers, with_adapter
+from pushcut.policies.lora import ADAPTER, BASE, adapted_layers, has_peft, with_adapter
 from pushcut.policies.precision import Compute
 from pushcut.policies.pretrained import frozen_names, policy_weights
 from pushcut.policies.released.adapters import (
@@ -29,6 +29,7 @@ from pushcut.policies.released.files import write_ours, write_small_files
 from pushcut.policies.released.tensors import NETWORK, save_tensors
 from pushcut.policies.tensor_files import Later, Tensors, made
 from pushcut.policies.told import write_told
+from pushcut.system.progress import say
 from pushcut.weights import ParameterDtypes
 
 
@@ -143,8 +144,14 @@ class ReleasedPolicy(Policy):
     def cast_to_act(self) -> None:
         found, parts = self.adapters, list(self.adaptable.values())
         if found is not None and can_be_worn(found, self.network, parts):
-            wear(found, self.network)
-            self.adapters = None
+            if has_peft():
+                wear(found, self.network)
+                self.adapters = None
+            elif self.compute.precision == "bfloat16":
+                say(
+                    f"{found.path}: its adapters are merged, which rounds them: with peft (pip "
+                    "install 'pushcut[lora]') it acts as in training"
+                )
         self.merge_adapters()
         self._remember_files()
         self.compute.cast(self.network, self.stays_float32, training=False)
