@@ -9,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pushcut.commands.sft import first_policy, open_dataset, run_sft
+from pushcut.commands.sft import run_sft
+from pushcut.commands.sft_start import first_policy, open_dataset
 from pushcut.errors import DivergedError, Interrupted, UserError
 from pushcut.learning import sft_checkpoint
 from pushcut.learning.averages import MovingAverage

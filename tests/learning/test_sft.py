@@ -9,7 +9,8 @@ import torch
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from pushcut.commands.sft import open_dataset, run_sft
+from pushcut.commands.sft import run_sft
+from pushcut.commands.sft_start import open_dataset
 from pushcut.errors import Interrupted, UserError
 from pushcut.learning.frames import draw_shifts, moved
 from pushcut.learning.sft import norm_stats_of

@@ -12,7 +12,8 @@ from safetensors.torch import load_file
 from torch.distributed.tensor import DTensor
 
 from pushcut.commands.export import run_export
-from pushcut.commands.sft import first_policy, open_dataset, run_sft
+from pushcut.commands.sft import run_sft
+from pushcut.commands.sft_start import first_policy, open_dataset
 from pushcut.config import SFTConfig
 from pushcut.errors import Interrupted
 from pushcut.learning.frames import Frames

@@ -7,10 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from pushcut.assembly import alone_in_run, stop_together
 from pushcut.before_loading import check_policy_needs, check_room
+from pushcut.commands.sft_start import dataset_folder, first_policy, parts_of
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs.base import EnvConfig
@@ -18,11 +17,9 @@ from pushcut.errors import DivergedError, Interrupted, RankLostError, UserError
 from pushcut.instructions import apart_from, with_instructions
 from pushcut.learning import sft_checkpoint
 from pushcut.learning.checkpoint import tidy
-from pushcut.learning.sft import Fitting, norm_stats_of
-from pushcut.policies import new_policy
+from pushcut.learning.sft import Fitting
 from pushcut.policies.base import Policy
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.told import told_by
 from pushcut.ranks.base import Ranks
 from pushcut.ranks.devices import choose_device, limit_threads
 from pushcut.ranks.launcher import restarted
@@ -81,14 +78,6 @@ def save_from_parts(config: SFTConfig, written: Path, out: Path) -> None:
     policy = first_policy(config, parts_of(config)[0])
     sft_checkpoint.read_policy(written, policy)
     policy.save_pretrained(out)
-
-
-def parts_of(config: SFTConfig) -> tuple[DemoDataset, DemoDataset | None]:
-    """The demonstrations to be fitted to, and those held out."""
-    dataset = open_dataset(config)
-    if not config.fit.validation_fraction:
-        return dataset, None
-    return dataset.split(config.fit.validation_fraction, config.seed)
 
 
 def _fit_on(ranks: Ranks, config: SFTConfig, envs: Sequence[EnvConfig]) -> Ended:
@@ -225,86 +214,6 @@ def _finished(config: SFTConfig, run: Run) -> bool:
     lines = read_metrics(run.path / "metrics.jsonl")
     done = bool(lines) and lines[-1]["iteration"] >= config.fit.steps
     return done and (run.path / "policy" / "config.json").exists()
-
-
-def first_policy(config: SFTConfig, training: DemoDataset, *, in_files: bool = False) -> Policy:
-    """The policy before its first step; ``in_files`` as for ``StartPolicy.load``.
-
-    A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
-    their embeddings then stay as random as they begin, but differ from word to word.
-    """
-    if config.policy.path is None:
-        torch.manual_seed(config.seed)
-        instructions = (*training.info.tasks.values(), *config.instructions)
-        policy = new_policy(
-            config.policy.new, statistics=norm_stats_of(training), instructions=instructions
-        )
-        policy.told = told_by(training.told)
-        return policy
-    data = norm_stats_of(training) if config.statistics == "data" else None
-    policy = config.policy.load(
-        data, seed=config.seed, in_files=in_files, cameras=config.data.renamed
-    )
-    cameras, image_size = images(config)
-    for name, here in {
-        "cameras": cameras,
-        "image_size": image_size,
-        "action_size": training.info.action_size,
-    }.items():
-        stored = getattr(policy, name)
-        if stored != here:
-            raise UserError(
-                f"{config.policy.path} was made for {name} {stored}, here it is {here}: choose the "
-                f"preset and demonstrations it was made with{_cure(config, name)}"
-            )
-    state = training.info.state_size
-    if policy.state_size not in (0, state):
-        raise UserError(
-            f"{config.policy.path} takes a state of {policy.state_size} numbers, the "
-            f"demonstrations have {state}: choose those it was made with{_cure(config, 'state')}"
-        )
-    policy.told = {**policy.told, **told_by(training.told)}
-    return policy
-
-
-def _cure(config: SFTConfig, name: str) -> str:
-    """What makes another robot's checkpoint fit, where something does."""
-    if config.statistics == "data" or not name.startswith(("state", "action")):
-        return ""
-    return ", or measure them anew with --statistics data (released VLAs)"
-
-
-def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:
-    """Cameras and size of the images that the policy wants to see."""
-    shape, released = config.policy.new, config.policy.released
-    if config.policy.path is None:
-        return shape.cameras, shape.image_size
-    return released.cameras or shape.cameras, released.image_size or shape.image_size
-
-
-def dataset_folder(config: SFTConfig) -> Path:
-    """Where the demonstrations are; UserError where nobody said it."""
-    if config.dataset is None:
-        raise UserError(
-            "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
-        )
-    return config.dataset
-
-
-def open_dataset(config: SFTConfig) -> DemoDataset:
-    """The demonstrations, with the images that the policy wants to see."""
-    cameras, image_size = images(config)
-    dataset = DemoDataset.open(
-        dataset_folder(config),
-        cameras=cameras,
-        image_size=image_size,
-        data=config.data,
-        tasks=config.tasks,
-        episodes_per_task=config.episodes_per_task,
-    )
-    for change in dataset.frames.changes:
-        say(f"{config.dataset}: {change}")
-    return dataset
 
 
 def _fit_with_bar(

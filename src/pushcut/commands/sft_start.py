@@ -1,0 +1,104 @@
+"""What fine-tuning begins with: the demonstrations, and the policy before its first step."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from pushcut.config import SFTConfig
+from pushcut.demos.dataset import DemoDataset
+from pushcut.errors import UserError
+from pushcut.learning.sft import norm_stats_of
+from pushcut.policies import new_policy
+from pushcut.policies.base import Policy
+from pushcut.policies.told import told_by
+from pushcut.system.progress import say
+
+
+def first_policy(config: SFTConfig, training: DemoDataset, *, in_files: bool = False) -> Policy:
+    """The policy before its first step; ``in_files`` as for ``StartPolicy.load``.
+
+    A fresh one knows the words of the whole dataset, also of tasks that it is not fitted to:
+    their embeddings then stay as random as they begin, but differ from word to word.
+    """
+    if config.policy.path is None:
+        torch.manual_seed(config.seed)
+        instructions = (*training.info.tasks.values(), *config.instructions)
+        policy = new_policy(
+            config.policy.new, statistics=norm_stats_of(training), instructions=instructions
+        )
+        policy.told = told_by(training.told)
+        return policy
+    data = norm_stats_of(training) if config.statistics == "data" else None
+    policy = config.policy.load(
+        data, seed=config.seed, in_files=in_files, cameras=config.data.renamed
+    )
+    cameras, image_size = images(config)
+    for name, here in {
+        "cameras": cameras,
+        "image_size": image_size,
+        "action_size": training.info.action_size,
+    }.items():
+        stored = getattr(policy, name)
+        if stored != here:
+            raise UserError(
+                f"{config.policy.path} was made for {name} {stored}, here it is {here}: choose the "
+                f"preset and demonstrations it was made with{_cure(config, name)}"
+            )
+    state = training.info.state_size
+    if policy.state_size not in (0, state):
+        raise UserError(
+            f"{config.policy.path} takes a state of {policy.state_size} numbers, the "
+            f"demonstrations have {state}: choose those it was made with{_cure(config, 'state')}"
+        )
+    policy.told = {**policy.told, **told_by(training.told)}
+    return policy
+
+
+def _cure(config: SFTConfig, name: str) -> str:
+    """What makes another robot's checkpoint fit, where something does."""
+    if config.statistics == "data" or not name.startswith(("state", "action")):
+        return ""
+    return ", or measure them anew with --statistics data (released VLAs)"
+
+
+def images(config: SFTConfig) -> tuple[tuple[str, ...], int]:
+    """Cameras and size of the images that the policy wants to see."""
+    shape, released = config.policy.new, config.policy.released
+    if config.policy.path is None:
+        return shape.cameras, shape.image_size
+    return released.cameras or shape.cameras, released.image_size or shape.image_size
+
+
+def dataset_folder(config: SFTConfig) -> Path:
+    """Where the demonstrations are; UserError where nobody said it."""
+    if config.dataset is None:
+        raise UserError(
+            "which demonstrations? give --dataset FOLDER; `pushcut collect PRESET` makes one"
+        )
+    return config.dataset
+
+
+def open_dataset(config: SFTConfig) -> DemoDataset:
+    """The demonstrations, with the images that the policy wants to see."""
+    cameras, image_size = images(config)
+    dataset = DemoDataset.open(
+        dataset_folder(config),
+        cameras=cameras,
+        image_size=image_size,
+        data=config.data,
+        tasks=config.tasks,
+        episodes_per_task=config.episodes_per_task,
+    )
+    for change in dataset.frames.changes:
+        say(f"{config.dataset}: {change}")
+    return dataset
+
+
+def parts_of(config: SFTConfig) -> tuple[DemoDataset, DemoDataset | None]:
+    """The demonstrations to be fitted to, and those held out."""
+    dataset = open_dataset(config)
+    if not config.fit.validation_fraction:
+        return dataset, None
+    return dataset.split(config.fit.validation_fraction, config.seed)
