@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from pushcut.envs.isolated import simulators
 from pushcut.envs.isolated.simulators import Launch, installed
-from pushcut.envs.maniskill import devices, env
+from pushcut.envs.maniskill import env
 from pushcut.envs.maniskill.devices import NO_VULKAN, DeviceChoice, ask_device, choose_device
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.errors import UserError
@@ -104,7 +105,7 @@ ANSWERS = {
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_what_the_other_interpreter_answers_is_told(monkeypatch, answer):
     launch = Launch(("sh", "-c", 'printf "%s" "$0"', answer), {})
-    monkeypatch.setattr(devices, "isolated_launch", lambda python, module: launch)
+    monkeypatch.setattr(simulators, "isolated_launch", lambda python, module: launch)
     wanted = ANSWERS[answer]
     if isinstance(wanted, DeviceChoice):
         assert ask_device(Path("python"), "auto") == wanted

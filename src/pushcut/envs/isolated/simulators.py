@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -213,6 +214,22 @@ def isolated_launch(python: Path, module: str = WORKER) -> Launch:
     return Launch(
         (str(python), "-P", "-s", start.__file__, module),
         {**environment, **_of_workers()},
+    )
+
+
+def run_isolated(
+    python: Path, module: str, *arguments: str, timeout: float
+) -> subprocess.CompletedProcess[str]:
+    """Runs a module of ours with another interpreter, to its end; subprocess.TimeoutExpired."""
+    launch = isolated_launch(python, module)
+    return subprocess.run(
+        [*launch.command, *arguments],
+        env=launch.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
     )
 
 

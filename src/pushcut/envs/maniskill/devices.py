@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from pushcut.envs.isolated.simulators import isolated_launch
+from pushcut.envs.isolated.simulators import run_isolated
 from pushcut.errors import UserError
 from pushcut.system.gpus import GPU_VARIABLE
 
@@ -79,17 +79,8 @@ def ask_device(python: Path, asked: str, *, timeout: float = 120.0) -> DeviceCho
 
     It takes some seconds, most of them for importing SAPIEN.
     """
-    launch = isolated_launch(python, __name__)
     try:
-        done = subprocess.run(
-            [*launch.command, asked],
-            env=launch.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = run_isolated(python, __name__, asked, timeout=timeout)
     except subprocess.TimeoutExpired:
         raise UserError(f"SAPIEN does not start within {timeout:g} s: pushcut doctor") from None
     lines = done.stdout.strip().splitlines()

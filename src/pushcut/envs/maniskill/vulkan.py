@@ -9,7 +9,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from pushcut.envs.isolated.simulators import isolated_launch
+from pushcut.envs.isolated.simulators import run_isolated
 from pushcut.envs.mujoco.gl import GlProbe
 
 ADVICE = (
@@ -21,17 +21,8 @@ ADVICE = (
 
 def probe_vulkan(python: Path, *, timeout: float = 120.0) -> GlProbe:
     """Draws with ManiSkill's interpreter, in a process of its own."""
-    launch = isolated_launch(python, __name__)
     try:
-        done = subprocess.run(
-            launch.command,
-            env=launch.environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        done = run_isolated(python, __name__, timeout=timeout)
     except subprocess.TimeoutExpired:
         return GlProbe("vulkan", False, 0.0, f"no frame within {timeout:g} s")
     if done.returncode != 0:
