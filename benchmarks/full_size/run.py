@@ -230,7 +230,7 @@ def disk(folder: Path) -> dict[str, float]:
 
 LEARNED = (
     *("success_rate_sampled", "optimizer_steps", "grad_norm", "logprob_mismatch"),
-    *("seconds_rollout", "seconds_update"),
+    *("seconds_rollout", "seconds_update", "gpu_peak_gb"),
 )
 """Fields of metrics.jsonl that the record keeps."""
 
@@ -271,6 +271,7 @@ def main() -> None:
         "lora_saved": options.lora_saved if options.network == "openvla-oft" else None,
         "folder_gb": round(sum(p.stat().st_size for p in source.rglob("*")) / GB, 2),
         "phases": {name: asdict(each) for name, each in got.items()},
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
         "cpus": os.cpu_count(),
         "torch": torch.__version__,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),

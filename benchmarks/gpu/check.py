@@ -41,6 +41,10 @@ STAND_IN = str(BENCHMARKS / "full_size" / "stand_in.py")
 PYTHON = sys.executable
 
 
+LAST_LINES = 15
+"""Of what a part that failed said are printed."""
+
+
 @dataclass(frozen=True)
 class Part:
     """A program, the seconds that it may take, and where its result is."""
@@ -105,7 +109,8 @@ def result(part: Part, left: float) -> dict[str, Any]:
     seconds = min(part.seconds, left)
     if seconds < 5:
         return {"not_measured": "no time was left"}
-    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")} | part.environment
+    paths = os.pathsep.join(filter(None, (str(ROOT / "src"), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": paths} | part.environment
     start = time.perf_counter()
     try:
         done = subprocess.run(
@@ -117,7 +122,8 @@ def result(part: Part, left: float) -> dict[str, Any]:
     took = {"exit_code": done.returncode, "seconds": round(time.perf_counter() - start, 1)}
     lines = done.stdout.strip().splitlines() or [""]
     if done.returncode:
-        said = (done.stderr.strip() or lines[-1]).splitlines() or [""]
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines() or [""]
+        print("\n".join(["", f"{part.name} failed:", *said[-LAST_LINES:]]), flush=True)
         return took | {"not_measured": said[-1][:300]}
     if part.metrics is not None:
         return took | {"iterations": [json.loads(x) for x in part.metrics.open()]}

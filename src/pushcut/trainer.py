@@ -23,6 +23,7 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.prefetch import PrefetchingCollector
 from pushcut.runs.run import Run
 from pushcut.runs.timings import describe, to_line
+from pushcut.system.gpu_memory import take_peak
 from pushcut.system.machine import usable_cores
 from pushcut.system.progress import Bar, say
 from pushcut.system.stopwatch import Stopwatch
@@ -140,7 +141,7 @@ class Trainer:
         workers = parts.processes * len(self.config.env.parts)
         where = describe(seconds, workers=workers, slots=parts.slots, cores=int(usable_cores()))
         say(f"iteration {iteration}: sampled success {rollout.success_rate:.0%}; {where}")
-        here = to_line(seconds)
+        here = to_line(seconds) | take_peak(self.learner.policy.device)
         return here if self.ranks.count == 1 else here | {"ranks": self.ranks.gather(here)}
 
     def evaluate(self, iteration: int) -> dict[str, float]:
