@@ -272,12 +272,18 @@ def _compiled(blocks: list[nn.Module], way: dict[str, str]) -> Iterator[None]:
 def eager_attention(
     query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 ) -> Tensor:
-    """softmax(Q K^T / sqrt(c)) V step by step, with shared keys repeated and a float32 softmax."""
+    """softmax(Q K^T / sqrt(c)) V step by step, with shared keys repeated and a float32 softmax.
+
+    ``mask`` as in pushcut.policies.networks.attention; one made for heads that share a key repeats
+    itself for each of them.
+    """
     shared = query.shape[1] // key.shape[1]
     key, value = (x.repeat_interleave(shared, dim=1) for x in (key, value))
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
     if mask is not None:
-        scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+        mask = mask[:, :, : query.shape[2]]
+        seen = mask if mask.dtype == torch.bool else mask == 0
+        scores = scores.masked_fill(~seen, torch.finfo(scores.dtype).min)
     weights = scores.float().softmax(dim=-1).to(value.dtype)
     return (weights @ value).transpose(1, 2).flatten(2)
 

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from torch.distributed.fsdp import FSDPModule
+from torch.utils._pytree import tree_leaves
 
 from pushcut.algorithms.grpo import GRPO
+from pushcut.batch import Evaluation
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks
@@ -87,3 +90,13 @@ def test_gradients_are_summed_once_a_step_unless_they_are_too_large(once):
 def test_a_limit_of_gradients_must_be_a_size():
     with pytest.raises(ValueError, match="sum_once_gb must be >= 0, got -1"):
         RanksConfig(sum_once_gb=-1.0)
+
+
+def test_the_tensors_of_an_evaluation_are_found_where_weights_are_gathered_again():
+    """FSDP2 of torch before 2.13 looks with tree_leaves for what backward passes begin at."""
+    logprob, entropy = torch.zeros(2), torch.ones(2)
+    leaves = tree_leaves(Evaluation(logprob, entropy, value=None))
+    found = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    assert len(found) == 2
+    assert found[0] is logprob
+    assert found[1] is entropy

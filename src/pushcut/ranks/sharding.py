@@ -20,10 +20,15 @@ from torch.distributed.fsdp import (
 )
 from torch.distributed.tensor import DTensor
 
+from pushcut.batch import Evaluation
 from pushcut.ranks.shard_files import sharded_like
 from pushcut.weights import ParameterDtype, ParameterDtypes
 
 T = TypeVar("T")
+
+# FSDP gathers weights again when the gradient reaches what a call returned. It looks for tensors
+# there: since torch 2.13 in dataclasses too, before in what is registered.
+torch.export.register_dataclass(Evaluation)
 
 CALLS = ("sample", "evaluate", "bc_loss")
 """Methods of a policy for which its weights are gathered."""
