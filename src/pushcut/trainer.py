@@ -13,6 +13,7 @@ from pushcut.evaluation.films import chosen, save_films, videos_of
 from pushcut.evaluation.results import EvalResult
 from pushcut.learning import checkpoint
 from pushcut.learning.checkpoint import Progress
+from pushcut.learning.gpu_memory import take_peak
 from pushcut.learning.learner import Learner
 from pushcut.policies.base import Mode
 from pushcut.policies.tensor_files import in_parts
@@ -23,7 +24,6 @@ from pushcut.rollout.collector import Collector
 from pushcut.rollout.prefetch import PrefetchingCollector
 from pushcut.runs.run import Run
 from pushcut.runs.timings import describe, to_line
-from pushcut.system.gpu_memory import take_peak
 from pushcut.system.machine import usable_cores
 from pushcut.system.progress import Bar, say
 from pushcut.system.stopwatch import Stopwatch
