@@ -31,12 +31,15 @@ from gymnasium.vector import AsyncVectorEnv
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.slots import Reply
 from pushcut.types import InitState
 
 TASKS = ("button-press-topdown-v3", "coffee-button-v3", "handle-press-v3", "door-close-v3")
 IMAGE_SIZE = 64
 CHUNK = 5
 MAX_STEPS = 150
+
+OURS = MetaWorldConfig(tasks=TASKS, image_size=IMAGE_SIZE, max_steps=MAX_STEPS)
 
 Measure = Callable[[float], float]
 """Plays for about so many seconds and returns environment steps per second."""
@@ -45,11 +48,11 @@ Measure = Callable[[float], float]
 class StockWithImages(gymnasium.Env):
     """A stock MetaWorld environment that returns an image at each step."""
 
-    def __init__(self, task: str, style: str) -> None:
+    def __init__(self, task: str, style: str, pixels: int = IMAGE_SIZE) -> None:
         import mujoco
         from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 
-        size = {"width": IMAGE_SIZE, "height": IMAGE_SIZE}
+        size = {"width": pixels, "height": pixels}
         make: Any = ALL_V3_ENVIRONMENTS[task]
         self._env = make(render_mode="rgb_array", camera_name="corner2", **size)
         self._env._set_task_called = True
@@ -62,7 +65,7 @@ class StockWithImages(gymnasium.Env):
             flags = self._env.mujoco_renderer._get_viewer("rgb_array").scn.flags
             for name in ("SHADOW", "REFLECTION", "SKYBOX"):
                 flags[getattr(mujoco.mjtRndFlag, f"mjRND_{name}")] = 0  # pyright: ignore
-        self.observation_space = gymnasium.spaces.Box(0, 255, (IMAGE_SIZE, IMAGE_SIZE, 3), np.uint8)
+        self.observation_space = gymnasium.spaces.Box(0, 255, (pixels, pixels, 3), np.uint8)
         self.action_space = gymnasium.spaces.Box(-1, 1, (4,), np.float32)
         self._steps = 0
 
@@ -116,6 +119,11 @@ def gymnasium_rate(style: str, workers: int) -> Iterator[Measure]:
             vector.close()
 
 
+def steps_of(replies: list[Reply]) -> int:
+    """Simulator steps that were played."""
+    return sum(reply.result.steps for reply in replies if reply.result is not None)
+
+
 class PoolPlayer:
     """Keeps every slot of a pool busy with random chunks."""
 
@@ -124,14 +132,29 @@ class PoolPlayer:
         self._rng = np.random.default_rng(0)
         self._tasks = list(pool.spec.tasks)
         self._next_seed = 0
+        self._held: list[Reply] = []
         for slot in range(pool.slots):
             self._start(slot)
 
     def measure(self, seconds: float) -> float:
+        """Steps per second."""
+        start = time.perf_counter()
+        return self.play(seconds) / (time.perf_counter() - start)
+
+    def play(self, seconds: float) -> int:
+        """Steps; it waits in the end for what was begun, so that nothing goes on uncounted."""
         steps, start = 0, time.perf_counter()
+        self._go_on(self._held)
+        self._held = []
         while time.perf_counter() - start < seconds:
-            steps += self._advance()
-        return steps / (time.perf_counter() - start)
+            replies = self._pool.wait()
+            steps += steps_of(replies)
+            self._go_on(replies)
+        while len(self._held) < self._pool.slots:
+            replies = self._pool.wait()
+            steps += steps_of(replies)
+            self._held += replies
+        return steps
 
     def touch_every_task(self) -> None:
         """Makes every simulator and renderer: each slot begins an episode of each task."""
@@ -141,8 +164,7 @@ class PoolPlayer:
                 begun += 1
                 self._start(reply.slot)
 
-    def _advance(self) -> int:
-        replies = self._pool.wait()
+    def _go_on(self, replies: list[Reply]) -> None:
         looking = [reply.slot for reply in replies if reply.result is None or not reply.result.done]
         if looking:
             self._pool.observation(looking)
@@ -152,7 +174,6 @@ class PoolPlayer:
                 self._pool.step(reply.slot, actions)
             else:
                 self._start(reply.slot)
-        return sum(reply.result.steps for reply in replies if reply.result is not None)
 
     def _start(self, slot: int) -> None:
         # Each episode its own placement: no start is shared. Workers serve about every
@@ -164,8 +185,7 @@ class PoolPlayer:
 
 
 @contextmanager
-def pool_rate(workers: int, slots: int, tasks: tuple[str, ...] = TASKS) -> Iterator[PoolPlayer]:
-    config = MetaWorldConfig(tasks=tasks, image_size=IMAGE_SIZE, max_steps=MAX_STEPS)
+def pool_rate(workers: int, slots: int, config: MetaWorldConfig) -> Iterator[PoolPlayer]:
     with EnvPool(config, slots=slots, workers=workers) as pool:
         player = PoolPlayer(pool)
         player.touch_every_task()
@@ -199,7 +219,7 @@ def main() -> None:
     os.environ.setdefault("LP_NUM_THREADS", "0")
     rates: dict[str, list[float]] = {"pool": [], "same_render": [], "stock_render": []}
     with (
-        pool_rate(options.workers, options.slots) as player,
+        pool_rate(options.workers, options.slots, OURS) as player,
         gymnasium_rate("cheap", options.workers) as same,
         gymnasium_rate("stock", options.workers) as stock,
     ):
