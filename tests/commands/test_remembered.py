@@ -72,15 +72,15 @@ def test_the_presets_own_environment_needs_no_words(tmp_path, capsys, asked):
 
 
 def test_a_policy_is_evaluated_with_the_meshes_that_it_saw(tmp_path, capsys, asked):
-    coarse = run_of("quickstart", tmp_path / "coarse", mesh_detail=0.004)
+    coarse = run_of("quickstart", tmp_path / "coarse", mesh_detail=0.002)
     assert main(["eval", "quickstart", "--policy.path", str(coarse)]) == 0
-    assert "mesh_detail 0.004" in capsys.readouterr().out
+    assert "mesh_detail 0.002" in capsys.readouterr().out
     older = run_of("quickstart", tmp_path / "older")
     content = json.loads((older / "config.json").read_text())
     del content["config"]["env"]["mesh_detail"]  # as runs were before there was such a setting
     (older / "config.json").write_text(json.dumps(content))
     assert main(["eval", "quickstart", "--policy.path", str(older)]) == 0
-    assert [config.env.mesh_detail for config in asked] == [0.004, 0.0]
+    assert [config.env.mesh_detail for config in asked] == [0.002, 0.0]
 
 
 def test_results_with_other_meshes_are_not_compared():

@@ -73,7 +73,9 @@ METAWORLD_PPO = replace(
 )
 
 FLOW_QUICKSTART_ENV = replace(
-    QUICKSTART_ENV, tasks=("faucet-close-v3", "faucet-open-v3", "window-close-v3")
+    QUICKSTART_ENV,
+    tasks=("faucet-close-v3", "faucet-open-v3", "window-close-v3"),
+    mesh_detail=0.0,  # as its records were made
 )
 
 METAWORLD_FLOW_PPO = preset(
