@@ -51,7 +51,7 @@ PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 test-fast: venv-dev  ## while you work, some minutes: units, the point mass, one tiny run
 	$(PYTEST) -m "not heavy and not sim and not slow and not gpu and not lerobot" $(PYTEST_ARGS)
 
-test: venv-dev gl  ## all that take no GPU and no patience, about a quarter of an hour on two cores
+test: venv-dev gl  ## all that take no GPU and no patience, about half an hour on two cores
 	$(PYTEST) -m "not slow and not gpu and not lerobot" $(PYTEST_ARGS)
 
 test-lerobot: venv-dev  ## against LeRobot itself, which gets a Python 3.12 environment of its own
