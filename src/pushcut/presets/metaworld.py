@@ -20,7 +20,7 @@ QUICKSTART_ENV = MetaWorldConfig(
     tasks=("button-press-topdown-v3", "door-close-v3", "faucet-open-v3", "window-close-v3"),
     action_repeat=3,
     max_steps=150,
-    # Pictures change as much as one simulator step moves them; physics do not (docs/decisions/0022).
+    # Changes a picture as much as one simulator step does, physics not at all (decision 0022).
     mesh_detail=0.004,
 )
 
