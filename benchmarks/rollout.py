@@ -185,7 +185,7 @@ class PoolPlayer:
 
 
 @contextmanager
-def pool_rate(workers: int, slots: int, config: MetaWorldConfig) -> Iterator[PoolPlayer]:
+def pool_rate(workers: int, slots: int, config: MetaWorldConfig = OURS) -> Iterator[PoolPlayer]:
     with EnvPool(config, slots=slots, workers=workers) as pool:
         player = PoolPlayer(pool)
         player.touch_every_task()
@@ -219,7 +219,7 @@ def main() -> None:
     os.environ.setdefault("LP_NUM_THREADS", "0")
     rates: dict[str, list[float]] = {"pool": [], "same_render": [], "stock_render": []}
     with (
-        pool_rate(options.workers, options.slots, OURS) as player,
+        pool_rate(options.workers, options.slots) as player,
         gymnasium_rate("cheap", options.workers) as same,
         gymnasium_rate("stock", options.workers) as stock,
     ):
