@@ -125,6 +125,28 @@ def test_a_folder_that_is_removed_meanwhile_is_made_again(holder, tmp_path):
         assert held.result()
 
 
+def test_a_folder_that_is_removed_before_the_file_is_in_it_is_made_again(tmp_path, monkeypatch):
+    opened, gone = os.open, [True, True]
+
+    def open_later(path, *arguments, **options):
+        if str(path).endswith(LOCK) and gone:
+            gone.pop()
+            (tmp_path / "run").rmdir()
+        return opened(path, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", open_later)
+    with folder_lock(tmp_path / "run"):
+        assert (tmp_path / "run" / LOCK).exists()
+    assert not gone
+
+
+def test_a_folder_that_never_comes_to_be_is_an_error(tmp_path):
+    """A link to nothing looks as if somebody removed the folder, for ever."""
+    (tmp_path / "run").symlink_to(tmp_path / "nowhere" / "run")
+    with pytest.raises(UserError, match="cannot be written to"), folder_lock(tmp_path / "run"):
+        pass
+
+
 def test_a_refused_process_leaves_the_name_of_the_owner(holder, tmp_path):
     for _ in range(2):
         with (

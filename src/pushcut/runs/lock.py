@@ -21,6 +21,9 @@ LOCK = ".lock"
 PAUSE_S = 0.1
 """Between looks whether a folder is free."""
 
+REMOVAL_S = 1.0
+"""How long a folder that is always gone again is taken for one that others remove."""
+
 R = TypeVar("R")
 
 
@@ -84,6 +87,7 @@ def _locked(path: Path, wait_s: float) -> AbstractContextManager[object]:
 
     lock = FileLock(path, poll_interval=PAUSE_S, fallback_to_soft=False, on_acquired=sign)
     give_up = time.monotonic() + wait_s
+    settled = time.monotonic() + max(wait_s, REMOVAL_S)
     while True:
         try:
             # Twice at least: the first look may find a file that its owner is just removing.
@@ -94,8 +98,12 @@ def _locked(path: Path, wait_s: float) -> AbstractContextManager[object]:
             advice = "wait for it, stop it, or choose another folder with --out"
             raise UserError(f"{path.parent} is in use by {_owner(path)}: {advice}") from None
         except OSError as error:
-            if isinstance(error, FileExistsError) and not path.parent.exists():
-                continue  # its owner removed the folder while we were about to make it
+            # Its owner may remove the folder while we make it, or before the file is in it.
+            removed = isinstance(error, FileNotFoundError) or (
+                isinstance(error, FileExistsError) and not path.parent.exists()
+            )
+            if removed and time.monotonic() < settled:
+                continue
             if error.filename is not None:  # the file cannot be made
                 raise UserError(
                     f"{path.parent} cannot be written to ({error.strerror}): choose another "
