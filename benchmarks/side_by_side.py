@@ -148,7 +148,7 @@ def record(rounds: list[dict[str, dict[str, float]]]) -> dict[str, Any]:
         "steps_per_second": {name: median(name, "per_second") for name in names},
         "ratio_cpu": {name: median(name, "per_cpu_second", BASELINE) for name in OURS},
         "ratio_wall": {name: median(name, "per_second", BASELINE) for name in OURS},
-        "rounds": rounds,
+        "turns": rounds,
         "baseline": "one process and one stock 480-pixel picture a step for each environment",
     }
 
