@@ -27,6 +27,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import psutil
 from gymnasium.vector import AsyncVectorEnv
 
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -49,32 +50,11 @@ Play = Callable[[float], int]
 """Plays for about so many seconds; simulator steps. Nothing goes on when it returns."""
 
 
-def tree() -> list[int]:
-    """This process and all below it."""
-    parents: dict[int, list[int]] = {}
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        fields = stat_of(int(name))
-        if fields:
-            parents.setdefault(int(fields[1]), []).append(int(name))
-    found = [os.getpid()]
-    for pid in found:
-        found += parents.get(pid, [])
-    return found
-
-
-def stat_of(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the state on; none where it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()
-    except OSError:
-        return []
-
-
 def cpu_seconds() -> float:
-    """User and system time of the tree so far."""
-    ticks = sum(int(x) for pid in tree() for x in stat_of(pid)[11:13])
-    return ticks / os.sysconf("SC_CLK_TCK")
+    """User and system time of this process and all below it so far."""
+    me = psutil.Process()
+    times = [process.cpu_times() for process in (me, *me.children(recursive=True))]
+    return sum(each.user + each.system for each in times)
 
 
 @contextmanager

@@ -63,8 +63,8 @@ def parts(work: Path, device: str, *, tiny: bool) -> Iterator[Part]:
     on = [*small, "--device", device]
     yield Part("tests", [PYTHON, "-m", "pytest", "-q", "-m", "gpu", "tests/test_gpu.py"], 90)
     for name in ("pi0", "openvla_oft"):
-        sizes = [] if tiny else ["--batches", "8", "32", "--budget-seconds", "140"]
-        yield Part(name, [PYTHON, str(gpu / f"{name}.py"), *on, *sizes], 180)
+        sizes = [] if tiny else ["--batches", "8", "32", "--budget-seconds", "80"]
+        yield Part(name, [PYTHON, str(gpu / f"{name}.py"), *on, *sizes], 150)
     cases = ["--cases", "pi0-expert", "openvla-lora-checkpointing"]
     yield Part("memory", [PYTHON, str(gpu / "memory.py"), *small, *cases], 90)
     yield Part("precision", [PYTHON, str(gpu / "precision.py"), *on], 60)

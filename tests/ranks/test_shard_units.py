@@ -93,7 +93,7 @@ def test_a_limit_of_gradients_must_be_a_size():
 
 
 def test_the_tensors_of_an_evaluation_are_found_where_weights_are_gathered_again():
-    """FSDP2 of torch before 2.13 looks with tree_leaves for what backward passes begin at."""
+    """FSDP2 of torch 2.11 looks with tree_leaves for what backward passes begin at."""
     logprob, entropy = torch.zeros(1, 1, 1, 1), torch.ones(1, 1, 1, 1)
     leaves = tree_leaves(Evaluation(logprob, entropy, value=None))
     found = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]

@@ -27,7 +27,7 @@ from pushcut.weights import ParameterDtype, ParameterDtypes
 T = TypeVar("T")
 
 # FSDP gathers weights again when the gradient reaches what a call returned. It looks for tensors
-# there: since torch 2.13 in dataclasses too, before in what is registered.
+# there: torch 2.13 in dataclasses too, torch 2.11 only in what is registered.
 torch.export.register_dataclass(Evaluation)
 
 CALLS = ("sample", "evaluate", "bc_loss")
