@@ -32,8 +32,9 @@ class TinyConfig(SmallConfig):
 class TinyPolicy(SmallPolicy, TokenPolicy):
     """Image patches, words, state and placeholder action queries in one transformer.
 
-    Sequence: [camera patches …, words, state, one query per (step, action dimension)];
-    the outputs at the queries go to the token head (parallel decoding as in OpenVLA-OFT).
+    Sequence: [camera patches …, words, state, one query per step of the chunk]; the outputs at
+    the queries go to the token head, which has the logits of every action dimension (parallel
+    decoding as in OpenVLA-OFT, which has a query per step and dimension).
     """
 
     kind = "tiny"
@@ -42,10 +43,10 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
 
     def __init__(self, config: TinyConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__(config, shape, statistics)
-        self.query = nn.Parameter(torch.zeros(config.chunk * shape.action_size, config.width))
+        self.query = nn.Parameter(torch.zeros(config.chunk, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.head = TokenHead(config.width, config.bins)
+        self.head = TokenHead(config.width, shape.action_size, config.bins)
         self.tokens = ActionTokens(ActionTokenizer(config.bins))
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, self.query, seen.word.weight)
@@ -78,5 +79,4 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
             prefix = tokens[:, : -len(self.query)]
             value = self.critic(self.observation.mean_of_visible(prefix, obs))
         queries = self.norm(self.blocks[-1](tokens, len(self.query)))
-        shape = (len(obs), self.config.chunk, self.shape.action_size, self.config.width)
-        return self.head.logits(queries.view(shape)), value
+        return self.head.logits(queries), value

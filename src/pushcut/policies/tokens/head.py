@@ -116,12 +116,13 @@ def _logprob(
 
 
 class TokenHead(nn.Module):
-    """Turns one feature per (step, dimension) into logits over the action bins."""
+    """Turns one feature per step into logits over the bins of every action dimension."""
 
-    def __init__(self, width: int, bins: int) -> None:
+    def __init__(self, width: int, action_size: int, bins: int) -> None:
         super().__init__()
-        self.project = nn.Linear(width, bins)
+        self.sizes = (action_size, bins)
+        self.project = nn.Linear(width, action_size * bins)
 
-    def logits(self, features: Float[Tensor, "b h a d"]) -> Float[Tensor, "b h a bins"]:
+    def logits(self, features: Float[Tensor, "b h d"]) -> Float[Tensor, "b h a bins"]:
         """Logits at temperature 1, in float32."""
-        return self.project(features).float()
+        return self.project(features).unflatten(-1, self.sizes).float()
