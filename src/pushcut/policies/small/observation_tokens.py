@@ -44,10 +44,11 @@ class SmallConfig(PolicyConfig):
 def conv_stem(width: int) -> nn.Sequential:
     """Four stride-2 convolutions: one token for each 16 x 16 pixels.
 
-    He initialisation: with torch's default the image fades from layer to layer.
+    Channels double where pixels become a quarter, up to the width of a token. He
+    initialisation: with torch's default the image fades from layer to layer.
     """
     layers: list[nn.Module] = []
-    sizes = (3, 32, 64, 128, width)
+    sizes = (3, width // 8, width // 4, width // 2, width)
     for channels_in, channels_out in zip(sizes, sizes[1:], strict=False):
         convolution = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
