@@ -28,6 +28,7 @@ _OWN: dict[str, Preset] = {
     "metaworld-grpo": metaworld.METAWORLD_GRPO,
     "metaworld-one-trajectory": metaworld.METAWORLD_ONE_TRAJECTORY,
     "metaworld-full": metaworld.METAWORLD_FULL,
+    "metaworld-mt50-cpu": metaworld.METAWORLD_MT50_CPU,
     "metaworld-mt10-grpo": metaworld.METAWORLD_MT10_GRPO,
     "metaworld-ppo": metaworld.METAWORLD_PPO,
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,

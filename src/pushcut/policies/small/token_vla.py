@@ -23,7 +23,7 @@ from pushcut.types import Observation
 
 @dataclass(frozen=True)
 class TinyConfig(SmallConfig):
-    """Shape of the tiny VLA; the defaults make about 2.4 M parameters."""
+    """Shape of the tiny VLA; the defaults make about 2.2 M parameters."""
 
     bins: int = 256
     """Action tokens per action dimension (OpenVLA: 256)."""
