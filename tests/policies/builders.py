@@ -35,12 +35,11 @@ STATISTICS = small_stats(
 )
 
 
-def tiny(*, use_state: bool = True, cameras: tuple[str, ...] = ("top",)) -> TinyPolicy:
+def tiny(*, cameras: tuple[str, ...] = ("top",), **fields: Any) -> TinyPolicy:
     torch.manual_seed(0)
     config = TinyConfig(
-        cameras=cameras, image_size=32, width=32, depth=2, heads=2, bins=16, chunk=4,
-        use_state=use_state,
-    )  # fmt: skip
+        cameras=cameras, image_size=32, width=32, depth=2, heads=2, bins=16, chunk=4, **fields
+    )
     policy = TinyPolicy.for_data(
         config, statistics=STATISTICS, instructions=["push the red block", "open the door"]
     )
@@ -80,6 +79,7 @@ PI05 = replace(PI0, pi05=True)
 POLICIES: dict[str, Callable[[], Policy]] = {
     "tiny": tiny,
     "tiny-without-state": lambda: tiny(use_state=False),
+    "tiny-one-query": lambda: tiny(stem_channels=8, queries_per_step=1),
     "tiny-without-cameras": lambda: tiny(cameras=()),
     "flow-hybrid": flow,
     "flow-without-cameras": lambda: flow(cameras=()),

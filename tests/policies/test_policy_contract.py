@@ -15,7 +15,7 @@ from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.promises import NotPromisedError, Promise
 from tests.policies.builders import POLICIES, STATISTICS, noise, observation, tiny
 
-TOKENS = ["tiny", "tiny-without-state", "openvla-oft", "openvla-oft-proprio"]
+TOKENS = ["tiny", "tiny-without-state", "tiny-one-query", "openvla-oft", "openvla-oft-proprio"]
 WHOLE_CHAIN = {
     "flow-two-layer": 2e-5,
     "flow-one-layer": 5e-6,
@@ -64,6 +64,7 @@ def test_an_action_chunk_has_four_steps_of_three_numbers(name):
     [
         ("tiny", 150),
         ("tiny-without-state", 150),
+        ("tiny-one-query", 150),
         pytest.param("flow-hybrid", 1000, marks=pytest.mark.slow),
     ],
 )
@@ -90,6 +91,26 @@ def test_the_default_tiny_policy_has_about_2_4_million_parameters():
         TinyConfig(), statistics=STATISTICS, instructions=["press the button"]
     )
     assert 2.0e6 < sum(p.numel() for p in policy.parameters()) < 2.6e6
+
+
+def test_queries_share_the_dimensions_of_a_step():
+    # Chunks of 4 steps, 3 dimensions, 16 bins.
+    assert tiny().query.shape == (12, 32) and tiny().head.project.out_features == 16
+    one = tiny(queries_per_step=1)
+    assert one.query.shape == (4, 32) and one.head.project.out_features == 48
+    with pytest.raises(UserError, match=r"queries_per_step \(2\) must divide .* \(3\)"):
+        tiny(queries_per_step=2)
+
+
+def test_a_policy_of_0_2_0_is_read_as_it_was(tmp_path):
+    policy = tiny()
+    policy.save_pretrained(tmp_path)
+    description = json.loads((tmp_path / "config.json").read_text())
+    for added_since in ("stem_channels", "queries_per_step"):
+        del description["config"][added_since]
+    (tmp_path / "config.json").write_text(json.dumps(description))
+    obs = observation(3)
+    assert torch.equal(load(tmp_path).logits(obs)[0], policy.logits(obs)[0])
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "config.json", "statistics.json"])

@@ -1,7 +1,7 @@
 """Presets for LIBERO: the protocols of both papers, with policies small enough for a CPU.
 
-From the papers come the time limits, cameras, chunks, groups, temperature, clip bounds and
-discounts; learning rates, batches and the policies are those of the small policies.
+From the papers come the time limits, cameras, chunks, groups, clip bounds and discounts; learning
+rates, batches, the temperature and the policies are those of the small policies.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def tokens(env: LiberoConfig, *, groups: int) -> Preset:
         ),
         train=TrainConfig(
             env,
-            policy=TokenPolicySource(temperature=1.6),
+            policy=TokenPolicySource(temperature=1.0),
             algorithm=GRPO(groups=groups, max_groups=3 * groups),
             learner=LearnerConfig(warmup_iterations=3, epochs=2),
             rollout=ROLLOUT,

@@ -30,6 +30,8 @@ class SmallConfig(PolicyConfig):
     """Transformer blocks."""
     heads: int = 6
     """Attention heads; must divide ``width``."""
+    stem_channels: int = 32
+    """Channels of an image after the first of four convolutions; the next two double them."""
     max_words: int | None = None
     """Longest instruction, in words; None takes the longest of the demonstrations."""
 
@@ -39,16 +41,17 @@ class SmallConfig(PolicyConfig):
         super().__post_init__()
         if self.image_size % 16:
             raise ValueError(f"image_size must be a multiple of 16, got {self.image_size}")
+        if self.stem_channels < 1:
+            raise ValueError(f"stem_channels must be >= 1, got {self.stem_channels}")
 
 
-def conv_stem(width: int) -> nn.Sequential:
+def conv_stem(channels: int, width: int) -> nn.Sequential:
     """Four stride-2 convolutions: one token for each 16 x 16 pixels.
 
-    Channels double where pixels become a quarter, up to the width of a token. He
-    initialisation: with torch's default the image fades from layer to layer.
+    He initialisation: with torch's default the image fades from layer to layer.
     """
     layers: list[nn.Module] = []
-    sizes = (3, width // 8, width // 4, width // 2, width)
+    sizes = (3, channels, 2 * channels, 4 * channels, width)
     for channels_in, channels_out in zip(sizes, sizes[1:], strict=False):
         convolution = nn.Conv2d(channels_in, channels_out, 3, stride=2, padding=1)
         nn.init.kaiming_normal_(convolution.weight, nonlinearity="relu")
@@ -73,7 +76,7 @@ class ObservationTokens(nn.Module):
         self.cameras, width = config.cameras, config.width
         self.max_words, self.state_stats = shape.max_words, statistics["state"]
         patches = (config.image_size // 16) ** 2
-        self.stem = conv_stem(width) if self.cameras else nn.Identity()
+        self.stem = conv_stem(config.stem_channels, width) if self.cameras else nn.Identity()
         self.patch_position = nn.Parameter(torch.zeros(len(self.cameras), patches, width))
         self.word = nn.Embedding(2 + len(shape.vocabulary), width)
         self.word_position = nn.Parameter(torch.zeros(shape.max_words, width))

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pushcut.errors import UserError
 from pushcut.policies.from_data import DataShape
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
@@ -23,18 +24,34 @@ from pushcut.types import Observation
 
 @dataclass(frozen=True)
 class TinyConfig(SmallConfig):
-    """Shape of the tiny VLA; the defaults make about 2.2 M parameters."""
+    """Shape of the tiny VLA; the defaults make about 2.4 M parameters."""
 
     bins: int = 256
     """Action tokens per action dimension (OpenVLA: 256)."""
+    queries_per_step: int | None = None
+    """Queries for each step of a chunk, which share its action dimensions: with 1 a pass has the
+    fewest tokens. None: one for each dimension, as OpenVLA-OFT has them."""
+
+    def __post_init__(self) -> None:
+        if self.queries_per_step is not None and self.queries_per_step < 1:
+            raise ValueError(f"queries_per_step must be >= 1, got {self.queries_per_step}")
+        super().__post_init__()
+
+    def dimensions_per_query(self, action_size: int) -> int:
+        """Raises UserError where the dimensions cannot be shared out."""
+        queries = self.queries_per_step or action_size
+        if action_size % queries:
+            raise UserError(
+                f"queries_per_step ({queries}) must divide the action's dimensions ({action_size})"
+            )
+        return action_size // queries
 
 
 class TinyPolicy(SmallPolicy, TokenPolicy):
     """Image patches, words, state and placeholder action queries in one transformer.
 
-    Sequence: [camera patches …, words, state, one query per step of the chunk]; the outputs at
-    the queries go to the token head, which has the logits of every action dimension (parallel
-    decoding as in OpenVLA-OFT, which has a query per step and dimension).
+    Sequence: [camera patches …, words, state, queries of each step of the chunk]; the outputs at
+    the queries go to the token head (parallel decoding as in OpenVLA-OFT).
     """
 
     kind = "tiny"
@@ -43,10 +60,12 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
 
     def __init__(self, config: TinyConfig, shape: DataShape, statistics: DataStats) -> None:
         super().__init__(config, shape, statistics)
-        self.query = nn.Parameter(torch.zeros(config.chunk, config.width))
+        dimensions = config.dimensions_per_query(shape.action_size)
+        queries = config.chunk * shape.action_size // dimensions
+        self.query = nn.Parameter(torch.zeros(queries, config.width))
         self.blocks = nn.ModuleList(Block(config.width, config.heads) for _ in range(config.depth))
         self.norm = nn.LayerNorm(config.width)
-        self.head = TokenHead(config.width, shape.action_size, config.bins)
+        self.head = TokenHead(config.width, dimensions, config.bins)
         self.tokens = ActionTokens(ActionTokenizer(config.bins))
         seen = self.observation
         initialise(seen.patch_position, seen.word_position, self.query, seen.word.weight)
@@ -79,4 +98,5 @@ class TinyPolicy(SmallPolicy, TokenPolicy):
             prefix = tokens[:, : -len(self.query)]
             value = self.critic(self.observation.mean_of_visible(prefix, obs))
         queries = self.norm(self.blocks[-1](tokens, len(self.query)))
-        return self.head.logits(queries), value
+        logits = self.head.logits(queries).unflatten(1, (self.config.chunk, -1))
+        return logits.flatten(2, 3), value

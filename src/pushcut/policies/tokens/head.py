@@ -116,13 +116,13 @@ def _logprob(
 
 
 class TokenHead(nn.Module):
-    """Turns one feature per step into logits over the bins of every action dimension."""
+    """Turns the feature of a query into logits over the bins of its action dimensions."""
 
-    def __init__(self, width: int, action_size: int, bins: int) -> None:
+    def __init__(self, width: int, dimensions: int, bins: int) -> None:
         super().__init__()
-        self.sizes = (action_size, bins)
-        self.project = nn.Linear(width, action_size * bins)
+        self.sizes = (dimensions, bins)
+        self.project = nn.Linear(width, dimensions * bins)
 
-    def logits(self, features: Float[Tensor, "b h d"]) -> Float[Tensor, "b h a bins"]:
+    def logits(self, features: Float[Tensor, "b q d"]) -> Float[Tensor, "b q dimensions bins"]:
         """Logits at temperature 1, in float32."""
         return self.project(features).unflatten(-1, self.sizes).float()
