@@ -76,7 +76,7 @@ wheel: venv-dev  ## dist/pushcut-*.whl
 
 # In short forms. The others need extras, a fine-tuned policy or a GPU: each file says how to run it.
 # Campaigns, ablations and learning curves are in studies/.
-BENCH ?= "rollout.py --seconds 5" "workers.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5"
+BENCH ?= "rollout.py --seconds 5" "workers.py --seconds 5" policy_in_the_loop.py "flow_update.py --rounds 5" "token_shapes.py --rounds 5"
 
 bench: gl  ## short forms of the benchmarks; each ends with one JSON object
 	@for command in $(BENCH); do \
