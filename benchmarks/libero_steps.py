@@ -1,10 +1,11 @@
 """Simulation speed: LiberoEnv against the stock LIBERO environment, one process each.
 
 The baseline is the package's OffScreenRenderEnv as SimpleVLA-RL and RLinf step it: every control
-step returns an observation with two 128-px cameras. LiberoEnv plays chunks of eight control
-steps and observes both cameras once a chunk, drawn with the stock settings and with the cheap
-ones. Then both step without any image. All start from the benchmark's first initial state of
-the task, settled, and get the same random actions; resets are not part of it. The processes
+step returns an observation with two cameras of 256 pixels. LiberoEnv plays chunks of eight
+control steps and observes both cameras once a chunk: drawn with the stock settings, with the
+cheap ones, as small as the presets do, and that with coarser meshes. Then both step without any
+image. All start from the benchmark's first initial state of the task, settled, and get the same
+random actions; resets are not part of it. The processes
 are measured in turns, so that a busy moment of the machine falls on all of them, and ratios
 are taken within a round.
 
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -36,7 +38,8 @@ from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.types import InitState
 
 CHUNK = 8
-IMAGE_SIZE = 128
+PIXELS = 256
+"""What the published programs draw."""
 SETTLE_STEPS = 10
 CAMERAS = ("agentview", "wrist")
 
@@ -59,8 +62,8 @@ def stock(task: Task, *, images: bool) -> Step:
         bddl_file_name=str(task.problem),
         use_camera_obs=images,
         has_offscreen_renderer=images,
-        camera_heights=IMAGE_SIZE,
-        camera_widths=IMAGE_SIZE,
+        camera_heights=PIXELS,
+        camera_widths=PIXELS,
         ignore_done=True,
     )
     env.seed(0)
@@ -77,16 +80,15 @@ def stock(task: Task, *, images: bool) -> Step:
     return play
 
 
-def ours(task: Task, *, render: str, images: bool) -> Step:
+def ours(task: Task, *, images: bool, **looks: Any) -> Step:
     """LiberoEnv, one observation a chunk."""
     config: Any = LiberoConfig
     env = config(
         (task.name,),
         cameras=CAMERAS,
-        image_size=IMAGE_SIZE,
         settle_steps=SETTLE_STEPS,
-        render=render,
         max_steps=10**9,
+        **looks,
     ).build()
     env.reset(InitState(task.name, 0))
 
@@ -100,15 +102,29 @@ def ours(task: Task, *, render: str, images: bool) -> Step:
     return play
 
 
+SMALL: dict[str, Any] = {"image_size": 64, "texture_size": 256}
+"""The presets' pictures."""
+
 KINDS: dict[str, Callable[[Task], Step]] = {
-    "stock": lambda task: stock(task, images=True),
-    "same_render": lambda task: ours(task, render="stock", images=True),
-    "cheap_render": lambda task: ours(task, render="cheap", images=True),
-    "stock_control": lambda task: stock(task, images=False),
-    "fast_control": lambda task: ours(task, render="cheap", images=False),
+    "stock": partial(stock, images=True),
+    "same_render": partial(ours, images=True, image_size=PIXELS, render="stock"),
+    "cheap_render": partial(ours, images=True, image_size=PIXELS),
+    "small": partial(ours, images=True, **SMALL),
+    "small_2_mm": partial(ours, images=True, mesh_detail=0.002, **SMALL),
+    "small_4_mm": partial(ours, images=True, mesh_detail=0.004, **SMALL),
+    "stock_control": partial(stock, images=False),
+    "fast_control": partial(ours, images=False),
 }
 
-PACE = {"stock": 1, "same_render": 6, "cheap_render": 12, "stock_control": 8, "fast_control": 24}
+BASELINES = {
+    kind: "stock" for kind in ("same_render", "cheap_render", "small", "small_2_mm", "small_4_mm")
+} | {"fast_control": "stock_control"}
+"""Kind of ours -> what it is compared with."""
+
+PACE = {
+    "stock": 1, "same_render": 6, "cheap_render": 12, "small": 14, "small_2_mm": 18,
+    "small_4_mm": 20, "stock_control": 8, "fast_control": 24,
+}  # fmt: skip
 """How many steps each plays for one of the stock environment: all play for about as long."""
 
 
@@ -202,23 +218,21 @@ def main() -> None:
     from pushcut.runs.run import provenance  # imports torch, which the players must not
 
     record = {
-        "ratio_same_render": median_ratio(rates["same_render"], rates["stock"]),
-        "ratio_cheap_render": median_ratio(rates["cheap_render"], rates["stock"]),
-        "ratio_control_step": median_ratio(rates["fast_control"], rates["stock_control"]),
+        "ratio": {kind: median_ratio(rates[kind], rates[than]) for kind, than in BASELINES.items()},
+        "cpu_ratio": {
+            kind: median_ratio(cpu_ms[than], cpu_ms[kind]) for kind, than in BASELINES.items()
+        },
         "steps_per_second": {
             kind: round(statistics.median(values), 1) for kind, values in rates.items()
         },
         "cpu_ms_per_step": {
             kind: round(statistics.median(values), 2) for kind, values in cpu_ms.items()
         },
-        "cpu_ratio_same_render": median_ratio(cpu_ms["stock"], cpu_ms["same_render"]),
-        "cpu_ratio_cheap_render": median_ratio(cpu_ms["stock"], cpu_ms["cheap_render"]),
-        "cpu_ratio_control_step": median_ratio(cpu_ms["stock_control"], cpu_ms["fast_control"]),
         "process_mb": {kind: round(got.megabytes) for kind, got in results.items()},
         "task": name,
         "processes": 1,
         "chunk": CHUNK,
-        "image_size": IMAGE_SIZE,
+        "image_size": PIXELS,
         "cameras": CAMERAS,
         "cpus": os.cpu_count(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
