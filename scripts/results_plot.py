@@ -84,7 +84,10 @@ def draw_rates(axes: Axes, seeds: Sequence[Seed], colours: dict[str, str]) -> No
         text: dict[str, Any] = {"ha": "center", "va": "top", "color": colours["ink"]}
         axes.text(mean, last + 0.3, f"{mean:.0f} %", fontweight="bold", **text)
         text |= {"va": "bottom", "color": colours["muted"] if stage == "before" else colour}
-        axes.text(values[0], -0.36, f"{stage} RL", **text)
+        # Beside each other also where the two are near.
+        text["ha"] = "right" if stage == "before" else "center"
+        at = values[0] - (3 if stage == "before" else 0)
+        axes.text(at, -0.36, f"{stage} RL", **text)
     names = [*(f"seed {seed.number}" for seed in seeds), "mean, range"]
     axes.set_yticks([*range(len(seeds)), last], names)
     axes.set_ylim(last + 0.85, -0.95)

@@ -152,7 +152,7 @@ METAWORLD_MT10_GRPO = preset(
 MT50_CPU_ENV = MetaWorldConfig(tasks=("mt50",), action_repeat=3, max_steps=210, mesh_detail=0.004)
 
 METAWORLD_MT50_CPU = preset(
-    "MetaWorld's fifty tasks with one small policy, from five demonstrations each, in two hours",
+    "MetaWorld's fifty tasks with one small policy, from five demonstrations each, on two cores",
     MT50_CPU_ENV,
     demonstrations=5,
     sft=SFTConfig(
