@@ -39,7 +39,7 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 gl: $(VENV)/.installed  ## make sure that off-screen OpenGL works, installing it if allowed
 	@scripts/ensure_gl.sh $(BIN)/python
 
-quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 12 minutes on a laptop
+quickstart: gl  ## demonstrations -> SFT -> GRPO -> report, about 10 minutes on a laptop
 	$(BIN)/pushcut quickstart $(ARGS)
 
 quickstart-flow: gl  ## the same with a flow policy, Flow-SDE and PPO, about 15 minutes

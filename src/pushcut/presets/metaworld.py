@@ -76,9 +76,7 @@ METAWORLD_PPO = replace(
 )
 
 FLOW_QUICKSTART_ENV = replace(
-    QUICKSTART_ENV,
-    tasks=("faucet-close-v3", "faucet-open-v3", "window-close-v3"),
-    mesh_detail=0.0,  # as its records were made
+    QUICKSTART_ENV, tasks=("faucet-close-v3", "faucet-open-v3", "window-close-v3")
 )
 
 METAWORLD_FLOW_PPO = preset(
@@ -87,8 +85,10 @@ METAWORLD_FLOW_PPO = preset(
     # A flow policy fits fast: from five demonstrations there would be little left to gain.
     demonstrations=1,
     sft=SFTConfig(
-        policy=StartPolicy(new=FlowConfig(width=128, depth=3, heads=4, expert_width=96)),
-        fit=FitConfig(steps=150),
+        policy=StartPolicy(
+            new=FlowConfig(width=128, depth=3, heads=4, expert_width=96, stem_channels=16)
+        ),
+        fit=FitConfig(steps=400),
     ),
     train=TrainConfig(
         FLOW_QUICKSTART_ENV,
