@@ -24,7 +24,7 @@ QUICKSTART_ENV = MetaWorldConfig(
     mesh_detail=0.004,
 )
 
-# 0.9 M weights; narrow in front and with one query a step a pass takes 0.6 of the time.
+# 0.9 M weights; narrow in front and with one query a step a pass takes 0.56 of the time.
 LAPTOP_POLICY = TinyConfig(width=128, heads=4, bins=16, stem_channels=16, queries_per_step=1)
 
 # At T = 1.6, the paper's for a released VLA, the little that few demonstrations teach drowns, and
