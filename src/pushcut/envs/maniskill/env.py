@@ -150,12 +150,13 @@ class ManiSkillEnv(EpisodicEnv):
     Expert: towards a waypoint of a motion that mplib plans from the current state.
 
     An episode's physics is the stock one, to the bit. SAPIEN cannot save all of its state, so
-    episodes that take turns keep scenes of their own (see ``simulator.py``).
+    episodes that take turns keep scenes of their own (see ``envs.replayed``).
     """
 
     def __init__(self, config: ManiSkillConfig) -> None:
         # The first import of the simulator in this process.
-        from pushcut.envs.maniskill.simulator import TaskSimulator, prepare
+        from pushcut.envs.maniskill.sapien_process import prepare
+        from pushcut.envs.maniskill.simulator import TaskSimulator
 
         prepare(images=bool(config.cameras))
         self._simulator_type = TaskSimulator

@@ -1,0 +1,97 @@
+"""SAPIEN in this process: imported once, with or without a device to draw on; environments made.
+
+This module imports the simulator, so it is itself imported late, by the environments.
+
+PhysX keeps contacts from step to step (what the solver starts from, and in which order it
+takes them) and offers no way to save them: positions and velocities put back in the middle of
+a grasp go another way within one step. What is exact is a scene that was made anew and played
+from its seed (``envs.replayed``).
+"""
+
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float64
+
+from pushcut.envs.maniskill.devices import NO_VULKAN, choose_device
+from pushcut.errors import UserError
+
+
+def prepare(*, images: bool) -> None:
+    """Imports ManiSkill, once per process.
+
+    ManiSkill makes materials also where nothing is ever drawn, and without a Vulkan device that
+    fails. Without images they are stood in for by something that takes any attribute.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # where libvulkan is, and what torch would like better
+        import sapien
+        import sapien.render
+        import sapien.wrapper.urdf_loader
+
+        if images:
+            _require_vulkan(sapien)
+        else:
+            sapien.pysapien.render.RenderMaterial = _NoMaterial
+            sapien.render.RenderMaterial = _NoMaterial
+            sapien.wrapper.urdf_loader.RenderMaterial = _NoMaterial
+        import mani_skill
+        import mani_skill.envs  # registers the tasks
+
+        # It warns of what its own tasks do, at each scene anew.
+        mani_skill.logger.setLevel(logging.ERROR)
+
+
+def made(task: str, *, draws: bool, render_device: str, **options: Any) -> Any:
+    """One of ManiSkill's environments, which draws nothing unless it is asked."""
+    import gymnasium
+    import sapien
+
+    drawing = choose_device(render_device, sapien.Device, os.environ).name if draws else "none"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gymnasium.make(
+            task,
+            obs_mode="none",
+            reward_mode="none",
+            sim_backend="physx_cpu",
+            render_backend=drawing,
+            **options,
+        ).unwrapped
+
+
+def keep_imports_out_of_garbage() -> None:
+    """Making a scene anew collects garbage, which takes 0.2 s with all that was imported."""
+    gc.collect()
+    gc.freeze()
+
+
+def pose_of(thing: Any) -> Float64[np.ndarray, " 7"]:
+    """Position and quaternion (w first, w >= 0) of an actor or link."""
+    pose = thing.pose.raw_pose[0].numpy().astype(np.float64)
+    if pose[3] < 0:
+        pose[3:] *= -1
+    return pose
+
+
+class _NoMaterial:
+    """Stands in for a material that nobody will see."""
+
+    def __init__(self, *args: object, **values: object) -> None:
+        self.__dict__.update(values)
+
+
+def _require_vulkan(sapien: Any) -> None:
+    try:
+        sapien.render.RenderMaterial()
+    except RuntimeError as error:
+        raise UserError(NO_VULKAN) from error

@@ -1,0 +1,113 @@
+"""SIMPLER's files: which a task needs, where they are, and what may stand in for three of them.
+
+They are not part of any package. ManiSkill's own downloader puts them below ``$MS_ASSET_DIR``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+from pushcut.envs.maniskill.simpler.tasks import FLAT, TASKS
+from pushcut.errors import UserError
+
+VARIABLE = "MS_ASSET_DIR"
+"""What ManiSkill reads, when it is imported."""
+
+BRIDGE = Path("tasks/bridge_v2_real2sim_dataset")
+ROBOT = Path("robots/widowx")
+VISUAL = ("textured.obj", "textured.dae", "textured.glb")
+"""Names of what is seen of a model; the first that is there is taken."""
+
+TABLES = {FLAT: "bridge_table_1_v1.glb", "sink": "bridge_table_1_v2.glb"}
+PHOTOGRAPHS = {FLAT: "bridge_real_eval_1.png", "sink": "bridge_sink.png"}
+
+TABLE_TOP = 0.8695
+"""Height of the stand-in for the table: on it lies what the tasks put down at rest, metres."""
+
+
+def asset_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """Where ManiSkill looks for files."""
+    return Path(environment.get(VARIABLE) or "~/.maniskill").expanduser() / "data"
+
+
+def missing(tasks: Iterable[str], folder: Path) -> list[Path]:
+    """Files that these tasks need and the folder lacks, relative to it."""
+    needed = [ROBOT / "wx250s.urdf"]
+    for task in map(TASKS.__getitem__, tasks):
+        needed.append(BRIDGE / "stages" / TABLES[task.scene])
+        needed.append(BRIDGE / "real_inpainting" / PHOTOGRAPHS[task.scene])
+        baked = task.models[0].startswith("baked_")
+        name = "info_bridge_custom_baked_tex_v0.json" if baked else "info_bridge_custom_v0.json"
+        needed.append(BRIDGE / "custom" / name)
+        for model in task.models:
+            home = BRIDGE / "custom" / "models" / model
+            needed.append(home / "collision.obj")
+            if not any((folder / home / name).is_file() for name in VISUAL):
+                needed.append(home / "textured.dae")
+    return [path for path in dict.fromkeys(needed) if not (folder / path).is_file()]
+
+
+def can_be_stood_in_for(path: Path) -> bool:
+    """Whether a file is one of those that a stand-in is made of: the tables, the eggplant."""
+    return path.parent.name == "stages" or path.parent.name == "eggplant" and path.suffix == ".dae"
+
+
+def check(tasks: Iterable[str], *, stand_ins: bool, python: str = "python") -> None:
+    """UserError that names the missing files and the command that fetches them."""
+    folder = asset_folder()
+    lacking = missing(tasks, folder)
+    if stand_ins:
+        lacking = [path for path in lacking if not can_be_stood_in_for(path)]
+    if not lacking:
+        return
+    names = ", ".join(map(str, lacking[:3]))
+    if len(lacking) > 3:
+        names += f" and {len(lacking) - 3} more"
+    also = ""
+    if not stand_ins and all(map(can_be_stood_in_for, lacking)):
+        also = "; or --env.stand-ins: a table that nobody sees, an eggplant of one colour"
+    raise UserError(
+        f"SIMPLER's files are not all in {folder}: {names}; type: {python} -m "
+        "mani_skill.utils.download_asset bridge_v2_real2sim widowx250s -y, or set "
+        f"{VARIABLE} to the folder above data{also}"
+    )
+
+
+def with_stand_ins(
+    tasks: Iterable[str], cache: Path, make: Callable[[Path, Path], None]
+) -> Path:
+    """A folder for ``$MS_ASSET_DIR`` that has the user's files and stand-ins for what is missing.
+
+    Args:
+        tasks: What is to be played.
+        cache: Where it is made; the user's own folder is left alone.
+        make: Makes one stand-in: ``make(file, folder)``, ``folder`` being the user's.
+    """
+    folder = asset_folder().absolute()
+    lacking = missing(tasks, folder)
+    if not lacking:
+        return folder.parent
+    key = hashlib.sha256("\n".join(map(str, [folder, *lacking])).encode()).hexdigest()[:16]
+    ours = cache / key / "data"
+    for path in folder.rglob("*"):
+        if path.is_file():
+            _linked(ours / path.relative_to(folder), path)
+    for path in lacking:
+        target = (ours / path).with_suffix(".glb")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            aside = target.with_name(f".{os.getpid()}-{target.name}")
+            make(aside, folder)
+            aside.replace(target)
+    return ours.parent
+
+
+def _linked(link: Path, target: Path) -> None:
+    link.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        link.symlink_to(target)
+    except FileExistsError:
+        pass  # another process was faster, or an earlier run made it

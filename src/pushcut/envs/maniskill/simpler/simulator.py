@@ -1,0 +1,172 @@
+"""One of SIMPLER's tasks in SAPIEN: exact resets, pictures with the photograph behind them.
+
+This module imports the simulator, so it is itself imported late, by ``env``.
+"""
+
+# These packages are in ManiSkill's own environment only.
+# pyright: reportMissingImports=false
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float32, Float64, UInt8
+
+from pushcut.envs.init_states import seed_of_32_bits
+from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, made
+from pushcut.envs.maniskill.simpler import expert
+from pushcut.envs.maniskill.simpler.assets import PHOTOGRAPHS, TABLE_TOP
+from pushcut.envs.maniskill.simpler.tasks import SINK, TASKS, placement
+from pushcut.envs.replayed import ReplayedSimulator
+
+CAMERA = "3rd_view_camera"
+FOCAL, CENTRE_X, CENTRE_Y = 623.588, 319.501, 239.545
+"""Of the camera, pixels, in a picture of 640 x 480."""
+
+FINGER = 0.044
+"""From the fingers' origins to their tips, metres."""
+
+
+class BridgeScene:
+    """An episode in a physics scene of its own."""
+
+    def __init__(self, env: Any, turn: float) -> None:
+        self.env, self._turn = env, turn
+        self._positions = env.xyz_configs.cpu().numpy()
+        self._orientations = env.quat_configs.cpu().numpy()
+
+    def start(self, seed: int) -> None:
+        placed = placement(seed, self._positions, self._orientations, turn=self._turn)
+        env = self.env
+        env.xyz_configs = torch.from_numpy(placed.position[None]).float()
+        env.quat_configs = torch.from_numpy(placed.orientation[None]).float()
+        options = {"reconfigure": True, "episode_id": torch.tensor([0])}
+        env.reset(seed=seed_of_32_bits(seed), options=options)
+
+    def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
+        return bool(self.env.step(action)[4]["success"])
+
+    def close(self) -> None:
+        self.env.close()
+
+
+class TaskSimulator(ReplayedSimulator[BridgeScene]):
+    """One task. Actions are the benchmark's own."""
+
+    def __init__(
+        self, task: str, *, draws: bool, width: int, shader: str, scenes: int, render_device: str
+    ) -> None:
+        super().__init__(scenes=scenes)
+        self._task, self._draws, self._width, self._shader = task, draws, width, shader
+        self._render_device = render_device
+        self._photograph: UInt8[np.ndarray, "h w 3"] | None = None
+
+    def joints(self) -> Float32[np.ndarray, " 8"]:
+        """Positions of the six joints, radians, and of the two fingers, metres."""
+        return self.now.env.agent.robot.get_qpos()[0].numpy().astype(np.float32)
+
+    def picture(self) -> UInt8[np.ndarray, "h w 3"]:
+        """What the camera sees; all but the robot and the objects is the photograph."""
+        env = self.now.env
+        env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
+        sensor = env.scene.sensors[CAMERA]
+        sensor.capture()
+        seen = sensor.get_obs(rgb=True, depth=False, position=False, segmentation=True)
+        own = np.isin(
+            seen["segmentation"][0, :, :, :1].cpu().numpy(),
+            env._segmentation_ids_to_keep.cpu().numpy(),
+        )
+        return _over(self._behind(), seen["rgb"][0].cpu().numpy(), own)
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """The expert's, from the current state."""
+        env = self.now.env
+        links = env.agent.robot.links_map
+        left, right = (_matrix(links[f"{side}_finger_link"]) for side in ("left", "right"))
+        source, target = env.objs[env.source_obj_name], env.objs[env.target_obj_name]
+        pose, goal = _matrix(source), _matrix(target)
+        sizes = env.episode_model_bbox_sizes
+        half = sizes[env.source_obj_name].cpu().numpy() / 2
+        heights = np.abs(pose[:3, :3]) @ half
+        below = float(sizes[env.target_obj_name][2]) / 2
+        on_target = goal[2, 3] + below + heights[2]
+        in_sink = TASKS[self._task].scene == SINK
+        return expert.action(
+            expert.View(
+                tip=(left[:3, 3] + right[:3, 3]) / 2 + FINGER * left[:3, 0],
+                closing=left[:3, 1],
+                source=pose[:3, 3],
+                long_axis=pose[:3, int(np.argmax(half))],
+                target=goal[:3, 3],
+                floor=pose[2, 3] - heights[2] if in_sink else TABLE_TOP,
+                carry=on_target + expert.HOVER,
+                release=on_target + (expert.HOVER / 2 if in_sink else 0.005),
+                held=bool(env.agent.is_grasping(source)[0]),
+            )
+        )
+
+    def _behind(self) -> UInt8[np.ndarray, "h w 3"]:
+        """The photograph in the size of the pictures."""
+        if self._photograph is None:
+            from mani_skill import ASSET_DIR
+            from PIL import Image
+
+            from pushcut.envs.maniskill.simpler.assets import BRIDGE
+
+            name = PHOTOGRAPHS[TASKS[self._task].scene]
+            file = Path(ASSET_DIR) / BRIDGE / "real_inpainting" / name
+            image = Image.open(file).convert("RGB")
+            size = (self._width, self._width * 3 // 4)
+            if image.size != size:
+                image = image.resize(size, Image.Resampling.BOX)
+            self._photograph = np.asarray(image)
+        return self._photograph
+
+    def _make(self) -> BridgeScene:
+        from mani_skill.envs.tasks.digital_twins.base_env import BaseDigitalTwinEnv
+        from mani_skill.envs.tasks.digital_twins.bridge_dataset_eval.base_env import BaseBridgeEnv
+
+        # 3.0.1 draws at every step unless it may be asked for nothing.
+        BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation"]
+        # A list of the class: what another task left in it would be seen in this one's pictures.
+        BaseDigitalTwinEnv._objects_to_remove_from_greenscreen.clear()
+        env = made(
+            self._task,
+            draws=self._draws,
+            render_device=self._render_device,
+            sensor_configs=_camera(self._width, self._shader),
+        )
+        if not self._kept:
+            keep_imports_out_of_garbage()
+        return BridgeScene(env, TASKS[self._task].turn)
+
+
+def _camera(width: int, shader: str) -> dict[str, Any]:
+    """The published camera for pictures of another size: the same field of view."""
+    scale = width / 640
+    # A pixel's centre is half a pixel from its edge, whatever its size.
+    across, down = ((c + 0.5) * scale - 0.5 for c in (CENTRE_X, CENTRE_Y))
+    intrinsic = [[FOCAL * scale, 0, across], [0, FOCAL * scale, down], [0, 0, 1]]
+    return {
+        "width": width,
+        "height": width * 3 // 4,
+        "intrinsic": np.array(intrinsic),
+        "shader_pack": shader,
+    }
+
+
+def _over(
+    behind: UInt8[np.ndarray, "h w 3"],
+    drawn: UInt8[np.ndarray, "h w 3"],
+    own: Bool[np.ndarray, "h w 1"],
+) -> UInt8[np.ndarray, "h w 3"]:
+    """The drawn picture where ``own``, else what is behind it."""
+    return np.where(own, drawn, behind)
+
+
+def _matrix(thing: Any) -> Float64[np.ndarray, "4 4"]:
+    """Pose of an actor or link."""
+    return thing.pose.to_transformation_matrix()[0].cpu().numpy().astype(np.float64)
