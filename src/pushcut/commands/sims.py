@@ -5,7 +5,9 @@ from __future__ import annotations
 import sys
 
 from pushcut.envs.isolated import simulators, venvs
-from pushcut.envs.isolated.simulators import SIMULATORS, Simulator, state_of
+from pushcut.envs.isolated.drivers import add_driver
+from pushcut.envs.isolated.simulators import SIMULATORS, Installed, Simulator, state_of
+from pushcut.envs.maniskill.vulkan import probe_vulkan
 from pushcut.errors import UserError
 from pushcut.system.progress import say
 
@@ -31,10 +33,27 @@ def install(name: str, *, python: str | None = None, force: bool = False) -> Non
     found = venvs.install(simulator, python=python or sys.executable, force=force, say=say)
     if before is not None and not force:
         say(f"{name} is there: {found.describe(simulator)}; --force makes it anew")
-        return
-    say(f"{name}: {found.describe(simulator)}, in {found.seconds:.0f} s")
+    else:
+        say(f"{name}: {found.describe(simulator)}, in {found.seconds:.0f} s")
+    if simulator.vulkan:
+        _make_it_draw(found)
     if simulators.is_here(simulator):
         say(f"workers go on using the {simulator.module} that is installed beside pushcut")
+
+
+def _make_it_draw(found: Installed) -> None:
+    """Gives a simulator a Vulkan driver where none draws; it is of use without pictures, too."""
+    probe = probe_vulkan(found.python)
+    if not probe.works:
+        try:
+            version = add_driver(found.folder)
+        except UserError as error:
+            say(f"no pictures, states alone: {error}")
+            return
+        say(f"Mesa {version} beside it, for its own processes alone: it draws on the CPU")
+        probe = probe_vulkan(found.python)
+    speed = f", {probe.ms_per_frame:.1f} ms a frame" if probe.works else ""
+    say(f"Vulkan: {probe.detail}{speed}")
 
 
 def remove(name: str) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import Float32
 
 
 class Scene(Protocol):
-    """An episode in a simulation of its own; the same seed and actions give the same, to the bit."""
+    """One episode; the same seed and actions give the same, to the bit."""
 
     def start(self, seed: int) -> None:
         """Makes everything anew and places it as ``seed`` says."""

@@ -10,7 +10,16 @@ from typing import Any
 
 from pushcut.envs import ENVS
 from pushcut.errors import UserError
-from pushcut.presets import gymnasium, libero, maniskill, metaworld, mixed, vla, vla_ablations
+from pushcut.presets import (
+    gymnasium,
+    libero,
+    maniskill,
+    metaworld,
+    mixed,
+    simpler,
+    vla,
+    vla_ablations,
+)
 from pushcut.presets.base import Preset, preset_for
 from pushcut.presets.point_mass import SMOKE
 from pushcut.registry import PLUGIN_HINT, Registry, unknown
@@ -34,6 +43,7 @@ _OWN: dict[str, Preset] = {
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
+    "simpler-grpo": simpler.SIMPLER_GRPO,
     "gymnasium-grpo": gymnasium.GYMNASIUM_GRPO,
     "mixed-grpo": mixed.MIXED_GRPO,
     "libero-quickstart": libero.LIBERO_QUICKSTART,

@@ -1,7 +1,7 @@
 """Presets of both papers with the papers' own backbones, every column of their tables.
 
 SimpleVLA-RL, appendix F.3 (group and mini-batch of its text, filter and schedule of its released
-scripts); pi_RL, appendix J, tables 11 (LIBERO) and 13 (MetaWorld). What neither says is marked.
+scripts); pi_RL, appendix J, tables 11 (LIBERO), 12 (SIMPLER) and 13 (MetaWorld). What neither says is marked.
 They want a GPU of 80 GB or several, and a checkpoint: `--policy.path FOLDER`.
 """
 
@@ -15,6 +15,9 @@ from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.libero.env import LiberoConfig
+from pushcut.envs.maniskill.simpler.env import CAMERA as SIMPLER_CAMERA
+from pushcut.envs.maniskill.simpler.env import SimplerConfig
+from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
@@ -117,6 +120,16 @@ class Column:
     horizon: int = 50
     hidden: tuple[int, int, int] = (512, 256, 128)
     """The critic's hidden layers."""
+    episodes: int = 512
+    """64 environments, 8 times."""
+    batch: int = 2048
+    """Decisions of an optimiser step, those after an episode's end counted (they weigh nothing)."""
+    critic_lr: float = 1e-4
+
+    @property
+    def optimiser_steps(self) -> int:
+        """Steps of an epoch over all episodes, each with as many decisions as the limit allows."""
+        return self.episodes * -(-self.max_steps // self.chunk) // self.batch
 
 
 COSINE_ITERATIONS = 1000
@@ -157,16 +170,35 @@ METAWORLD_ML45: dict[Model, Column] = {
 METAWORLD_IMAGE_SIZE = 480
 """What lerobot/metaworld_mt50 holds and RLinf renders; the policy resizes it to 224."""
 
-EPISODES = 512
-"""64 environments, 8 times."""
+SIMPLER_TASKS = {
+    "eggplant": "PutEggplantInBasketScene-v1",
+    "carrot": "PutCarrotOnPlateInScene-v1",
+    "spoon": "PutSpoonOnTableClothInScene-v1",
+    "cube": "StackGreenCubeOnYellowCubeBakedTexInScene-v1",
+}
+"""Columns of table 12 -> ManiSkill's names."""
 
-BATCH = 2048
-"""Decisions of an optimiser step, those after an episode's end counted (they weigh nothing)."""
+_SIMPLER = Column(
+    48,
+    5,
+    4,
+    4,
+    0.5,
+    lr=5.6e-6,
+    iterations=40,
+    horizon=8,
+    episodes=256,
+    batch=2560,
+    critic_lr=1.1e-4,
+)
 
-
-def optimiser_steps(column: Column) -> int:
-    """Steps of an epoch over all episodes, each with as many decisions as the limit allows."""
-    return EPISODES * (column.max_steps // column.chunk) // BATCH
+SIMPLER: dict[Model, dict[str, Column]] = {
+    "pi0": dict.fromkeys(SIMPLER_TASKS, replace(_SIMPLER, std_bounds=PI0_BOUNDS)),
+    "pi05": dict.fromkeys(SIMPLER_TASKS, _SIMPLER),
+}
+"""Table 12; the cube takes longer."""
+SIMPLER["pi0"]["cube"] = replace(SIMPLER["pi0"]["cube"], iterations=130)
+SIMPLER["pi05"]["cube"] = replace(SIMPLER["pi05"]["cube"], iterations=70)
 
 
 def openpi_fine_tuning(released: ReleasedConfig) -> SFTConfig:
@@ -193,6 +225,7 @@ def flow(
     noise: Noise,
     column: Column,
     table: str,
+    episodes_per_task: int = 50,
 ) -> Preset:
     """pi_RL with one of its models on one of its benchmarks."""
     return preset(
@@ -213,7 +246,7 @@ def flow(
                 keep_prefix=False,
             ),
             algorithm=PPO(
-                episodes=EPISODES,
+                episodes=column.episodes,
                 aggregation="trajectory",
                 bootstrap_on_truncation=False,
                 entropy_coefficient=0.005 if noise == "flow-noise" else 0.0,
@@ -222,7 +255,7 @@ def flow(
                 placement="expert" if model == "pi0" else "vlm",
                 hidden=column.hidden,
                 init="kaiming",
-                lr=1e-4,
+                lr=column.critic_lr,
                 scheduled=column.cosine,
             ),
             learner=LearnerConfig(
@@ -231,7 +264,7 @@ def flow(
                 warmup_iterations=0,
                 grad_clip=column.grad_clip,
                 epochs=column.epochs,
-                minibatches=optimiser_steps(column),
+                minibatches=column.optimiser_steps,
                 micro_batch=32,
                 decay_iterations=COSINE_ITERATIONS if column.cosine else 0,
                 decay_floor=column.floor,
@@ -240,7 +273,7 @@ def flow(
             evaluation=EvaluationConfig(episodes_per_task=50, every=20),
             iterations=column.iterations,
         ),
-        episodes_per_task=50,
+        episodes_per_task=episodes_per_task,
         network=model,
         sources=pi_rl_sources(f"pi_RL, {table}"),
     )
@@ -311,6 +344,25 @@ def pi_ml45(model: Model, noise: Noise) -> Preset:
     return replace(made, eval=replace(made.eval, env=unseen))
 
 
+def pi_simpler(model: Model, task: str, noise: Noise) -> Preset:
+    """A column of table 12; evaluated on the benchmark's own 24 states."""
+    column, own = SIMPLER[model][task], SIMPLER_TASKS[task]
+    released = ReleasedConfig(
+        cameras=(SIMPLER_CAMERA,),
+        image_size=640,
+        state_size=8,
+        action_size=7,
+        chunk=column.chunk,
+        horizon=column.horizon,
+        gripper="plus_opens",
+        state_in_prompt=False if model == "pi05" else None,
+        precision="bfloat16",
+    )
+    env = SimplerConfig(tasks=(own,), max_steps=column.max_steps)
+    summary = f"{model} on SIMPLER's {task}: {noise}, PPO (pi_RL, table 12)"
+    return flow(summary, env, released, model, noise, column, "table 12", FIXED_INITS)
+
+
 MODELS: tuple[Model, ...] = ("pi0", "pi05")
 NOISES: tuple[Noise, ...] = ("flow-sde", "flow-noise")
 
@@ -319,14 +371,23 @@ SIMPLEVLA_RL = {
     for suite, name in {**SUITES, "90": "90"}.items()
 }
 
-PI_RL = {
-    f"libero-{suite}-{model}-{noise}": pi_libero(model, suite, noise)
-    for suite in SUITES
-    for model in MODELS
-    for noise in NOISES
-} | {
-    f"metaworld-{tasks}{model}-{noise}": make(model, noise)
-    for tasks, make in {"": pi_metaworld, "ml45-": pi_ml45}.items()
-    for model in MODELS
-    for noise in NOISES
-}
+PI_RL = (
+    {
+        f"libero-{suite}-{model}-{noise}": pi_libero(model, suite, noise)
+        for suite in SUITES
+        for model in MODELS
+        for noise in NOISES
+    }
+    | {
+        f"metaworld-{tasks}{model}-{noise}": make(model, noise)
+        for tasks, make in {"": pi_metaworld, "ml45-": pi_ml45}.items()
+        for model in MODELS
+        for noise in NOISES
+    }
+    | {
+        f"simpler-{task}-{model}-{noise}": pi_simpler(model, task, noise)
+        for task in SIMPLER_TASKS
+        for model in MODELS
+        for noise in NOISES
+    }
+)

@@ -14,13 +14,11 @@ from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset
 from pushcut.presets.vla import (
-    EPISODES,
     LIBERO,
     MODELS,
     SUITES,
     Column,
     Model,
-    optimiser_steps,
     pi_libero,
 )
 from pushcut.presets.vla_sources import PROGRAM, pi_rl_sources
@@ -48,7 +46,7 @@ def pi_grpo(model: Model, suite: str) -> Preset:
     source = base.train.policy
     assert isinstance(source, FlowPolicySource)
     env = replace(base.train.env, max_steps=column.max_steps)
-    groups = EPISODES // GROUP
+    groups = column.episodes // GROUP
     train = replace(
         base.train,
         env=env,
@@ -68,7 +66,7 @@ def pi_grpo(model: Model, suite: str) -> Preset:
         learner=replace(
             base.train.learner,
             epochs=column.epochs,
-            minibatches=optimiser_steps(column),
+            minibatches=column.optimiser_steps,
             grad_clip=column.grad_clip,
             decay_iterations=0,
         ),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pushcut.envs.isolated import start
+from pushcut.envs.isolated.drivers import driver_variables
 from pushcut.errors import UserError
 from pushcut.system.gpus import drawing_variables
 
@@ -48,6 +49,8 @@ class Simulator:
     needs it."""
     here: str
     """How to have it in our own environment; empty if that cannot be."""
+    vulkan: bool = False
+    """Whether it draws by Vulkan, and so wants a driver where there is no GPU."""
 
 
 _NUMPY_2 = ("numpy>=2.0", "jaxtyping>=0.3.3,<0.4")
@@ -75,6 +78,7 @@ SIMULATORS: dict[str, Simulator] = {
             pythons=((3, 11), (3, 12)),
             disk_gb=4.0,
             here="",
+            vulkan=True,
         ),
         Simulator(
             "metaworld",
@@ -211,9 +215,10 @@ def isolated_launch(python: Path, module: str = WORKER) -> Launch:
     # Our import path would bring our numpy along.
     ours = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PYTHONSTARTUP")
     environment = {name: value for name, value in os.environ.items() if name not in ours}
+    driver = driver_variables(python.parent.parent)
     return Launch(
         (str(python), "-P", "-s", start.__file__, module),
-        {**environment, **_of_workers()},
+        {**environment, **_of_workers(), **driver},
     )
 
 

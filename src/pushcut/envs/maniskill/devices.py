@@ -23,9 +23,8 @@ NAMES = re.compile(r"auto|cpu|cuda(:\d+)?")
 """What ``render_device`` may be."""
 
 NO_VULKAN = (
-    "ManiSkill finds no Vulkan device for images (a GPU's driver, or Mesa 25 or later; Debian "
-    "12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers); states need none: "
-    "leave --env.cameras empty"
+    "ManiSkill finds no Vulkan device for images; type: pushcut sims install maniskill (it fetches "
+    "a driver for CPUs, or says what to do); states need none: leave --env.cameras empty"
 )
 
 

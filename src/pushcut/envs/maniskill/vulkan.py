@@ -13,8 +13,8 @@ from pushcut.envs.isolated.simulators import run_isolated
 from pushcut.envs.mujoco.gl import GlProbe
 
 ADVICE = (
-    "a GPU needs its Vulkan driver (in a container: NVIDIA_DRIVER_CAPABILITIES=all), a CPU Mesa "
-    "25 or later (Debian 12, as root: apt-get install -t bookworm-backports mesa-vulkan-drivers)"
+    "a GPU needs its Vulkan driver (in a container: NVIDIA_DRIVER_CAPABILITIES=all); for a CPU "
+    "`pushcut sims install maniskill` fetches one, also where ManiSkill is there already"
 )
 """What would make images possible."""
 

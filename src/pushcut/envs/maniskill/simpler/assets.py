@@ -5,6 +5,7 @@ They are not part of any package. ManiSkill's own downloader puts them below ``$
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -76,9 +77,7 @@ def check(tasks: Iterable[str], *, stand_ins: bool, python: str = "python") -> N
     )
 
 
-def with_stand_ins(
-    tasks: Iterable[str], cache: Path, make: Callable[[Path, Path], None]
-) -> Path:
+def with_stand_ins(tasks: Iterable[str], cache: Path, make: Callable[[Path, Path], None]) -> Path:
     """A folder for ``$MS_ASSET_DIR`` that has the user's files and stand-ins for what is missing.
 
     Args:
@@ -107,7 +106,5 @@ def with_stand_ins(
 
 def _linked(link: Path, target: Path) -> None:
     link.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with contextlib.suppress(FileExistsError):  # made by another process, or an earlier run
         link.symlink_to(target)
-    except FileExistsError:
-        pass  # another process was faster, or an earlier run made it

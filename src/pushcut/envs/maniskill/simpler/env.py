@@ -27,6 +27,7 @@ CONTROL_HZ = 5.0
 PHYSICS_STEPS = 100
 """Simulator steps per control step."""
 SHADERS = ("default", "minimal")
+ASPECTS = ("pad", "squeeze")
 STATE_NAMES = (
     "waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate",
     "left_finger", "right_finger",
@@ -48,13 +49,15 @@ class SimplerConfig(EnvConfig):
     StackGreenCubeOnYellowCubeBakedTexInScene-v1, PutEggplantInBasketScene-v1."""
     cameras: tuple[str, ...] = (CAMERA,)
     """Cameras: 3rd_view_camera, or none. It needs Vulkan (see `pushcut doctor`)."""
-    image_width: int = 640
-    """Width of the images, pixels, a multiple of 4; they are three quarters as high. The published
-    ones have 640; 224 takes a quarter of the time."""
+    image_size: int = 640
+    """Height and width of the images, pixels."""
+    aspect: str = "pad"
+    """How the published 4 : 3 becomes a square: pad (black above and below, as openpi does it; with
+    640 pixels the middle is the published picture) or squeeze (all of it, drawn narrower)."""
     shader: str = "default"
     """How ManiSkill draws: default (as published) or minimal, which is twice as fast."""
     render_device: str = "auto"
-    """What draws: auto (a GPU with Vulkan where there is one, else the CPU), cpu, cuda or cuda:N."""
+    """What draws: auto (a GPU with Vulkan where there is one, else the CPU), cpu, cuda, cuda:N."""
     max_steps: int = 60
     """Time limit, control steps (ManiSkill: 60, the eggplant 120; pi_RL: 48)."""
     stand_ins: bool = False
@@ -73,10 +76,10 @@ class SimplerConfig(EnvConfig):
             raise ValueError(f"tasks must name different tasks, at least one, got {self.tasks}")
         if self.cameras not in ((), (CAMERA,)):
             raise ValueError(f"unknown cameras {self.cameras}; have {CAMERA}, or none")
-        if self.image_width % 4 or not 32 <= self.image_width <= 2048:
-            raise ValueError(
-                f"image_width must be a multiple of 4 in 32..2048, got {self.image_width}"
-            )
+        if self.image_size % 8 or not 32 <= self.image_size <= 2048:
+            raise ValueError(f"image_size must be a multiple of 8 in 32..2048: {self.image_size}")
+        if self.aspect not in ASPECTS:
+            raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
         if self.shader not in SHADERS:
             raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {self.shader!r}")
         if not NAMES.fullmatch(self.render_device):
@@ -102,7 +105,7 @@ class SimplerConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        size = (self.image_width * 3 // 4, self.image_width)
+        size = (self.image_size, self.image_size)
         return EnvSpec(
             tasks={task: TASKS[task].instruction for task in self.tasks},
             cameras=dict.fromkeys(self.cameras, size),
@@ -179,15 +182,12 @@ class SimplerEnv(EpisodicEnv):
         self._config = config
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """The middle of what the camera sees."""
+        """What the camera sees."""
         if not self._config.cameras:
             raise UserError(NO_PICTURES)
         from PIL import Image
 
-        picture = self._now.picture()
-        height, width = picture.shape[:2]
-        left = (width - height) // 2
-        image = Image.fromarray(picture[:, left : left + height])
+        image = Image.fromarray(self._now.picture())
         return np.asarray(image.resize((size, size), Image.Resampling.BOX))
 
     def _make_simulator(self, task: str) -> TaskSimulator:
@@ -195,7 +195,8 @@ class SimplerEnv(EpisodicEnv):
         return self._simulator_type(
             task,
             draws=bool(config.cameras),
-            width=config.image_width,
+            size=config.image_size,
+            padded=config.aspect == "pad",
             shader=config.shader,
             scenes=config.scenes,
             render_device=config.render_device,

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32, Float64, UInt8
+from jaxtyping import Float32, Float64, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
 from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, made
@@ -57,19 +57,33 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
     """One task. Actions are the benchmark's own."""
 
     def __init__(
-        self, task: str, *, draws: bool, width: int, shader: str, scenes: int, render_device: str
+        self,
+        task: str,
+        *,
+        draws: bool,
+        size: int,
+        padded: bool,
+        shader: str,
+        scenes: int,
+        render_device: str,
     ) -> None:
+        """``padded``: the published 4 : 3 between black bars; else squeezed into the square."""
         super().__init__(scenes=scenes)
-        self._task, self._draws, self._width, self._shader = task, draws, width, shader
+        self._task, self._draws, self._shader = task, draws, shader
+        self._size, self._height = size, size * 3 // 4 if padded else size
         self._render_device = render_device
-        self._photograph: UInt8[np.ndarray, "h w 3"] | None = None
+        self._photograph: UInt8[np.ndarray, "h s 3"] | None = None
 
     def joints(self) -> Float32[np.ndarray, " 8"]:
         """Positions of the six joints, radians, and of the two fingers, metres."""
         return self.now.env.agent.robot.get_qpos()[0].numpy().astype(np.float32)
 
-    def picture(self) -> UInt8[np.ndarray, "h w 3"]:
+    def picture(self) -> UInt8[np.ndarray, "s s 3"]:
         """What the camera sees; all but the robot and the objects is the photograph."""
+        bar = (self._size - self._height) // 2
+        return np.pad(self._drawn(), ((bar, bar), (0, 0), (0, 0)))
+
+    def _drawn(self) -> UInt8[np.ndarray, "h s 3"]:
         env = self.now.env
         env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
         sensor = env.scene.sensors[CAMERA]
@@ -79,7 +93,7 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
             seen["segmentation"][0, :, :, :1].cpu().numpy(),
             env._segmentation_ids_to_keep.cpu().numpy(),
         )
-        return _over(self._behind(), seen["rgb"][0].cpu().numpy(), own)
+        return np.where(own, seen["rgb"][0].cpu().numpy(), self._behind())
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, from the current state."""
@@ -108,7 +122,7 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
             )
         )
 
-    def _behind(self) -> UInt8[np.ndarray, "h w 3"]:
+    def _behind(self) -> UInt8[np.ndarray, "h s 3"]:
         """The photograph in the size of the pictures."""
         if self._photograph is None:
             from mani_skill import ASSET_DIR
@@ -119,7 +133,7 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
             name = PHOTOGRAPHS[TASKS[self._task].scene]
             file = Path(ASSET_DIR) / BRIDGE / "real_inpainting" / name
             image = Image.open(file).convert("RGB")
-            size = (self._width, self._width * 3 // 4)
+            size = (self._size, self._height)
             if image.size != size:
                 image = image.resize(size, Image.Resampling.BOX)
             self._photograph = np.asarray(image)
@@ -137,34 +151,20 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
             self._task,
             draws=self._draws,
             render_device=self._render_device,
-            sensor_configs=_camera(self._width, self._shader),
+            sensor_configs=_camera(self._size, self._height, self._shader),
         )
         if not self._kept:
             keep_imports_out_of_garbage()
         return BridgeScene(env, TASKS[self._task].turn)
 
 
-def _camera(width: int, shader: str) -> dict[str, Any]:
-    """The published camera for pictures of another size: the same field of view."""
-    scale = width / 640
+def _camera(width: int, height: int, shader: str) -> dict[str, Any]:
+    """The published camera for pictures of another size, which show the same."""
+    x, y = width / 640, height / 480
     # A pixel's centre is half a pixel from its edge, whatever its size.
-    across, down = ((c + 0.5) * scale - 0.5 for c in (CENTRE_X, CENTRE_Y))
-    intrinsic = [[FOCAL * scale, 0, across], [0, FOCAL * scale, down], [0, 0, 1]]
-    return {
-        "width": width,
-        "height": width * 3 // 4,
-        "intrinsic": np.array(intrinsic),
-        "shader_pack": shader,
-    }
-
-
-def _over(
-    behind: UInt8[np.ndarray, "h w 3"],
-    drawn: UInt8[np.ndarray, "h w 3"],
-    own: Bool[np.ndarray, "h w 1"],
-) -> UInt8[np.ndarray, "h w 3"]:
-    """The drawn picture where ``own``, else what is behind it."""
-    return np.where(own, drawn, behind)
+    across, down = (CENTRE_X + 0.5) * x - 0.5, (CENTRE_Y + 0.5) * y - 0.5
+    intrinsic = np.array([[FOCAL * x, 0, across], [0, FOCAL * y, down], [0, 0, 1]])
+    return {"width": width, "height": height, "intrinsic": intrinsic, "shader_pack": shader}
 
 
 def _matrix(thing: Any) -> Float64[np.ndarray, "4 4"]:

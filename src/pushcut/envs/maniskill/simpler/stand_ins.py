@@ -12,8 +12,7 @@ import numpy as np
 from pushcut.envs.maniskill.simpler.assets import BRIDGE, TABLE_TOP
 
 TABLE_CENTRE = (-2.2234, 2.8313)
-"""Under the robot, in the frame of the stages: y points up there, and they are put 2.06 m and 2.83 m
-aside."""
+"""Under the robot, metres; in the stages' files y points up, and they are put aside by as much."""
 TABLE_SIZE = (1.6, 0.1, 1.6)
 """Metres."""
 PURPLE = (72, 31, 86, 255)

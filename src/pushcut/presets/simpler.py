@@ -1,0 +1,51 @@
+"""Presets for SIMPLER: small policies for a CPU; the papers' own are in ``vla``."""
+
+from __future__ import annotations
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
+from pushcut.envs.maniskill.simpler.env import CAMERA, SimplerConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
+from pushcut.policies.small.token_vla import TinyConfig
+from pushcut.policies.source import StartPolicy, TokenPolicySource
+from pushcut.presets.base import preset
+
+CARROT = SimplerConfig(
+    tasks=("PutCarrotOnPlateInScene-v1",),
+    image_size=64,
+    aspect="squeeze",
+    shader="minimal",
+    max_steps=48,  # pi_RL, table 12
+)
+
+SIMPLER_GRPO = preset(
+    "SIMPLER's carrot on a plate from pictures, a small policy on a CPU, about 40 minutes",
+    CARROT,
+    demonstrations=20,
+    noise=0.003,
+    sft=SFTConfig(
+        policy=StartPolicy(
+            new=TinyConfig(
+                cameras=(CAMERA,),
+                width=128,
+                heads=4,
+                bins=32,
+                stem_channels=16,
+                queries_per_step=1,
+                chunk=4,
+            )
+        ),
+        fit=FitConfig(steps=1000),
+    ),
+    train=TrainConfig(
+        CARROT,
+        policy=TokenPolicySource(temperature=1.0),
+        algorithm=GRPO(groups=8, max_groups=16),
+        learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
+        rollout=RolloutConfig(slots=16, inference_batch=16, timeout_s=180.0),
+        evaluation=EvaluationConfig(every=0),
+        iterations=50,
+    ),
+    episodes_per_task=50,
+)
