@@ -5,6 +5,7 @@ from __future__ import annotations
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.maniskill.simpler.env import CAMERA, SimplerConfig
+from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
@@ -47,5 +48,5 @@ SIMPLER_GRPO = preset(
         evaluation=EvaluationConfig(every=0),
         iterations=50,
     ),
-    episodes_per_task=50,
+    episodes_per_task=FIXED_INITS,
 )

@@ -1,8 +1,8 @@
 """Presets of both papers with the papers' own backbones, every column of their tables.
 
 SimpleVLA-RL, appendix F.3 (group and mini-batch of its text, filter and schedule of its released
-scripts); pi_RL, appendix J, tables 11 (LIBERO), 12 (SIMPLER) and 13 (MetaWorld). What neither says is marked.
-They want a GPU of 80 GB or several, and a checkpoint: `--policy.path FOLDER`.
+scripts); pi_RL, appendix J, tables 11 (LIBERO), 12 (SIMPLER) and 13 (MetaWorld). What neither
+says is marked. They want a GPU of 80 GB or several, and a checkpoint: `--policy.path FOLDER`.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ class Source:
     """Where a distribution has a Mesa that is new enough."""
 
     lines: tuple[str, ...]
-    """Of apt's sources.list."""
+    """Lines of apt's sources.list."""
     release: str
     """The one of them to take the package from."""
 

@@ -45,7 +45,7 @@ class View:
     source: Vector
     """Centre of what is to be moved."""
     long_axis: Vector
-    """Its longest axis, of length 1."""
+    """Longest axis of what is to be moved, of length 1."""
     target: Vector
     """Centre of where it is to be."""
     floor: float

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float32, Float64, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
@@ -24,7 +23,7 @@ from pushcut.envs.replayed import ReplayedSimulator
 
 CAMERA = "3rd_view_camera"
 FOCAL, CENTRE_X, CENTRE_Y = 623.588, 319.501, 239.545
-"""Of the camera, pixels, in a picture of 640 x 480."""
+"""The camera's, in pixels of a picture of 640 x 480."""
 
 FINGER = 0.044
 """From the fingers' origins to their tips, metres."""
@@ -41,10 +40,10 @@ class BridgeScene:
     def start(self, seed: int) -> None:
         placed = placement(seed, self._positions, self._orientations, turn=self._turn)
         env = self.env
-        env.xyz_configs = torch.from_numpy(placed.position[None]).float()
-        env.quat_configs = torch.from_numpy(placed.orientation[None]).float()
-        options = {"reconfigure": True, "episode_id": torch.tensor([0])}
-        env.reset(seed=seed_of_32_bits(seed), options=options)
+        # A scene that is made anew makes tensors of them.
+        env.xyz_configs = placed.position[None].astype(np.float32)
+        env.quat_configs = placed.orientation[None].astype(np.float32)
+        env.reset(seed=seed_of_32_bits(seed), options={"reconfigure": True, "episode_id": 0})
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
         return bool(self.env.step(action)[4]["success"])
@@ -145,6 +144,8 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
 
         # 3.0.1 draws at every step unless it may be asked for nothing.
         BaseBridgeEnv.SUPPORTED_OBS_MODES = ["none", "rgb+segmentation"]
+        # Where nothing is ever drawn there is nothing to put a photograph behind.
+        BaseBridgeEnv.rgb_overlay_mode = "background" if self._draws else "none"
         # A list of the class: what another task left in it would be seen in this one's pictures.
         BaseDigitalTwinEnv._objects_to_remove_from_greenscreen.clear()
         env = made(
