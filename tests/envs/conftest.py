@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pushcut.envs.maniskill.simpler.assets import VARIABLE
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
+from tests.envs.maniskill.simpler.made_up import write_assets
 
 # Some test files import mujoco while they are collected, and it reads MUJOCO_GL only then.
 with suppress(UserError):
@@ -37,3 +39,12 @@ def kept_models(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(models, "load_model", load_or_compile)
         yield
+
+
+@pytest.fixture(scope="module")
+def simpler_assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Made-up files of SIMPLER, where ManiSkill looks for them."""
+    folder = tmp_path_factory.mktemp("simpler")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(write_assets(folder / "assets")))
+        yield folder

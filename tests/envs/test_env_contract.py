@@ -49,6 +49,13 @@ def maniskill_images() -> EnvConfig:
     return RemoteConfig(ManiSkillConfig(cameras=("base_camera",)))
 
 
+def simpler() -> EnvConfig:
+    from pushcut.envs.maniskill.simpler.env import SimplerConfig
+
+    tasks = ("PutCarrotOnPlateInScene-v1", "PutEggplantInBasketScene-v1")
+    return RemoteConfig(SimplerConfig(tasks, image_size=64, shader="minimal", stand_ins=True))
+
+
 def reacher() -> EnvConfig:
     from pushcut.envs.gymnasium.env import GymnasiumConfig
 
@@ -105,6 +112,7 @@ def mixed_maniskill() -> EnvConfig:
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
         pytest.param(maniskill_images, marks=MANISKILL),
+        pytest.param(simpler, marks=MANISKILL),
         pytest.param(reacher, marks=pytest.mark.sim),
         pytest.param(lunar_lander, marks=pytest.mark.sim),
         mixed,
@@ -116,8 +124,10 @@ def mixed_maniskill() -> EnvConfig:
 def case(request: pytest.FixtureRequest) -> Iterator[EnvCase]:
     if request.param is libero:
         request.getfixturevalue("kept_models")
-    if request.param is maniskill_images:
+    if request.param in (maniskill_images, simpler):
         require_vulkan()
+    if request.param is simpler:
+        request.getfixturevalue("simpler_assets")
     made = EnvCase.of(request.param())
     yield made
     made.env.close()

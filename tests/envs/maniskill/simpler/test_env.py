@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pushcut.envs.maniskill.simpler.assets import VARIABLE
 from pushcut.envs.maniskill.simpler.env import CAMERA, STATE_NAMES, SimplerConfig
 from pushcut.envs.maniskill.simpler.tasks import TASKS
 from pushcut.envs.pool.expert import run_expert
@@ -17,18 +16,9 @@ from tests.envs.isolated.simulators import (
     RemoteEnv,
     require_vulkan,
 )
-from tests.envs.maniskill.simpler.made_up import GREY, write_assets
+from tests.envs.maniskill.simpler.made_up import GREY
 
 SPOON, CARROT, CUBE, EGGPLANT = TASKS
-SIM = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
-
-
-@pytest.fixture(scope="module")
-def assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("simpler")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(VARIABLE, str(write_assets(folder / "assets")))
-        yield folder
 
 
 def built(**fields: object) -> RemoteEnv:
@@ -36,14 +26,14 @@ def built(**fields: object) -> RemoteEnv:
 
 
 @pytest.fixture(scope="module")
-def blind(assets: Path) -> Iterator[RemoteEnv]:
+def blind(simpler_assets: Path) -> Iterator[RemoteEnv]:
     env = built(cameras=(), scenes=2)
     yield env
     env.close()
 
 
 @pytest.fixture(scope="module")
-def seeing(assets: Path) -> Iterator[RemoteEnv]:
+def seeing(simpler_assets: Path) -> Iterator[RemoteEnv]:
     require_vulkan()
     env = built(image_size=64, shader="minimal")
     yield env
@@ -157,7 +147,7 @@ def test_the_photograph_is_behind_robot_and_objects_of_each_task_alone(seeing: R
 @pytest.mark.sim
 @pytest.mark.slow
 @NEEDS_MANISKILL
-def test_squeezed_and_padded_pictures_show_the_same(assets: Path):
+def test_squeezed_and_padded_pictures_show_the_same(simpler_assets: Path):
     require_vulkan()
     pictures = []
     for aspect in ("pad", "squeeze"):
