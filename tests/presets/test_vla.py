@@ -149,6 +149,39 @@ def test_pi_rls_metaworld_presets_see_and_hear_what_the_public_data_have(tasks, 
     assert preset.sft.policy.released == replace(released, gradient_checkpointing=True)
 
 
+SIMPLER_ITERATIONS = {
+    ("pi0", "eggplant"): 40,
+    ("pi0", "carrot"): 40,
+    ("pi0", "spoon"): 40,
+    ("pi0", "cube"): 130,
+    ("pi05", "eggplant"): 40,
+    ("pi05", "carrot"): 40,
+    ("pi05", "spoon"): 40,
+    ("pi05", "cube"): 70,
+}
+"""pi_RL, table 12."""
+
+
+@pytest.mark.parametrize(("model", "task"), SIMPLER_ITERATIONS)
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+def test_pi_rl_on_a_task_of_simpler_is_a_preset(model, task, noise):
+    """The other numbers of table 12; 24 published states are evaluated."""
+    preset = PRESETS[f"simpler-{task}-{model}-{noise}"]
+    train, algorithm, source = preset.train, preset.train.algorithm, preset.train.policy
+    assert isinstance(source, FlowPolicySource) and isinstance(algorithm, PPO)
+    assert len(train.env.spec.tasks) == 1 and train.env.spec.max_steps == 48
+    assert train.env.spec.cameras == {"3rd_view_camera": (640, 640)}
+    assert train.iterations == SIMPLER_ITERATIONS[model, task]
+    assert (source.released.chunk, source.released.horizon) == (5, 8)
+    assert (source.noise, source.num_steps, source.noise_level) == (noise, 4, 0.5)
+    assert source.std_bounds == ((0.08, 0.16) if model == "pi0" else (0.04, 0.10))
+    # 256 environments, each with ten chunks of five in 48 steps: one batch of 2,560.
+    assert (algorithm.episodes, train.learner.minibatches, train.learner.epochs) == (256, 1, 4)
+    assert (train.learner.lr, train.critic.lr) == (5.6e-6, 1.1e-4)
+    assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0.0)
+    assert preset.eval.episodes_per_task == preset.eval.env.spec.fixed_inits == 24
+
+
 @pytest.mark.parametrize(("model", "lr"), [("pi0", 1e-5), ("pi05", 5e-6)])
 def test_ml45_trains_on_45_tasks_and_evaluates_the_five_others(model, lr):
     """pi_RL, D.3; RLinf's metaworld_45_ppo_openpi.yaml."""
