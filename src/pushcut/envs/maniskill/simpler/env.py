@@ -125,6 +125,12 @@ class SimplerConfig(EnvConfig):
     def episodes_kept(self) -> int:
         return self.scenes
 
+    @property
+    def memory_mb(self) -> tuple[float, float]:
+        """The spoon's, which is the largest; a scene keeps what it draws on."""
+        pictures = 85 * self.scenes * (self.image_size / 640) ** 2 if self.cameras else 0
+        return 430.0, 340.0 + pictures
+
     def check_drawing(self, *, films: bool) -> None:
         if films and not self.cameras:
             raise UserError(NO_PICTURES)
