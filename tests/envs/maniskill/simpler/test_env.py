@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tests.envs.maniskill.simpler.made_up import GREY
 SPOON, CARROT, CUBE, EGGPLANT = TASKS
 
 
-def built(**fields: object) -> RemoteEnv:
+def built(**fields: Any) -> RemoteEnv:
     return RemoteConfig(SimplerConfig(stand_ins=True, **fields)).build()
 
 
