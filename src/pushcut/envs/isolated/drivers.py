@@ -93,6 +93,7 @@ def add_driver(folder: Path, *, release: Path = Path("/etc/os-release")) -> str:
     shutil.rmtree(aside, ignore_errors=True)
     try:
         version = _fetch(source, aside)
+        (aside / "kept" / ICD).write_text(json.dumps(_icd(target / LIBRARY), indent=1) + "\n")
         shutil.rmtree(target, ignore_errors=True)
         (aside / "kept").rename(target)
     except (OSError, subprocess.SubprocessError) as error:
@@ -101,10 +102,13 @@ def add_driver(folder: Path, *, release: Path = Path("/etc/os-release")) -> str:
         raise UserError(f"cannot fetch {PACKAGE} ({''.join(last)}): {BY_HAND}") from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    icd = {"file_format_version": "1.0.0", "ICD": {"api_version": "1.3.0"}}
-    icd["ICD"]["library_path"] = str(target / LIBRARY)  # pyright: ignore
-    (target / ICD).write_text(json.dumps(icd, indent=1) + "\n")
     return version
+
+
+def _icd(library: Path) -> dict[str, object]:
+    """What tells Vulkan's loader of a driver."""
+    details = {"api_version": "1.3.0", "library_path": str(library)}
+    return {"file_format_version": "1.0.0", "ICD": details}
 
 
 def _distribution(release: Path) -> tuple[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
@@ -56,8 +57,11 @@ def can_be_stood_in_for(path: Path) -> bool:
     return path.parent.name == "stages" or path.parent.name == "eggplant" and path.suffix == ".dae"
 
 
-def check(tasks: Iterable[str], *, stand_ins: bool, python: str = "python") -> None:
-    """UserError that names the missing files and the command that fetches them."""
+def check(tasks: Iterable[str], *, stand_ins: bool, python: str = sys.executable) -> None:
+    """UserError that names the missing files and the command that fetches them.
+
+    ``python``: the interpreter that has ManiSkill.
+    """
     folder = asset_folder()
     lacking = missing(tasks, folder)
     if stand_ins:
