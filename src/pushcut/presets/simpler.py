@@ -14,21 +14,22 @@ from pushcut.presets.base import preset
 
 CARROT = SimplerConfig(
     tasks=("PutCarrotOnPlateInScene-v1",),
-    image_size=64,
+    image_size=128,  # at 64 a pixel is a centimetre of the table
     aspect="squeeze",
     shader="minimal",
     max_steps=48,  # pi_RL, table 12
 )
 
 SIMPLER_GRPO = preset(
-    "SIMPLER's carrot on a plate from pictures, a small policy on a CPU, about 40 minutes",
+    "SIMPLER's carrot on a plate from pictures, a small policy on a CPU: a first version",
     CARROT,
-    demonstrations=20,
+    demonstrations=50,
     noise=0.003,
     sft=SFTConfig(
         policy=StartPolicy(
             new=TinyConfig(
                 cameras=(CAMERA,),
+                image_size=128,
                 width=128,
                 heads=4,
                 bins=32,
@@ -37,7 +38,7 @@ SIMPLER_GRPO = preset(
                 chunk=4,
             )
         ),
-        fit=FitConfig(steps=1000),
+        fit=FitConfig(steps=1500),
     ),
     train=TrainConfig(
         CARROT,
