@@ -71,13 +71,18 @@ def check(tasks: Iterable[str], *, stand_ins: bool, python: str = sys.executable
     names = ", ".join(map(str, lacking[:3]))
     if len(lacking) > 3:
         names += f" and {len(lacking) - 3} more"
+    parts = {ROBOT: "widowx250s", BRIDGE: "bridge_v2_real2sim"}
+    fetch = " && ".join(
+        f"{python} -m mani_skill.utils.download_asset -y {name}"
+        for home, name in parts.items()
+        if any(path.is_relative_to(home) for path in lacking)
+    )
     also = ""
     if not stand_ins and all(map(can_be_stood_in_for, lacking)):
         also = "; or --env.stand-ins: a table that nobody sees, an eggplant of one colour"
     raise UserError(
-        f"SIMPLER's files are not all in {folder}: {names}; type: {python} -m "
-        "mani_skill.utils.download_asset bridge_v2_real2sim widowx250s -y, or set "
-        f"{VARIABLE} to the folder above data{also}"
+        f"SIMPLER's files are not all in {folder}: {names}; type: {fetch}; or set {VARIABLE} to "
+        f"the folder above data{also}"
     )
 
 
