@@ -1,0 +1,150 @@
+"""Simulation speed: SimplerEnv against ManiSkill's own environment of the same task.
+
+The baseline is stepped as the published programs step it: every control step gives a picture of
+640 x 480, cut out and put before the photograph. SimplerEnv plays chunks of five control steps
+(pi_RL, table 12) and observes once a chunk: with the published picture, with ManiSkill's minimal
+shader, for both of them, and with the small pictures of the preset. All start from the first
+published state of the task and get the same random actions; resets are not part of it. They take
+turns in one process, so that a busy moment of the machine falls on all of them; ratios are of
+processor time, taken within a round.
+
+It runs in ManiSkill's environment (`pushcut sims install maniskill`), with the files of the task.
+The last line is one JSON object. Run: python benchmarks/simpler_steps.py [--task NAME]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+SOURCE = Path(__file__).resolve().parents[1] / "src"
+CHUNK = 5
+CARROT = "PutCarrotOnPlateInScene-v1"
+
+Step = Callable[[np.ndarray], object]
+"""Plays a chunk of actions [5, 7]."""
+
+SMALL = {"image_size": 128, "aspect": "squeeze", "shader": "minimal"}
+"""The preset's pictures."""
+
+
+def ours(task: str, **looks: Any) -> Step:
+    """SimplerEnv, one observation a chunk."""
+    from pushcut.envs.maniskill.simpler.env import SimplerConfig
+    from pushcut.types import InitState
+
+    config: Any = SimplerConfig
+    env = config((task,), max_steps=10**9, stand_ins=True, scenes=1, **looks).build()
+    env.reset(InitState(task, 0))
+
+    def play(actions: np.ndarray) -> None:
+        env.observe()
+        if env.step_chunk(actions).success:  # random actions hardly ever are
+            env.reset(InitState(task, 0))
+
+    return play
+
+
+def stock(task: str, *, shader: str) -> Step:
+    """ManiSkill's environment, a picture every control step; after ``ours``, which imports it."""
+    import gymnasium
+
+    env = gymnasium.make(
+        task,
+        obs_mode="rgb+segmentation",
+        sim_backend="physx_cpu",
+        render_backend="cpu",
+        sensor_configs={"shader_pack": shader},
+    ).unwrapped
+    env.reset(seed=0, options={"reconfigure": True, "episode_id": 0})
+
+    def play(actions: np.ndarray) -> None:
+        for action in actions:
+            obs = env.step(action)[0]
+            assert obs["sensor_data"]["3rd_view_camera"]["rgb"].shape == (1, 480, 640, 3)
+
+    return play
+
+
+def measure(task: str, *, chunks: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of processor time of a control step, by kind and round."""
+    kinds: dict[str, Step] = {
+        "published_picture": ours(task),
+        "minimal_shader": ours(task, shader="minimal"),
+        "preset": ours(task, **SMALL),
+        "stock": stock(task, shader="default"),
+        "stock_minimal_shader": stock(task, shader="minimal"),
+    }
+    rng = np.random.default_rng(0)
+    spent: dict[str, list[float]] = {kind: [] for kind in kinds}
+    for number in range(rounds + 1):
+        actions = rng.normal(0, 0.01, (chunks, CHUNK, 7)).astype(np.float32)
+        for kind, play in kinds.items():
+            start = time.process_time()
+            for chunk in actions:
+                play(chunk)
+            if number:  # the first round warms up
+                steps = chunks * CHUNK
+                spent[kind].append(1e3 * (time.process_time() - start) / steps)
+    return spent
+
+
+def inside(task: str, chunks: int, rounds: int) -> None:
+    """In ManiSkill's interpreter: prints what was measured."""
+    sys.path.insert(0, str(SOURCE))
+    spent = measure(task, chunks=chunks, rounds=rounds)
+
+    def times_faster(baseline: str, kind: str) -> float:
+        ratios = [a / b for a, b in zip(spent[baseline], spent[kind], strict=True)]
+        return round(statistics.median(ratios), 2)
+
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "task": task,
+        "cpu_ms_per_step": {k: round(statistics.median(ms), 2) for k, ms in spent.items()},
+        "times_less_processor_time": {
+            "published_picture": times_faster("stock", "published_picture"),
+            "minimal_shader, stock too": times_faster("stock_minimal_shader", "minimal_shader"),
+            "preset": times_faster("stock", "preset"),
+        },
+        "rounds": rounds,
+        "load": os.getloadavg(),
+    }
+    print(json.dumps(result))
+
+
+def main() -> None:
+    """Starts itself where ManiSkill is."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", default=CARROT)
+    parser.add_argument("--chunks", type=int, default=8)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.inside:
+        inside(options.task, options.chunks, options.rounds)
+        return
+    from pushcut.envs.isolated.simulators import installed, isolated_launch
+
+    found = installed("maniskill")
+    if found is None:
+        raise SystemExit("ManiSkill is not installed; type: pushcut sims install maniskill")
+    command = [str(found.python), __file__, "--inside", "--task", options.task]
+    command += ["--chunks", str(options.chunks), "--rounds", str(options.rounds)]
+    environment = dict(isolated_launch(found.python).environment)
+    raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+if __name__ == "__main__":
+    main()
