@@ -126,7 +126,7 @@ def inside(task: str, chunks: int, rounds: int) -> None:
 
 def main() -> None:
     """Starts itself where ManiSkill is."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--task", default=CARROT)
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
