@@ -7,7 +7,7 @@ import pytest
 
 from pushcut.envs.isolated import simulators
 from pushcut.envs.isolated.simulators import Launch, installed
-from pushcut.envs.maniskill import env
+from pushcut.envs.maniskill import devices, env
 from pushcut.envs.maniskill.devices import NO_VULKAN, DeviceChoice, ask_device, choose_device
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.errors import UserError
@@ -86,7 +86,7 @@ def test_one_line_says_which(monkeypatch, capsys):
     class Installed:
         python = Path("theirs/bin/python")
 
-    monkeypatch.setattr(env, "ask_device", ask)
+    monkeypatch.setattr(devices, "ask_device", ask)
     monkeypatch.setattr(env, "installed", lambda name: Installed)
     replace(DRAWING, render_device="cuda:1").check_drawing(films=False)
     ManiSkillConfig().check_drawing(films=False)  # states: nothing is asked

@@ -92,6 +92,22 @@ def ask_device(python: Path, asked: str, *, timeout: float = 120.0) -> DeviceCho
     return DeviceChoice(**answer)
 
 
+def say_device(python: Path, asked: str) -> None:
+    """Says which device ManiSkill's interpreter draws on; UserError where nothing could draw."""
+    from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich
+
+    choice = ask_device(python, asked)
+    say(f"ManiSkill draws on {choice.name} ({choice.why}); --env.render-device chooses")
+
+
+def check_playing(render_device: str, max_steps: int, scenes: int) -> None:
+    """ValueError for settings that no environment of ManiSkill can have."""
+    if not NAMES.fullmatch(render_device):
+        raise ValueError(f"render_device must be auto, cpu, cuda or cuda:N, got {render_device!r}")
+    if max_steps < 1 or scenes < 1:
+        raise ValueError(f"max_steps and scenes must be >= 1, got {max_steps} and {scenes}")
+
+
 def main() -> None:
     """Prints the choice for the name that is asked for, or what to tell the user."""
     import sapien

@@ -11,7 +11,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv, check_views
 from pushcut.envs.isolated.simulators import installed
-from pushcut.envs.maniskill.devices import NAMES, ask_device
+from pushcut.envs.maniskill.devices import check_playing, say_device
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -76,14 +76,7 @@ class ManiSkillConfig(EnvConfig):
             raise ValueError(f"tasks must be different, got {self.tasks}")
         if not self.tasks:
             raise ValueError("tasks must name at least one task")
-        if not NAMES.fullmatch(self.render_device):
-            raise ValueError(
-                f"render_device must be auto, cpu, cuda or cuda:N, got {self.render_device!r}"
-            )
-        if self.max_steps < 1 or self.scenes < 1:
-            raise ValueError(
-                f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"
-            )
+        check_playing(self.render_device, self.max_steps, self.scenes)
 
     @property
     def all_tasks(self) -> tuple[str, ...]:
@@ -114,10 +107,7 @@ class ManiSkillConfig(EnvConfig):
             raise UserError(NO_IMAGES)
         maniskill = installed(self.simulator)
         if self.cameras and maniskill is not None:
-            from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich
-
-            choice = ask_device(maniskill.python, self.render_device)
-            say(f"ManiSkill draws on {choice.name} ({choice.why}); --env.render-device chooses")
+            say_device(maniskill.python, self.render_device)
 
     def build(self) -> ManiSkillEnv:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.

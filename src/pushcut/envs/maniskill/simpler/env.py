@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
-from pushcut.envs.maniskill.devices import NAMES, ask_device
+from pushcut.envs.maniskill.devices import check_playing, say_device
 from pushcut.envs.maniskill.simpler.assets import VARIABLE, check, with_stand_ins
 from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS, TASKS
 from pushcut.errors import UserError
@@ -82,14 +82,7 @@ class SimplerConfig(EnvConfig):
             raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
         if self.shader not in SHADERS:
             raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {self.shader!r}")
-        if not NAMES.fullmatch(self.render_device):
-            raise ValueError(
-                f"render_device must be auto, cpu, cuda or cuda:N, got {self.render_device!r}"
-            )
-        if self.max_steps < 1 or self.scenes < 1:
-            raise ValueError(
-                f"max_steps and scenes must be >= 1, got {self.max_steps} and {self.scenes}"
-            )
+        check_playing(self.render_device, self.max_steps, self.scenes)
 
     @property
     def title(self) -> str:
@@ -139,10 +132,7 @@ class SimplerConfig(EnvConfig):
             return
         check(self.tasks, stand_ins=self.stand_ins, python=str(maniskill.python))
         if self.cameras:
-            from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich
-
-            choice = ask_device(maniskill.python, self.render_device)
-            say(f"ManiSkill draws on {choice.name} ({choice.why}); --env.render-device chooses")
+            say_device(maniskill.python, self.render_device)
 
     def build(self) -> SimplerEnv:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
