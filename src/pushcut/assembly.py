@@ -198,8 +198,8 @@ def warn_of_space(config: TrainConfig, learner: Learner, *, sharded: bool) -> No
 def remember_instructions(policy: Policy, env: EnvConfig, tasks: Sequence[str]) -> None:
     """A policy that knows what it was fine-tuned on knows what it is trained on, too."""
     if policy.told:
-        instructions = env.spec.tasks
-        trained = {task: (instructions[task],) for task in tasks or instructions}
+        spec = env.spec
+        trained = {task: spec.texts(task) for task in tasks or spec.tasks}
         policy.told = {**policy.told, **trained}
 
 

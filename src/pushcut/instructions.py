@@ -100,7 +100,11 @@ def apart_from(env: EnvConfig, told: Told, dataset: str) -> str:
             f"the demonstrations say nothing, where this preset's train and eval say {_shown(said)}"
         )
     known = {plain(text) for texts in told.values() for text in texts}
-    never = {task: text for task, text in said.items() if plain(text) not in known}
+    never = {
+        task: text
+        for task, text in said.items()
+        if known.isdisjoint(map(plain, (text, *env.spec.wordings.get(task, ()))))
+    }
     found = match(told, env)
     theirs = {task: found.sentences[task] for task in never if task in found.sentences}
     strange = [text for key in found.unknown for text in told[key]]

@@ -73,7 +73,5 @@ def prepare(config: TrainConfig, policy: Policy) -> None:
 
 def say_what_is_not_understood(config: TrainConfig, policy: Policy) -> None:
     """Warns of instructions that hold words which the policy has never seen."""
-    instructions = config.env.spec.tasks
-    trained = {task: instructions[task] for task in config.tasks or instructions}
-    for line in language_warnings(policy, trained):
+    for line in language_warnings(policy, config.env.spec, config.tasks):
         say(f"warning: {line}")

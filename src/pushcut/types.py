@@ -58,6 +58,14 @@ class EnvSpec:
     other seed is drawn by the simulator's placement sampler."""
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns of the papers' results table -> all tasks of each, also those not chosen here."""
+    wordings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Task -> every instruction that its episodes may have, where it depends on the episode (which
+    object is to be moved) or changes within it. Observations carry the one that holds; ``tasks``
+    has an example."""
+
+    def texts(self, task: str) -> tuple[str, ...]:
+        """Every instruction that an episode of ``task`` may have."""
+        return self.wordings.get(task) or (self.tasks[task],)
 
 
 @dataclass(frozen=True)

@@ -17,12 +17,17 @@ from tests.envs.isolated.simulators import (
 )
 from tests.envs.libero.tasks import NEEDS_LIBERO
 from tests.envs.mixed.members import MIX
+from tests.envs.worded import WordedConfig
 
 MANISKILL = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
 
 
 def point_mass() -> EnvConfig:
     return PointMassConfig()
+
+
+def worded() -> EnvConfig:
+    return WordedConfig()
 
 
 def metaworld() -> EnvConfig:
@@ -108,6 +113,7 @@ def mixed_maniskill() -> EnvConfig:
     scope="module",
     params=[
         point_mass,
+        worded,
         pytest.param(metaworld, marks=pytest.mark.sim),
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),
@@ -143,7 +149,7 @@ def test_it_keeps_its_promise(case: EnvCase, promise: Promise[EnvCase]):
 
 
 @pytest.mark.parametrize(
-    "make", [point_mass, mixed, pytest.param(metaworld, marks=pytest.mark.sim)]
+    "make", [point_mass, worded, mixed, pytest.param(metaworld, marks=pytest.mark.sim)]
 )
 def test_a_worker_process_plays_the_same(make: Callable[[], EnvConfig]):
     case = EnvCase.of(make())

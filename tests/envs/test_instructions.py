@@ -16,6 +16,7 @@ from pushcut.envs.mixed.config import Member, MixedConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState
+from tests.envs.worded import FIRST, WordedConfig
 
 POINT = PointMassConfig(("red", "green"))
 DRAWER = MetaWorldConfig(tasks=("drawer-open-v3", "push-v3", "push-back-v3"))
@@ -148,3 +149,12 @@ def test_what_is_left_over_is_known():
     found = matched(told, DRAWER, "FILE", named=False)
     assert found.without == ("push-v3", "push-back-v3")
     assert found.unknown == ("Fold a shirt",)
+
+
+def test_a_task_with_several_instructions_keeps_them():
+    """A dataset or a policy that was told some of them has nothing else to say."""
+    env = WordedConfig()
+    assert match({"reach-red": FIRST}, env).sentences == {}
+    assert match({"reach-red": FIRST[1:]}, env).sentences == {}
+    assert match({FIRST[0]: FIRST[:1], FIRST[1]: FIRST[1:]}, env).unknown == ()
+    assert match({"reach-red": ("go",)}, env).sentences == {"reach-red": "go"}

@@ -183,7 +183,7 @@ class Listener:
 
 
 def warned(policy: Any, **tasks: str) -> list[str]:
-    return language_warnings(policy, tasks)
+    return language_warnings(policy, replace(PointMassConfig().spec, tasks=tasks))
 
 
 def test_a_policy_that_knows_all_words_is_no_news():
@@ -201,6 +201,17 @@ def test_unknown_words_are_named_and_what_they_confuse():
         "the policy has never seen the words 'left', 'right', in the instructions of a, b: to it "
         "they are all the same",
         "the policy cannot tell a, b apart by their instructions",
+    ]
+
+
+def test_every_instruction_that_an_episode_may_have_is_read():
+    spec = replace(
+        PointMassConfig().spec, tasks={"a": "go left"}, wordings={"a": ("go left", "up")}
+    )
+    policy = Listener("go", "left")
+    assert language_warnings(policy, spec, ["a"]) == [
+        "the policy has never seen the words 'up', in the instructions of a: up: to it they are "
+        "all the same"
     ]
 
 

@@ -252,12 +252,11 @@ def play_sources(
 
 def look_at(config: EvalConfig, sources: Iterable[PolicySource], env_flags: str) -> None:
     """Refuses policies that do not fit the environment, and warns, before any weight is read."""
-    tasks = config.env.spec.tasks
     told: list[str] = []
 
     def check(policy: Policy) -> None:
         check_fits(policy, config.env, env_flags)
-        told.extend(language_warnings(policy, tasks))
+        told.extend(language_warnings(policy, config.env.spec))
 
     for source in dict.fromkeys(sources):
         source.look(check)

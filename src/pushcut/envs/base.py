@@ -206,6 +206,10 @@ def _as_told(own_spec: Callable[[Any], EnvSpec]) -> Callable[[Any], EnvSpec]:
         given.update(config.sentences)
         if not given:
             return own
-        return replace(own, tasks={task: given.get(task, text) for task, text in own.tasks.items()})
+        return replace(
+            own,
+            tasks={task: given.get(task, text) for task, text in own.tasks.items()},
+            wordings={task: texts for task, texts in own.wordings.items() if task not in given},
+        )
 
     return spec

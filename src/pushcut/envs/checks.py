@@ -42,6 +42,14 @@ def problem_of_observation(observation: Observation, spec: EnvSpec) -> str:
     return problem_of_state(state)
 
 
+def problem_of_told(observation: Observation, task: str, spec: EnvSpec) -> str:
+    """An instruction that is none of the task's."""
+    texts = spec.texts(task)
+    if strange := [text for text in observation.instruction if text not in texts]:
+        return f"the instruction {strange[0]!r}, which is none of {task}'s in the spec"
+    return ""
+
+
 def problem_of_result(result: ChunkResult, chunk: int) -> str:
     """Rewards that are not finite, or steps and ends that contradict each other."""
     reward = result.reward

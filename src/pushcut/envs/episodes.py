@@ -42,7 +42,8 @@ class EpisodicEnv(ABC):
     A simulator is made when first needed and kept until it is released. It has ``state()``, which
     shares no memory with it, ``set_state(state)``, ``hold(action, limit) -> (steps, success)`` for
     at most ``limit`` simulator steps, ``expert_action()`` unless a subclass has its own, and
-    ``close()`` if it holds what must be released. Success is rewarded with 1 and ends the episode.
+    ``close()`` if it holds what must be released. Success ends the episode and is rewarded with 1,
+    unless a subclass rewards more.
     """
 
     def __init__(self, spec: EnvSpec, *, max_sim_steps: int) -> None:
@@ -66,6 +67,14 @@ class EpisodicEnv(ABC):
     def _state(self) -> Float32[np.ndarray, " s"]:
         """The numbers that a policy sees."""
 
+    def _instruction(self) -> str:
+        """What the policy is told in the current state."""
+        return self.spec.tasks[self._episode().task]
+
+    def _reward(self, success: bool) -> float:
+        """The reward of the control step that was just executed."""
+        return float(success)
+
     def _start(self, simulator: Any, init: InitState) -> None:
         """Puts a simulator into an initial state."""
         simulator.reset(init.seed)
@@ -84,7 +93,7 @@ class EpisodicEnv(ABC):
         return Observation(
             images={name: image[None] for name, image in self._images().items()},
             state=self._state()[None],
-            instruction=[self.spec.tasks[self._episode().task]],
+            instruction=[self._instruction()],
         )
 
     def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
@@ -101,11 +110,10 @@ class EpisodicEnv(ABC):
             left = self._max_sim_steps - self._sim_steps
             held, success = simulator.hold(action, min(self.spec.sim_steps_per_control, left))
             self._sim_steps += held
+            reward[steps] = self._reward(success)
             steps += 1
             if success or self._sim_steps >= self._max_sim_steps:
                 break
-        if success:
-            reward[steps - 1] = 1.0
         truncated = not success and self._sim_steps >= self._max_sim_steps
         self._done = success or truncated
         sim_steps = self._sim_steps - before

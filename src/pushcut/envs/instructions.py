@@ -43,18 +43,23 @@ def match(told: Told, env: EnvConfig) -> Match:
     for text in (text for key, texts in told.items() if key not in names for text in texts):
         written.setdefault(plain(text), text)
     sentences: dict[str, str] = {}
+    varied = env.own_spec.wordings
     for task, text in own.items():
-        if task in keys:
+        if task in varied:  # what says a task in its own words, or in several, does not change it
+            texts = told[keys[task]] if task in keys else ()
+            if len(texts) == 1 and texts[0] not in varied[task]:
+                sentences[task] = texts[0]
+        elif task in keys:
             sentences[task] = told[keys[task]][0]
-            continue
-        known = (text, *(x[task] for x in env.known_instructions.values() if task in x))
-        if found := next((written[x] for x in map(plain, known) if x in written), None):
-            sentences[task] = found
+        else:
+            known = (text, *(x[task] for x in env.known_instructions.values() if task in x))
+            if found := next((written[x] for x in map(plain, known) if x in written), None):
+                sentences[task] = found
     return Match(
         sentences,
-        tuple(task for task in own if task not in sentences),
+        tuple(task for task in own if task not in sentences and task not in varied),
         tuple(_unknown(told, env)),
-        tuple(task for task, key in keys.items() if len(told[key]) > 1),
+        tuple(task for task, key in keys.items() if len(told[key]) > 1 and task not in varied),
     )
 
 
@@ -111,7 +116,8 @@ def _names(tasks: Iterable[str]) -> set[str]:
 
 def _unknown(told: Told, env: EnvConfig) -> Iterable[str]:
     names = _names(env.all_tasks)
-    texts = {plain(text) for text in env.own_spec.tasks.values()}
+    own = env.own_spec
+    texts = {plain(text) for task in own.tasks for text in (own.tasks[task], *own.texts(task))}
     texts |= {plain(x) for known in env.known_instructions.values() for x in known.values()}
     for key, written in told.items():
         if key not in names and not texts & set(map(plain, written)):

@@ -103,7 +103,8 @@ def save_films(folder: Path, films: Sequence[Film], *, spec: EnvSpec, mode: str)
             {
                 "file": film.name,
                 "task": film.task,
-                "instruction": spec.tasks.get(film.task, ""),
+                # Where it depends on the episode, the index does not know it.
+                "instruction": "" if film.task in spec.wordings else spec.tasks.get(film.task, ""),
                 "init_seed": film.init_seed,
                 "repeat": film.repeat,
                 "success": film.success,

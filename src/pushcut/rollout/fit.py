@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import typing
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -199,12 +199,16 @@ def typed(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def language_warnings(policy: Reader, tasks: Mapping[str, str]) -> list[str]:
-    """What a policy does not understand of instructions (task -> instruction), in lines.
+def language_warnings(policy: Reader, spec: EnvSpec, tasks: Collection[str] = ()) -> list[str]:
+    """What a policy does not understand of the instructions of tasks (none: all), in lines.
 
     A policy that reads any text may still never have been told some of them.
     """
-    return [*_words_not_known(policy, tasks), *_sentences_not_told(policy, tasks)]
+    said: dict[str, str] = {}
+    for task in tasks or spec.tasks:
+        texts = spec.texts(task)
+        said |= {task: texts[0]} if len(texts) == 1 else {f"{task}: {text}": text for text in texts}
+    return [*_words_not_known(policy, said), *_sentences_not_told(policy, said)]
 
 
 def _sentences_not_told(policy: Reader, tasks: Mapping[str, str]) -> list[str]:

@@ -7,9 +7,11 @@ import pytest
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.expert import run_expert
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.errors import UserError
 from pushcut.types import InitState
 from tests.envs.pool.faulty import FaultyConfig
 from tests.envs.pool.play import BLUE, RED, chunk_of, inits_of, play_all, start, wait
+from tests.envs.worded import FIRST, LATER, WordedConfig
 
 
 def test_results_do_not_depend_on_workers_and_slots():
@@ -226,3 +228,26 @@ def test_a_worker_is_small():
     with EnvPool(PointMassConfig(), slots=2, workers=2) as pool:
         sizes = [psutil.Process(pid).memory_info().rss / 2**20 for pid in pool.worker_pids()]
         assert all(10 < megabytes < 120 for megabytes in sizes)
+
+
+def test_an_instruction_that_depends_on_the_episode_comes_with_what_is_seen():
+    red = [InitState(RED, seed) for seed in (4, 7)]
+    with EnvPool(WordedConfig(), slots=3, workers=2) as pool:
+        start(pool, [*red, InitState(BLUE, 4)])
+        blue = "move the point to the blue goal"
+        assert pool.observation([0, 1, 2]).instruction == [*FIRST, blue]
+        pool.step(1, np.zeros((2, 2), np.float32))
+        wait(pool)
+        assert pool.observation([0, 1, 2]).instruction == [FIRST[0], LATER, blue]
+
+
+def test_an_instruction_that_the_spec_does_not_list_is_not_believed():
+    with EnvPool(WordedConfig(lies=True), slots=1, workers=1, max_failures=1) as pool:
+        pool.reset(0, InitState(RED, 0))
+        with pytest.raises(UserError, match="an instruction that is none of the spec's"):
+            wait(pool)
+
+
+def test_who_says_another_sentence_is_heard():
+    told = WordedConfig(sentences=((RED, "go"),))
+    assert (told.spec.tasks[RED], told.spec.wordings) == ("go", {})

@@ -76,6 +76,8 @@ def the_spec_adds_up(case: EnvCase) -> None:
         raise ContractError("finite action_low, and no action_high below it", found, mend)
     if not spec.tasks:
         raise ContractError("at least one task", "none", mend)
+    if strange := [task for task in spec.wordings if task not in spec.tasks]:
+        raise ContractError("wordings of the tasks of the spec", f"{strange[0]!r}", mend)
     for name in ("max_steps", "sim_steps_per_control", "control_hz"):
         if not getattr(spec, name) > 0:
             raise ContractError(f"{name} > 0", str(getattr(spec, name)), mend)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushcut.envs.checks import problem_of_observation
+from pushcut.envs.checks import problem_of_observation, problem_of_told
 from pushcut.envs.contract.case import EnvCase
 from pushcut.errors import UserError
 from pushcut.promises import ContractError, NotPromisedError
@@ -35,11 +35,12 @@ def an_observation_fits_the_spec(case: EnvCase) -> None:
             str(list(seen.images)),
             "fill images in the order of spec.cameras",
         )
-    if seen.instruction != [spec.tasks[case.a.task]]:
+    if problem := problem_of_told(seen, case.a.task, spec):
         raise ContractError(
-            f"the instruction {[spec.tasks[case.a.task]]}",
-            str(seen.instruction),
-            "give the text of spec.tasks for the task of the last reset",
+            f"the instruction {spec.tasks[case.a.task]!r}, or one of spec.wordings",
+            problem,
+            "give the text of spec.tasks for the task of the last reset; where it depends on the "
+            "episode, let spec.wordings list all that there are",
         )
 
 

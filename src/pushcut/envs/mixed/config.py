@@ -44,6 +44,11 @@ class Member:
         return {self.task(own): text for own, text in self.env.spec.tasks.items()}
 
     @property
+    def wordings(self) -> dict[str, tuple[str, ...]]:
+        """Task in the mix -> the instructions of its episodes, where they differ."""
+        return {self.task(own): texts for own, texts in self.env.spec.wordings.items()}
+
+    @property
     def expert_tasks(self) -> tuple[str, ...]:
         """The member's tasks that have a scripted expert, by their names in the mix."""
         return tuple(map(self.task, self.env.expert_tasks))
@@ -117,6 +122,7 @@ class MixedConfig(EnvConfig):
             action_names=action_names,
             fixed_inits=max(spec.fixed_inits for spec in specs),
             groups={name: tasks for m in self.members for name, tasks in m.groups.items()},
+            wordings={task: texts for m in self.members for task, texts in m.wordings.items()},
         )
 
     @property

@@ -105,7 +105,9 @@ class Simulators(ABC):
                 raise RuntimeError(
                     f"slot {slot} has no observation: no episode, no reply yet, or it is over"
                 )
-            instruction.append(self.spec.tasks[state.init.task])
+            task = state.init.task
+            varies = task in self.spec.wordings
+            instruction.append(self._rows.told(slot) if varies else self.spec.tasks[task])
         return self._rows.read(slots, instruction)
 
     @abstractmethod

@@ -196,6 +196,8 @@ class EnvPool(Simulators):
                 return problem
             if not result.shown(final_observation=self._final_observation):
                 return ""
+        if self._slots[slot].init.task in self.spec.wordings and not self._rows.told(slot):
+            return "an instruction that is none of the spec's"
         return problem_of_state(self._rows.state[slot])
 
     def _accept(self, kind: ReplyKind, slot: int, payload: Any) -> Reply:

@@ -14,9 +14,12 @@ from pushcut.types import EnvSpec, Observation
 
 SHARED_MEMORY_FOLDER = "/dev/shm"
 
+ELSEWHERE = -1
+"""Stands for any other instruction, such as that of a task that has one alone."""
+
 
 class SharedRows:
-    """One row per slot: its state and the image of each camera.
+    """One row per slot: its state, the image of each camera, and what it is told if that varies.
 
     The memory is an unlinked file, so that nothing is left behind however a process ends.
     Rows carry no lock: a worker writes a row only between the pool's request for that
@@ -29,6 +32,10 @@ class SharedRows:
         self.state = np.ndarray((slots, spec.state_size), np.float32, memory)
         self.images: dict[str, np.ndarray] = {}
         offset = self.state.nbytes
+        self._texts = wordings_of(spec)
+        self._places = {text: place for place, text in enumerate(self._texts)}
+        self._told = np.ndarray((slots if self._texts else 0,), np.int32, memory, offset)
+        offset += self._told.nbytes
         for name, (height, width) in spec.cameras.items():
             image = np.ndarray((slots, height, width, 3), np.uint8, memory, offset)
             self.images[name] = image
@@ -37,8 +44,15 @@ class SharedRows:
     def write(self, slot: int, observation: Observation) -> None:
         """Copies an observation (a batch of one) into the row of ``slot``."""
         self.state[slot] = observation.state[0]
+        if self._texts:
+            self._told[slot] = self._places.get(observation.instruction[0], ELSEWHERE)
         for name, rows in self.images.items():
             rows[slot] = observation.images[name][0]
+
+    def told(self, slot: int) -> str:
+        """The instruction in a row, of a task that has several; empty where it is none of these."""
+        place = int(self._told[slot])
+        return self._texts[place] if 0 <= place < len(self._texts) else ""
 
     def read(self, slots: Sequence[int], instruction: list[str]) -> Observation:
         """Copies the rows of ``slots`` into an observation with these instructions."""
@@ -48,14 +62,20 @@ class SharedRows:
 
     def close(self) -> None:
         """Unmaps the memory."""
-        del self.state
+        del self.state, self._told
         self.images.clear()
 
 
 def rows_size(spec: EnvSpec, slots: int) -> int:
     """Bytes that the rows of ``slots`` slots take."""
     pixels = sum(height * width for height, width in spec.cameras.values())
-    return max(1, slots * (4 * spec.state_size + 3 * pixels))
+    told = 4 if spec.wordings else 0
+    return max(1, slots * (4 * spec.state_size + told + 3 * pixels))
+
+
+def wordings_of(spec: EnvSpec) -> list[str]:
+    """Every instruction of the tasks that have several."""
+    return list(dict.fromkeys(text for texts in spec.wordings.values() for text in texts))
 
 
 def rows_file(size: int) -> IO[bytes]:
