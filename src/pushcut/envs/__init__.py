@@ -11,6 +11,7 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
+from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.maniskill.simpler.env import SimplerConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.mixed.config import MixedConfig
@@ -27,6 +28,7 @@ ENVS: Registry[type[EnvConfig]] = Registry(
         "metaworld": MetaWorldConfig,
         "mixed": MixedConfig,
         "point-mass": PointMassConfig,
+        "put-on-plate": PutOnPlateConfig,
         "simpler": SimplerConfig,
     },
     adapt=subclass_of(EnvConfig),

@@ -54,19 +54,37 @@ def prepare(*, images: bool) -> None:
 def made(task: str, *, draws: bool, render_device: str, **options: Any) -> Any:
     """One of ManiSkill's environments, which draws nothing unless it is asked."""
     import gymnasium
+
+    options |= playing_options(draws=draws, render_device=render_device)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return gymnasium.make(task, **options).unwrapped
+
+
+def playing_options(*, draws: bool, render_device: str) -> dict[str, Any]:
+    """What every environment of ManiSkill's is made with here."""
     import sapien
 
     drawing = choose_device(render_device, sapien.Device, os.environ).name if draws else "none"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return gymnasium.make(
-            task,
-            obs_mode="none",
-            reward_mode="none",
-            sim_backend="physx_cpu",
-            render_backend=drawing,
-            **options,
-        ).unwrapped
+    return {
+        "obs_mode": "none",
+        "reward_mode": "none",
+        "sim_backend": "physx_cpu",
+        "render_backend": drawing,
+    }
+
+
+_drawing: list[Any] = []
+
+
+def keep_drawing(env: Any) -> None:
+    """Keeps what draws for the rest of the process.
+
+    SAPIEN lets go of it with the last scene, and the next one has everything compiled anew, which
+    takes 7 s with lavapipe.
+    """
+    if not _drawing and env.scene.can_render():
+        _drawing.append(env.scene.sub_scenes[0].render_system)
 
 
 def keep_imports_out_of_garbage() -> None:

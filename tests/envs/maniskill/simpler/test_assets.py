@@ -11,6 +11,7 @@ from pushcut.envs.maniskill.simpler.assets import (
     asset_folder,
     check,
     missing,
+    task_files,
     with_stand_ins,
 )
 from pushcut.envs.maniskill.simpler.tasks import TASKS
@@ -38,30 +39,36 @@ def test_the_folder_is_where_maniskill_looks():
 
 
 def test_what_is_missing_is_known_by_task(assets: Path):
-    assert missing([CARROT], assets) == [TABLE]
+    assert missing(task_files([CARROT], assets), assets) == [TABLE]
     model = BRIDGE / "custom/models/bridge_carrot_generated_modified"
     (assets / model / "collision.obj").unlink()
     (assets / model / "textured.obj").unlink()
-    assert missing([CARROT], assets) == [TABLE, model / "collision.obj", model / "textured.dae"]
-    assert missing([EGGPLANT], assets) == [BRIDGE / "stages/bridge_table_1_v2.glb"]
+    assert missing(task_files([CARROT], assets), assets) == [
+        TABLE,
+        model / "collision.obj",
+        model / "textured.dae",
+    ]
+    assert missing(task_files([EGGPLANT], assets), assets) == [
+        BRIDGE / "stages/bridge_table_1_v2.glb"
+    ]
 
 
 def test_the_line_names_files_the_command_and_the_way_out(assets: Path):
     with pytest.raises(UserError) as caught:
-        check([CARROT], stand_ins=False, python="/sims/python")
+        check(task_files([CARROT], assets), stand_ins=False, python="/sims/python")
     said = str(caught.value)
     assert str(TABLE) in said
     assert str(assets) in said
     assert "type: /sims/python -m mani_skill.utils.download_asset -y bridge_v2_real2sim; or" in said
     assert "--env.stand-ins" in said
     assert len(said.splitlines()) == 1
-    check([CARROT], stand_ins=True)
+    check(task_files([CARROT], assets), stand_ins=True)
 
 
 def test_no_stand_in_is_offered_for_what_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     with pytest.raises(UserError, match=r"wx250s\.urdf.*and \d+ more") as caught:
-        check(TASKS, stand_ins=True, python="py")
+        check(task_files(TASKS, asset_folder()), stand_ins=True, python="py")
     get = "py -m mani_skill.utils.download_asset -y"  # it takes one name at a time
     assert f"{get} widowx250s && {get} bridge_v2_real2sim" in str(caught.value)
     assert "--env.stand-ins" not in str(caught.value)
@@ -77,10 +84,11 @@ def test_stand_ins_lie_beside_links_to_the_users_files(assets: Path, tmp_path: P
         file.write_text("a box")
         made.append(file.name)
 
-    place = with_stand_ins([CARROT, EGGPLANT], tmp_path / "cache", make)
-    assert with_stand_ins([CARROT, EGGPLANT], tmp_path / "cache", make) == place  # all there
+    needed = task_files([CARROT, EGGPLANT], assets)
+    place = with_stand_ins(needed, tmp_path / "cache", make)
+    assert with_stand_ins(needed, tmp_path / "cache", make) == place  # all there
     assert len(made) == 3  # two tables, one eggplant
-    assert not missing([CARROT, EGGPLANT], place / "data")
+    assert not missing(task_files([CARROT, EGGPLANT], place / "data"), place / "data")
     link = place / "data" / ROBOT / "wx250s.urdf"
     assert link.is_symlink()
     assert link.read_text() == (assets / ROBOT / "wx250s.urdf").read_text()
@@ -94,5 +102,5 @@ def test_a_whole_folder_is_taken_as_it_is(assets: Path, tmp_path: Path):
     def make(file: Path, folder: Path) -> None:
         raise AssertionError("nothing is missing")
 
-    assert with_stand_ins([CARROT], tmp_path / "cache", make) == assets.parent
+    assert with_stand_ins(task_files([CARROT], assets), tmp_path / "cache", make) == assets.parent
     assert not (tmp_path / "cache").exists()

@@ -35,11 +35,11 @@ def asset_folder(environment: Mapping[str, str] = os.environ) -> Path:
     return Path(environment.get(VARIABLE) or "~/.maniskill").expanduser() / "data"
 
 
-def missing(tasks: Iterable[str], folder: Path) -> list[Path]:
-    """Files that these tasks need and the folder lacks, relative to it."""
-    needed = [ROBOT / "wx250s.urdf"]
+def task_files(tasks: Iterable[str], folder: Path) -> list[Path]:
+    """What SIMPLER's tasks need, relative to the folder; a model may be drawn from one of three."""
+    needed: list[Path] = []
     for task in map(TASKS.__getitem__, tasks):
-        needed.append(BRIDGE / "stages" / TABLES[task.scene])
+        needed += scene_files(task.scene)
         needed.append(BRIDGE / "real_inpainting" / PHOTOGRAPHS[task.scene])
         baked = task.models[0].startswith("baked_")
         name = "info_bridge_custom_baked_tex_v0.json" if baked else "info_bridge_custom_v0.json"
@@ -49,6 +49,16 @@ def missing(tasks: Iterable[str], folder: Path) -> list[Path]:
             needed.append(home / "collision.obj")
             if not any((folder / home / name).is_file() for name in VISUAL):
                 needed.append(home / "textured.dae")
+    return needed
+
+
+def scene_files(scene: str) -> list[Path]:
+    """What every task over a table or a sink needs: the arm and the table."""
+    return [ROBOT / "wx250s.urdf", BRIDGE / "stages" / TABLES[scene]]
+
+
+def missing(needed: Iterable[Path], folder: Path) -> list[Path]:
+    """Files that are needed and that the folder lacks, relative to it."""
     return [path for path in dict.fromkeys(needed) if not (folder / path).is_file()]
 
 
@@ -57,13 +67,13 @@ def can_be_stood_in_for(path: Path) -> bool:
     return path.parent.name == "stages" or path.parent.name == "eggplant" and path.suffix == ".dae"
 
 
-def check(tasks: Iterable[str], *, stand_ins: bool, python: str = sys.executable) -> None:
+def check(needed: Iterable[Path], *, stand_ins: bool, python: str = sys.executable) -> None:
     """UserError that names the missing files and the command that fetches them.
 
     ``python``: the interpreter that has ManiSkill.
     """
     folder = asset_folder()
-    lacking = missing(tasks, folder)
+    lacking = missing(needed, folder)
     if stand_ins:
         lacking = [path for path in lacking if not can_be_stood_in_for(path)]
     if not lacking:
@@ -81,21 +91,21 @@ def check(tasks: Iterable[str], *, stand_ins: bool, python: str = sys.executable
     if not stand_ins and all(map(can_be_stood_in_for, lacking)):
         also = "; or --env.stand-ins: a table that nobody sees, an eggplant of one colour"
     raise UserError(
-        f"SIMPLER's files are not all in {folder}: {names}; type: {fetch}; or set {VARIABLE} to "
+        f"ManiSkill's files are not all in {folder}: {names}; type: {fetch}; or set {VARIABLE} to "
         f"the folder above data{also}"
     )
 
 
-def with_stand_ins(tasks: Iterable[str], cache: Path, make: Callable[[Path, Path], None]) -> Path:
+def with_stand_ins(needed: Iterable[Path], cache: Path, make: Callable[[Path, Path], None]) -> Path:
     """A folder for ``$MS_ASSET_DIR`` that has the user's files and stand-ins for what is missing.
 
     Args:
-        tasks: What is to be played.
+        needed: Files of what is to be played.
         cache: Where it is made; the user's own folder is left alone.
         make: Makes one stand-in: ``make(file, folder)``, ``folder`` being the user's.
     """
     folder = asset_folder().absolute()
-    lacking = missing(tasks, folder)
+    lacking = missing(needed, folder)
     if not lacking:
         return folder.parent
     key = hashlib.sha256("\n".join(map(str, [folder, *lacking])).encode()).hexdigest()[:16]

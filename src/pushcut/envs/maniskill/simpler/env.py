@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
@@ -13,7 +13,13 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
 from pushcut.envs.maniskill.devices import check_playing, say_device
-from pushcut.envs.maniskill.simpler.assets import VARIABLE, check, with_stand_ins
+from pushcut.envs.maniskill.simpler.assets import (
+    VARIABLE,
+    asset_folder,
+    check,
+    task_files,
+    with_stand_ins,
+)
 from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS, TASKS
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
@@ -36,6 +42,22 @@ NO_PICTURES = (
     f"there are no pictures without a camera: --env.cameras {CAMERA} (it needs Vulkan: pushcut "
     "doctor)"
 )
+
+
+def check_looks(config: Any) -> None:
+    """ValueError for tasks that are not different names, and pictures that cannot be."""
+    if isinstance(config.tasks, str) or isinstance(config.cameras, str):
+        raise ValueError("tasks and cameras are tuples of names, got one string")
+    if not config.tasks or len(set(config.tasks)) < len(config.tasks):
+        raise ValueError(f"tasks must name different tasks, at least one, got {config.tasks}")
+    if config.cameras not in ((), (CAMERA,)):
+        raise ValueError(f"unknown cameras {config.cameras}; have {CAMERA}, or none")
+    if config.image_size % 8 or not 32 <= config.image_size <= 2048:
+        raise ValueError(f"image_size must be a multiple of 8 in 32..2048: {config.image_size}")
+    if config.aspect not in ASPECTS:
+        raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {config.aspect!r}")
+    if config.shader not in SHADERS:
+        raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {config.shader!r}")
 
 
 @dataclass(frozen=True)
@@ -68,20 +90,9 @@ class SimplerConfig(EnvConfig):
     episode that was put aside is played again."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.tasks, str) or isinstance(self.cameras, str):
-            raise ValueError("tasks and cameras are tuples of names, got one string")
+        check_looks(self)
         if unknown := sorted(set(self.tasks) - set(TASKS)):
             raise ValueError(f"unknown tasks {unknown}; have {sorted(TASKS)}")
-        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
-            raise ValueError(f"tasks must name different tasks, at least one, got {self.tasks}")
-        if self.cameras not in ((), (CAMERA,)):
-            raise ValueError(f"unknown cameras {self.cameras}; have {CAMERA}, or none")
-        if self.image_size % 8 or not 32 <= self.image_size <= 2048:
-            raise ValueError(f"image_size must be a multiple of 8 in 32..2048: {self.image_size}")
-        if self.aspect not in ASPECTS:
-            raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {self.aspect!r}")
-        if self.shader not in SHADERS:
-            raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {self.shader!r}")
         check_playing(self.render_device, self.max_steps, self.scenes)
 
     @property
@@ -130,7 +141,8 @@ class SimplerConfig(EnvConfig):
         maniskill = installed(self.simulator)
         if maniskill is None:
             return
-        check(self.tasks, stand_ins=self.stand_ins, python=str(maniskill.python))
+        files = task_files(self.tasks, asset_folder())
+        check(files, stand_ins=self.stand_ins, python=str(maniskill.python))
         if self.cameras:
             say_device(maniskill.python, self.render_device)
 
@@ -162,12 +174,13 @@ class SimplerEnv(EpisodicEnv):
     """
 
     def __init__(self, config: SimplerConfig) -> None:
-        check(config.tasks, stand_ins=config.stand_ins)
+        files = task_files(config.tasks, asset_folder())
+        check(files, stand_ins=config.stand_ins)
         if config.stand_ins:
             from pushcut.envs.maniskill.simpler.stand_ins import make
 
             cache = home() / "simpler-stand-ins"
-            os.environ[VARIABLE] = str(with_stand_ins(config.tasks, cache, make))
+            os.environ[VARIABLE] = str(with_stand_ins(files, cache, make))
         # The first import of the simulator in this process.
         from pushcut.envs.maniskill.sapien_process import prepare
         from pushcut.envs.maniskill.simpler.simulator import TaskSimulator

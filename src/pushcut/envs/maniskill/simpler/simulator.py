@@ -12,21 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32, Float64, UInt8
+from jaxtyping import Float32, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
-from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, made
-from pushcut.envs.maniskill.simpler import expert
+from pushcut.envs.maniskill.sapien_process import keep_drawing, keep_imports_out_of_garbage, made
 from pushcut.envs.maniskill.simpler.assets import PHOTOGRAPHS, TABLE_TOP
 from pushcut.envs.maniskill.simpler.tasks import SINK, TASKS, placement
+from pushcut.envs.maniskill.widowx import arm, expert
 from pushcut.envs.replayed import ReplayedSimulator
-
-CAMERA = "3rd_view_camera"
-FOCAL, CENTRE_X, CENTRE_Y = 623.588, 319.501, 239.545
-"""The camera's, in pixels of a picture of 640 x 480."""
-
-FINGER = 0.044
-"""From the fingers' origins to their tips, metres."""
 
 
 class BridgeScene:
@@ -75,32 +68,20 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
 
     def joints(self) -> Float32[np.ndarray, " 8"]:
         """Positions of the six joints, radians, and of the two fingers, metres."""
-        return self.now.env.agent.robot.get_qpos()[0].numpy().astype(np.float32)
+        return arm.joints(self.now.env)
 
     def picture(self) -> UInt8[np.ndarray, "s s 3"]:
         """What the camera sees; all but the robot and the objects is the photograph."""
-        bar = (self._size - self._height) // 2
-        return np.pad(self._drawn(), ((bar, bar), (0, 0), (0, 0)))
-
-    def _drawn(self) -> UInt8[np.ndarray, "h s 3"]:
         env = self.now.env
-        env.scene.update_render(update_sensors=True, update_human_render_cameras=False)
-        sensor = env.scene.sensors[CAMERA]
-        sensor.capture()
-        seen = sensor.get_obs(rgb=True, depth=False, position=False, segmentation=True)
-        own = np.isin(
-            seen["segmentation"][0, :, :, :1].cpu().numpy(),
-            env._segmentation_ids_to_keep.cpu().numpy(),
-        )
-        return np.where(own, seen["rgb"][0].cpu().numpy(), self._behind())
+        rgb, own = arm.seen(env, env._segmentation_ids_to_keep.cpu().numpy())
+        return arm.square(np.where(own, rgb, self._behind()))
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, from the current state."""
         env = self.now.env
-        links = env.agent.robot.links_map
-        left, right = (_matrix(links[f"{side}_finger_link"]) for side in ("left", "right"))
+        tip, closing = arm.grip(env)
         source, target = env.objs[env.source_obj_name], env.objs[env.target_obj_name]
-        pose, goal = _matrix(source), _matrix(target)
+        pose, goal = arm.matrix(source), arm.matrix(target)
         sizes = env.episode_model_bbox_sizes
         half = sizes[env.source_obj_name].cpu().numpy() / 2
         heights = np.abs(pose[:3, :3]) @ half
@@ -109,9 +90,11 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
         in_sink = TASKS[self._task].scene == SINK
         return expert.action(
             expert.View(
-                tip=(left[:3, 3] + right[:3, 3]) / 2 + FINGER * left[:3, 0],
-                closing=left[:3, 1],
+                tip=tip,
+                closing=closing,
                 source=pose[:3, 3],
+                grasp=pose[:3, 3],
+                over=pose[2, 3] + expert.HOVER,
                 long_axis=pose[:3, int(np.argmax(half))],
                 target=goal[:3, 3],
                 floor=pose[2, 3] - heights[2] if in_sink else TABLE_TOP,
@@ -152,22 +135,9 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
             self._task,
             draws=self._draws,
             render_device=self._render_device,
-            sensor_configs=_camera(self._size, self._height, self._shader),
+            sensor_configs=arm.camera(self._size, self._height, self._shader),
         )
+        keep_drawing(env)
         if not self._kept:
             keep_imports_out_of_garbage()
         return BridgeScene(env, TASKS[self._task].turn)
-
-
-def _camera(width: int, height: int, shader: str) -> dict[str, Any]:
-    """The published camera for pictures of another size, which show the same."""
-    x, y = width / 640, height / 480
-    # A pixel's centre is half a pixel from its edge, whatever its size.
-    across, down = (CENTRE_X + 0.5) * x - 0.5, (CENTRE_Y + 0.5) * y - 0.5
-    intrinsic = np.array([[FOCAL * x, 0, across], [0, FOCAL * y, down], [0, 0, 1]])
-    return {"width": width, "height": height, "intrinsic": intrinsic, "shader_pack": shader}
-
-
-def _matrix(thing: Any) -> Float64[np.ndarray, "4 4"]:
-    """Pose of an actor or link."""
-    return thing.pose.to_transformation_matrix()[0].cpu().numpy().astype(np.float64)

@@ -1,4 +1,4 @@
-"""A scripted expert of the four tasks: over it, down, close, up, over the goal, down, open.
+"""A scripted expert: over a thing, down, close, up, over the goal, down, open.
 
 It has no memory: each action follows from where hand and objects are, so it works from any state,
 also where noise or a policy has brought them. No planner is needed: the arm is free above the
@@ -44,6 +44,10 @@ class View:
     """Direction from finger to finger, of length 1."""
     source: Vector
     """Centre of what is to be moved."""
+    grasp: Vector
+    """Where the fingers close around it."""
+    over: float
+    """Height from which the finger tips come down to it."""
     long_axis: Vector
     """Longest axis of what is to be moved, of length 1."""
     target: Vector
@@ -83,14 +87,14 @@ def _carried(view: View) -> Float32[np.ndarray, " 7"]:
 
 def _fetched(view: View) -> Float32[np.ndarray, " 7"]:
     """Over what is to be moved, fingers across it, down, close."""
-    way = view.source - view.tip
+    way = view.grasp - view.tip
     turn = _turn_across(view.closing, view.long_axis)
-    grasp = max(view.source[2] - DEPTH, view.floor + CLEARANCE)
+    grasp = max(view.grasp[2] - DEPTH, view.floor + CLEARANCE)
     if math.hypot(way[0], way[1]) < OVER and abs(turn) < ALIGNED:
         down = grasp - view.tip[2]
         there = down > -TOUCH
         return _motion(np.array([way[0], way[1], down]), turn, CLOSED if there else OPEN)
-    up = view.source[2] + HOVER - view.tip[2]
+    up = view.over - view.tip[2]
     if up > HOVER / 2:  # beside it: first out of its way
         return _motion(np.array([0.0, 0.0, up]), 0.0, OPEN)
     return _motion(np.array([way[0], way[1], up]), turn, OPEN)

@@ -1,4 +1,4 @@
-"""What SIMPLER's expert does next, by where things are."""
+"""What the WidowX's expert does next, by where things are."""
 
 import math
 from dataclasses import replace
@@ -6,12 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pushcut.envs.maniskill.simpler.expert import CLOSED, OPEN, View, action
+from pushcut.envs.maniskill.widowx.expert import CLOSED, OPEN, View, action
 
 START = View(
     tip=np.array([-0.15, 0.0, 0.99]),
     closing=np.array([0.0, 1.0, 0.0]),
     source=np.array([-0.2, 0.05, 0.885]),
+    grasp=np.array([-0.2, 0.05, 0.885]),
+    over=0.945,
     long_axis=np.array([1.0, 0.0, 0.0]),
     target=np.array([-0.1, -0.05, 0.8695]),
     floor=0.8695,
@@ -47,7 +49,7 @@ def test_over_it_goes_down_and_there_it_closes():
 
 
 def test_finger_tips_stay_above_the_table():
-    flat = replace(START, source=np.array([-0.2, 0.05, 0.872]), tip=np.array([-0.2, 0.05, 0.9]))
+    flat = replace(START, grasp=np.array([-0.2, 0.05, 0.872]), tip=np.array([-0.2, 0.05, 0.9]))
     # The centre lies 2.5 mm above the table: down to 3 mm above it, and no further.
     assert action(flat)[2] == pytest.approx(0.8695 + 0.003 - 0.9, abs=1e-6)
 
