@@ -14,7 +14,9 @@ from pushcut.commands.collect import run_collect
 from pushcut.errors import Interrupted
 
 FAST = ["--rollout.slots", "4", "--rollout.workers", "1"]
-CONFIGURED = ("collect", "sft", "train", "eval", "quickstart", "generalisation", "data-scarcity")
+CONFIGURED = (
+    "collect", "sft", "train", "eval", "quickstart", "generalisation", "ood", "data-scarcity",
+)  # fmt: skip
 
 
 def one_line_error(capsys: pytest.CaptureFixture[str], arguments: list[str], code: int = 1) -> str:

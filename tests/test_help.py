@@ -10,7 +10,9 @@ from pushcut.arguments.fields import MOST_USED, MOST_USED_INSIDE
 from pushcut.cli import main
 from pushcut.presets import PRESETS
 
-CONFIGURED = ("collect", "sft", "train", "eval", "quickstart", "generalisation", "data-scarcity")
+CONFIGURED = (
+    "collect", "sft", "train", "eval", "quickstart", "generalisation", "ood", "data-scarcity",
+)  # fmt: skip
 
 
 def text_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

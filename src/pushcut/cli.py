@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 from pushcut import __version__, plugins
 from pushcut.arguments.configure import configure, named_preset, preset_in, spelled
@@ -28,6 +29,7 @@ the recipe, each step with the settings of a preset:
 
 the papers' protocols, each one folder with its table or plot:
   generalisation PRESET [--held-out TASK ...]      unseen against seen tasks along SFT and RL
+  ood CHECKPOINT [--baseline CHECKPOINT]           success in each variant of its environment
   data-scarcity  PRESET                 SFT and RL from one demonstration per task and from all
 
 around it:
@@ -161,6 +163,16 @@ def _data_scarcity(rest: Arguments) -> None:
     run_data_scarcity(configure("data-scarcity", rest, kind, config_of=kind.of))
 
 
+def _ood(rest: Arguments) -> None:
+    from pushcut.commands.ood import OODConfig, run_ood
+
+    if rest and Path(rest[0]).is_dir():  # a checkpoint knows its preset
+        from pushcut.commands.remembered import preset_behind
+
+        rest = [preset_behind(Path(rest[0])), "--policy.path", *rest]
+    run_ood(configure("ood", rest, OODConfig, config_of=OODConfig.of))
+
+
 def _report(rest: Arguments) -> None:
     if not rest:
         raise UsageError("usage: pushcut report RUN")
@@ -255,6 +267,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "train": _train,
     "eval": _eval,
     "generalisation": _generalisation,
+    "ood": _ood,
     "data-scarcity": _data_scarcity,
     "report": _report,
     "export": _export,

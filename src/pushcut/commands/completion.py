@@ -13,6 +13,7 @@ from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.doctor import DoctorConfig
 from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.ood import OODConfig
 from pushcut.commands.schema import CONFIGS
 from pushcut.envs import ENVS
 from pushcut.presets import PRESETS
@@ -39,6 +40,7 @@ OF_PRESETS: dict[str, Callable[[Preset], Any]] = {
     "check-env": CheckEnvConfig.of,
     "check-policy": CheckPolicyConfig.of,
     "generalisation": GeneralisationConfig.of,
+    "ood": OODConfig.of,
     "data-scarcity": DataScarcityConfig.of,
 }
 """Command -> its config in a preset."""

@@ -185,9 +185,10 @@ def saved_baseline(config: EvalConfig) -> Row | None:
     return Row(content["checkpoint"], result, content.get("trained_on_evaluation_states", False))
 
 
-def free_name(folder: Path, mode: Mode) -> Path:
-    """The first of FOLDER/MODE.json, FOLDER/MODE-2.json, … that does not exist."""
-    names = (f"{mode}-{number}.json" if number > 1 else f"{mode}.json" for number in count(1))
+def free_name(folder: Path, mode: Mode, kind: str = "") -> Path:
+    """The first of FOLDER/[KIND-]MODE.json, FOLDER/[KIND-]MODE-2.json, … that does not exist."""
+    name = f"{kind}-{mode}" if kind else mode
+    names = (f"{name}-{number}.json" if number > 1 else f"{name}.json" for number in count(1))
     return next(folder / name for name in names if not (folder / name).exists())
 
 

@@ -55,6 +55,21 @@ def with_remembered_env(config: C, path: Path) -> C:
     return replace(config, env=env)
 
 
+def preset_behind(path: Path) -> str:
+    """The preset with which the run behind a checkpoint began, or its demonstrations.
+
+    UserError where none is known.
+    """
+    found = _origin(path)
+    name = _preset_in(found.get("command") or []) if found is not None else ""
+    if found is None or _preset_of(found) is None:
+        raise UserError(
+            f"{path} does not say with which preset it was made: name one, pushcut ood PRESET "
+            f"--policy.path {path}"
+        )
+    return name
+
+
 def _preset_of(run: dict[str, Any]) -> Preset | None:
     """The preset with which a run began, if there is one of that name."""
     try:

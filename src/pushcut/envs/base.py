@@ -126,6 +126,15 @@ class EnvConfig(ABC):
         return replace(self, instructions=source, sentences=tuple(sentences.items()))
 
     @property
+    def variations(self) -> Mapping[str, tuple[str, ...]]:
+        """Column of a table -> tasks, for `pushcut ood`.
+
+        First what is trained on, then each kind of what lies outside of it; empty where there is
+        nothing to compare with.
+        """
+        return {}
+
+    @property
     def title(self) -> str:
         """What messages call it."""
         return type(self).__name__

@@ -71,14 +71,14 @@ class Table:
     def cells(self, row: Row) -> dict[str, Cell]:
         """Column -> success; a column that was not played is left out, then the average too."""
         columns = self._lines(row)
-        cells = {name: _cell(columns[name], self._groups.get(name, ())) for name in columns}
+        cells = {name: cell_of(columns[name], self._groups.get(name, ())) for name in columns}
         cells = {name: cells[name] for name in self.columns if name in cells}
         if 1 < len(self.columns) == len(cells):
             repeats = [by_repeat(columns[name]) for name in cells]
             per_repeat = [
                 fmean(rate.value for rate in rates) for rates in zip(*repeats, strict=True)
             ]
-            cells[AVERAGE] = _average(list(cells.values()), "success") | {
+            cells[AVERAGE] = average(list(cells.values()), "success") | {
                 "std": stdev(per_repeat) if len(per_repeat) > 1 else None,
                 "successes": row.result.total.successes,
                 "episodes": row.result.total.episodes,
@@ -90,7 +90,7 @@ class Table:
         ours, theirs = self._lines(row), self._lines(self.rows[0])
         cells = {name: pair(ours[name], theirs[name]).to_json() for name in ours}
         if 1 < len(self.columns) == len(cells):
-            cells[AVERAGE] = _average(list(cells.values()), "difference")
+            cells[AVERAGE] = average(list(cells.values()), "difference")
         return cells
 
     @cached_property
@@ -102,15 +102,18 @@ class Table:
     def markdown(self) -> str:
         """The table in Markdown, with its notes."""
         columns = [*self.columns, *([AVERAGE] if len(self.columns) > 1 else [])]
-        lines = [_line(["success in %", *columns]), _line(["---"] * (len(columns) + 1))]
+        lines = [
+            markdown_line(["success in %", *columns]),
+            markdown_line(["---"] * (len(columns) + 1)),
+        ]
         for row in self.rows:
             cells, name = self.cells(row), f"{row.name}{'*' if row.overlap else ''}"
-            texts = [_success(cells[name]) if name in cells else "–" for name in columns]
-            lines.append(_line([name, *texts]))
+            texts = [success_text(cells[name]) if name in cells else "–" for name in columns]
+            lines.append(markdown_line([name, *texts]))
         for row in self.compared:
             cells = self.differences(row)
-            texts = [_difference(cells[name]) if name in cells else "–" for name in columns]
-            lines.append(_line([f"{row.name} − {self.rows[0].name}", *texts]))
+            texts = [difference_text(cells[name]) if name in cells else "–" for name in columns]
+            lines.append(markdown_line([f"{row.name} − {self.rows[0].name}", *texts]))
         return "\n".join([*lines, "", *(f"- {note}" for note in self.notes())]) + "\n"
 
     def notes(self) -> list[str]:
@@ -164,7 +167,8 @@ class Table:
         }
 
 
-def _cell(lines: Sequence[LedgerLine], group: Sequence[str]) -> Cell:
+def cell_of(lines: Sequence[LedgerLine], group: Sequence[str]) -> Cell:
+    """Success of some lines, of a column that has all tasks of ``group``."""
     rate, repeats = rate_of(lines), by_repeat(lines)
     tasks = {line.task for line in lines}
     return {
@@ -176,23 +180,27 @@ def _cell(lines: Sequence[LedgerLine], group: Sequence[str]) -> Cell:
     }
 
 
-def _average(cells: Sequence[Cell], value: str) -> Cell:
+def average(cells: Sequence[Cell], value: str) -> Cell:
     """The mean of independent columns."""
     values = [cell[value] for cell in cells]
     intervals = [(cell["interval"][0], cell["interval"][1]) for cell in cells]
     return {value: fmean(values), "interval": list(mean_interval(values, intervals))}
 
 
-def _success(cell: Cell) -> str:
+def success_text(cell: Cell) -> str:
+    """Per cent, interval and counts; the counts are left out of a mean that has none."""
     low, high = (100 * limit for limit in cell["interval"])
-    std = "" if cell["std"] is None else f" ± {100 * cell['std']:.1f}"
+    std = "" if cell.get("std") is None else f" ± {100 * cell['std']:.1f}"
+    if "episodes" not in cell:
+        return f"{100 * cell['success']:.1f}{std} [{low:.1f}, {high:.1f}]"
     counts = f"{cell['successes']}/{cell['episodes']}"
     if cell.get("tasks") != cell.get("of_tasks"):
         counts += f", {cell['tasks']} of {cell['of_tasks']} tasks"
     return f"{100 * cell['success']:.1f}{std} [{low:.1f}, {high:.1f}] ({counts})"
 
 
-def _difference(cell: Cell) -> str:
+def difference_text(cell: Cell) -> str:
+    """Points and their interval."""
     low, high = (100 * limit for limit in cell["interval"])
     return f"{100 * cell['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
 
@@ -201,6 +209,7 @@ def _protocol(result: EvalResult) -> str:
     return result.mode if result.repeats == 1 else f"{result.mode}, {result.repeats} repeats"
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """A row of a table."""
     # A bar would begin a new column.
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

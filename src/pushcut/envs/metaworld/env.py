@@ -15,6 +15,7 @@ from pushcut.envs.metaworld.tasks import (
     COLUMNS,
     INSTRUCTIONS,
     LEROBOT_INSTRUCTIONS,
+    ML45_TEST,
     expand_tasks,
 )
 from pushcut.envs.mujoco.env import MuJoCoEnv, check_mesh_detail, flip_gripper
@@ -117,6 +118,14 @@ class MetaWorldConfig(EnvConfig):
             action_names=("dx", "dy", "dz", "gripper"),
             groups=COLUMNS,
         )
+
+    @property
+    def variations(self) -> dict[str, tuple[str, ...]]:
+        """ML45's unseen tasks, where all that are chosen are among its seen ones."""
+        tasks = expand_tasks(self.tasks)
+        if set(tasks) & set(ML45_TEST):
+            return {}
+        return {"Seen tasks": tasks, "Unseen tasks (ML45)": ML45_TEST}
 
     @property
     def tasks_kept(self) -> int:

@@ -107,6 +107,10 @@ class PutOnPlateConfig(EnvConfig):
     def all_tasks(self) -> tuple[str, ...]:
         return tuple(ALL)
 
+    @property
+    def variations(self) -> dict[str, tuple[str, ...]]:
+        return columns()
+
     @cached_property
     def variants(self) -> Mapping[str, Variant]:
         """The chosen variants, with as many models as are asked for."""

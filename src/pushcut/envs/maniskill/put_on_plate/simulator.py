@@ -27,6 +27,8 @@ from pushcut.envs.maniskill.simpler.assets import TABLE_TOP
 from pushcut.envs.maniskill.widowx import arm, expert
 from pushcut.envs.replayed import ReplayedSimulator
 
+REACH = 0.034
+"""How far below a thing's top the finger tips come before the palm touches it, metres."""
 SURFACE = 600
 """Points on a model that the expert looks at."""
 
@@ -91,7 +93,7 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
                 over=max(grasp.point[2] + expert.HOVER, top + expert.HOVER / 2),
                 long_axis=grasp.along,
                 target=target,
-                floor=max(TABLE_TOP, bottom),
+                floor=max(TABLE_TOP, bottom, top - REACH),
                 carry=on_target + expert.HOVER,
                 release=on_target + 0.005,
                 held=bool(env.agent.is_grasping(obj)[0]),

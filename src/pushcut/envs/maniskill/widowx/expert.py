@@ -53,7 +53,7 @@ class View:
     target: Vector
     """Centre of where it is to be."""
     floor: float
-    """Height of what it lies on."""
+    """Height of what it lies on, or under which the palm would touch it."""
     carry: float
     """Height of its centre on the way."""
     release: float
