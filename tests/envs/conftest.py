@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from pushcut.envs.maniskill.put_on_plate import assets
 from pushcut.envs.maniskill.simpler.assets import VARIABLE
 from pushcut.envs.mujoco.gl import choose_gl
 from pushcut.errors import UserError
+from tests.envs.maniskill.put_on_plate import made_up as put_on_plate
 from tests.envs.maniskill.simpler.made_up import write_assets
 
 # Some test files import mujoco while they are collected, and it reads MUJOCO_GL only then.
@@ -47,4 +49,13 @@ def simpler_assets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("simpler")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(VARIABLE, str(write_assets(folder / "assets")))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def plate_assets(simpler_assets: Path) -> Iterator[Path]:
+    """Made-up files of PutOnPlate, where it looks for them, with an arm and a table."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = put_on_plate.write_assets(simpler_assets / "plates")
+        patch.setenv(assets.VARIABLE, str(folder))
         yield folder

@@ -61,6 +61,13 @@ def simpler() -> EnvConfig:
     return RemoteConfig(SimplerConfig(tasks, image_size=64, shader="minimal", stand_ins=True))
 
 
+def put_on_plate() -> EnvConfig:
+    from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
+
+    tasks = ("Main-v3-train", "MultiPlate-v1-test")
+    return RemoteConfig(PutOnPlateConfig(tasks, image_size=64, shader="minimal", stand_ins=True))
+
+
 def reacher() -> EnvConfig:
     from pushcut.envs.gymnasium.env import GymnasiumConfig
 
@@ -109,6 +116,10 @@ def mixed_maniskill() -> EnvConfig:
     )
 
 
+ASSETS = {simpler: "simpler_assets", put_on_plate: "plate_assets"}
+"""Who needs which made-up files."""
+
+
 @pytest.fixture(
     scope="module",
     params=[
@@ -119,6 +130,7 @@ def mixed_maniskill() -> EnvConfig:
         pytest.param(maniskill, marks=MANISKILL),
         pytest.param(maniskill_images, marks=MANISKILL),
         pytest.param(simpler, marks=MANISKILL),
+        pytest.param(put_on_plate, marks=MANISKILL),
         pytest.param(reacher, marks=pytest.mark.sim),
         pytest.param(lunar_lander, marks=pytest.mark.sim),
         mixed,
@@ -130,10 +142,10 @@ def mixed_maniskill() -> EnvConfig:
 def case(request: pytest.FixtureRequest) -> Iterator[EnvCase]:
     if request.param is libero:
         request.getfixturevalue("kept_models")
-    if request.param in (maniskill_images, simpler):
+    if request.param in (maniskill_images, simpler, put_on_plate):
         require_vulkan()
-    if request.param is simpler:
-        request.getfixturevalue("simpler_assets")
+    if request.param in ASSETS:
+        request.getfixturevalue(ASSETS[request.param])
     made = EnvCase.of(request.param())
     yield made
     made.env.close()

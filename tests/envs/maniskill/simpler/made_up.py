@@ -55,7 +55,7 @@ def write_assets(folder: Path) -> Path:
     """Writes everything but the tables, for which ``stand_ins`` are there; for $MS_ASSET_DIR."""
     data = folder / "data"
     _write_robot(data / ROBOT)
-    models = {name: _model(data / BRIDGE / "custom/models" / name, half) for name, half in
+    models = {name: write_model(data / BRIDGE / "custom/models" / name, half) for name, half in
               HALF.items()}  # fmt: skip
     for name in ("info_bridge_custom_v0.json", "info_bridge_custom_baked_tex_v0.json"):
         (data / BRIDGE / "custom" / name).write_text(json.dumps(models))
@@ -95,7 +95,8 @@ def _link(name: str, half: tuple[float, ...], *, solid: bool) -> str:
     return f'<link name="{name}">{body}{f"<collision>{shape}</collision>" if solid else ""}</link>'
 
 
-def _model(folder: Path, half: tuple[float, ...]) -> dict:
+def write_model(folder: Path, half: tuple[float, ...]) -> dict:
+    """A box of these half edges, metres; returns its entry in the list of models."""
     folder.mkdir(parents=True)
     corners = [(x, y, z) for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)]
     lines = [f"v {' '.join(f'{s * h:.5f}' for s, h in zip(c, half, strict=True))}" for c in corners]

@@ -69,9 +69,8 @@ def model(kind: str, place: int, folder: Path) -> Model:
     name, entry = list(database(kind, folder).items())[place]
     low, high = (np.array(entry["bbox"][end], np.float64) for end in ("min", "max"))
     scale = float((entry.get("scales") or [1.0])[0])
-    return Model(
-        entry["name"], folder / kind / name, entry.get("density", 1000), (high - low) * scale
-    )
+    density = float(entry.get("density", 1000))
+    return Model(entry["name"], folder / kind / name, density, (high - low) * scale)
 
 
 def check(wanted: Mapping[str, Iterable[int]], folder: Path) -> None:
