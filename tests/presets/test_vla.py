@@ -8,6 +8,7 @@ import pytest
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.cli import main
+from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.metaworld.tasks import LEROBOT_INSTRUCTIONS
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 from pushcut.presets import PRESETS
@@ -180,6 +181,29 @@ def test_pi_rl_on_a_task_of_simpler_is_a_preset(model, task, noise):
     assert (train.learner.lr, train.critic.lr) == (5.6e-6, 1.1e-4)
     assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0.0)
     assert preset.eval.episodes_per_task == preset.eval.env.spec.fixed_inits == 24
+
+
+@pytest.mark.parametrize(("model", "epochs"), [("pi0", 4), ("pi05", 5)])
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+def test_pi_rl_on_put_on_plate_is_a_preset(model, epochs, noise):
+    """ManiSkill's column of table 12; limit, rewards and ends as in maniskill_ppo_openpi.yaml."""
+    preset = PRESETS[f"put-on-plate-{model}-{noise}"]
+    train, algorithm, source = preset.train, preset.train.algorithm, preset.train.policy
+    assert isinstance(source, FlowPolicySource) and isinstance(algorithm, PPO)
+    env = train.env
+    assert isinstance(env, PutOnPlateConfig)
+    assert (env.objects, env.receptacles, env.tables) == (16, 17, 16)  # 4,352 combinations
+    assert (env.max_steps, env.reward, env.settle) == (80, "rlinf", False)
+    # 320 environments, 16 chunks of five in 80 steps: one batch of 5,120.
+    assert (algorithm.episodes, algorithm.stream_decisions) == (320, 16)
+    assert (train.learner.minibatches, train.learner.epochs) == (1, epochs)
+    assert (algorithm.bootstrap, algorithm.aggregation) == ("always", "decision")
+    assert (train.learner.lr, train.critic.lr, train.iterations) == (7.91e-6, 1.55e-4, 150)
+    assert (source.released.chunk, source.released.horizon, source.num_steps) == (5, 8, 4)
+    assert source.std_bounds == ((0.08, 0.16) if model == "pi0" else (0.04, 0.10))
+    assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0.0)
+    assert preset.collect.hold_frames == 15
+    assert preset.eval.env.variations
 
 
 @pytest.mark.parametrize(("model", "lr"), [("pi0", 1e-5), ("pi05", 5e-6)])

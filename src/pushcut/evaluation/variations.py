@@ -47,7 +47,7 @@ class VariationTable:
         return self._with_mean(cells, "success")
 
     def differences(self) -> dict[str, Cell]:
-        """The same for the paired difference of the second row from the first."""
+        """Variant, column or ``OUT_OF_DISTRIBUTION`` -> difference of the second row, paired."""
         first, second = self.rows
         cells: dict[str, Cell] = {}
         for column, variants in self.columns.items():

@@ -70,3 +70,16 @@ def pi_rl_sources(table: str) -> dict[str, str]:
         "train.rollout.slots": table,
         "train.iterations": table,
     }
+
+
+def put_on_plate_sources() -> dict[str, str]:
+    """Where the settings for PutOnPlate are from that differ from the other benchmarks'."""
+    return {
+        "collect.episodes_per_task": "pi_RL, appendix C.2",
+        "collect.hold_frames": "pi_RL, appendix C.2",
+        "train.env.max_steps": PROGRAM,
+        "train.env.reward": PROGRAM,
+        "train.env.receptacles": "pi_RL, appendix C.2",
+        "train.algorithm.bootstrap": PROGRAM,
+        "eval.episodes_per_task": PROGRAM,
+    }

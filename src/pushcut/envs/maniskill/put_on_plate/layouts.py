@@ -42,12 +42,12 @@ class Layout:
 
     places: tuple[tuple[float, float], ...] = GRID
     yaws: tuple[float, ...] = YAWS
-    """Of what is to be moved, radians."""
+    """Turns of what is to be moved about the vertical, radians."""
     third: str = ""
     """What a third place is for: an "object" or a "receptacle" more, or where the object is "moved"
     to."""
     heights: tuple[float, ...] | None = None
-    """Of object, receptacle and third thing, metres; None: as ``settle`` says."""
+    """Heights of object, receptacle and third thing, metres; None: as ``settle`` says."""
 
     def positions(self, *, settle: bool) -> Float64[np.ndarray, "n things 3"]:
         """Every choice of places: the object's, the receptacle's, and a third one if it is used."""

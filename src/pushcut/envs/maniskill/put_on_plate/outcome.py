@@ -31,7 +31,7 @@ class Resting:
 
     @staticmethod
     def of(pose: Float64[np.ndarray, "4 4"], size: Position) -> Resting:
-        """Of a thing with a box of ``size`` in its own frame."""
+        """The box around a thing that has one of ``size`` in its own frame."""
         corners = np.array(list(product((-0.5, 0.5), repeat=3))) * size
         turned = corners @ pose[:3, :3].T
         return Resting((turned.max(0) - turned.min(0)) / 2)

@@ -21,7 +21,7 @@ class Placed:
     kind: str
     """``OBJECT`` or ``RECEPTACLE``."""
     place: int
-    """Of the kind's list."""
+    """Place in the list of its kind."""
     position: tuple[float, float, float]
     """Metres, world frame."""
     orientation: tuple[float, float, float, float]
@@ -36,7 +36,7 @@ class Start:
     """What is to be moved, where to, and a distractor if there is one."""
     table: int
     texture: int
-    """Of the tables' list; it is blended over where the variant says so."""
+    """Place in the tables' list of what is blended over, where the variant says so."""
     settle: bool
     """Whether things fall and come to rest first, the arm out of their way."""
     moved_to: tuple[float, float, float] | None

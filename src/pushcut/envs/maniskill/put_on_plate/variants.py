@@ -42,15 +42,15 @@ class Episode:
     """What the digits of an episode's number choose."""
 
     obj: int
-    """Of ``OBJECTS``."""
+    """Place in ``OBJECTS``."""
     receptacle: int
-    """Of ``RECEPTACLES``."""
+    """Place in ``RECEPTACLES``."""
     table: int
     """The photograph."""
     position: int
-    """Of the layout's positions."""
+    """Place among the layout's positions."""
     yaw: int
-    """Of the layout's yaws."""
+    """Place among the layout's yaws."""
     extra: int = 0
     """By the variant: a distractor, a template, a texture or an arm's start."""
 
@@ -60,7 +60,7 @@ class Variant:
     """One row of the table."""
 
     column: str = IN_DISTRIBUTION
-    """Its column where rows are averaged (pi_RL, table 4)."""
+    """Column in which rows are averaged (pi_RL, table 4)."""
     objects: Span = SEEN
     tables: Span = SEEN
     receptacles: Span | None = None

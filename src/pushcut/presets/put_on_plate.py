@@ -1,0 +1,54 @@
+"""Presets for PutOnPlate: small policies for a CPU; the paper's own are in ``vla``."""
+
+from __future__ import annotations
+
+from pushcut.algorithms.grpo import GRPO
+from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
+from pushcut.envs.maniskill.put_on_plate.env import CAMERA, PutOnPlateConfig
+from pushcut.learning.learner import LearnerConfig
+from pushcut.learning.sft import FitConfig
+from pushcut.policies.small.token_vla import TinyConfig
+from pushcut.policies.source import StartPolicy, TokenPolicySource
+from pushcut.presets.base import preset
+
+FOUR = PutOnPlateConfig(
+    objects=4,
+    receptacles=4,
+    tables=4,
+    image_size=128,
+    aspect="squeeze",
+    shader="minimal",
+    max_steps=48,  # pi_RL, table 12
+)
+
+PUT_ON_PLATE_GRPO = preset(
+    "PutOnPlate with 4 objects, receptacles and tables, a small policy on a CPU: a first version",
+    FOUR,
+    demonstrations=300,
+    noise=0.003,
+    sft=SFTConfig(
+        policy=StartPolicy(
+            new=TinyConfig(
+                cameras=(CAMERA,),
+                image_size=128,
+                width=128,
+                heads=4,
+                bins=32,
+                stem_channels=16,
+                queries_per_step=1,
+                chunk=2,
+            )
+        ),
+        fit=FitConfig(steps=3000),
+    ),
+    train=TrainConfig(
+        FOUR,
+        policy=TokenPolicySource(temperature=1.0),
+        algorithm=GRPO(groups=8, max_groups=16),
+        learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
+        rollout=RolloutConfig(slots=16, inference_batch=16, timeout_s=180.0),
+        evaluation=EvaluationConfig(every=0),
+        iterations=50,
+    ),
+    episodes_per_task=50,
+)
