@@ -144,11 +144,15 @@ def test_the_shaped_reward_is_given_on_the_way_and_again_after_a_restore(plate_a
     rng = np.random.default_rng(0)
     actions = run_expert(env, InitState(MAIN, 1), noise=0.0, rng=rng).action
     env.reset(InitState(MAIN, 1))
-    start = env.snapshot()
-    rewards = env.step_chunk(actions).reward
-    env.reset(InitState(MAIN, 2))
-    env.restore(start)
-    again = np.concatenate([env.step_chunk(action[None]).reward for action in actions])
+    snapshots, rewards = [], []
+    for action in actions:
+        snapshots.append(env.snapshot())
+        rewards.append(env.step_chunk(action[None]).reward[0])
+    rewards, again = np.array(rewards), []
+    for snapshot, action in zip(snapshots, actions, strict=True):
+        env.reset(InitState(MAIN, 2))  # the one scene is another's: everything is played again
+        env.restore(snapshot)
+        again.append(env.step_chunk(action[None]).reward[0])
     env.close()
     np.testing.assert_array_equal(rewards, again)
     assert (rewards.max(), rewards.min()) != (1.0, 0.0)

@@ -43,12 +43,12 @@ def test_the_box_is_upright_around_how_it_lies():
 
 def rewards(kind, *grasps: bool, placed: bool) -> list[float]:
     """Of steps in which it is grasped or not, the last one with the object on the plate."""
-    outcome, found = Outcome(CUBE, PLATE), []
+    outcome, found = Outcome(CUBE, PLATE, kind), []
     for number, grasped in enumerate(grasps):
         last = number == len(grasps) - 1
         way = OVER if last and placed else np.array([1.0, 0.0, 0.03])
         outcome.note(obj=way, receptacle=np.zeros(3), force=1.0, grasped=grasped)
-        found.append(outcome.reward(kind))
+        found.append(outcome.reward)
     return found
 
 

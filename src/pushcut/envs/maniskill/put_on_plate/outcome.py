@@ -42,16 +42,20 @@ FLAT = Resting(np.zeros(3))
 
 @dataclass
 class Outcome:
-    """What has been reached in an episode so far."""
+    """What has been reached in an episode so far, and what its last step was worth."""
 
     obj: Resting = FLAT
     receptacle: Resting = FLAT
+    kind: Reward = "success"
+    """How steps are rewarded."""
     placed: bool = False
     grasped: bool = False
     held: int = 0
     """Control steps in a row in which it was grasped."""
+    reward: float = 0.0
+    """Reward of the last control step."""
     _level: float = 0.0
-    """What the steps so far were worth, by ``reward``."""
+    """What all steps so far were worth."""
 
     def note(self, *, obj: Position, receptacle: Position, force: float, grasped: bool) -> None:
         """Takes in a control step: where the two are, metres; how hard they touch, newtons."""
@@ -61,15 +65,14 @@ class Outcome:
         self.placed = bool(beside and above and force > TOUCHING)
         self.grasped = grasped
         self.held = self.held + 1 if grasped else 0
+        level = self._worth()
+        self.reward, self._level = level - self._level, level
 
-    def reward(self, kind: Reward) -> float:
-        """The reward of the step that was noted last; to be asked for once a step."""
-        if kind == "success":
+    def _worth(self) -> float:
+        """How much has been reached, by ``kind``."""
+        if self.kind == "success":
             return float(self.placed)
-        level = 0.1 * self.grasped
-        if kind == "rlinf":
-            level += 0.1 * (self.held >= LONG_HELD) + 1.0 * (self.placed and self.grasped)
-        else:
-            level += 1.0 * self.placed
-        gained, self._level = level - self._level, level
-        return gained
+        if self.kind == "pi_rl":
+            return 0.1 * self.grasped + 1.0 * self.placed
+        long = self.held >= LONG_HELD
+        return 0.1 * self.grasped + 0.1 * long + 1.0 * (self.placed and self.grasped)

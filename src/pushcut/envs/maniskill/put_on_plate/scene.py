@@ -25,7 +25,7 @@ from sapien.physx import PhysxMaterial
 
 from pushcut.envs.init_states import seed_of_32_bits
 from pushcut.envs.maniskill.put_on_plate.assets import Model, model
-from pushcut.envs.maniskill.put_on_plate.outcome import Outcome, Resting
+from pushcut.envs.maniskill.put_on_plate.outcome import Outcome, Resting, Reward
 from pushcut.envs.maniskill.put_on_plate.starts import Placed, Start
 from pushcut.envs.maniskill.put_on_plate.variants import MOVED_AFTER
 from pushcut.envs.maniskill.sapien_process import keep_drawing
@@ -124,9 +124,9 @@ class PlateEnv(BaseEnv):
 class PlateScene:
     """An episode in a physics scene of its own."""
 
-    def __init__(self, make: Any, start_of: Any) -> None:
+    def __init__(self, make: Any, start_of: Any, reward: Reward) -> None:
         """``make(start)`` makes an environment, ``start_of(seed)`` says where one starts."""
-        self._make, self._start_of = make, start_of
+        self._make, self._start_of, self._reward = make, start_of, reward
         self.env: Any = None
         self.outcome = Outcome()
         self._steps = 0
@@ -141,7 +141,7 @@ class PlateScene:
         self._steps = 0
         boxes = zip(self.env.actors[:2], self.env.models, strict=False)
         obj, receptacle = (Resting.of(arm.matrix(actor), own.size) for actor, own in boxes)
-        self.outcome = Outcome(obj, receptacle)
+        self.outcome = Outcome(obj, receptacle, self._reward)
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
         env = self.env

@@ -66,7 +66,7 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
 
     def reward(self) -> float:
         """The reward of the last control step."""
-        return self.now.outcome.reward(self._reward)
+        return self.now.outcome.reward
 
     def picture(self) -> UInt8[np.ndarray, "s s 3"]:
         """What the camera sees, put together as the variant has it."""
@@ -128,7 +128,9 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
 
         if not self._kept:
             keep_imports_out_of_garbage()
-        return PlateScene(partial(PlateEnv, folder=self._folder, **self._options), start)
+        return PlateScene(
+            partial(PlateEnv, folder=self._folder, **self._options), start, self._reward
+        )
 
 
 def _pixels(file: Path) -> UInt8[np.ndarray, "_ _ 3"]:
