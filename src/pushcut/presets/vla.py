@@ -409,7 +409,7 @@ def pi_put_on_plate(model: Model, noise: Noise) -> Preset:
         collect=replace(made.collect, episodes_per_task=16_384, hold_frames=15),
         train=replace(made.train, algorithm=streams),
         eval=replace(made.eval, episodes_per_task=320),
-        sources=made.sources | put_on_plate_sources(),
+        sources={**made.sources, **put_on_plate_sources()},
     )
 
 

@@ -19,6 +19,9 @@ APART = 0.07
 FAR_APART = 0.15
 """And so do two things of one kind."""
 
+Place = tuple[float, ...]
+"""Two fractions of the square's edges."""
+
 GRID = tuple(product((0.0, 0.2, 0.4, 0.6, 0.8, 1.0), repeat=2))
 """Places of the square, as fractions of its edges."""
 RIM = tuple(
@@ -40,7 +43,7 @@ ABOVE_TABLE = 0.9
 class Layout:
     """All that the start of an episode is chosen from."""
 
-    places: tuple[tuple[float, float], ...] = GRID
+    places: tuple[Place, ...] = GRID
     yaws: tuple[float, ...] = YAWS
     """Turns of what is to be moved about the vertical, radians."""
     third: str = ""
@@ -64,9 +67,7 @@ class Layout:
 
 
 @cache
-def _choices(
-    places: Sequence[tuple[float, float]], third: str
-) -> Float64[np.ndarray, "n things 2"]:
+def _choices(places: Sequence[Place], third: str) -> Float64[np.ndarray, "n things 2"]:
     grid = (np.array(places) * 2 - 1) * HALF_EDGE + CENTRE
     distance = np.linalg.norm(grid[:, None] - grid[None], axis=2)
     apart, far = distance > APART, distance > FAR_APART

@@ -126,7 +126,8 @@ class PlateScene:
 
     def __init__(self, make: Any, start_of: Any, reward: Reward) -> None:
         """``make(start)`` makes an environment, ``start_of(seed)`` says where one starts."""
-        self._make, self._start_of, self._reward = make, start_of, reward
+        self._make, self._start_of = make, start_of
+        self._reward: Reward = reward
         self.env: Any = None
         self.outcome = Outcome()
         self._steps = 0

@@ -53,7 +53,7 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
         """``padded``: the published 4 : 3 between black bars; else squeezed into the square."""
         super().__init__(scenes=scenes)
         self._variant, self._folder, self._settle = variant, folder, settle
-        self._reward = reward
+        self._reward: Reward = reward
         self._size, self._height = size, size * 3 // 4 if padded else size
         camera = arm.camera(self._size, self._height, shader)
         self._options = playing_options(draws=draws, render_device=render_device) | {
