@@ -21,7 +21,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -77,15 +77,19 @@ def stock(task: str, *, shader: str) -> Step:
     return play
 
 
-def measure(task: str, *, chunks: int, rounds: int) -> dict[str, list[float]]:
-    """Milliseconds of processor time of a control step, by kind and round."""
-    kinds: dict[str, Step] = {
+def kinds_of(task: str) -> dict[str, Step]:
+    """What is compared; the stock ones are the baselines."""
+    return {
         "published_picture": ours(task),
         "minimal_shader": ours(task, shader="minimal"),
         "preset": ours(task, **SMALL),
         "stock": stock(task, shader="default"),
         "stock_minimal_shader": stock(task, shader="minimal"),
     }
+
+
+def measure(kinds: Mapping[str, Step], *, chunks: int, rounds: int) -> dict[str, list[float]]:
+    """Milliseconds of processor time of a control step, by kind and round."""
     rng = np.random.default_rng(0)
     spent: dict[str, list[float]] = {kind: [] for kind in kinds}
     for number in range(rounds + 1):
@@ -100,10 +104,9 @@ def measure(task: str, *, chunks: int, rounds: int) -> dict[str, list[float]]:
     return spent
 
 
-def inside(task: str, chunks: int, rounds: int) -> None:
+def inside(task: str, kinds: Mapping[str, Step], chunks: int, rounds: int) -> None:
     """In ManiSkill's interpreter: prints what was measured."""
-    sys.path.insert(0, str(SOURCE))
-    spent = measure(task, chunks=chunks, rounds=rounds)
+    spent = measure(kinds, chunks=chunks, rounds=rounds)
 
     def times_faster(baseline: str, kind: str) -> float:
         ratios = [a / b for a, b in zip(spent[baseline], spent[kind], strict=True)]
@@ -124,23 +127,29 @@ def inside(task: str, chunks: int, rounds: int) -> None:
     print(json.dumps(result))
 
 
-def main() -> None:
-    """Starts itself where ManiSkill is."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--task", default=CARROT)
+def main(
+    file: str = __file__,
+    about: str = __doc__ or "",
+    task: str = CARROT,
+    kinds: Callable[[str], Mapping[str, Step]] = kinds_of,
+) -> None:
+    """Starts a script where ManiSkill is."""
+    parser = argparse.ArgumentParser(description=about.splitlines()[0])
+    parser.add_argument("--task", default=task)
     parser.add_argument("--chunks", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.inside:
-        inside(options.task, options.chunks, options.rounds)
+        sys.path.insert(0, str(SOURCE))
+        inside(options.task, kinds(options.task), options.chunks, options.rounds)
         return
     from pushcut.envs.isolated.simulators import installed, isolated_launch
 
     found = installed("maniskill")
     if found is None:
         raise SystemExit("ManiSkill is not installed; type: pushcut sims install maniskill")
-    command = [str(found.python), __file__, "--inside", "--task", options.task]
+    command = [str(found.python), file, "--inside", "--task", options.task]
     command += ["--chunks", str(options.chunks), "--rounds", str(options.rounds)]
     environment = dict(isolated_launch(found.python).environment)
     raise SystemExit(subprocess.run(command, env=environment, check=False).returncode)

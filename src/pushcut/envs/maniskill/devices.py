@@ -92,6 +92,16 @@ def ask_device(python: Path, asked: str, *, timeout: float = 120.0) -> DeviceCho
     return DeviceChoice(**answer)
 
 
+LICENCE = "files of the benchmark: CC BY-NC 4.0, says their page (not for commercial use)"
+
+
+def say_licence(benchmark: str) -> None:
+    """Says under which licence a benchmark's files are that the user has fetched."""
+    from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich
+
+    say(f"{benchmark}: {LICENCE}")
+
+
 def say_device(python: Path, asked: str) -> None:
     """Says which device ManiSkill's interpreter draws on; UserError where nothing could draw."""
     from pushcut.system.progress import say  # ManiSkill's interpreter lacks rich

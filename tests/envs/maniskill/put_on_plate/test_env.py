@@ -65,6 +65,14 @@ def test_the_spec_is_the_benchmarks_with_a_sentence_for_each_pair():
     assert not PutOnPlateConfig(objects=1, receptacles=1).spec.wordings
 
 
+def test_memory_grows_with_the_models_that_are_drawn():
+    own, each = PutOnPlateConfig(image_size=128).memory_mb
+    small = PutOnPlateConfig(image_size=128, objects=4, receptacles=4).memory_mb[1]
+    # 33 models and 8: 20 MB each. Measured with two scenes: 1385 MB in the end.
+    assert each - small == 25 * 20
+    assert 1300 < own + PutOnPlateConfig(image_size=128, scenes=2).memory_mb[1] < 1500
+
+
 @pytest.mark.sim
 @pytest.mark.slow
 @NEEDS_MANISKILL

@@ -15,7 +15,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
-from pushcut.envs.maniskill.devices import check_playing, say_device
+from pushcut.envs.maniskill.devices import check_playing, say_device, say_licence
 from pushcut.envs.maniskill.put_on_plate import assets
 from pushcut.envs.maniskill.put_on_plate.names import RECEPTACLES
 from pushcut.envs.maniskill.put_on_plate.outcome import Reward
@@ -149,9 +149,12 @@ class PutOnPlateConfig(EnvConfig):
 
     @property
     def memory_mb(self) -> tuple[float, float]:
-        """As SIMPLER's tasks: a scene keeps what it draws on."""
-        pictures = 85 * self.scenes * (self.image_size / 640) ** 2 if self.cameras else 0
-        return 430.0, 340.0 + pictures
+        """A scene keeps what it draws on, the process what it has drawn: each model once."""
+        if not self.cameras:
+            return 430.0, 50.0
+        models = sum(len(self._wanted[kind]) for kind in (assets.OBJECT, assets.RECEPTACLE))
+        pictures = 85 * self.scenes * (self.image_size / 640) ** 2
+        return 430.0, 340.0 + 20 * models + pictures
 
     def check_drawing(self, *, films: bool) -> None:
         if films and not self.cameras:
@@ -160,6 +163,7 @@ class PutOnPlateConfig(EnvConfig):
         if maniskill is None:
             return
         self.check_files(str(maniskill.python))
+        say_licence(self.title)
         if self.cameras:
             say_device(maniskill.python, self.render_device)
 

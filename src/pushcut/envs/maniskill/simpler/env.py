@@ -12,7 +12,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
-from pushcut.envs.maniskill.devices import check_playing, say_device
+from pushcut.envs.maniskill.devices import check_playing, say_device, say_licence
 from pushcut.envs.maniskill.simpler.assets import (
     VARIABLE,
     asset_folder,
@@ -143,6 +143,7 @@ class SimplerConfig(EnvConfig):
             return
         files = task_files(self.tasks, asset_folder())
         check(files, stand_ins=self.stand_ins, python=str(maniskill.python))
+        say_licence(self.title)
         if self.cameras:
             say_device(maniskill.python, self.render_device)
 
