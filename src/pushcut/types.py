@@ -63,6 +63,10 @@ class EnvSpec:
     object is to be moved) or changes within it. Observations carry the one that holds; ``tasks``
     has an example."""
 
+    stages: Mapping[str, int] = field(default_factory=dict)
+    """Task -> sub-tasks that its episodes have one after the other, each rewarded with 1 when it is
+    done; the last of them is the success. Tasks that are not named have one."""
+
     def texts(self, task: str) -> tuple[str, ...]:
         """Every instruction that an episode of ``task`` may have."""
         return self.wordings.get(task) or (self.tasks[task],)

@@ -17,6 +17,7 @@ from tests.envs.isolated.simulators import (
 )
 from tests.envs.libero.tasks import NEEDS_LIBERO
 from tests.envs.mixed.members import MIX
+from tests.envs.staged import StagedConfig
 from tests.envs.worded import WordedConfig
 
 MANISKILL = [pytest.mark.sim, pytest.mark.slow, NEEDS_MANISKILL]
@@ -28,6 +29,10 @@ def point_mass() -> EnvConfig:
 
 def worded() -> EnvConfig:
     return WordedConfig()
+
+
+def staged() -> EnvConfig:
+    return StagedConfig()
 
 
 def metaworld() -> EnvConfig:
@@ -125,6 +130,7 @@ ASSETS = {simpler: "simpler_assets", put_on_plate: "plate_assets"}
     params=[
         point_mass,
         worded,
+        staged,
         pytest.param(metaworld, marks=pytest.mark.sim),
         pytest.param(libero, marks=[pytest.mark.sim, NEEDS_LIBERO]),
         pytest.param(maniskill, marks=MANISKILL),

@@ -29,6 +29,7 @@ from pushcut.evaluation.results import (
     pair,
     spread_over_repeats,
 )
+from pushcut.evaluation.stages import stage_table
 from pushcut.evaluation.tables import Row, Table
 from pushcut.instructions import as_remembered
 from pushcut.policies.base import Mode, Policy
@@ -114,8 +115,10 @@ def write_results(
         baseline = table.rows[0]
         say(f"baseline {baseline.name}: {baseline.result.total}")
         say(f"difference: {pair(row.result.ledger, baseline.result.ledger)}")
+    if chains := stage_table(table.rows):
+        say(f"\n{chains}")
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
-    out.with_suffix(".md").write_text(table.markdown())
+    out.with_suffix(".md").write_text("\n".join(filter(None, (table.markdown(), chains))))
     save_videos(config, out, films.get(config.policy))
     say(f"result: {out}; table: {out.with_suffix('.md')}")
     return content

@@ -8,6 +8,7 @@ from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.evaluation.results import EvalResult, load_result, merge
+from pushcut.evaluation.stages import stage_table
 from pushcut.evaluation.tables import Row, Table
 
 
@@ -42,7 +43,7 @@ def run_table(results: tuple[str, ...], out: Path | None = None) -> str:
             for name, found in parts.items()
         ]
     )
-    text = table.markdown()
+    text = "\n".join(filter(None, (table.markdown(), stage_table(table.rows))))
     if out is not None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text)

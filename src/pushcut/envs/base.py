@@ -218,7 +218,11 @@ def _as_told(own_spec: Callable[[Any], EnvSpec]) -> Callable[[Any], EnvSpec]:
         return replace(
             own,
             tasks={task: given.get(task, text) for task, text in own.tasks.items()},
-            wordings={task: texts for task, texts in own.wordings.items() if task not in given},
+            wordings={
+                task: texts
+                for task, texts in own.wordings.items()
+                if task not in given or task in own.stages  # one sentence cannot tell sub-tasks
+            },
         )
 
     return spec

@@ -46,7 +46,8 @@ def match(told: Told, env: EnvConfig) -> Match:
     varied = env.own_spec.wordings
     for task, text in own.items():
         if task in varied:  # what says a task in its own words, or in several, does not change it
-            texts = told[keys[task]] if task in keys else ()
+            alone = task in keys and task not in env.own_spec.stages
+            texts = told[keys[task]] if alone else ()
             if len(texts) == 1 and texts[0] not in varied[task]:
                 sentences[task] = texts[0]
         elif task in keys:

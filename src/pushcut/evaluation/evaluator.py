@@ -37,6 +37,7 @@ class Evaluator:
         """Plays each initial state of the manifest exactly ``repeats`` times."""
         start = time.perf_counter()
         lines: dict[tuple[int, int], LedgerLine] = {}
+        stages = self._runner.spec.stages
 
         def note(episode: PlayedEpisode) -> None:
             task, init = episode.task, episode.task.init
@@ -47,6 +48,7 @@ class Evaluator:
                 length=episode.length,
                 sim_steps=episode.sim_steps,
                 repeat=task.member,
+                stage=round(episode.reward) if init.task in stages else None,
             )
             self._on_episode(episode)
 
@@ -67,7 +69,8 @@ class Evaluator:
         groups = range(len(self._manifest))
         ledger = tuple(lines[repeat, group] for repeat in range(self._repeats) for group in groups)
         seconds = time.perf_counter() - start
-        return EvalResult(mode, ledger, seconds, self._runner.spec.groups)
+        played = {task: n for task, n in stages.items() if any(x.task == task for x in ledger)}
+        return EvalResult(mode, ledger, seconds, self._runner.spec.groups, played)
 
     def film(
         self,

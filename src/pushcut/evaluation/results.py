@@ -30,6 +30,8 @@ class LedgerLine:
     """Simulator steps."""
     repeat: int = 0
     """How often this initial state had been played before."""
+    stage: int | None = None
+    """Sub-tasks that were done, one after the other, where the task has several."""
 
     @property
     def episode(self) -> tuple[str, int, int]:
@@ -49,6 +51,8 @@ class EvalResult:
     seconds: float
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns of the papers' results table -> all their tasks (``EnvSpec.groups``)."""
+    stages: Mapping[str, int] = field(default_factory=dict)
+    """Task -> its sub-tasks, where there are several (``EnvSpec.stages``)."""
 
     @property
     def total(self) -> Rate:
@@ -97,6 +101,7 @@ class EvalResult:
             "per_repeat": spread_over_repeats(self.ledger),
             "per_task": {task: rate.to_json() for task, rate in self.per_task.items()},
             "groups": {name: list(self.groups[name]) for name in self.columns if name != OTHER},
+            **({"stages": dict(self.stages)} if self.stages else {}),
             "ledger": str(ledger),
             "seconds": round(self.seconds, 2),
             **facts,
@@ -117,7 +122,8 @@ def load_result(path: Path) -> tuple[EvalResult, dict[str, Any]]:
         lines = ledger_file(path).read_text().splitlines()
         ledger = tuple(LedgerLine(**json.loads(line)) for line in lines)
         groups = {name: tuple(tasks) for name, tasks in content.get("groups", {}).items()}
-        result = EvalResult(content["mode"], ledger, content["seconds"], groups)
+        stages = content.get("stages", {})
+        result = EvalResult(content["mode"], ledger, content["seconds"], groups, stages)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
@@ -148,7 +154,9 @@ def merge(results: Sequence[EvalResult]) -> EvalResult:
         seen |= episodes
     groups = {name: tasks for result in results for name, tasks in result.groups.items()}
     ledger = tuple(line for result in results for line in result.ledger)
-    return EvalResult(first.mode, ledger, sum(result.seconds for result in results), groups)
+    stages = {task: count for result in results for task, count in result.stages.items()}
+    seconds = sum(result.seconds for result in results)
+    return EvalResult(first.mode, ledger, seconds, groups, stages)
 
 
 def difference_of(new: EvalResult, baseline: EvalResult) -> str | None:

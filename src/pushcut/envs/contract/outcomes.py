@@ -112,13 +112,20 @@ def only_success_is_rewarded(case: EnvCase) -> None:
             break
     else:
         raise NotPromisedError("random actions solve the task every time")
-    if result.reward.any():
-        step = int(np.flatnonzero(result.reward)[0])
+    stages = case.env.spec.stages.get(case.a.task, 1)
+    own = result.reward == 1 if stages > 1 else np.zeros(len(result.reward), bool)
+    if strange := np.flatnonzero(result.reward * ~own).tolist():
         raise ContractError(
             "reward 0 in every step of an episode without success",
-            f"{result.reward[step]:g} in step {step}",
+            f"{result.reward[strange[0]]:g} in step {strange[0]}",
             "reward the step that solves the task with 1 and nothing else: GRPO learns from "
             "success, PPO from rewards, and both must mean the same",
+        )
+    if own.sum() >= stages:
+        raise ContractError(
+            f"fewer than {stages} rewards of 1 without success",
+            f"{int(own.sum())}",
+            "reward each sub-task of spec.stages once, the last one with the success",
         )
 
 
@@ -148,7 +155,9 @@ def success_ends_the_episode(case: EnvCase) -> str:
             f"truncated={result.truncated}",
             "stop at the step that solves the task, and let observe() change nothing",
         )
-    if float(result.reward[: result.steps].sum()) != 1 or result.reward[result.steps - 1] != 1:
+    stages = case.env.spec.stages.get(case.a.task, 1)
+    total = float(result.reward[: result.steps].sum())
+    if total != stages or result.reward[result.steps - 1] != 1:
         rewards = np.round(result.reward, 3).tolist()
         raise ContractError(
             "reward 1 in the step that solves the task and 0 before",

@@ -123,6 +123,11 @@ class MixedConfig(EnvConfig):
             fixed_inits=max(spec.fixed_inits for spec in specs),
             groups={name: tasks for m in self.members for name, tasks in m.groups.items()},
             wordings={task: texts for m in self.members for task, texts in m.wordings.items()},
+            stages={
+                member.task(task): count
+                for member, spec in zip(self.members, specs, strict=True)
+                for task, count in spec.stages.items()
+            },
         )
 
     @property
