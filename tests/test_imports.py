@@ -37,7 +37,7 @@ LEVELS = {
         "__main__",
     ),
     "envs": (
-        "base checks episodes init_states isolated replayed",
+        "base checks episodes init_states isolated replayed resized",
         "instructions still",
         "mujoco pool point_mass",
         "gymnasium metaworld libero maniskill contract",

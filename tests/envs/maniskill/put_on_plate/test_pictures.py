@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from pushcut.envs.maniskill.put_on_plate.pictures import Backdrop, box_around, resized
+from pushcut.envs.maniskill.put_on_plate.pictures import Backdrop, box_around
+from pushcut.envs.resized import resized
 
 RGB = np.full((4, 6, 3), 100, np.uint8)
 PHOTOGRAPH = np.full((4, 6, 3), 20, np.uint8)

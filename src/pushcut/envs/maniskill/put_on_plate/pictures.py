@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, UInt8
 
 from pushcut.envs.maniskill.put_on_plate.variants import Extra
+from pushcut.envs.resized import resized
 
 Image = UInt8[np.ndarray, "h w 3"]
 
@@ -64,23 +65,6 @@ def box_around(own: Bool[np.ndarray, "h w 1"]) -> tuple[int, int, int, int]:
     if not len(rows):
         return 0, 0, 0, 0
     return int(rows.min()), int(rows.max()), int(columns.min()), int(columns.max())
-
-
-def resized(
-    image: UInt8[np.ndarray, "_ _ 3"], height: int, width: int
-) -> Float32[np.ndarray, "height width 3"]:
-    """Linear interpolation between pixel centres, without smoothing where it becomes smaller."""
-    y0, y1, fy = _between(image.shape[0], height)
-    x0, x1, fx = _between(image.shape[1], width)
-    rows = image[y0] * (1 - fy[:, None, None]) + image[y1] * fy[:, None, None]
-    return rows[:, x0] * (1 - fx[:, None]) + rows[:, x1] * fx[:, None]
-
-
-def _between(old: int, new: int) -> tuple[np.ndarray, np.ndarray, Float32[np.ndarray, " new"]]:
-    """For each new pixel the two old ones around its centre, and the share of the second."""
-    at = np.clip((np.arange(new) + 0.5) * (old / new) - 0.5, 0, old - 1)
-    low = np.floor(at).astype(np.int64)
-    return low, np.minimum(low + 1, old - 1), (at - low).astype(np.float32)
 
 
 def _whole_numbers(image: np.ndarray) -> Image:

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, UInt8
 from pushcut.envs.maniskill.put_on_plate.assets import TABLE, database
 from pushcut.envs.maniskill.put_on_plate.grasp import grasp_of
 from pushcut.envs.maniskill.put_on_plate.outcome import Reward
-from pushcut.envs.maniskill.put_on_plate.pictures import Backdrop, resized
+from pushcut.envs.maniskill.put_on_plate.pictures import Backdrop
 from pushcut.envs.maniskill.put_on_plate.scene import PlateEnv, PlateScene
 from pushcut.envs.maniskill.put_on_plate.starts import Start, start_of
 from pushcut.envs.maniskill.put_on_plate.variants import Variant
@@ -26,6 +26,7 @@ from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, p
 from pushcut.envs.maniskill.simpler.assets import TABLE_TOP
 from pushcut.envs.maniskill.widowx import arm, expert
 from pushcut.envs.replayed import ReplayedSimulator
+from pushcut.envs.resized import resized
 
 REACH = 0.034
 """How far below a thing's top the finger tips come before the palm touches it, metres."""
