@@ -95,8 +95,7 @@ def check_sentences(chosen: str, wording: str) -> None:
     """UserError in one line where no checkout has the sentences."""
     if sentences(chosen, wording) is None:
         raise UserError(
-            f"CALVIN's sentences ({WORDINGS[wording]}) are not in "
-            f"{root_of(chosen)}: {WHERE}"
+            f"CALVIN's sentences ({WORDINGS[wording]}) are not in {root_of(chosen)}: {WHERE}"
         )
 
 

@@ -21,10 +21,10 @@ from pushcut.envs.calvin.scenes import BASE, COLOURS, SCALE
 
 ARM = tuple(range(7))
 FINGERS = (9, 11)
+CAMERA = 14
+"""Link of the gripper camera."""
 TCP = 15
 """Link between the finger tips."""
-CAMERA = 12
-"""Link of the gripper camera."""
 
 LOAD_POSES = ((0.05, -0.12, 0.46), (0.23, -0.12, 0.46), (0.1, 0.08, 0.46))
 """Where blocks are while things are loaded."""

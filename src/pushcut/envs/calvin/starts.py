@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float64
@@ -55,6 +55,8 @@ class Start:
     """State of the scene, 24 numbers as the benchmark has them."""
     held: str = ""
     """Colour of the block that is in the hand."""
+    settle: bool = False
+    """Whether things come to rest before the episode; the benchmark's own starts do not."""
 
     @property
     def blocks(self) -> Float64[np.ndarray, "3 6"]:
@@ -81,7 +83,8 @@ def start_of(task: str, letter: str, seed: int) -> Start:
         condition, subtasks = allowed[int(rng.integers(len(allowed)))], (task,)
     obs = scene_state(condition, SCENES[letter], np.random.default_rng((seed, 3)))
     held = next((c for c in COLOURS if condition.block(c) == "grasped"), "")
-    return Start(letter, subtasks, tuple(obs.tolist()), held)
+    settle = not _is_official(condition, SCENES[letter])
+    return Start(letter, subtasks, tuple(obs.tolist()), held, settle)
 
 
 def conditions_for(task: str) -> list[Condition]:
@@ -113,10 +116,15 @@ def scene_state(
     obs[1] = DRAWER_OPEN if condition.drawer == "open" else 0.0
     obs[3] = SWITCH_ON * condition.lightbulb
     obs[4], obs[5] = condition.lightbulb, condition.led
-    official = facts.official_starts and condition in CONDITIONS
+    official = _is_official(condition, facts)
     blocks = _official_blocks(condition) if official else _drawn_blocks(condition, facts, rng)
     obs[6:] = blocks.ravel()
     return obs
+
+
+def _is_official(condition: Condition, facts: SceneFacts) -> bool:
+    """Whether the benchmark says where everything starts."""
+    return facts.official_starts and condition in CONDITIONS
 
 
 def seed_of(condition: Condition) -> int:
@@ -187,12 +195,3 @@ def _inner(limits: tuple[float, float]) -> tuple[float, float]:
     """Limits with room for half of a block at both ends."""
     low, high = limits
     return low + 0.04, high - 0.04
-
-
-def with_pose(
-    start: Start, colour: str, position: tuple[float, float, float], yaw: float
-) -> Start:
-    """A start with a block elsewhere."""
-    blocks = start.blocks
-    blocks[COLOURS.index(colour)] = (*position, 0.0, 0.0, yaw)
-    return replace(start, scene_obs=(*start.scene_obs[:6], *blocks.ravel().tolist()))

@@ -30,20 +30,21 @@ from pushcut.envs.calvin.scenes import (
 )
 from pushcut.envs.calvin.starts import Start
 
-ARM_FORCE, ARM_SPEED = 200, 2
+ARM_FORCE, ARM_SPEED = 200.0, 2.0
 """Of each joint: N·m, rad/s."""
-GRIP_FORCE, OPEN_FORCE, FINGER_SPEED = 200, 2, 1
+GRIP_FORCE, OPEN_FORCE, FINGER_SPEED = 200.0, 2.0, 1.0
 """Of each finger: N, N, m/s."""
 FINGER_OPEN = 0.04
 """Position of an open finger, metres."""
-TABLE_FORCE = 4
+TABLE_FORCE = 4.0
 """What moves or brakes door, drawer, button and switch, N."""
 PRESSED = 0.01
 """Half of the button's way."""
 SWITCHED = 0.044
 """Half of the switch's way."""
 SETTLE = 40
-"""Steps of the physics in which the hand closes on a block that it holds at the start."""
+"""Steps of the physics in which blocks come to rest, and the hand closes on one, where the start is
+not the benchmark's own."""
 
 
 class World:
@@ -70,7 +71,7 @@ class World:
         if start.held:
             self._put_into_hand(start.held)
         p.stepSimulation(physicsClientId=self.client)
-        for _ in range(SETTLE if start.held else 0):
+        for _ in range(SETTLE if start.settle else 0):
             p.stepSimulation(physicsClientId=self.client)
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> None:
