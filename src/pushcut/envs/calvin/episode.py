@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Float32
 
+from pushcut.envs.calvin.experts.servo import View
 from pushcut.envs.calvin.oracles import ORACLES, Info
 from pushcut.envs.calvin.starts import Start
 from pushcut.envs.calvin.world import World
@@ -67,6 +68,20 @@ class Episode:
     def begun(self) -> Info:
         """What held when the sub-task began."""
         return self._begun
+
+    def view(self) -> View:
+        """What the experts look at."""
+        world = self.world
+        robot, scene = world.robot_obs(), world.scene_obs()
+        return View(
+            hand=robot[:6],
+            target=world.target.copy(),
+            opening=float(robot[6]),
+            button=float(scene[2]),
+            switch=float(scene[3]),
+            begun=self._begun,
+            now=self.now,
+        )
 
     @property
     def all_done(self) -> bool:
