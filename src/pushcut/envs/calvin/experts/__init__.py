@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float32
 
-from pushcut.envs.calvin.experts import table
+from pushcut.envs.calvin.experts import blocks, table
 from pushcut.envs.calvin.experts.servo import View
+from pushcut.envs.calvin.scenes import COLOURS
 
 Expert = Callable[[View], Float32[np.ndarray, " 7"]]
 
-EXPERTS: Mapping[str, Expert] = MappingProxyType(
-    {
+
+def _experts() -> dict[str, Expert]:
+    found: dict[str, Expert] = {}
+    for c in COLOURS:
+        found[f"lift_{c}_block_table"] = partial(blocks.lift, colour=c)
+        for side, sign in (("right", 1), ("left", -1)):
+            found[f"push_{c}_block_{side}"] = partial(blocks.push, colour=c, sign=sign)
+            found[f"rotate_{c}_block_{side}"] = partial(blocks.rotate, colour=c, sign=-sign)
+    return found | {
         "open_drawer": table.open_drawer,
         "close_drawer": table.close_drawer,
         "turn_on_led": table.press_button,
@@ -24,5 +33,7 @@ EXPERTS: Mapping[str, Expert] = MappingProxyType(
         "move_slider_left": table.slide_left,
         "move_slider_right": table.slide_right,
     }
-)
+
+
+EXPERTS: Mapping[str, Expert] = MappingProxyType(_experts())
 """Sub-task -> its expert."""

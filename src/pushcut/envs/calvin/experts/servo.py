@@ -60,8 +60,14 @@ def wrapped(angle: Float64[np.ndarray, "..."]) -> Float64[np.ndarray, "..."]:
 
 def down(yaw: float = YAW, pitch: float = 0.0) -> Point:
     """Euler angles of a hand that points down; a negative pitch tilts the tips away from us."""
-    # The tilt is about the world's x: at yaw pi/2 that is the hand's roll.
-    return np.pi + pitch, 0.0, yaw
+    return np.pi, pitch, yaw
+
+
+def approach(turn: Point) -> Float64[np.ndarray, " 3"]:
+    """Where the tips of a hand point to, of which ``down`` gave the angles."""
+    _, pitch, yaw = turn
+    out = -np.sin(pitch)
+    return np.array((out * np.cos(yaw), out * np.sin(yaw), -np.cos(pitch)))
 
 
 def go(
