@@ -9,7 +9,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float32
 
-from pushcut.envs.calvin.experts import blocks, table
+from pushcut.envs.calvin.experts import blocks, carrying, table
 from pushcut.envs.calvin.experts.servo import View
 from pushcut.envs.calvin.scenes import COLOURS
 
@@ -20,12 +20,19 @@ def _experts() -> dict[str, Expert]:
     found: dict[str, Expert] = {}
     for c in COLOURS:
         found[f"lift_{c}_block_table"] = partial(blocks.lift, colour=c)
+        found[f"lift_{c}_block_drawer"] = partial(blocks.lift, colour=c)
+        found[f"lift_{c}_block_slider"] = partial(carrying.lift_from_slider, colour=c)
         for side, sign in (("right", 1), ("left", -1)):
             found[f"push_{c}_block_{side}"] = partial(blocks.push, colour=c, sign=sign)
             found[f"rotate_{c}_block_{side}"] = partial(blocks.rotate, colour=c, sign=-sign)
     return found | {
         "open_drawer": table.open_drawer,
         "close_drawer": table.close_drawer,
+        "place_in_drawer": carrying.place_in_drawer,
+        "place_in_slider": carrying.place_in_slider,
+        "push_into_drawer": carrying.push_into_drawer,
+        "stack_block": carrying.stack,
+        "unstack_block": carrying.unstack,
         "turn_on_led": table.press_button,
         "turn_off_led": table.press_button,
         "turn_on_lightbulb": table.switch_on,

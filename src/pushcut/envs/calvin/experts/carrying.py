@@ -1,0 +1,120 @@
+"""Experts that take blocks out of shelf and drawer, and put them there or on each other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pushcut.envs.calvin.experts.blocks import Step, grasp, holds, yaw_of
+from pushcut.envs.calvin.experts.servo import (
+    CLOSED,
+    NEAR,
+    OPEN,
+    SAFE,
+    YAW,
+    View,
+    approach,
+    down,
+    go,
+)
+from pushcut.envs.calvin.oracles import BOARD, TABLE
+from pushcut.envs.calvin.scenes import COLOURS, EDGE, SCENES, SHELF_Y, SURFACE_Z
+
+D = SCENES["D"]
+
+SHELF_PITCH = -0.7
+"""The hand's tilt in the shelf, which has a roof."""
+SHELF_RELEASE = SURFACE_Z + 0.03
+DRAWER_Y, DRAWER_RELEASE = -0.06, 0.42
+"""Where a block is let go above the closed drawer; it moves with the drawer."""
+ON_TOP = EDGE + 0.004
+"""Height of a block above the one that it is put on when it is let go, metres."""
+
+
+def lift_from_slider(view: View, colour: str) -> Step:
+    """Takes a block out of the shelf with a tilted hand."""
+    turn = down(yaw_of(view, colour), SHELF_PITCH)
+    if holds(view, colour):
+        return go(view, view.tip - 0.05 * approach(turn), turn, CLOSED)
+    return grasp(view, colour, SHELF_PITCH)
+
+
+def unstack(view: View) -> Step:
+    """Lifts the block that lies on another."""
+    top = max(COLOURS, key=lambda c: _stacked_height(view, c))
+    if holds(view, top):
+        return go(view, view.tip + (0, 0, 0.06), down(yaw_of(view, top)), CLOSED)
+    return grasp(view, top)
+
+
+def push_into_drawer(view: View) -> Step:
+    """Carries a block from the table into the drawer."""
+    alone = {(TABLE, BOARD)}
+    colour = next((c for c in COLOURS if view.begun.blocks[c].contacts == alone), None)
+    if colour is None:
+        raise NotImplementedError("no block lies on the table alone")
+    return _into_drawer(view, colour) if holds(view, colour) else grasp(view, colour)
+
+
+def place_in_drawer(view: View) -> Step:
+    """Lets the block in the hand fall into the drawer."""
+    return _into_drawer(view, _held(view))
+
+
+def place_in_slider(view: View) -> Step:
+    """Puts the block in the hand on the open half of the shelf."""
+    colour = _held(view)
+    shelf = D.shelf_right_x if view.now.slide > D.slide_limit / 2 else D.shelf_left_x
+    goal = np.array((np.mean(shelf), np.mean(SHELF_Y), SHELF_RELEASE))
+    turn = down(YAW, SHELF_PITCH)
+    move = goal - view.block(colour).position
+    if np.linalg.norm(move) < 1.5 * NEAR or not holds(view, colour):
+        return go(view, view.tip, turn, OPEN)
+    if abs(move[0]) > NEAR or view.turns(turn) > 0.15:  # before the shelf, until it is turned
+        before = goal - 0.16 * approach(turn)
+        return go(view, view.tip + before - view.block(colour).position, turn, CLOSED)
+    return go(view, view.tip + move, turn, CLOSED)
+
+
+def stack(view: View) -> Step:
+    """Puts the block in the hand on one that lies on the table."""
+    colour = _held(view)
+    lying = (c for c in COLOURS if (TABLE, BOARD) in view.begun.blocks[c].contacts)
+    below = next((c for c in lying if c != colour), None)
+    if below is None:
+        raise NotImplementedError("no other block lies on the table")
+    turn = down(yaw_of(view, below))
+    at = view.block(below).position + (0, 0, ON_TOP)
+    move = at - view.block(colour).position
+    aside = float(np.hypot(move[0], move[1]))
+    if not holds(view, colour) or (aside < NEAR and abs(move[2]) < 0.006):
+        return go(view, view.tip, turn, OPEN)
+    if aside > NEAR / 2 or view.turns(turn) > 0.05:
+        return go(view, view.tip + move + (0, 0, 0.06), turn, CLOSED)
+    return go(view, view.tip + move, turn, CLOSED)
+
+
+def _into_drawer(view: View, colour: str) -> Step:
+    goal = np.array((D.drawer_x, DRAWER_Y - view.now.drawer, DRAWER_RELEASE))
+    x, y, z = view.tip
+    aside = float(np.hypot(x - goal[0], y - goal[1]))
+    if not holds(view, colour) or (aside < 2 * NEAR and z < DRAWER_RELEASE + NEAR):
+        return go(view, view.tip + (0, 0, 0.02), down(), OPEN)
+    if aside < NEAR:
+        return go(view, goal, down(), CLOSED)
+    if z < SAFE - 0.03 and aside > 2 * NEAR:
+        return go(view, (x, y, SAFE), down(), CLOSED)
+    return go(view, (goal[0], goal[1], SAFE), down(), CLOSED)
+
+
+def _held(view: View) -> str:
+    """The block that was in the hand when the sub-task began."""
+    held = sorted(view.begun.touched & set(COLOURS))
+    if not held:
+        raise NotImplementedError("no block was in the hand")
+    return held[0]
+
+
+def _stacked_height(view: View, colour: str) -> float:
+    """Height of a block that touched another when the sub-task began."""
+    block = view.begun.blocks[colour]
+    return float(block.position[2]) if block.bodies & set(COLOURS) else 0.0
