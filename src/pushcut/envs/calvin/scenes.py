@@ -17,7 +17,7 @@ Size = Literal["small", "middle", "big"]
 Range = tuple[float, float]
 
 SCALE = 0.8
-"""Of table and blocks, joints' limits included."""
+"""How much smaller table and blocks are than their files, joints' limits included."""
 
 LENGTHS: Mapping[Size, float] = MappingProxyType(
     {"small": 0.05 * SCALE, "middle": 0.07 * SCALE, "big": 0.1 * SCALE}

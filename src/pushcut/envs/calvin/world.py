@@ -31,9 +31,9 @@ from pushcut.envs.calvin.scenes import (
 from pushcut.envs.calvin.starts import Start
 
 ARM_FORCE, ARM_SPEED = 200.0, 2.0
-"""Of each joint: N·m, rad/s."""
+"""Limits of each of the arm's joints: N·m, rad/s."""
 GRIP_FORCE, OPEN_FORCE, FINGER_SPEED = 200.0, 2.0, 1.0
-"""Of each finger: N, N, m/s."""
+"""Limits of each finger: N, N, m/s."""
 FINGER_OPEN = 0.04
 """Position of an open finger, metres."""
 TABLE_FORCE = 4.0

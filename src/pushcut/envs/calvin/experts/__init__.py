@@ -1,4 +1,8 @@
-"""Scripted experts for scene D: from state alone, without a planner and without memory."""
+"""Scripted experts for scene D, for each of the 34 sub-tasks.
+
+May import the rest of ``envs.calvin`` but what imports pybullet. Promises actions that are a
+function of the state alone, without a planner and without memory.
+"""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from pushcut.envs.calvin.scenes import STEP_POSITION, STEP_TURN
 
 OPEN, CLOSED = 1.0, -1.0
 YAW = np.pi / 2
-"""Of the hand at rest: its fingers then close along x."""
+"""The hand's yaw at rest: its fingers then close along x."""
 SAFE = 0.56
 """Height at which the hand travels above blocks, metres."""
 NEAR = 0.015
