@@ -26,6 +26,8 @@ GRIPPED = EDGE + 0.006
 """Distance of the fingers below which they hold a block, metres."""
 CLEAR = 0.065
 """Distance of a pushing hand from a block's centre before it pushes, metres."""
+INSIDE_Y = 0.03
+"""From here on the hand is in the shelf."""
 STANDOFF = 0.13
 """Distance from which a hand goes in to grasp, metres."""
 
@@ -45,17 +47,19 @@ def holds(view: View, colour: str) -> bool:
     return ROBOT in view.block(colour).bodies and view.opening < GRIPPED
 
 
-def grasp(view: View, colour: str, pitch: float = 0.0) -> Step:
+def grasp(view: View, colour: str, turn: Point) -> Step:
     """A step of grasping a block along the hand's own direction, the fingers open until there."""
-    turn = down(yaw_of(view, colour), pitch)
     at, way = view.block(colour).position, approach(turn)
     apart = view.tip - at
     before = float(apart @ way)
     aside = float(np.linalg.norm(apart - before * way))
     if abs(before) < NEAR and aside < NEAR:
         return go(view, at, turn, CLOSED)
-    if aside < NEAR and view.turns(turn) < SWING:
-        return go(view, at, turn, OPEN)
+    # Whoever is on the way in may be further off the line than who sets out.
+    wide = 2 * NEAR if -STANDOFF + 0.02 < before < NEAR else NEAR
+    if aside < wide and view.turns(turn) < SWING:
+        ahead = min(0.0, before + 0.04)
+        return go(view, at + ahead * way, turn, OPEN)
     return _stand_off(view, at, turn)
 
 
@@ -64,7 +68,7 @@ def _stand_off(view: View, at: Float64[np.ndarray, " 3"], turn: Point) -> Step:
     wanted = at - STANDOFF * approach(turn)
     x, y, z = view.tip
     far = np.hypot(x - wanted[0], y - wanted[1]) > 2 * NEAR
-    if far and y > 0.0:  # out of the shelf
+    if far and y > INSIDE_Y:  # out of the shelf
         return go(view, (x, y - 0.06, z), turn, OPEN)
     if far and z < wanted[2] - 0.03:
         return go(view, (x, y, wanted[2]), turn, OPEN)
@@ -73,9 +77,10 @@ def _stand_off(view: View, at: Float64[np.ndarray, " 3"], turn: Point) -> Step:
 
 def lift(view: View, colour: str) -> Step:
     """Grasps a block from above and raises it."""
+    turn = down(yaw_of(view, colour))
     if holds(view, colour):
-        return go(view, view.tip + (0, 0, 0.06), down(yaw_of(view, colour)), CLOSED)
-    return grasp(view, colour)
+        return go(view, view.tip + (0, 0, 0.06), turn, CLOSED)
+    return grasp(view, colour, turn)
 
 
 def rotate(view: View, colour: str, sign: int) -> Step:
@@ -84,7 +89,7 @@ def rotate(view: View, colour: str, sign: int) -> Step:
         yaw = float(view.hand[5]) + sign * 0.2
         at = view.begun.blocks[colour].position
         return go(view, at, down(yaw), CLOSED)
-    return grasp(view, colour)
+    return grasp(view, colour, down(yaw_of(view, colour)))
 
 
 def push(view: View, colour: str, sign: int) -> Step:

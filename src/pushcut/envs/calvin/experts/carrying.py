@@ -15,27 +15,36 @@ from pushcut.envs.calvin.experts.servo import (
     approach,
     down,
     go,
+    shifted,
 )
-from pushcut.envs.calvin.oracles import BOARD, TABLE
+from pushcut.envs.calvin.oracles import BOARD, SHELF, TABLE
 from pushcut.envs.calvin.scenes import COLOURS, EDGE, SCENES, SHELF_Y, SURFACE_Z
 
 D = SCENES["D"]
 
 SHELF_PITCH = -0.7
 """The hand's tilt in the shelf, which has a roof."""
+SHELF_TURN = 0.2
+"""How far the hand's yaw in the shelf may be from the one at rest, radians."""
 SHELF_RELEASE = SURFACE_Z + 0.03
 DRAWER_Y, DRAWER_RELEASE = -0.06, 0.42
 """Where a block is let go above the closed drawer; it moves with the drawer."""
+WALL = 0.02
+"""How much closer to a wall blocks may lie than there is room for the fingers, metres."""
+ROOM = 0.1
+"""Distance of a block's middle from the next at which there is room for the fingers, metres."""
 ON_TOP = EDGE + 0.004
 """Height of a block above the one that it is put on when it is let go, metres."""
 
 
 def lift_from_slider(view: View, colour: str) -> Step:
     """Takes a block out of the shelf with a tilted hand."""
-    turn = down(yaw_of(view, colour), SHELF_PITCH)
+    # A hand that is turned further would touch the walls; the block turns with the fingers instead.
+    yaw = float(np.clip(yaw_of(view, colour), YAW - SHELF_TURN, YAW + SHELF_TURN))
+    turn = down(yaw, SHELF_PITCH)
     if holds(view, colour):
         return go(view, view.tip - 0.05 * approach(turn), turn, CLOSED)
-    return grasp(view, colour, SHELF_PITCH)
+    return grasp(view, colour, turn)
 
 
 def unstack(view: View) -> Step:
@@ -43,7 +52,7 @@ def unstack(view: View) -> Step:
     top = max(COLOURS, key=lambda c: _stacked_height(view, c))
     if holds(view, top):
         return go(view, view.tip + (0, 0, 0.06), down(yaw_of(view, top)), CLOSED)
-    return grasp(view, top)
+    return grasp(view, top, down(yaw_of(view, top)))
 
 
 def push_into_drawer(view: View) -> Step:
@@ -52,7 +61,11 @@ def push_into_drawer(view: View) -> Step:
     colour = next((c for c in COLOURS if view.begun.blocks[c].contacts == alone), None)
     if colour is None:
         raise NotImplementedError("no block lies on the table alone")
-    return _into_drawer(view, colour) if holds(view, colour) else grasp(view, colour)
+    return (
+        _into_drawer(view, colour)
+        if holds(view, colour)
+        else grasp(view, colour, down(yaw_of(view, colour)))
+    )
 
 
 def place_in_drawer(view: View) -> Step:
@@ -63,8 +76,7 @@ def place_in_drawer(view: View) -> Step:
 def place_in_slider(view: View) -> Step:
     """Puts the block in the hand on the open half of the shelf."""
     colour = _held(view)
-    shelf = D.shelf_right_x if view.now.slide > D.slide_limit / 2 else D.shelf_left_x
-    goal = np.array((np.mean(shelf), np.mean(SHELF_Y), SHELF_RELEASE))
+    goal = np.array((_free_x(view, colour), np.mean(SHELF_Y), SHELF_RELEASE))
     turn = down(YAW, SHELF_PITCH)
     move = goal - view.block(colour).position
     if np.linalg.norm(move) < 1.5 * NEAR or not holds(view, colour):
@@ -78,10 +90,8 @@ def place_in_slider(view: View) -> Step:
 def stack(view: View) -> Step:
     """Puts the block in the hand on one that lies on the table."""
     colour = _held(view)
-    lying = (c for c in COLOURS if (TABLE, BOARD) in view.begun.blocks[c].contacts)
-    below = next((c for c in lying if c != colour), None)
-    if below is None:
-        raise NotImplementedError("no other block lies on the table")
+    others = [c for c in COLOURS if c != colour]
+    below = max(others, key=lambda c: (TABLE, BOARD) in view.begun.blocks[c].contacts)
     turn = down(yaw_of(view, below))
     at = view.block(below).position + (0, 0, ON_TOP)
     move = at - view.block(colour).position
@@ -89,8 +99,8 @@ def stack(view: View) -> Step:
     if not holds(view, colour) or (aside < NEAR and abs(move[2]) < 0.006):
         return go(view, view.tip, turn, OPEN)
     if aside > NEAR / 2 or view.turns(turn) > 0.05:
-        return go(view, view.tip + move + (0, 0, 0.06), turn, CLOSED)
-    return go(view, view.tip + move, turn, CLOSED)
+        return go(view, shifted(view, move + (0, 0, 0.05)), turn, CLOSED)
+    return go(view, shifted(view, move), turn, CLOSED)
 
 
 def _into_drawer(view: View, colour: str) -> Step:
@@ -104,6 +114,17 @@ def _into_drawer(view: View, colour: str) -> Step:
     if z < SAFE - 0.03 and aside > 2 * NEAR:
         return go(view, (x, y, SAFE), down(), CLOSED)
     return go(view, (goal[0], goal[1], SAFE), down(), CLOSED)
+
+
+def _free_x(view: View, colour: str) -> float:
+    """The place on the open half of the shelf that is furthest from other blocks, or its middle."""
+    shelf = D.shelf_right_x if view.now.slide > D.slide_limit / 2 else D.shelf_left_x
+    others = (block for c, block in view.begun.blocks.items() if c != colour)
+    lying = (b.position[0] for b in others if (TABLE, SHELF) in b.contacts)
+    beside = [x for x in lying if shelf[0] - EDGE < x < shelf[1] + EDGE]
+    places = np.array((np.mean(shelf), shelf[0] + WALL, shelf[1] - WALL))
+    room = np.abs(places[:, None] - np.array(beside)[None]).min(axis=1, initial=ROOM)
+    return float(places[room.argmax()])
 
 
 def _held(view: View) -> str:

@@ -81,6 +81,16 @@ def go(
     )
 
 
+def shifted(view: View, move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
+    """Where the target has to be so that the hand moves by ``move``.
+
+    A far arm hangs behind its target by a centimetre; near the end the target goes on by itself.
+    """
+    if np.linalg.norm(move) > 2 * NEAR:
+        return view.tip + move
+    return view.target[:3] + 0.3 * move
+
+
 def above(
     view: View, point: Point, turn: Point, gripper: float, safe: float = SAFE
 ) -> Float32[np.ndarray, " 7"] | None:
