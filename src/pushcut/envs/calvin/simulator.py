@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.calvin.episode import Episode
-from pushcut.envs.calvin.experts import EXPERTS
+from pushcut.envs.calvin.experts import action
 from pushcut.envs.calvin.pictures import Pictures, Renderer
 from pushcut.envs.calvin.starts import Start, letter_of, start_of
 from pushcut.envs.calvin.world import World
@@ -71,7 +71,7 @@ class TaskSimulator(ReplayedSimulator[Episode]):
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The scripted expert's for the sub-task; NotImplementedError where there is none."""
-        return EXPERTS[self.now.subtask](self.now.view())
+        return action(self.now.subtask, self.now.view())
 
     def _make(self) -> Episode:
         return Episode(

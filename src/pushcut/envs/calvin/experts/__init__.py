@@ -20,6 +20,19 @@ from pushcut.envs.calvin.scenes import COLOURS
 Expert = Callable[[View], Float32[np.ndarray, " 7"]]
 
 
+ANY_BLOCK = (
+    "place_in_drawer", "place_in_slider", "stack_block", "unstack_block", "push_into_drawer",
+)  # fmt: skip
+"""Sub-tasks that do not say which block is to be at the hand."""
+
+
+def action(task: str, view: View) -> Float32[np.ndarray, " 7"]:
+    """The action of a sub-task's expert, which first leaves what the last sub-task had at hand."""
+    wanted = next((colour for colour in COLOURS if f"_{colour}_" in task), "")
+    step = None if task in ANY_BLOCK else blocks.let_go(view, wanted)
+    return EXPERTS[task](view) if step is None else step
+
+
 def _experts() -> dict[str, Expert]:
     found: dict[str, Expert] = {}
     for c in COLOURS:

@@ -20,12 +20,14 @@ from pushcut.envs.calvin.experts.servo import (
     onto,
 )
 from pushcut.envs.calvin.oracles import ROBOT
-from pushcut.envs.calvin.scenes import EDGE, SURFACE_Z
+from pushcut.envs.calvin.scenes import COLOURS, EDGE, SURFACE_Z
 
 GRIPPED = EDGE + 0.006
 """Distance of the fingers below which they hold a block, metres."""
 CLEAR = 0.065
 """Distance of a pushing hand from a block's centre before it pushes, metres."""
+AT = 0.045
+"""Distance at which a block is between the fingers or beside them, metres."""
 INSIDE_Y = 0.03
 """From here on the hand is in the shelf."""
 STANDOFF = 0.13
@@ -45,6 +47,19 @@ def yaw_of(view: View, colour: str) -> float:
 def holds(view: View, colour: str) -> bool:
     """Whether the fingers are closed on a block."""
     return ROBOT in view.block(colour).bodies and view.opening < GRIPPED
+
+
+def let_go(view: View, wanted: str = "") -> Step | None:
+    """A step away from blocks that another sub-task left at the hand; None where there is none."""
+    near = (
+        c for c in COLOURS if c != wanted and np.linalg.norm(view.tip - view.block(c).position) < AT
+    )
+    if next(near, None) is None:
+        return None
+    x, y, z = view.tip
+    away = (x, y - 0.06, z + 0.04) if y > INSIDE_Y else (x, y, z + 0.06)
+    roll, pitch, yaw = view.hand[3:].tolist()
+    return go(view, away, (roll, pitch, yaw), OPEN)
 
 
 def grasp(view: View, colour: str, turn: Point) -> Step:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pushcut.envs.calvin.experts.blocks import Step, grasp, holds, yaw_of
+from pushcut.envs.calvin.experts.blocks import INSIDE_Y, Step, grasp, holds, yaw_of
 from pushcut.envs.calvin.experts.servo import (
     CLOSED,
     NEAR,
@@ -17,6 +17,7 @@ from pushcut.envs.calvin.experts.servo import (
     go,
     shifted,
 )
+from pushcut.envs.calvin.experts.table import slide_left, slide_right
 from pushcut.envs.calvin.oracles import BOARD, SHELF, TABLE
 from pushcut.envs.calvin.scenes import COLOURS, EDGE, SCENES, SHELF_Y, SURFACE_Z
 
@@ -26,6 +27,12 @@ SHELF_PITCH = -0.7
 """The hand's tilt in the shelf, which has a roof."""
 SHELF_TURN = 0.2
 """How far the hand's yaw in the shelf may be from the one at rest, radians."""
+MIDDLE = -0.1
+"""Where the halves of the shelf meet: x, metres."""
+AWAY = 0.15
+"""Distance from a block at which the hand is free to move the door first, metres."""
+AJAR = 0.05
+"""How far the door may be from its end, metres."""
 SHELF_RELEASE = SURFACE_Z + 0.03
 DRAWER_Y, DRAWER_RELEASE = -0.06, 0.42
 """Where a block is let go above the closed drawer; it moves with the drawer."""
@@ -44,6 +51,9 @@ def lift_from_slider(view: View, colour: str) -> Step:
     turn = down(yaw, SHELF_PITCH)
     if holds(view, colour):
         return go(view, view.tip - 0.05 * approach(turn), turn, CLOSED)
+    at = view.block(colour).position
+    if np.linalg.norm(view.tip - at) > AWAY and not _is_open(view, left=bool(at[0] < MIDDLE)):
+        return slide_right(view) if at[0] < MIDDLE else slide_left(view)
     return grasp(view, colour, turn)
 
 
@@ -76,6 +86,8 @@ def place_in_drawer(view: View) -> Step:
 def place_in_slider(view: View) -> Step:
     """Puts the block in the hand on the open half of the shelf."""
     colour = _held(view)
+    if view.tip[1] < INSIDE_Y and not _is_open(view, left=_left_is_free(view)):
+        return slide_right(view) if _left_is_free(view) else slide_left(view)
     goal = np.array((_free_x(view, colour), np.mean(SHELF_Y), SHELF_RELEASE))
     turn = down(YAW, SHELF_PITCH)
     move = goal - view.block(colour).position
@@ -116,9 +128,19 @@ def _into_drawer(view: View, colour: str) -> Step:
     return go(view, (goal[0], goal[1], SAFE), down(), CLOSED)
 
 
+def _is_open(view: View, *, left: bool) -> bool:
+    """Whether the door is far from a half of the shelf."""
+    return view.now.slide < AJAR if left else view.now.slide > D.slide_limit - AJAR
+
+
+def _left_is_free(view: View) -> bool:
+    """Whether the door is nearer to its right end."""
+    return view.now.slide < D.slide_limit / 2
+
+
 def _free_x(view: View, colour: str) -> float:
     """The place on the open half of the shelf that is furthest from other blocks, or its middle."""
-    shelf = D.shelf_right_x if view.now.slide > D.slide_limit / 2 else D.shelf_left_x
+    shelf = D.shelf_left_x if _left_is_free(view) else D.shelf_right_x
     others = (block for c, block in view.begun.blocks.items() if c != colour)
     lying = (b.position[0] for b in others if (TABLE, SHELF) in b.contacts)
     beside = [x for x in lying if shelf[0] - EDGE < x < shelf[1] + EDGE]
