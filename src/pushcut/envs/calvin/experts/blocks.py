@@ -18,6 +18,7 @@ from pushcut.envs.calvin.experts.servo import (
     down,
     go,
     onto,
+    shifted,
 )
 from pushcut.envs.calvin.oracles import ROBOT
 from pushcut.envs.calvin.scenes import COLOURS, EDGE, SURFACE_Z
@@ -74,7 +75,7 @@ def grasp(view: View, colour: str, turn: Point) -> Step:
     wide = 2 * NEAR if -STANDOFF + 0.02 < before < NEAR else NEAR
     if aside < wide and view.turns(turn) < SWING:
         ahead = min(0.0, before + 0.04)
-        return go(view, at + ahead * way, turn, OPEN)
+        return go(view, shifted(view, at + ahead * way - view.tip), turn, OPEN)
     return _stand_off(view, at, turn)
 
 
@@ -87,7 +88,7 @@ def _stand_off(view: View, at: Float64[np.ndarray, " 3"], turn: Point) -> Step:
         return go(view, (x, y - 0.06, z), turn, OPEN)
     if far and z < wanted[2] - 0.03:
         return go(view, (x, y, wanted[2]), turn, OPEN)
-    return go(view, wanted, turn, OPEN)
+    return go(view, shifted(view, wanted - view.tip), turn, OPEN)
 
 
 def lift(view: View, colour: str) -> Step:

@@ -17,6 +17,8 @@ SAFE = 0.56
 """Height at which the hand travels above blocks, metres."""
 NEAR = 0.015
 """Distance at which a waypoint counts as reached, metres."""
+LAG = 0.05
+"""How far behind its target an arm hangs at most, metres."""
 SWING = 0.2
 """Angle at which a turn counts as done, radians."""
 
@@ -84,9 +86,9 @@ def go(
 def shifted(view: View, move: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 3"]:
     """Where the target has to be so that the hand moves by ``move``.
 
-    A far arm hangs behind its target by a centimetre; near the end the target goes on by itself.
+    A far arm hangs behind its target by centimetres; near the end the target goes on by itself.
     """
-    if np.linalg.norm(move) > 2 * NEAR:
+    if np.linalg.norm(move) > LAG:
         return view.tip + move
     return view.target[:3] + 0.3 * move
 
