@@ -84,11 +84,11 @@ class Pictures:
         )
 
 
-def _static_view() -> list[float]:
+def _static_view() -> tuple[float, ...]:
     return p.computeViewMatrix(STATIC_EYE, STATIC_TARGET, STATIC_UP)
 
 
-def _gripper_view(world: World) -> list[float]:
+def _gripper_view(world: World) -> tuple[float, ...]:
     """From the hand's camera along its link's y, with its z downwards."""
     eye, turn = p.getLinkState(world.bodies.robot, CAMERA, physicsClientId=world.client)[:2]
     axes = np.array(p.getMatrixFromQuaternion(turn)).reshape(3, 3)
