@@ -22,7 +22,9 @@ def test_every_sub_task_has_an_expert_in_scene_d_alone():
 def test_a_tilted_hand_points_away_from_us():
     np.testing.assert_allclose(approach(down()), [0, 0, -1], atol=1e-12)
     # At rest the hand's yaw is pi/2: its tips go along y, by the sine of the tilt.
-    np.testing.assert_allclose(approach(down(pitch=-np.pi / 6)), [0, 0.5, -np.cos(np.pi / 6)])
+    np.testing.assert_allclose(
+        approach(down(pitch=-np.pi / 6)), [0, 0.5, -np.sqrt(0.75)], atol=1e-12
+    )
 
 
 def test_angles_wrap_around():

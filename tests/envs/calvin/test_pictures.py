@@ -55,7 +55,7 @@ def test_the_gripper_camera_moves_with_the_hand(env: CalvinEnv):
     after = env.observe().images
     # The static camera sees the arm move in front of a table that stands still.
     apart = {c: (before[c] != after[c]).any(axis=-1).mean() for c in before}
-    assert apart["gripper"] > 0.5
+    assert apart["gripper"] > 0.3
     assert 0 < apart["static"] < 0.3
 
 

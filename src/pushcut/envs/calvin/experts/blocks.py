@@ -20,7 +20,7 @@ from pushcut.envs.calvin.experts.servo import (
     onto,
     shifted,
 )
-from pushcut.envs.calvin.oracles import ROBOT
+from pushcut.envs.calvin.oracles import MOVED, ROBOT
 from pushcut.envs.calvin.scenes import COLOURS, EDGE, SURFACE_Z
 
 GRIPPED = EDGE + 0.006
@@ -114,6 +114,9 @@ def push(view: View, colour: str, sign: int) -> Step:
     x, y, z = view.tip
     behind = sign * (at[0] - x)
     if abs(y - at[1]) < NEAR and z < SURFACE_Z + 0.015 and 0 < behind < CLEAR + 0.03:
-        return go(view, (x + sign * 0.05, at[1], SURFACE_Z), down(), CLOSED)
+        # Slower in the end, or the block goes on by itself beyond the arm's reach.
+        left = MOVED - sign * (at[0] - view.begun.blocks[colour].position[0])
+        lead = float(np.clip(left / 2, 0.015, 0.05))
+        return go(view, (x + sign * lead, at[1], SURFACE_Z), down(), CLOSED)
     beside = (float(at[0]) - sign * CLEAR, float(at[1]), SURFACE_Z)
     return onto(view, beside, down(), CLOSED, SAFE - 0.02)

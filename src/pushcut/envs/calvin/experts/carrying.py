@@ -34,8 +34,8 @@ AWAY = 0.15
 AJAR = 0.05
 """How far the door may be from its end, metres."""
 SHELF_RELEASE = SURFACE_Z + 0.03
-DRAWER_Y, DRAWER_RELEASE = -0.06, 0.42
-"""Where a block is let go above the closed drawer; it moves with the drawer."""
+TABLE_EDGE_Y, DRAWER_RELEASE = -0.1875, 0.42
+"""Where an open drawer's hollow begins, and the height at which a block is let go above it."""
 WALL = 0.02
 """How much closer to a wall blocks may lie than there is room for the fingers, metres."""
 ROOM = 0.1
@@ -68,9 +68,7 @@ def unstack(view: View) -> Step:
 def push_into_drawer(view: View) -> Step:
     """Carries a block from the table into the drawer."""
     alone = {(TABLE, BOARD)}
-    colour = next((c for c in COLOURS if view.begun.blocks[c].contacts == alone), None)
-    if colour is None:
-        raise NotImplementedError("no block lies on the table alone")
+    colour = max(COLOURS, key=lambda c: view.begun.blocks[c].contacts == alone)
     return (
         _into_drawer(view, colour)
         if holds(view, colour)
@@ -116,7 +114,7 @@ def stack(view: View) -> Step:
 
 
 def _into_drawer(view: View, colour: str) -> Step:
-    goal = np.array((D.drawer_x, DRAWER_Y - view.now.drawer, DRAWER_RELEASE))
+    goal = np.array((D.drawer_x, TABLE_EDGE_Y - view.now.drawer / 2, DRAWER_RELEASE))
     x, y, z = view.tip
     aside = float(np.hypot(x - goal[0], y - goal[1]))
     if not holds(view, colour) or (aside < 2 * NEAR and z < DRAWER_RELEASE + NEAR):
@@ -151,10 +149,7 @@ def _free_x(view: View, colour: str) -> float:
 
 def _held(view: View) -> str:
     """The block that was in the hand when the sub-task began."""
-    held = sorted(view.begun.touched & set(COLOURS))
-    if not held:
-        raise NotImplementedError("no block was in the hand")
-    return held[0]
+    return max(COLOURS, key=lambda c: c in view.begun.touched)
 
 
 def _stacked_height(view: View, colour: str) -> float:

@@ -8,8 +8,8 @@ from jaxtyping import Float32
 from pushcut.envs.calvin.experts.servo import CLOSED, SAFE, SWING, View, down, go, onto
 from pushcut.envs.calvin.scenes import SCENES
 
-PRESSED = 0.005
-"""Way of the button at which it counts as held down, metres."""
+PRESSED = 0.0105
+"""Way of the button beyond which it has done what it does, metres."""
 
 D = SCENES["D"]
 
