@@ -135,7 +135,7 @@ def test_a_sub_task_starts_undone_and_possible(task: str):
     for seed in range(4):
         env.reset(InitState(task, seed))
         hand = env._now.now
-        result = env.step_chunk(np.zeros((3, 7), np.float32) - np.float32([0] * 6 + [1]))
+        result = env.step_chunk(np.tile(np.array([0, 0, 0, 0, 0, 0, -1], np.float32), (3, 1)))
         assert not result.done, seed
         if task.startswith("place_") or task == "stack_block":
             held = hand.start_state.held

@@ -78,27 +78,32 @@ class Task:
         return [rule.after(condition) for rule in self.rules if rule.allows(condition)]
 
 
-def _rule(makes: Mapping[str, int | str], held: int = 0, **needs: int | str | tuple) -> Rule:
-    wanted = {k: v if isinstance(v, tuple) else (v,) for k, v in needs.items()}
+Value = int | str
+
+
+def _rule(
+    needs: Mapping[str, Value | tuple[Value, ...]], makes: Mapping[str, Value], *, held: int = 0
+) -> Rule:
+    wanted = {name: v if isinstance(v, tuple) else (v,) for name, v in needs.items()}
     return Rule(wanted | {"grasped": (held,)}, makes)
 
 
 def _lift(colour: str, place: str) -> tuple[Rule, ...]:
-    made: dict[str, int | str] = {colour: "grasped", "grasped": 1}
+    made: dict[str, Value] = {colour: "grasped", "grasped": 1}
     if place == "drawer":
-        return (_rule(made, **{colour: "drawer"}, drawer="open"),)
+        return (_rule({colour: "drawer", "drawer": "open"}, made),)
     if place == "slider":  # the door covers the other half of the shelf
         return (
-            _rule(made, **{colour: "slider_left"}, slider="right"),
-            _rule(made, **{colour: "slider_right"}, slider="left"),
+            _rule({colour: "slider_left", "slider": "right"}, made),
+            _rule({colour: "slider_right", "slider": "left"}, made),
         )
-    return (_rule(made, **{colour: "table"}),)
+    return (_rule({colour: "table"}, made),)
 
 
 def _place_in_slider() -> tuple[Rule, ...]:
     """As the benchmark has it: it lands where the door is, though the other half is open."""
     return tuple(
-        _rule({c: f"slider_{side}", "grasped": 0}, held=1, **{c: "grasped"}, slider=side)
+        _rule({c: "grasped", "slider": side}, {c: f"slider_{side}", "grasped": 0}, held=1)
         for c in COLOURS
         for side in ("right", "left")
     )
@@ -106,16 +111,17 @@ def _place_in_slider() -> tuple[Rule, ...]:
 
 def _place_in_drawer() -> tuple[Rule, ...]:
     return tuple(
-        _rule({c: "drawer", "grasped": 0}, held=1, **{c: "grasped"}, drawer="open") for c in COLOURS
+        _rule({c: "grasped", "drawer": "open"}, {c: "drawer", "grasped": 0}, held=1)
+        for c in COLOURS
     )
 
 
 def _stack() -> tuple[Rule, ...]:
     return tuple(
         _rule(
+            {top: "grasped", bottom: "table"},
             {top: "stacked_top", bottom: "stacked_bottom", "grasped": 0},
             held=1,
-            **{top: "grasped", bottom: "table"},
         )
         for top, bottom in permutations(COLOURS, 2)
     )
@@ -123,7 +129,7 @@ def _stack() -> tuple[Rule, ...]:
 
 def _unstack() -> tuple[Rule, ...]:
     return tuple(
-        _rule({top: "table", bottom: "table"}, **{top: "stacked_top", bottom: "stacked_bottom"})
+        _rule({top: "stacked_top", bottom: "stacked_bottom"}, {top: "table", bottom: "table"})
         for top, bottom in permutations(COLOURS, 2)
     )
 
@@ -132,23 +138,22 @@ def _push_into_drawer() -> tuple[Rule, ...]:
     """Only where the two other blocks are on the shelf."""
     return tuple(
         _rule(
+            {"drawer": "open"} | {other: "table" if other == c else SHELF for other in COLOURS},
             {c: "drawer", "grasped": 0},
-            drawer="open",
-            **{other: "table" if other == c else SHELF for other in COLOURS},
         )
         for c in COLOURS
     )
 
 
 def _switch(name: str, before: int | str, after: int | str) -> tuple[Rule, ...]:
-    return (_rule({name: after}, **{name: before}),)
+    return (_rule({name: before}, {name: after}),)
 
 
 def _tasks() -> dict[str, Task]:
     tasks = {}
     for verb in ("rotate", "push"):
         for colour, side in product(COLOURS, ("right", "left")):
-            rules = (_rule({colour: "table"}, **{colour: "table"}),)
+            rules = (_rule({colour: "table"}, {colour: "table"}),)
             tasks[f"{verb}_{colour}_block_{side}"] = Task(1, rules)
     tasks["move_slider_left"] = Task(2, _switch("slider", "right", "left"))
     tasks["move_slider_right"] = Task(2, _switch("slider", "left", "right"))

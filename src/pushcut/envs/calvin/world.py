@@ -224,8 +224,13 @@ class World:
         position, orientation = self._pose(colour)
         body = self.bodies.blocks[colour]
         velocity, spin = p.getBaseVelocity(body, physicsClientId=self.client)
-        contacts = frozenset(self._contacts(body))
-        return Block(*map(np.array, (position, orientation, velocity, spin)), contacts)
+        return Block(
+            position=np.array(position),
+            orientation=np.array(orientation),
+            velocity=np.array(velocity),
+            spin=np.array(spin),
+            contacts=frozenset(self._contacts(body)),
+        )
 
     def _contacts(self, body: int) -> list[Contact]:
         """What a body touches: names of the other body and of its link."""
