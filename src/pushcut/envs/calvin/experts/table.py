@@ -21,7 +21,7 @@ DRAWER_HOVER = 0.46
 
 BUTTON = (D.button_x, -0.12, 0.43)
 
-HANDLE_X, HANDLE_Y, HANDLE_Z = 0.04, 0.0, 0.56
+HANDLE_X, HANDLE_Y, HANDLE_Z = D.slide_x + 0.14, 0.0, 0.56
 """The handle of the sliding door at its right end; it moves left with the door."""
 BESIDE = 0.06
 """Distance of the hand from the middle of the handle before it pushes."""
