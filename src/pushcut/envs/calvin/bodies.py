@@ -17,7 +17,7 @@ import pybullet as p
 
 from pushcut.envs.calvin import assets
 from pushcut.envs.calvin.oracles import PLANE, ROBOT, TABLE
-from pushcut.envs.calvin.scenes import BASE, COLOURS, SCALE
+from pushcut.envs.calvin.scenes import BASE, COLOURS, FINGER_OPEN, HOME, SCALE
 
 ARM = tuple(range(7))
 FINGERS = (9, 11)
@@ -61,6 +61,8 @@ def load(client: int, folder: Path, letter: str, *, visible: bool) -> Bodies:
         physicsClientId=client,
     )  # fmt: skip
     p.changeConstraint(gear, gearRatio=-1, erp=0.1, maxForce=50, physicsClientId=client)
+    for joint, value in zip((*ARM, *FINGERS), (*HOME, FINGER_OPEN, FINGER_OPEN), strict=True):
+        p.resetJointState(robot, joint, value, physicsClientId=client)
     blocks = {
         colour: p.loadURDF(
             str(folder / assets.block(letter, colour)), at,

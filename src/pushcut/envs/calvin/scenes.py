@@ -106,6 +106,8 @@ START_JOINTS = (
 """The arm's joints at the start of every chain, as the benchmark's evaluation has them."""
 START_OPENING = 0.07999963
 """Distance of the fingers at the start of every chain."""
+FINGER_OPEN = 0.04
+"""Position of an open finger, metres."""
 JOINT_LOW = (-2.8973, -1.7628, -2.8973, -3.0718, -2.8973, -0.0175, -2.8973)
 JOINT_HIGH = (2.8973, 1.7628, 2.8973, -0.0698, 2.8973, 3.7525, 2.8973)
 

@@ -19,6 +19,7 @@ from pushcut.envs.calvin.oracles import Block, Contact, Info
 from pushcut.envs.calvin.scenes import (
     COLOURS,
     EDGE,
+    FINGER_OPEN,
     HOME,
     JOINT_HIGH,
     JOINT_LOW,
@@ -34,8 +35,6 @@ ARM_FORCE, ARM_SPEED = 200.0, 2.0
 """Limits of each of the arm's joints: N·m, rad/s."""
 GRIP_FORCE, OPEN_FORCE, FINGER_SPEED = 200.0, 2.0, 1.0
 """Limits of each finger: N, N, m/s."""
-FINGER_OPEN = 0.04
-"""Position of an open finger, metres."""
 TABLE_FORCE = 4.0
 """What moves or brakes door, drawer, button and switch, N."""
 PRESSED = 0.01
