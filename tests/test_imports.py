@@ -40,7 +40,7 @@ LEVELS = {
         "base checks episodes init_states isolated replayed resized",
         "instructions still",
         "mujoco pool point_mass",
-        "gymnasium metaworld libero maniskill contract",
+        "calvin gymnasium metaworld libero maniskill contract",
         "mixed",
     ),
     "policies": (
@@ -68,6 +68,7 @@ its neighbours on the line; the modules of a folder that is not listed may impor
 
 ONLY_IN = {
     "mujoco": "envs",
+    "pybullet": "envs",
     "metaworld": "envs",
     "libero": "envs",
     "robosuite": "envs",

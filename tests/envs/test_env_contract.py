@@ -9,6 +9,7 @@ from pushcut.envs.contract import IN_PROCESS, EnvCase
 from pushcut.envs.contract.worker import a_worker_process_plays_the_same
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.promises import NotPromisedError, Promise
+from tests.envs.calvin.benchmark import NEEDS_CALVIN
 from tests.envs.isolated.simulators import (
     NEEDS_MANISKILL,
     RemoteConfig,
@@ -71,6 +72,13 @@ def put_on_plate() -> EnvConfig:
 
     tasks = ("Main-v3-train", "MultiPlate-v1-test")
     return RemoteConfig(PutOnPlateConfig(tasks, image_size=64, shader="minimal", stand_ins=True))
+
+
+def calvin() -> EnvConfig:
+    from pushcut.envs.calvin.env import CalvinConfig
+
+    tasks = ("open_drawer", "lift_red_block_table")
+    return CalvinConfig(tasks, static_size=48, gripper_size=32, subtask_steps=40, scenes=2)
 
 
 def reacher() -> EnvConfig:
@@ -137,6 +145,7 @@ ASSETS = {simpler: "simpler_assets", put_on_plate: "plate_assets"}
         pytest.param(maniskill_images, marks=MANISKILL),
         pytest.param(simpler, marks=MANISKILL),
         pytest.param(put_on_plate, marks=MANISKILL),
+        pytest.param(calvin, marks=[pytest.mark.sim, NEEDS_CALVIN]),
         pytest.param(reacher, marks=pytest.mark.sim),
         pytest.param(lunar_lander, marks=pytest.mark.sim),
         mixed,

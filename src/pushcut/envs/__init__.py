@@ -8,6 +8,7 @@ member to.
 from __future__ import annotations
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
@@ -22,6 +23,7 @@ ENVS: Registry[type[EnvConfig]] = Registry(
     "environment",
     "pushcut.envs",
     {
+        "calvin": CalvinConfig,
         "gymnasium": GymnasiumConfig,
         "libero": LiberoConfig,
         "maniskill": ManiSkillConfig,

@@ -75,6 +75,13 @@ class EpisodicEnv(ABC):
         """The reward of the control step that was just executed."""
         return float(success)
 
+    def _failed(self) -> bool:
+        """Whether the task can no longer be solved after the step that was just executed.
+
+        That ends the episode as success does, with ``terminated``.
+        """
+        return False
+
     def _start(self, simulator: Any, init: InitState) -> None:
         """Puts a simulator into an initial state."""
         simulator.reset(init.seed)
@@ -97,7 +104,7 @@ class EpisodicEnv(ABC):
         )
 
     def step_chunk(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
-        """Executes the actions until they are used up, success or the time limit."""
+        """Executes the actions until they are used up, an end or the time limit."""
         simulator = self._now
         if self._done:
             raise RuntimeError("the episode is over; call reset first")
@@ -105,19 +112,21 @@ class EpisodicEnv(ABC):
             raise ValueError("actions must be finite numbers")
         reward = np.zeros(len(actions), dtype=np.float32)
         before = self._sim_steps
-        steps, success = 0, False
+        steps, success, failed = 0, False, False
         for action in self._to_native(actions.clip(-1, 1)):
             left = self._max_sim_steps - self._sim_steps
             held, success = simulator.hold(action, min(self.spec.sim_steps_per_control, left))
             self._sim_steps += held
             reward[steps] = self._reward(success)
             steps += 1
-            if success or self._sim_steps >= self._max_sim_steps:
+            failed = not success and self._failed()
+            if success or failed or self._sim_steps >= self._max_sim_steps:
                 break
-        truncated = not success and self._sim_steps >= self._max_sim_steps
-        self._done = success or truncated
+        terminated = success or failed
+        truncated = not terminated and self._sim_steps >= self._max_sim_steps
+        self._done = terminated or truncated
         sim_steps = self._sim_steps - before
-        return ChunkResult(steps, sim_steps, reward, success, success, truncated)
+        return ChunkResult(steps, sim_steps, reward, success, terminated, truncated)
 
     def stay(self, action: Float32[np.ndarray, " a"]) -> None:
         """Executes one more control step, also of an episode that is over; nothing is judged."""

@@ -104,6 +104,15 @@ SIMULATORS: dict[str, Simulator] = {
             disk_gb=3.0,
             here='pip install "pushcut[libero]"',
         ),
+        Simulator(
+            "calvin",
+            "pybullet",
+            ("pybullet==3.2.7", *_NUMPY_2),
+            # For later ones pip compiles it, which takes a quarter of an hour and a compiler.
+            pythons=((3, 11), (3, 11)),
+            disk_gb=1.0,
+            here="pip install pybullet==3.2.7",
+        ),
     )
 }
 

@@ -1,0 +1,65 @@
+"""Each sub-task's expert, where pybullet and a checkout are; the servo without them."""
+
+import numpy as np
+import pytest
+
+from pushcut.envs.calvin.env import CalvinConfig
+from pushcut.envs.calvin.experts import EXPERTS
+from pushcut.envs.calvin.experts.servo import approach, down, wrapped
+from pushcut.envs.calvin.tasks import TASKS
+from pushcut.envs.pool.expert import run_expert
+from pushcut.types import InitState
+from tests.envs.calvin.benchmark import NEEDS_CALVIN
+
+
+def test_every_sub_task_has_an_expert_in_scene_d_alone():
+    assert set(EXPERTS) == set(TASKS)
+    assert CalvinConfig(("open_drawer",)).expert_tasks == ("open_drawer",)
+    assert CalvinConfig(("open_drawer",), scene="A").expert_tasks == ()
+    assert CalvinConfig().expert_tasks == ()
+
+
+def test_a_tilted_hand_points_away_from_us():
+    np.testing.assert_allclose(approach(down()), [0, 0, -1], atol=1e-12)
+    # At rest the hand's yaw is pi/2: its tips go along y, by the sine of the tilt.
+    np.testing.assert_allclose(
+        approach(down(pitch=-np.pi / 6)), [0, 0.5, -np.sqrt(0.75)], atol=1e-12
+    )
+
+
+def test_angles_wrap_around():
+    np.testing.assert_allclose(
+        wrapped(np.array([1.5 * np.pi, -1.5 * np.pi])), np.pi * np.array([-0.5, 0.5])
+    )
+
+
+@pytest.mark.sim
+@NEEDS_CALVIN
+@pytest.mark.parametrize("task", TASKS)
+def test_an_expert_does_its_sub_task(task: str):
+    env = CalvinConfig((task,), cameras=(), scenes=1, subtask_steps=150).build()
+    rng = np.random.default_rng(0)
+    runs = [run_expert(env, InitState(task, seed), noise=0.0, rng=rng) for seed in range(2)]
+    env.close()
+    assert any(run.success for run in runs)
+
+
+@pytest.mark.sim
+@NEEDS_CALVIN
+def test_experts_play_a_whole_chain_and_the_instruction_changes():
+    env = CalvinConfig(cameras=(), scenes=1, subtask_steps=150).build()
+    env.reset(InitState("chain", 0))
+    episode = env._now.now
+    rewards, told = [], []
+    result = None
+    while result is None or not result.done:
+        told.append((env.observe().instruction[0], episode.subtask))
+        result = env.step_chunk(env._now.expert_action()[None])
+        rewards.append(float(result.reward[0]))
+    assert result.success and result.terminated
+    assert sum(rewards) == 5 and set(rewards) == {0.0, 1.0}
+    assert len(dict.fromkeys(told)) == 5
+    assert list(dict.fromkeys(subtask for _, subtask in told)) == list(episode.start_state.subtasks)
+    with pytest.raises(NotImplementedError, match="chain has no scripted expert"):
+        env.expert_action()
+    env.close()
