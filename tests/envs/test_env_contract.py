@@ -78,7 +78,7 @@ def calvin() -> EnvConfig:
     from pushcut.envs.calvin.env import CalvinConfig
 
     tasks = ("open_drawer", "lift_red_block_table")
-    return CalvinConfig(tasks, static_size=48, gripper_size=32, subtask_steps=40, scenes=2)
+    return CalvinConfig(tasks, image_size=48, gripper_pixels=32, subtask_steps=40, scenes=2)
 
 
 def reacher() -> EnvConfig:

@@ -29,10 +29,10 @@ def chains() -> Iterator[CalvinEnv]:
         ({"scene": "E"}, "A, B, C, D, got 'E'"),
         ({"scene": "DD"}, "A, B, C, D, got 'DD'"),
         ({"wording": "mine"}, "wording must be one of validation, training"),
-        ({"state": "joints"}, "state must be one of hand, all"),
+        ({"state": "joints"}, "state must be one of hand, all, objects"),
         ({"renderer": "cuda"}, "renderer must be one of tiny, egl"),
         ({"cameras": ("wrist",)}, "have static, gripper"),
-        ({"static_size": 8}, "static_size must be in 16..2048"),
+        ({"image_size": 8}, "image_size must be in 16..2048"),
         ({"subtask_steps": 0}, "subtask_steps"),
     ],
 )
@@ -48,7 +48,9 @@ def test_the_spec_is_known_without_a_checkout(monkeypatch: pytest.MonkeyPatch):
     assert spec.wordings["chain"][12] == "move slider left"
     assert len(spec.wordings["chain"]) == 34
     assert (spec.max_steps, spec.control_hz, spec.sim_steps_per_control) == (5 * 360, 30.0, 8)
-    assert spec.cameras == {"static": (200, 200), "gripper": (84, 84)}
+    assert spec.cameras == {"static": (200, 200), "gripper": (200, 200)}
+    assert spec.stages == {"chain": 5}
+    assert CalvinConfig(state="objects").spec.state_size == 7 + 24
     assert (spec.state_size, spec.fixed_inits) == (7, 1000)
     sub = CalvinConfig(tasks=tuple(TASKS), state="all").spec
     assert (sub.max_steps, sub.state_size, sub.fixed_inits) == (360, 15, 0)

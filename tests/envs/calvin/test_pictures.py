@@ -17,7 +17,7 @@ LED_ON, LED_OFF = InitState("turn_off_led", 3), InitState("turn_on_led", 3)
 @pytest.fixture(scope="module")
 def env() -> Iterator[CalvinEnv]:
     tasks = ("turn_on_led", "turn_off_led")
-    env = CalvinConfig(tasks, scene="AD", static_size=100, gripper_size=48, scenes=1).build()
+    env = CalvinConfig(tasks, scene="AD", image_size=100, gripper_pixels=48, scenes=1).build()
     yield env
     env.close()
 
@@ -30,7 +30,7 @@ def seen(env: CalvinEnv, init: InitState) -> dict[str, np.ndarray]:
 def test_pictures_do_not_depend_on_what_was_drawn_before(env: CalvinEnv):
     first = seen(env, LED_ON)
     assert first["static"].shape == (1, 100, 100, 3)
-    assert first["gripper"].shape == (1, 48, 48, 3)
+    assert first["gripper"].shape == (1, 100, 100, 3)
     env.step_chunk(np.ones((10, 7), np.float32))
     env.observe()
     seen(env, LED_OFF)

@@ -13,16 +13,29 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.calvin import assets
 from pushcut.envs.calvin.chains import LENGTH, OFFICIAL
 from pushcut.envs.calvin.experts import EXPERTS
-from pushcut.envs.calvin.scenes import CAMERAS, CONTROL_HZ, ROBOT_NAMES, SCENES, SUBSTEPS
+from pushcut.envs.calvin.scenes import (
+    CAMERAS,
+    CONTROL_HZ,
+    ROBOT_NAMES,
+    SCENE_NAMES,
+    SCENES,
+    SUBSTEPS,
+)
 from pushcut.envs.calvin.starts import CHAIN
 from pushcut.envs.calvin.tasks import TASKS
 from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.resized import resized
 from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
     from pushcut.envs.calvin.simulator import TaskSimulator
 
-STATE_SIZES = {"hand": 7, "all": 15}
+STATES = {
+    "hand": ROBOT_NAMES[:7],
+    "all": ROBOT_NAMES,
+    "objects": (*ROBOT_NAMES[:7], *SCENE_NAMES),
+}
+"""Kind of state -> names of its numbers."""
 RENDERERS = ("tiny", "egl")
 
 
@@ -43,14 +56,16 @@ class CalvinConfig(EnvConfig):
     """The benchmark's sentences: validation (one for each sub-task, of its evaluation) or training
     (7 to 20 for each, none of which is among the former); the seed draws one."""
     state: str = "hand"
-    """What the policy sees of ``robot_obs``: hand (its pose and opening, 7 numbers, as RLinf) or
-    all (with joints and the gripper's last action, 15 numbers)."""
+    """What the policy sees: hand (its pose and opening, 7 numbers, as RLinf), all (with joints and
+    the gripper's last action, 15) or objects (the hand, and door, drawer, lights and blocks, 31),
+    for policies without cameras."""
     cameras: tuple[str, ...] = tuple(CAMERAS)
     """Cameras: static, gripper, or none."""
-    static_size: int = 200
-    """Height and width of the static camera's images, pixels."""
-    gripper_size: int = 84
-    """Height and width of the gripper camera's images, pixels."""
+    image_size: int = 200
+    """Height and width of the images, pixels."""
+    gripper_pixels: int = 84
+    """Height and width in which the gripper camera's images are drawn at most, before they are
+    enlarged: the benchmark's data have no more."""
     renderer: str = "tiny"
     """What draws: tiny (pybullet's own, on the CPU) or egl (OpenGL, shaded otherwise: what the
     benchmark's data sets are drawn with)."""
@@ -66,7 +81,7 @@ class CalvinConfig(EnvConfig):
     def __post_init__(self) -> None:
         self._check_tasks()
         _check_choice("wording", self.wording, assets.WORDINGS)
-        _check_choice("state", self.state, STATE_SIZES)
+        _check_choice("state", self.state, STATES)
         _check_choice("renderer", self.renderer, RENDERERS)
         if not self.scene or len(set(self.scene)) < len(self.scene) or set(self.scene) - {*SCENES}:
             raise ValueError(f"scene must be one or several of A, B, C, D, got {self.scene!r}")
@@ -74,7 +89,7 @@ class CalvinConfig(EnvConfig):
             raise ValueError(f"cameras is a tuple of different names, got {self.cameras!r}")
         if unknown := sorted(set(self.cameras) - set(CAMERAS)):
             raise ValueError(f"unknown cameras {unknown}; have {', '.join(CAMERAS)}")
-        for name in ("static_size", "gripper_size"):
+        for name in ("image_size", "gripper_pixels"):
             if not 16 <= getattr(self, name) <= 2048:
                 raise ValueError(f"{name} must be in 16..2048, got {getattr(self, name)}")
         if self.subtask_steps < 1 or self.scenes < 1 or self.max_steps < 0:
@@ -122,12 +137,12 @@ class CalvinConfig(EnvConfig):
         told = self.told
         every = tuple(dict.fromkeys(text for texts in told.values() for text in texts))
         texts = {task: every if task == CHAIN else told[task] for task in self.tasks}
-        names = ROBOT_NAMES[: STATE_SIZES[self.state]]
-        sizes = {"static": self.static_size, "gripper": self.gripper_size}
-        subtasks = LENGTH if CHAIN in self.tasks else 1
+        names = STATES[self.state]
+        chained = CHAIN in self.tasks
+        subtasks = LENGTH if chained else 1
         return EnvSpec(
             tasks={task: said[0] for task, said in texts.items()},
-            cameras={name: (sizes[name], sizes[name]) for name in self.cameras},
+            cameras=dict.fromkeys(self.cameras, (self.image_size, self.image_size)),
             state_size=len(names),
             action_size=7,
             action_low=(-1.0,) * 7,
@@ -137,8 +152,9 @@ class CalvinConfig(EnvConfig):
             control_hz=CONTROL_HZ,
             state_names=names,
             action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
-            fixed_inits=OFFICIAL if CHAIN in self.tasks else 0,
+            fixed_inits=OFFICIAL if chained else 0,
             wordings={task: said for task, said in texts.items() if len(said) > 1},
+            stages={CHAIN: LENGTH} if chained else {},
         )
 
     @property
@@ -177,8 +193,9 @@ class CalvinEnv(EpisodicEnv):
     world's axes, from where the actions so far wanted the hand to be. 6 ``gripper``: its sign
     alone counts, and 0 opens. Bounds are ±1.
     State: 0-2 the hand, metres; 3-5 its Euler angles, radians; 6 distance of the fingers, metres;
-    with ``state`` all also 7-13 the joints, radians, and 14 the gripper's last action. The target
-    is not in it.
+    with ``state`` all also 7-13 the joints, radians, and 14 the gripper's last action; with objects
+    7 door, 8 drawer, 9 button, 10 switch, metres, 11 bulb, 12 LED, and each block's position and
+    Euler angles. The target is not in it.
     Images: ``static``, in front of the table; ``gripper``, on the hand.
     Instruction: one of the benchmark's sentences for the sub-task; it changes with it.
     Initial state: chain: seeds 0-999 are the benchmark's evaluation, others are drawn by the rule
@@ -231,7 +248,7 @@ class CalvinEnv(EpisodicEnv):
             config.scene,
             self._folder,
             self._looks,
-            state_size=self.spec.state_size,
+            kind=config.state,
             subtask_steps=config.subtask_steps,
             scenes=config.scenes,
         )
@@ -251,11 +268,16 @@ class CalvinEnv(EpisodicEnv):
         return self._episode().task == CHAIN and self._now.now.out_of_time
 
     def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
-        sizes = self.spec.cameras.items()
-        return {name: self._now.picture(name, size) for name, (size, _) in sizes}
+        return {name: self._picture(name) for name in self.spec.cameras}
+
+    def _picture(self, camera: str) -> UInt8[np.ndarray, "size size 3"]:
+        size = self._config.image_size
+        drawn = size if camera == "static" else min(size, self._config.gripper_pixels)
+        image = self._now.picture(camera, drawn)
+        return image if drawn == size else resized(image, size, size).round().astype(np.uint8)
 
     def _state(self) -> Float32[np.ndarray, " s"]:
-        return self._now.robot_state()
+        return self._now.numbers()
 
 
 def _check_choice(name: str, value: str, known: Mapping[str, object] | tuple[str, ...]) -> None:

@@ -149,4 +149,8 @@ ROBOT_NAMES = (
     "joint_1", "joint_2", "joint_3", "joint_4", "joint_5", "joint_6", "joint_7", "gripper_action",
 )  # fmt: skip
 """What the robot's state consists of: ``robot_obs``."""
-HAND_NAMES = ROBOT_NAMES[:7]
+SCENE_NAMES = (
+    "door", "drawer", "button", "switch", "bulb", "led",
+    *(f"{colour}_{part}" for colour in COLOURS for part in ("x", "y", "z", "roll", "pitch", "yaw")),
+)  # fmt: skip
+"""What a scene's state consists of: ``scene_obs``."""

@@ -50,19 +50,24 @@ class TaskSimulator(ReplayedSimulator[Episode]):
         folder: Path,
         looks: Looks,
         *,
-        state_size: int,
+        kind: str,
         subtask_steps: int,
         scenes: int,
     ) -> None:
-        """``letters``: scenes among which the seed draws; ``state_size``: of ``robot_obs``."""
+        """``letters``: scenes among which the seed draws; ``kind``: of state."""
         super().__init__(scenes=scenes)
         self._task, self._letters = task, letters
         self._folder, self._looks = folder, looks
-        self._state_size, self._subtask_steps = state_size, subtask_steps
+        self._kind, self._subtask_steps = kind, subtask_steps
 
-    def robot_state(self) -> Float32[np.ndarray, " s"]:
-        """The first numbers of ``robot_obs``."""
-        return self.now.world.robot_obs()[: self._state_size].astype(np.float32)
+    def numbers(self) -> Float32[np.ndarray, " s"]:
+        """The state that a policy sees."""
+        world = self.now.world
+        robot = world.robot_obs()
+        kinds = {"hand": robot[:7], "all": robot}
+        if self._kind in kinds:
+            return kinds[self._kind].astype(np.float32)
+        return np.concatenate([robot[:7], world.scene_obs()]).astype(np.float32)
 
     def picture(self, camera: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What a camera sees."""
