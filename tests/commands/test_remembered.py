@@ -8,6 +8,7 @@ import pytest
 
 from pushcut.cli import main
 from pushcut.commands import evaluate
+from pushcut.commands.remembered import with_remembered_env
 from pushcut.config import EvalConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.evaluation.results import different_field
@@ -48,6 +49,24 @@ def test_training_and_evaluation_take_the_environment_of_the_demonstrations(
     printed = " ".join(capsys.readouterr().out.split())
     assert "environment: as sft remembers it (colours red, max_steps 18)" in printed
     assert "--env.* changes it" in printed
+
+
+def test_what_a_preset_has_for_demonstrations_alone_is_not_trained_in(tmp_path):
+    """CALVIN's demonstrations are of single sub-tasks, training and evaluation of chains."""
+    preset = PRESETS["calvin-d"]
+    shown = replace(
+        preset.collect, env=replace(preset.collect.env, tasks=("open_drawer",), image_size=32)
+    )
+    dataset = tmp_path / "demos"
+    (dataset / "meta").mkdir(parents=True)
+    content = {"config": to_json(shown), "command": ["pushcut", "collect", "calvin-d"]}
+    (dataset / "meta/pushcut.json").write_text(json.dumps(content))
+    run = tmp_path / "sft"
+    run.mkdir()
+    sft = {"config": to_json(replace(preset.sft, dataset=dataset)), "command": ["pushcut", "sft"]}
+    (run / "config.json").write_text(json.dumps(sft))
+    config = with_remembered_env(preset.train, run)
+    assert config.env == replace(preset.train.env, image_size=32)
 
 
 def test_another_preset_of_the_same_environment_takes_it_too(tmp_path, asked):

@@ -8,6 +8,7 @@ import pytest
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.cli import main
+from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.metaworld.tasks import LEROBOT_INSTRUCTIONS
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
@@ -181,6 +182,27 @@ def test_pi_rl_on_a_task_of_simpler_is_a_preset(model, task, noise):
     assert (train.learner.lr, train.critic.lr) == (5.6e-6, 1.1e-4)
     assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0.0)
     assert preset.eval.episodes_per_task == preset.eval.env.spec.fixed_inits == 24
+
+
+@pytest.mark.parametrize("model", ["pi0", "pi05"])
+@pytest.mark.parametrize("noise", ["flow-sde", "flow-noise"])
+@pytest.mark.parametrize("protocol", ["d", "abc-d"])
+def test_pi_rl_on_calvin_is_a_preset(model, noise, protocol):
+    """The other columns of table 13; trained in D or in A to C, evaluated in D on 1,000 chains."""
+    preset = PRESETS[f"calvin-{protocol}-{model}-{noise}"]
+    train, algorithm, source = preset.train, preset.train.algorithm, preset.train.policy
+    assert isinstance(source, FlowPolicySource) and isinstance(algorithm, PPO)
+    env, played = train.env, preset.eval.env
+    assert isinstance(env, CalvinConfig) and isinstance(played, CalvinConfig)
+    assert env.scene == ("D" if protocol == "d" else "ABC") and played.scene == "D"
+    assert env.spec.max_steps == 480 and played.spec.max_steps == 5 * 360
+    # 64 environments, 8 times: 96 chunks of five in 480 steps each, 24 batches of 2,048.
+    assert (algorithm.episodes, train.learner.minibatches, train.learner.epochs) == (512, 24, 4)
+    assert (train.learner.lr, train.critic.lr, train.iterations) == (5e-6, 1e-4, 100)
+    assert (source.released.chunk, source.released.horizon, source.num_steps) == (5, 5, 5)
+    assert (source.noise_level, source.std_bounds) == (0.5, (0.08, 0.16))
+    assert algorithm.entropy_coefficient == (0.005 if noise == "flow-noise" else 0.0)
+    assert preset.eval.episodes_per_task == played.spec.fixed_inits == 1000
 
 
 @pytest.mark.parametrize(("model", "epochs"), [("pi0", 4), ("pi05", 5)])

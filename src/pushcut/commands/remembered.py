@@ -47,12 +47,27 @@ def with_remembered_env(config: C, path: Path) -> C:
         say(f"environment: the preset's; that of {path} is another")
         return config
     env = from_stored(EnvConfig, stored, path)
+    if found["config"].get("type") == CollectConfig.__name__:
+        env = _not_of_demonstrations(env, preset)
     changed = [f.name for f in fields(env) if getattr(env, f.name) != getattr(config.env, f.name)]
     if not changed:  # what is newer than that run is at its default
         return config
     shown = ", ".join(f"{name} {_shown(getattr(env, name))}" for name in changed)
     say(f"environment: as {path} remembers it ({shown}); --env.* changes it")
     return replace(config, env=env)
+
+
+def _not_of_demonstrations(env: EnvConfig, preset: Preset) -> EnvConfig:
+    """The environment of demonstrations without what the preset has for demonstrations alone.
+
+    CALVIN's show single sub-tasks, and training plays chains of them.
+    """
+    shown, trained = preset.collect.env, preset.train.env
+    if type(shown) is not type(trained):
+        return env
+    own = {f.name: getattr(trained, f.name) for f in fields(trained) if f.init}
+    apart = {name: value for name, value in own.items() if value != getattr(shown, name)}
+    return replace(env, **apart)
 
 
 def preset_behind(path: Path) -> str:

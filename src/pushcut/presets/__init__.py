@@ -11,6 +11,7 @@ from typing import Any
 from pushcut.envs import ENVS
 from pushcut.errors import UserError
 from pushcut.presets import (
+    calvin,
     gymnasium,
     libero,
     maniskill,
@@ -44,6 +45,7 @@ _OWN: dict[str, Preset] = {
     "metaworld-flow-ppo": metaworld.METAWORLD_FLOW_PPO,
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
+    "calvin-d": calvin.CALVIN_D,
     "put-on-plate-grpo": put_on_plate.PUT_ON_PLATE_GRPO,
     "simpler-grpo": simpler.SIMPLER_GRPO,
     "gymnasium-grpo": gymnasium.GYMNASIUM_GRPO,

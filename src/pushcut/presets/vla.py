@@ -1,8 +1,8 @@
 """Presets of both papers with the papers' own backbones, every column of their tables.
 
 SimpleVLA-RL, appendix F.3 (group and mini-batch of its text, filter and schedule of its released
-scripts); pi_RL, appendix J, tables 11 (LIBERO), 12 (SIMPLER, ManiSkill) and 13 (MetaWorld). What
-neither says is marked. They want a GPU of 80 GB or several, and a checkpoint:
+scripts); pi_RL, appendix J, tables 11 (LIBERO), 12 (SIMPLER, ManiSkill) and 13 (MetaWorld,
+CALVIN). What neither says is marked. They want a GPU of 80 GB or several, and a checkpoint:
 `--policy.path FOLDER`.
 """
 
@@ -15,6 +15,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.maniskill.simpler.env import CAMERA as SIMPLER_CAMERA
@@ -167,6 +168,15 @@ METAWORLD: dict[Model, Column] = {
     "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, floor=0.0, iterations=450, horizon=5),
 }
 """Table 13."""
+
+CALVIN: dict[Model, Column] = {
+    model: Column(480, 5, 4, 5, 0.5, iterations=100, horizon=5, std_bounds=PI0_BOUNDS)
+    for model in ("pi0", "pi05")
+}
+"""Table 13."""
+
+CALVIN_SCENES = {"d": ("D", "validation"), "abc-d": ("ABC", "training")}
+"""Protocol -> scenes and sentences of its training (D.2); both are evaluated in D."""
 
 METAWORLD_ML45: dict[Model, Column] = {
     model: replace(column, max_steps=160, iterations=500) for model, column in METAWORLD.items()
@@ -422,6 +432,31 @@ def pi_simpler(model: Model, task: str, noise: Noise) -> Preset:
     return flow(summary, env, released, model, noise, column, "table 12", FIXED_INITS)
 
 
+def pi_calvin(model: Model, noise: Noise, protocol: str) -> Preset:
+    """A column of table 13; evaluated on the benchmark's chains, with its time for each sub-task.
+
+    What the checkpoints see is drawn with OpenGL; the critic reads the VLM, as for the others.
+    """
+    column = CALVIN[model]
+    scenes, wording = CALVIN_SCENES[protocol]
+    env = CalvinConfig(scene=scenes, wording=wording, max_steps=column.max_steps, renderer="egl")
+    released = ReleasedConfig(
+        cameras=env.cameras,
+        image_size=env.image_size,
+        state_size=7,
+        action_size=7,
+        chunk=column.chunk,
+        horizon=column.horizon,
+        gripper="plus_opens",
+        state_in_prompt=False if model == "pi05" else None,
+        precision="bfloat16",
+    )
+    summary = f"{model} on CALVIN {protocol.upper()}: {noise}, PPO (pi_RL, table 13)"
+    made = flow(summary, env, released, model, noise, column, "table 13", 1000)
+    played = CalvinConfig(renderer="egl")
+    return replace(made, eval=replace(made.eval, env=played))
+
+
 MODELS: tuple[Model, ...] = ("pi0", "pi05")
 NOISES: tuple[Noise, ...] = ("flow-sde", "flow-noise")
 
@@ -440,6 +475,12 @@ PI_RL = (
     | {
         f"metaworld-{tasks}{model}-{noise}": make(model, noise)
         for tasks, make in {"": pi_metaworld, "ml45-": pi_ml45}.items()
+        for model in MODELS
+        for noise in NOISES
+    }
+    | {
+        f"calvin-{protocol}-{model}-{noise}": pi_calvin(model, noise, protocol)
+        for protocol in CALVIN_SCENES
         for model in MODELS
         for noise in NOISES
     }
