@@ -67,7 +67,7 @@ def test_the_sign_alone_moves_the_gripper(world: World, number: float, opening: 
 
 @pytest.mark.parametrize("letter", SCENES)
 def test_what_belongs_to_the_table_is_where_the_facts_say(world: World, letter: str):
-    import pybullet as p
+    import pybullet as p  # pyright: ignore[reportMissingImports]
 
     start = start_of(CHAIN, letter, 0)
     world.start(start)
