@@ -22,7 +22,7 @@ FOUR = PutOnPlateConfig(
 )
 
 PUT_ON_PLATE_GRPO = preset(
-    "PutOnPlate with 4 objects, receptacles and tables, a small policy on a CPU: a first version",
+    "PutOnPlate with 4 objects, receptacles, tables, a small policy on a CPU: does not learn yet",
     FOUR,
     demonstrations=300,
     noise=0.003,

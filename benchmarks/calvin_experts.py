@@ -1,0 +1,106 @@
+"""How often CALVIN's scripted experts succeed: in each sub-task, and in whole chains.
+
+Each of the 34 sub-tasks is played from the first demonstration seeds in scene D, with at most 200
+control steps; then the benchmark's first chains, each sub-task by its expert, with 360 steps for
+each. No picture is drawn. It needs pybullet in this interpreter and the benchmark's files
+(docs/how-to/calvin.md).
+
+The last line is one JSON object. Run: python -m benchmarks.calvin_experts [--starts N] [--chains N]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+
+from pushcut.envs.calvin.chains import LENGTH
+from pushcut.envs.calvin.env import CalvinConfig, CalvinEnv
+from pushcut.envs.calvin.starts import CHAIN
+from pushcut.envs.calvin.tasks import TASKS
+from pushcut.envs.init_states import demo_inits
+from pushcut.envs.pool.expert import run_expert
+from pushcut.evaluation.intervals import Rate
+from pushcut.evaluation.results import LedgerLine
+from pushcut.evaluation.stages import Chains
+from pushcut.system.progress import bar
+from pushcut.types import InitState
+
+LIMIT = 200
+"""Control steps for a sub-task alone."""
+
+
+def sub_tasks(starts: int) -> dict[str, Any]:
+    """Successes of each sub-task, and how many control steps they took."""
+    env = CalvinConfig(tuple(TASKS), cameras=(), scenes=1, max_steps=LIMIT).build()
+    rng = np.random.default_rng(0)
+    found: dict[str, Any] = {}
+    with bar("playing sub-tasks", starts * len(TASKS)) as shown:
+        for task in TASKS:
+            lengths = []
+            for init in demo_inits(task, 0, starts):
+                played = run_expert(env, init, noise=0.0, rng=rng)
+                lengths += [len(played.action)] if played.success else []
+                shown.advance()
+            steps = {"median_steps": sorted(lengths)[len(lengths) // 2]} if lengths else {}
+            found[task] = Rate(len(lengths), starts).to_json() | steps
+            env.release(task)
+    env.close()
+    return found
+
+
+def chain(env: CalvinEnv, seed: int) -> int:
+    """Sub-tasks of a chain that the experts do before one takes too long."""
+    env.reset(InitState(CHAIN, seed))
+    done = 0
+    while True:
+        # The environment has no expert of chains: it is asked for that of the sub-task.
+        result = env.step_chunk(env._now.expert_action()[None])
+        done += int(result.reward.sum())
+        if result.done:
+            return done
+
+
+def chains(count: int) -> dict[str, Any]:
+    """Len-1 to Len-5 and the average over the benchmark's first chains."""
+    env = CalvinConfig(cameras=(), scenes=1).build()
+    lines = []
+    with bar("playing chains", count) as shown:
+        for seed in range(count):
+            done = chain(env, seed)
+            lines.append(LedgerLine(CHAIN, seed, done == LENGTH, 0, 0, stage=done))
+            shown.advance()
+    env.close()
+    return Chains.of(lines, LENGTH).to_json()
+
+
+def main() -> None:
+    """Plays and prints."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--starts", type=int, default=16, help="of each sub-task")
+    parser.add_argument("--chains", type=int, default=100)
+    options = parser.parse_args()
+    began = time.perf_counter()
+    alone = sub_tasks(options.starts)
+    rates = [Rate(one["successes"], one["episodes"]) for one in alone.values()]
+    result = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "scene": "D",
+        "sub_tasks": alone,
+        "all_sub_tasks": Rate(
+            sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates)
+        ).to_json(),
+        "chains": chains(options.chains),
+        "wall_seconds": round(time.perf_counter() - began, 1),
+        "load": os.getloadavg(),
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()
