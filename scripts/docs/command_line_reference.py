@@ -16,6 +16,7 @@ from pushcut.commands.check import CheckEnvConfig, CheckPolicyConfig
 from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.doctor import DoctorConfig
 from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.ood import OODConfig
 from pushcut.commands.plan import PlanConfig
 from pushcut.errors import UserError
 from pushcut.presets import PRESETS
@@ -26,6 +27,7 @@ PHASES = {"collect": "collect", "sft": "sft", "train": "train", "eval": "eval"}
 OTHERS: dict[str, Callable[[Preset], Any]] = {
     "quickstart": lambda preset: preset.quickstart,
     "generalisation": GeneralisationConfig.of,
+    "ood": OODConfig.of,
     "data-scarcity": DataScarcityConfig.of,
     "plan": PlanConfig.of,
     "doctor": lambda preset: DoctorConfig(),
