@@ -166,6 +166,8 @@ def _data_scarcity(rest: Arguments) -> None:
 def _ood(rest: Arguments) -> None:
     from pushcut.commands.ood import OODConfig, run_ood
 
+    if rest and "/" in rest[0] and not Path(rest[0]).is_dir():
+        raise UserError(f"{rest[0]} is no folder: name a run, or a policy's folder")
     if rest and Path(rest[0]).is_dir():  # a checkpoint knows its preset
         from pushcut.commands.remembered import preset_behind
 

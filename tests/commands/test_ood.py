@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from pushcut.cli import main
 from pushcut.commands.ood import OODConfig, run_ood, with_variants
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -58,6 +59,11 @@ def test_the_variants_of_environments():
     for nothing in (PointMassConfig(), MetaWorldConfig(tasks=("mt50",))):
         with pytest.raises(UserError, match="has no variants"):
             with_variants(nothing)
+
+
+def test_a_folder_that_is_not_there_is_named(capsys):
+    assert main(["ood", "runs/nowhere"]) == 1
+    assert "runs/nowhere is no folder" in capsys.readouterr().err
 
 
 @pytest.mark.heavy
