@@ -13,14 +13,8 @@ from pushcut.policies.lora import LoRAConfig
 from pushcut.policies.source import FlowPolicySource
 from pushcut.policies.value_head import CriticConfig
 from pushcut.presets.base import Preset
-from pushcut.presets.vla import (
-    LIBERO,
-    MODELS,
-    SUITES,
-    Column,
-    Model,
-    pi_libero,
-)
+from pushcut.presets.vla import MODELS, SUITES, pi_libero
+from pushcut.presets.vla_columns import LIBERO, Column, Model
 from pushcut.presets.vla_sources import PROGRAM, pi_rl_sources
 
 GROUP = 8

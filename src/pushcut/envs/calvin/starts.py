@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Float64
@@ -87,7 +88,8 @@ def start_of(task: str, letter: str, seed: int) -> Start:
     return Start(letter, subtasks, tuple(obs.tolist()), held, settle)
 
 
-def conditions_for(task: str) -> list[Condition]:
+@cache
+def conditions_for(task: str) -> tuple[Condition, ...]:
     """Conditions in which a sub-task has one outcome.
 
     Where none of the 192 does, they are those that another sub-task brings about: a block in the
@@ -100,7 +102,7 @@ def conditions_for(task: str) -> list[Condition]:
             after for one in made for other in TASKS.values() for after in other.successors(one)
         )
         found = _allowing(task, made)
-    return found
+    return tuple(found)
 
 
 def _allowing(task: str, conditions: Iterable[Condition]) -> list[Condition]:
