@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
-from pushcut.envs.maniskill.put_on_plate.env import CAMERA, PutOnPlateConfig
+from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
+from pushcut.envs.maniskill.widowx.env import CAMERA
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig

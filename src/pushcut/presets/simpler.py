@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
-from pushcut.envs.maniskill.simpler.env import CAMERA, SimplerConfig
+from pushcut.envs.maniskill.simpler.env import SimplerConfig
 from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS
+from pushcut.envs.maniskill.widowx.env import CAMERA
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig

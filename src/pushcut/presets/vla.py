@@ -18,9 +18,9 @@ from pushcut.envs.base import EnvConfig
 from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
-from pushcut.envs.maniskill.simpler.env import CAMERA as SIMPLER_CAMERA
 from pushcut.envs.maniskill.simpler.env import SimplerConfig
 from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS
+from pushcut.envs.maniskill.widowx.env import CAMERA as WIDOWX_CAMERA
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
@@ -267,7 +267,7 @@ def pi_ml45(model: Model, noise: Noise) -> Preset:
 def widowx(model: Model, column: Column) -> ReleasedConfig:
     """What a checkpoint for the WidowX of SIMPLER and PutOnPlate sees and does."""
     return ReleasedConfig(
-        cameras=(SIMPLER_CAMERA,),
+        cameras=(WIDOWX_CAMERA,),
         image_size=640,
         state_size=8,
         action_size=7,

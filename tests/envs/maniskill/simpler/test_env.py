@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pushcut.envs.maniskill.simpler.env import CAMERA, STATE_NAMES, SimplerConfig
+from pushcut.envs.maniskill.simpler.env import SimplerConfig
 from pushcut.envs.maniskill.simpler.tasks import TASKS
+from pushcut.envs.maniskill.widowx.env import CAMERA, STATE_NAMES
 from pushcut.envs.pool.expert import run_expert
 from pushcut.types import InitState
 from tests.envs.isolated.simulators import (

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
-from jaxtyping import Float32, UInt8
-
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
 from pushcut.envs.maniskill.devices import check_playing, say_device, say_licence
 from pushcut.envs.maniskill.put_on_plate import assets
@@ -21,15 +17,14 @@ from pushcut.envs.maniskill.put_on_plate.names import RECEPTACLES
 from pushcut.envs.maniskill.put_on_plate.outcome import Reward
 from pushcut.envs.maniskill.put_on_plate.variants import FURTHER, VARIANTS, Variant
 from pushcut.envs.maniskill.simpler.assets import VARIABLE, check, scene_files, with_stand_ins
-from pushcut.envs.maniskill.simpler.env import (
-    CAMERA,
-    CONTROL_HZ,
-    NO_PICTURES,
-    PHYSICS_STEPS,
-    STATE_NAMES,
-    check_looks,
-)
 from pushcut.envs.maniskill.simpler.tasks import FLAT
+from pushcut.envs.maniskill.widowx.env import (
+    CAMERA,
+    NO_PICTURES,
+    WidowXEnv,
+    check_looks,
+    spec_of,
+)
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -122,18 +117,9 @@ class PutOnPlateConfig(EnvConfig):
     @property
     def spec(self) -> EnvSpec:
         texts = {name: variant.instructions() for name, variant in self.variants.items()}
-        return EnvSpec(
-            tasks={name: said[0] for name, said in texts.items()},
-            cameras=dict.fromkeys(self.cameras, (self.image_size, self.image_size)),
-            state_size=len(STATE_NAMES),
-            action_size=7,
-            action_low=(-1.0,) * 7,
-            action_high=(1.0,) * 7,
-            max_steps=self.max_steps,
-            sim_steps_per_control=PHYSICS_STEPS,
-            control_hz=CONTROL_HZ,
-            state_names=STATE_NAMES,
-            action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
+        return spec_of(
+            self,
+            {name: said[0] for name, said in texts.items()},
             groups=columns(),
             wordings={name: said for name, said in texts.items() if len(said) > 1},
         )
@@ -202,7 +188,7 @@ def columns() -> dict[str, tuple[str, ...]]:
     return {name: tuple(variants) for name, variants in found.items()}
 
 
-class PutOnPlateEnv(EpisodicEnv):
+class PutOnPlateEnv(WidowXEnv):
     """A WidowX 250 S over a table, an object, a receptacle, and what a variant adds.
 
     Action and state are SIMPLER's (``SimplerEnv``): 0-2 displacement of the hand's goal, metres;
@@ -226,38 +212,18 @@ class PutOnPlateEnv(EpisodicEnv):
 
             cache = home() / "simpler-stand-ins"
             os.environ[VARIABLE] = str(with_stand_ins(scene_files(FLAT), cache, make))
-        # The first import of the simulator in this process.
-        from pushcut.envs.maniskill.sapien_process import prepare
-
-        prepare(images=bool(config.cameras))
-        from pushcut.envs.maniskill.put_on_plate.simulator import VariantSimulator
-
-        self._simulator_type = VariantSimulator
-        super().__init__(config.spec, max_sim_steps=config.max_steps * PHYSICS_STEPS)
-        self._config = config
-
-    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """What the camera sees."""
-        if not self._config.cameras:
-            raise UserError(NO_PICTURES)
-        from PIL import Image
-
-        image = Image.fromarray(self._now.picture())
-        return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+        super().__init__(config)
 
     def _make_simulator(self, task: str) -> VariantSimulator:
+        from pushcut.envs.maniskill.put_on_plate.simulator import VariantSimulator
+
         config = self._config
-        return self._simulator_type(
+        return VariantSimulator(
             config.variants[task],
             assets.asset_folder(),
             settle=config.settle,
             reward=config.reward,
-            draws=bool(config.cameras),
-            size=config.image_size,
-            padded=config.aspect == "pad",
-            shader=config.shader,
-            scenes=config.scenes,
-            render_device=config.render_device,
+            **self._looks,
         )
 
     def _instruction(self) -> str:
@@ -269,9 +235,3 @@ class PutOnPlateEnv(EpisodicEnv):
 
     def _reward(self, success: bool) -> float:
         return self._now.reward()
-
-    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
-        return {name: self._now.picture() for name in self.spec.cameras}
-
-    def _state(self) -> Float32[np.ndarray, " 8"]:
-        return self._now.joints()

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-from jaxtyping import Float32, UInt8
+from typing import TYPE_CHECKING
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.isolated.simulators import home, installed
 from pushcut.envs.maniskill.devices import check_playing, say_device, say_licence
 from pushcut.envs.maniskill.simpler.assets import (
@@ -21,43 +17,18 @@ from pushcut.envs.maniskill.simpler.assets import (
     with_stand_ins,
 )
 from pushcut.envs.maniskill.simpler.tasks import FIXED_INITS, TASKS
+from pushcut.envs.maniskill.widowx.env import (
+    CAMERA,
+    NO_PICTURES,
+    WidowXEnv,
+    check_looks,
+    spec_of,
+)
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
     from pushcut.envs.maniskill.simpler.simulator import TaskSimulator
-
-CAMERA = "3rd_view_camera"
-CONTROL_HZ = 5.0
-"""Control steps per second of simulated time."""
-PHYSICS_STEPS = 100
-"""Simulator steps per control step."""
-SHADERS = ("default", "minimal")
-ASPECTS = ("pad", "squeeze")
-STATE_NAMES = (
-    "waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate",
-    "left_finger", "right_finger",
-)  # fmt: skip
-NO_PICTURES = (
-    f"there are no pictures without a camera: --env.cameras {CAMERA} (it needs Vulkan: pushcut "
-    "doctor)"
-)
-
-
-def check_looks(config: Any) -> None:
-    """ValueError for tasks that are not different names, and pictures that cannot be."""
-    if isinstance(config.tasks, str) or isinstance(config.cameras, str):
-        raise ValueError("tasks and cameras are tuples of names, got one string")
-    if not config.tasks or len(set(config.tasks)) < len(config.tasks):
-        raise ValueError(f"tasks must name different tasks, at least one, got {config.tasks}")
-    if config.cameras not in ((), (CAMERA,)):
-        raise ValueError(f"unknown cameras {config.cameras}; have {CAMERA}, or none")
-    if config.image_size % 8 or not 32 <= config.image_size <= 2048:
-        raise ValueError(f"image_size must be a multiple of 8 in 32..2048: {config.image_size}")
-    if config.aspect not in ASPECTS:
-        raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {config.aspect!r}")
-    if config.shader not in SHADERS:
-        raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {config.shader!r}")
 
 
 @dataclass(frozen=True)
@@ -109,21 +80,8 @@ class SimplerConfig(EnvConfig):
 
     @property
     def spec(self) -> EnvSpec:
-        size = (self.image_size, self.image_size)
-        return EnvSpec(
-            tasks={task: TASKS[task].instruction for task in self.tasks},
-            cameras=dict.fromkeys(self.cameras, size),
-            state_size=len(STATE_NAMES),
-            action_size=7,
-            action_low=(-1.0,) * 7,
-            action_high=(1.0,) * 7,
-            max_steps=self.max_steps,
-            sim_steps_per_control=PHYSICS_STEPS,
-            control_hz=CONTROL_HZ,
-            fixed_inits=FIXED_INITS,
-            state_names=STATE_NAMES,
-            action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
-        )
+        tasks = {task: TASKS[task].instruction for task in self.tasks}
+        return spec_of(self, tasks, fixed_inits=FIXED_INITS)
 
     @property
     def episodes_kept(self) -> int:
@@ -155,7 +113,7 @@ class SimplerConfig(EnvConfig):
         return SimplerEnv(self)
 
 
-class SimplerEnv(EpisodicEnv):
+class SimplerEnv(WidowXEnv):
     """A WidowX 250 S over a table or a sink, and what it is to put where.
 
     Action (the controller is the benchmark's own, held for 200 ms): 0 ``dx``, 1 ``dy``, 2 ``dz``:
@@ -182,38 +140,9 @@ class SimplerEnv(EpisodicEnv):
 
             cache = home() / "simpler-stand-ins"
             os.environ[VARIABLE] = str(with_stand_ins(files, cache, make))
-        # The first import of the simulator in this process.
-        from pushcut.envs.maniskill.sapien_process import prepare
-        from pushcut.envs.maniskill.simpler.simulator import TaskSimulator
-
-        prepare(images=bool(config.cameras))
-        self._simulator_type = TaskSimulator
-        super().__init__(config.spec, max_sim_steps=config.max_steps * PHYSICS_STEPS)
-        self._config = config
-
-    def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
-        """What the camera sees."""
-        if not self._config.cameras:
-            raise UserError(NO_PICTURES)
-        from PIL import Image
-
-        image = Image.fromarray(self._now.picture())
-        return np.asarray(image.resize((size, size), Image.Resampling.BOX))
+        super().__init__(config)
 
     def _make_simulator(self, task: str) -> TaskSimulator:
-        config = self._config
-        return self._simulator_type(
-            task,
-            draws=bool(config.cameras),
-            size=config.image_size,
-            padded=config.aspect == "pad",
-            shader=config.shader,
-            scenes=config.scenes,
-            render_device=config.render_device,
-        )
+        from pushcut.envs.maniskill.simpler.simulator import TaskSimulator
 
-    def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
-        return {name: self._now.picture() for name in self.spec.cameras}
-
-    def _state(self) -> Float32[np.ndarray, " 8"]:
-        return self._now.joints()
+        return TaskSimulator(task, **self._looks)

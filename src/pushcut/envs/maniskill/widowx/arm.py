@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Integer, UInt8
 
-CAMERA = "3rd_view_camera"
+from pushcut.envs.maniskill.widowx.env import CAMERA
+
 FOCAL, CENTRE_X, CENTRE_Y = 623.588, 319.501, 239.545
 """The camera's, in pixels of a picture of 640 x 480."""
 
