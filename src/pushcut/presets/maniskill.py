@@ -10,6 +10,7 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets.base import preset
+from pushcut.presets.from_states import flow_from_states
 
 PICK_CUBE = ManiSkillConfig(tasks=("PickCube-v1",))
 
@@ -31,4 +32,16 @@ MANISKILL_GRPO = preset(
         iterations=20,
     ),
     episodes_per_task=50,
+)
+
+STACK_CUBE = ManiSkillConfig(tasks=("StackCube-v1",))
+
+MANISKILL_FLOW = flow_from_states(
+    "ManiSkill's StackCube from states, a small flow policy and PPO on a CPU (pi_RL)",
+    STACK_CUBE,
+    demonstrations=50,
+    noise=0.03,
+    fit_steps=1500,
+    episodes=128,
+    iterations=60,
 )

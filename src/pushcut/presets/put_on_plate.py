@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
@@ -11,6 +13,7 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets.base import preset
+from pushcut.presets.from_states import flow_from_states
 
 FOUR = PutOnPlateConfig(
     objects=4,
@@ -52,4 +55,16 @@ PUT_ON_PLATE_GRPO = preset(
         iterations=50,
     ),
     episodes_per_task=50,
+)
+
+FOUR_STATES = replace(FOUR, cameras=(), state="objects")
+
+PUT_ON_PLATE_STATES_FLOW = flow_from_states(
+    "PutOnPlate with 4 objects and receptacles from states, a small flow policy and PPO (pi_RL)",
+    FOUR_STATES,
+    demonstrations=100,
+    noise=0.003,
+    fit_steps=2000,
+    episodes=96,
+    iterations=40,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pushcut.algorithms.grpo import GRPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.maniskill.simpler.env import SimplerConfig
@@ -12,6 +14,7 @@ from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.token_vla import TinyConfig
 from pushcut.policies.source import StartPolicy, TokenPolicySource
 from pushcut.presets.base import preset
+from pushcut.presets.from_states import flow_from_states
 
 CARROT = SimplerConfig(
     tasks=("PutCarrotOnPlateInScene-v1",),
@@ -51,4 +54,39 @@ SIMPLER_GRPO = preset(
         iterations=50,
     ),
     episodes_per_task=FIXED_INITS,
+)
+
+CARROT_STATES = replace(CARROT, cameras=(), state="objects")
+
+SIMPLER_STATES_FLOW = flow_from_states(
+    "SIMPLER's carrot on a plate from states, a small flow policy and PPO on a CPU (pi_RL)",
+    CARROT_STATES,
+    demonstrations=30,
+    noise=0.003,
+    fit_steps=1500,
+    episodes=96,
+    iterations=40,
+)
+
+SIMPLER_STATES_GRPO = preset(
+    "SIMPLER's carrot on a plate from states, action tokens and GRPO on a CPU (SimpleVLA-RL)",
+    CARROT_STATES,
+    demonstrations=30,
+    noise=0.003,
+    sft=SFTConfig(
+        policy=StartPolicy(
+            new=TinyConfig(cameras=(), width=128, heads=4, bins=32, queries_per_step=1, chunk=4)
+        ),
+        fit=FitConfig(steps=1500),
+    ),
+    train=TrainConfig(
+        CARROT_STATES,
+        policy=TokenPolicySource(temperature=1.0),
+        algorithm=GRPO(groups=10, max_groups=30),
+        learner=LearnerConfig(lr=2e-4, warmup_iterations=3, epochs=2),
+        rollout=RolloutConfig(slots=16, timeout_s=180.0),
+        evaluation=EvaluationConfig(every=0),
+        iterations=40,
+    ),
+    episodes_per_task=100,
 )

@@ -29,7 +29,7 @@ def built(**fields: Any) -> RemoteEnv:
 
 @pytest.fixture(scope="module")
 def blind(plate_assets: Path) -> Iterator[RemoteEnv]:
-    env = built(tasks=tuple(ALL), cameras=(), scenes=2)
+    env = built(tasks=tuple(ALL), cameras=(), state="objects", scenes=2)
     yield env
     env.close()
 
@@ -194,7 +194,7 @@ def test_a_worker_that_is_killed_is_replaced_and_plays_the_same(plate_assets: Pa
     import os
     import signal
 
-    config = PutOnPlateConfig(stand_ins=True, cameras=(), scenes=2)
+    config = PutOnPlateConfig(stand_ins=True, cameras=(), state="objects", scenes=2)
     rng = np.random.default_rng(3)
     chunks = rng.normal(0, 0.02, (4, 2, 7)).astype(np.float32)
 

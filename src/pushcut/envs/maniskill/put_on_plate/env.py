@@ -64,6 +64,10 @@ class PutOnPlateConfig(EnvConfig):
     """Cameras: 3rd_view_camera, or none. It needs Vulkan (see `pushcut doctor`)."""
     image_size: int = 640
     """Height and width of the images, pixels."""
+    state: str = "joints"
+    """What the policy feels: joints (8 numbers, as published) or objects (also the grip, and where
+    what is to be moved and its goal are, how turned and how large, 45), for policies without
+    cameras."""
     aspect: str = "pad"
     """How the published 4 : 3 becomes a square: pad (black above and below, as openpi does it; with
     640 pixels the middle is the published picture) or squeeze (all of it, drawn narrower)."""
@@ -192,7 +196,8 @@ class PutOnPlateEnv(WidowXEnv):
     """A WidowX 250 S over a table, an object, a receptacle, and what a variant adds.
 
     Action and state are SIMPLER's (``SimplerEnv``): 0-2 displacement of the hand's goal, metres;
-    3-5 its turn, radians; 6 gripper, +1 opens. State: six joints, radians; two fingers, metres.
+    3-5 its turn, radians; 6 gripper, +1 opens. State: six joints, radians; two fingers, metres;
+    with ``state`` objects also where things are, as SIMPLER has it.
     Images: ``3rd_view_camera``; what is neither robot nor object is a photograph of a table, and
     the variant's texture is blended over. Instruction: names object and receptacle.
     Initial state: the seed draws one of the variant's numbered episodes (``Variant.episode``).

@@ -25,6 +25,7 @@ from pushcut.envs.maniskill.put_on_plate.variants import Variant
 from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, playing_options
 from pushcut.envs.maniskill.simpler.assets import TABLE_TOP
 from pushcut.envs.maniskill.widowx import arm, expert
+from pushcut.envs.maniskill.widowx.state import Thing, Things
 from pushcut.envs.replayed import ReplayedSimulator
 from pushcut.envs.resized import resized
 
@@ -76,28 +77,33 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
         start: Start = env.start_state
         return arm.square(self._backdrop(start).behind(rgb, own))
 
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The expert's, from the current state."""
+    def things(self) -> Things:
+        """Where the grip, the object and the receptacle are."""
         env = self.now.env
         tip, closing = arm.grip(env)
         obj, receptacle = env.actors[:2]
-        pose, points = arm.matrix(obj), _surface(obj)
+        held = bool(env.agent.is_grasping(obj)[0])
+        return Things(tip, closing, _thing(obj), _thing(receptacle), held)
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """The expert's, from the current state."""
+        seen = self.things()
+        points, below = (_in_the_world(actor) for actor in self.now.env.actors[:2])
         grasp, bottom, top = grasp_of(points), points[:, 2].min(), points[:, 2].max()
-        target = arm.matrix(receptacle)[:3, 3]
-        on_target = _surface(receptacle)[:, 2].max() + pose[2, 3] - bottom
+        on_target = below[:, 2].max() + seen.source.centre[2] - bottom
         return expert.action(
             expert.View(
-                tip=tip,
-                closing=closing,
-                source=pose[:3, 3],
+                tip=seen.tip,
+                closing=seen.closing,
+                source=seen.source.centre,
                 grasp=grasp.point,
                 over=max(grasp.point[2] + expert.HOVER, top + expert.HOVER / 2),
                 long_axis=grasp.along,
-                target=target,
+                target=seen.target.centre,
                 floor=max(TABLE_TOP, bottom, top - REACH),
                 carry=on_target + expert.HOVER,
                 release=on_target + 0.005,
-                held=bool(env.agent.is_grasping(obj)[0]),
+                held=seen.held,
             )
         )
 
@@ -141,7 +147,7 @@ def _pixels(file: Path) -> UInt8[np.ndarray, "_ _ 3"]:
 
 
 def _surface(actor: Any) -> Float64[np.ndarray, "n 3"]:
-    """Points on what collides of an actor, metres, world frame; the same ones each time."""
+    """Points on what collides of an actor, metres, in its own frame; the same ones each time."""
     points = actor.__dict__.get("_surface_points")
     if points is None:
         import trimesh
@@ -149,5 +155,14 @@ def _surface(actor: Any) -> Float64[np.ndarray, "n 3"]:
         mesh = actor.get_first_collision_mesh(to_world_frame=False)
         points, _ = trimesh.sample.sample_surface(mesh, SURFACE, seed=0)
         points = actor.__dict__["_surface_points"] = np.asarray(points, np.float64)
+    return points
+
+
+def _in_the_world(actor: Any) -> Float64[np.ndarray, "n 3"]:
+    """Those points, metres, world frame."""
     pose = arm.matrix(actor)
-    return points @ pose[:3, :3].T + pose[:3, 3]
+    return _surface(actor) @ pose[:3, :3].T + pose[:3, 3]
+
+
+def _thing(actor: Any) -> Thing:
+    return Thing(arm.matrix(actor), np.ptp(_surface(actor), axis=0))

@@ -44,6 +44,10 @@ class SimplerConfig(EnvConfig):
     """Cameras: 3rd_view_camera, or none. It needs Vulkan (see `pushcut doctor`)."""
     image_size: int = 640
     """Height and width of the images, pixels."""
+    state: str = "joints"
+    """What the policy feels: joints (8 numbers, as published) or objects (also the grip, and where
+    what is to be moved and its goal are, how turned and how large, 45), for policies without
+    cameras."""
     aspect: str = "pad"
     """How the published 4 : 3 becomes a square: pad (black above and below, as openpi does it; with
     640 pixels the middle is the published picture) or squeeze (all of it, drawn narrower)."""
@@ -120,7 +124,8 @@ class SimplerEnv(WidowXEnv):
     displacement of the hand's goal, metres; 3 ``rx``, 4 ``ry``, 5 ``rz``: its turn, radians, as
     Euler angles XYZ; both along the axes of the robot's base, from where the last action wanted the
     hand to be. 6 ``gripper``: +1 opens, -1 closes. Bounds are ±1, far beyond what the arm does.
-    State: 0-5 the joints, radians; 6-7 the fingers, metres.
+    State: 0-5 the joints, radians; 6-7 the fingers, metres; with ``state`` objects 8-44 what
+    ``widowx.state.THING_NAMES`` names, metres in the world's frame.
     Images: ``3rd_view_camera``; what is neither robot nor object is a photograph of the real scene.
     Initial state: seeds 0-23 are the published ones (the eggplant's: 0-63), from there on it is
     drawn from the seed alone (see ``tasks.placement``).

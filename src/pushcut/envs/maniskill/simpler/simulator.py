@@ -19,6 +19,7 @@ from pushcut.envs.maniskill.sapien_process import keep_drawing, keep_imports_out
 from pushcut.envs.maniskill.simpler.assets import PHOTOGRAPHS, TABLE_TOP
 from pushcut.envs.maniskill.simpler.tasks import SINK, TASKS, placement
 from pushcut.envs.maniskill.widowx import arm, expert
+from pushcut.envs.maniskill.widowx.state import Thing, Things
 from pushcut.envs.replayed import ReplayedSimulator
 
 
@@ -76,33 +77,42 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
         rgb, own = arm.seen(env, env._segmentation_ids_to_keep.cpu().numpy())
         return arm.square(np.where(own, rgb, self._behind()))
 
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The expert's, from the current state."""
+    def things(self) -> Things:
+        """Where the grip and the two objects are."""
         env = self.now.env
         tip, closing = arm.grip(env)
-        source, target = env.objs[env.source_obj_name], env.objs[env.target_obj_name]
-        pose, goal = arm.matrix(source), arm.matrix(target)
-        sizes = env.episode_model_bbox_sizes
-        half = sizes[env.source_obj_name].cpu().numpy() / 2
+        source, target = (self._thing(name) for name in (env.source_obj_name, env.target_obj_name))
+        held = bool(env.agent.is_grasping(env.objs[env.source_obj_name])[0])
+        return Things(tip, closing, source, target, held)
+
+    def expert_action(self) -> Float32[np.ndarray, " 7"]:
+        """The expert's, from the current state."""
+        seen = self.things()
+        pose, centre = seen.source.pose, seen.source.centre
+        half = seen.source.size / 2
         heights = np.abs(pose[:3, :3]) @ half
-        below = float(sizes[env.target_obj_name][2]) / 2
-        on_target = goal[2, 3] + below + heights[2]
+        on_target = seen.target.centre[2] + seen.target.size[2] / 2 + heights[2]
         in_sink = TASKS[self._task].scene == SINK
         return expert.action(
             expert.View(
-                tip=tip,
-                closing=closing,
-                source=pose[:3, 3],
-                grasp=pose[:3, 3],
-                over=pose[2, 3] + expert.HOVER,
+                tip=seen.tip,
+                closing=seen.closing,
+                source=centre,
+                grasp=centre,
+                over=centre[2] + expert.HOVER,
                 long_axis=pose[:3, int(np.argmax(half))],
-                target=goal[:3, 3],
-                floor=pose[2, 3] - heights[2] if in_sink else TABLE_TOP,
+                target=seen.target.centre,
+                floor=centre[2] - heights[2] if in_sink else TABLE_TOP,
                 carry=on_target + expert.HOVER,
                 release=on_target + (expert.HOVER / 2 if in_sink else 0.005),
-                held=bool(env.agent.is_grasping(source)[0]),
+                held=seen.held,
             )
         )
+
+    def _thing(self, name: str) -> Thing:
+        env = self.now.env
+        size = env.episode_model_bbox_sizes[name].cpu().numpy().astype(np.float64)
+        return Thing(arm.matrix(env.objs[name]), size)
 
     def _behind(self) -> UInt8[np.ndarray, "h s 3"]:
         """The photograph in the size of the pictures."""

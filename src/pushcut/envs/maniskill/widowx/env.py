@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.maniskill.widowx.state import STATES
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -20,10 +21,6 @@ PHYSICS_STEPS = 100
 """Simulator steps per control step."""
 SHADERS = ("default", "minimal")
 ASPECTS = ("pad", "squeeze")
-STATE_NAMES = (
-    "waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate",
-    "left_finger", "right_finger",
-)  # fmt: skip
 NO_PICTURES = (
     f"there are no pictures without a camera: --env.cameras {CAMERA} (it needs Vulkan: pushcut "
     "doctor)"
@@ -31,7 +28,7 @@ NO_PICTURES = (
 
 
 def check_looks(config: Any) -> None:
-    """ValueError for tasks that are not different names, and pictures that cannot be."""
+    """ValueError for tasks that are not different names, and what cannot be seen or felt."""
     if isinstance(config.tasks, str) or isinstance(config.cameras, str):
         raise ValueError("tasks and cameras are tuples of names, got one string")
     if not config.tasks or len(set(config.tasks)) < len(config.tasks):
@@ -42,6 +39,8 @@ def check_looks(config: Any) -> None:
         raise ValueError(f"image_size must be a multiple of 8 in 32..2048: {config.image_size}")
     if config.aspect not in ASPECTS:
         raise ValueError(f"aspect must be one of {', '.join(ASPECTS)}, got {config.aspect!r}")
+    if config.state not in STATES:
+        raise ValueError(f"state must be one of {', '.join(STATES)}, got {config.state!r}")
     if config.shader not in SHADERS:
         raise ValueError(f"shader must be one of {', '.join(SHADERS)}, got {config.shader!r}")
 
@@ -51,21 +50,21 @@ def spec_of(config: Any, tasks: Mapping[str, str], **more: Any) -> EnvSpec:
     return EnvSpec(
         tasks=tasks,
         cameras=dict.fromkeys(config.cameras, (config.image_size, config.image_size)),
-        state_size=len(STATE_NAMES),
+        state_size=len(STATES[config.state]),
         action_size=7,
         action_low=(-1.0,) * 7,
         action_high=(1.0,) * 7,
         max_steps=config.max_steps,
         sim_steps_per_control=PHYSICS_STEPS,
         control_hz=CONTROL_HZ,
-        state_names=STATE_NAMES,
+        state_names=STATES[config.state],
         action_names=("dx", "dy", "dz", "rx", "ry", "rz", "gripper"),
         **more,
     )
 
 
 class WidowXEnv(EpisodicEnv):
-    """Episodes whose simulators draw with ``picture()`` and know the arm's ``joints()``."""
+    """Episodes whose simulators have ``picture()``, the arm's ``joints()``, and ``things()``."""
 
     def __init__(self, config: Any) -> None:
         """``config``: of one of the benchmarks; its files were looked for."""
@@ -105,5 +104,8 @@ class WidowXEnv(EpisodicEnv):
     def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
         return {name: self._now.picture() for name in self.spec.cameras}
 
-    def _state(self) -> Float32[np.ndarray, " 8"]:
-        return self._now.joints()
+    def _state(self) -> Float32[np.ndarray, " n"]:
+        joints = self._now.joints()
+        if self._config.state == "joints":
+            return joints
+        return np.concatenate([joints, self._now.things().numbers()])
