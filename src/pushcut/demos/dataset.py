@@ -68,7 +68,8 @@ class DemoDataset:
         does not have, files that are damaged, or no episodes.
 
         Args:
-            path: A LeRobot dataset, a file of LIBERO's demonstrations or a folder of them.
+            path: A LeRobot dataset, a file or folder of LIBERO's demonstrations, or a folder of
+                CALVIN's recordings.
             cameras: The environment's names of the cameras; all, if None.
             image_size: Side of square images to resize to; None leaves them as they are.
             data: Conventions that are not the usual ones of the dataset's layout.

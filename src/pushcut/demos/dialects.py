@@ -108,6 +108,10 @@ LIBERO_HDF5 = Dialect(
     fingers=2,
 )
 
+CALVIN_NPZ = Dialect(
+    "CALVIN's own layout",
+    cameras={"rgb_static": "static", "rgb_gripper": "gripper"},
+)
 
 METAWORLD_LEROBOT = Dialect(
     "MetaWorld in LeRobot's layout",
