@@ -16,7 +16,8 @@ def test_every_sub_task_has_an_expert_in_scene_d_alone():
     assert set(EXPERTS) == set(TASKS)
     assert CalvinConfig(("open_drawer",)).expert_tasks == ("open_drawer",)
     assert CalvinConfig(("open_drawer",), scene="A").expert_tasks == ()
-    assert CalvinConfig().expert_tasks == ()
+    assert CalvinConfig().expert_tasks == ("chain",)
+    assert CalvinConfig(scene="AD").expert_tasks == ()
 
 
 def test_a_tilted_hand_points_away_from_us():
@@ -47,19 +48,31 @@ def test_an_expert_does_its_sub_task(task: str):
 @pytest.mark.sim
 @NEEDS_CALVIN
 def test_experts_play_a_whole_chain_and_the_instruction_changes():
-    env = CalvinConfig(cameras=(), scenes=1, subtask_steps=150).build()
+    config = CalvinConfig(cameras=(), scenes=1, subtask_steps=150)
+    env = config.build()
     env.reset(InitState("chain", 0))
     episode = env._now.now
     rewards, told = [], []
     result = None
     while result is None or not result.done:
         told.append((env.observe().instruction[0], episode.subtask))
-        result = env.step_chunk(env._now.expert_action()[None])
+        result = env.step_chunk(env.expert_action()[None])
         rewards.append(float(result.reward[0]))
     assert result.success and result.terminated
     assert sum(rewards) == 5 and set(rewards) == {0.0, 1.0}
     assert len(dict.fromkeys(told)) == 5
     assert list(dict.fromkeys(subtask for _, subtask in told)) == list(episode.start_state.subtasks)
-    with pytest.raises(NotImplementedError, match="chain has no scripted expert"):
+    # The demonstration says at each step what is to be done then.
+    shown = run_expert(env, InitState("chain", 0), noise=0.0, rng=np.random.default_rng(0))
+    assert shown.success and shown.observation.instruction == [sentence for sentence, _ in told]
+    env.close()
+
+
+@pytest.mark.sim
+@NEEDS_CALVIN
+def test_a_chain_in_another_scene_has_no_expert():
+    env = CalvinConfig(scene="A", cameras=(), scenes=1).build()
+    env.reset(InitState("chain", 0))
+    with pytest.raises(NotImplementedError, match="chain has no scripted expert in scene A"):
         env.expert_action()
     env.close()

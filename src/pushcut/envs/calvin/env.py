@@ -44,6 +44,7 @@ class CalvinConfig(EnvConfig):
     """Describes a ``CalvinEnv``."""
 
     simulator = "calvin"
+    without_experts = "the scripted experts know scene D: --env.scene D"
 
     tasks: tuple[str, ...] = (CHAIN,)
     """What is played: chain (five sub-tasks in a row), or some of the 34 sub-tasks, such as
@@ -124,7 +125,8 @@ class CalvinConfig(EnvConfig):
 
     @property
     def expert_tasks(self) -> tuple[str, ...]:
-        return tuple(task for task in self.tasks if task in EXPERTS and self.scene == "D")
+        able = {CHAIN, *EXPERTS} if self.scene == "D" else set()
+        return tuple(task for task in self.tasks if task in able)
 
     @property
     def told(self) -> Mapping[str, tuple[str, ...]]:
@@ -205,7 +207,8 @@ class CalvinEnv(EpisodicEnv):
     Success: all sub-tasks are done, by the benchmark's conditions (see ``oracles``); terminates. A
     chain is also terminated, without success, by the first sub-task that takes too long. Truncates
     at the time limit.
-    Expert: scripts from state alone, for some sub-tasks, in scene D.
+    Expert: scripts from state alone, in scene D: of each sub-task, and in a chain of the one that
+    is to be done.
 
     The world is loaded anew for each episode: only then is what follows exact. Episodes that take
     turns keep worlds of their own (see ``envs.replayed``).
@@ -226,9 +229,9 @@ class CalvinEnv(EpisodicEnv):
         return self._now.picture(next(iter(self.spec.cameras), "static"), size)
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The scripted expert's action for a sub-task's current state.
+        """The action of the scripted expert of the sub-task that is to be done.
 
-        Raises NotImplementedError for a task without one.
+        Raises NotImplementedError in a scene without experts.
         """
         task = self._episode().task
         if task not in self._config.expert_tasks:
