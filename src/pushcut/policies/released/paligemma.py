@@ -29,8 +29,8 @@ from pushcut.types import TO_BORDER, Gripper, Observation
 class PaliGemmaPolicy(ReleasedPolicy):
     """A released checkpoint whose PaliGemma reads pictures, prompt and perhaps the state.
 
-    ``network`` is a PaliGemmaNetwork; ``config`` has its sizes, cameras, image_size, state_size, action_size, chunk,
-    gripper and scaling.
+    ``network`` is a PaliGemmaNetwork; ``config`` has its sizes, cameras, image_size, state_size,
+    action_size, chunk, gripper and scaling.
     """
 
     resize: Literal["pil", "torch"]
