@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.flow.transitions import Denoising, SDETransition, Velocity
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes
-from pushcut.policies.networks.pi0 import KEPT_FLOAT32, Pi0Network, Pi0Sizes, PrefixCache
+from pushcut.policies.networks.paligemma import KEPT_FLOAT32, PrefixCache
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipBlock, SiglipSizes
 
 STEPS = 4

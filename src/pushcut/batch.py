@@ -2,7 +2,9 @@
 
 Dimension letters: ``b`` batch, ``n`` decisions, ``e`` episodes, ``h`` steps of an action
 chunk, ``a`` action size, ``k`` parts of a decision that have a log-probability of their own: 1, or
-the denoising steps of a flow policy where each counts as an action.
+the denoising steps of a flow policy where each counts as an action. ``u`` and ``v`` are the units
+that a part is drawn as: the steps and numbers of the chunk, or, where the chunk is written as a
+sequence, its tokens and 1.
 """
 
 from __future__ import annotations
@@ -28,10 +30,15 @@ class PolicySample:
     """Action chunks in the environment's units."""
     trace: dict[str, Tensor]
     """Whatever the policy needs to evaluate this very sample again; rows match the batch."""
-    logprob: Float[Tensor, "b k h a"]
-    """Log-probability of each action element, for each part of the decision."""
+    logprob: Float[Tensor, "b k u v"]
+    """Log-probability of each unit, for each part of the decision."""
     value: Float[Tensor, " b"] | None = None
     """The critic's estimate, where there is one."""
+    drawn: Bool[Tensor, "b k u v"] | None = None
+    """Which units were drawn, where a decision is a sequence of any length; the others are room.
+    None: all steps and numbers of the chunk."""
+    malformed: Bool[Tensor, " b"] | None = None
+    """Where what was drawn is no proper sequence; None where anything is."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +93,7 @@ class Rollout:
     row: Int[Tensor, " n"]
     """Where it stands in that rank's experience; -1 where that was let go, as nobody will learn
     from it."""
-    logprob: Float[Tensor, "n k h a"]
+    logprob: Float[Tensor, "n k u v"]
     """Log-probabilities under the policy that acted."""
     valid: Bool[Tensor, "n h"]
     """Which steps of each chunk were executed."""
@@ -115,9 +122,13 @@ class Rollout:
     inits: tuple[InitState, ...]
     staleness: int = 0
     """Iterations between the weights that acted and those that learn from it."""
-    proximal: Float[Tensor, "n k h a"] | None = None
+    proximal: Float[Tensor, "n k u v"] | None = None
     """Log-probabilities under the policy that the update starts from, where they were evaluated
     anew."""
+    drawn: Bool[Tensor, "n k u v"] | None = None
+    """Which units were drawn, where decisions are sequences; None: those of the executed steps."""
+    malformed: Bool[Tensor, " n"] | None = None
+    """Where a sequence was no proper one; None where there are no sequences."""
     in_streams: bool = False
     """Whether the episodes of a group followed one another until a stream had its decisions."""
 
@@ -133,6 +144,16 @@ class Rollout:
     def groups(self) -> int:
         """Number of groups."""
         return len(self.group_id.unique())
+
+    @property
+    def counts(self) -> Bool[Tensor, "n k u v"]:
+        """Which units the loss is about: those of executed steps, or all tokens of a sequence.
+
+        Every token of a sequence acts on every step, so it counts when the chunk was cut short too.
+        """
+        if self.drawn is not None:
+            return self.drawn
+        return self.valid[:, None, :, None].expand_as(self.logprob)
 
     @property
     def outcome(self) -> Float[Tensor, " e"]:
@@ -228,13 +249,18 @@ class Rollout:
             "decisions": len(self),
             "episode_length": float(self.length[self.counted].float().mean()),
             "staleness": self.staleness,
+            **(
+                {}
+                if self.malformed is None
+                else {"malformed_decisions": float(self.malformed.float().mean())}
+            ),
             **{f"success_rate_sampled/{task}": x for task, x in self.success_per_task.items()},
         }
 
 
 PER_DECISION = (
     "rank", "row", "logprob", "valid", "reward", "terminated", "truncated", "cut", "value",
-    "next_value", "proximal",
+    "next_value", "proximal", "drawn", "malformed",
 )  # fmt: skip
 PER_EPISODE = ("group_id", "member", "success", "length", "sim_steps")
 
@@ -295,7 +321,7 @@ class Minibatch:
     logprob_old: Float[Tensor, "n k h a"]
     """Under the policy that the update starts from."""
     valid: Bool[Tensor, "n k h a"]
-    """Which elements were executed."""
+    """Which units count: ``Rollout.counts``."""
     advantage: Float[Tensor, "n 1 1 1"]
     weight: Float[Tensor, "n k hu au"]
     """Weight of each unit (what one ratio stands for) in the loss; zero where it is not valid."""

@@ -25,6 +25,7 @@ from tests.policies.released.folders import (
     write_lerobot,
     write_openpi,
     write_openvla,
+    write_pi0_fast,
 )
 
 STATISTICS = small_stats(
@@ -96,6 +97,7 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "openvla-oft-proprio": lambda: released(
         lambda path: write_openvla(path, replace(OPENVLA, proprio_dim=2))
     ),
+    "pi0-fast": lambda: released(write_pi0_fast),
     "pi0-openpi": lambda: released(write_openpi),
     "pi0-lerobot": lambda: released(write_lerobot, num_steps=2),
     "pi05-openpi": lambda: released(lambda path: write_openpi(path, PI05)),

@@ -15,13 +15,21 @@ from pushcut.policies.small.token_vla import TinyConfig, TinyPolicy
 from pushcut.promises import NotPromisedError, Promise
 from tests.policies.builders import POLICIES, STATISTICS, noise, observation, tiny
 
-TOKENS = ["tiny", "tiny-without-state", "tiny-one-query", "openvla-oft", "openvla-oft-proprio"]
+TOKENS = [
+    "tiny",
+    "tiny-without-state",
+    "tiny-one-query",
+    "openvla-oft",
+    "openvla-oft-proprio",
+    "pi0-fast",
+]
 WHOLE_CHAIN = {
     "flow-two-layer": 2e-5,
     "flow-one-layer": 5e-6,
     "flow-noise": 5e-6,
     "flow-noise-sum": 2e-5,
     "pi05-lerobot-flow-noise": 5e-6,
+    "pi0-fast": 2e-5,
 }
 """Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 

@@ -23,7 +23,7 @@ from pushcut.learning.checkpoint import Progress
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.learning.shards import training_tensors
 from pushcut.policies.base import Policy
-from pushcut.policies.networks.pi0 import stays_float32
+from pushcut.policies.networks.paligemma import stays_float32
 from pushcut.policies.pretrained import load_training_parts, save_training_parts
 from pushcut.policies.tensor_files import SharedFiles
 from pushcut.ranks.base import Ranks, SingleProcess

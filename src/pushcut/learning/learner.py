@@ -17,7 +17,6 @@ from pushcut.batch import Advantages, Rollout
 from pushcut.errors import UserError
 from pushcut.learning.minibatches import (
     MicroBatch,
-    executed,
     micro_batch_count,
     micro_batches,
     rank_shares,
@@ -179,8 +178,7 @@ class Learner:
         for theirs in self._ranks.gather([(rows, values.cpu()) for rows, values in own]):
             for rows, values in theirs:
                 logprob[rows] = values
-        valid = executed(rollout)
-        mismatch = float((logprob - rollout.logprob)[valid].abs().mean())
+        mismatch = float((logprob - rollout.logprob)[rollout.counts].abs().mean())
         return replace(rollout, proximal=logprob), mismatch
 
     def _set_rates(self, iteration: int) -> float:

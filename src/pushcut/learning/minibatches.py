@@ -26,7 +26,7 @@ class MicroBatch:
     counted: Bool[Tensor, "m 1 1 1"]
     """False where a decision only fills up the batch: another rank learns from it."""
     elements: Int[Tensor, ""]
-    """Executed action elements of the whole optimiser step."""
+    """Units that count in the whole optimiser step."""
 
 
 def micro_batches(
@@ -44,7 +44,7 @@ def micro_batches(
     Weights are those of the whole step, whichever rank learns from which decisions; what only
     fills up weighs nothing.
     """
-    valid = executed(rollout)[rows]
+    valid = rollout.counts[rows]
     weight = algorithm.weights(valid, rollout.episode_id[rows])
     share = (weight > 0) / (weight > 0).sum()
     decision_weight = torch.full((len(rows),), 1 / len(rows))
@@ -83,7 +83,7 @@ def trajectory_scales(
     They count the whole rollout, not the optimiser step: how much of a trajectory a step happens
     to hold does not matter.
     """
-    counted = algorithm.weights(executed(rollout), rollout.episode_id) > 0
+    counted = algorithm.weights(rollout.counts, rollout.episode_id) > 0
     units = counted.flatten(1).sum(1).float()
     ones = torch.ones_like(units)
     return (
@@ -166,8 +166,3 @@ def shares(
         result.append(torch.cat((taken, filler.expand(size - len(taken)))))
         counted.append(torch.arange(size) < len(taken))
     return result, counted
-
-
-def executed(rollout: Rollout) -> Bool[Tensor, "n k h a"]:
-    """Which elements of each decision were executed, in the shape of the log-probabilities."""
-    return rollout.valid[:, None, :, None].expand_as(rollout.logprob)

@@ -22,7 +22,8 @@ from pushcut.memory.network import Network, stacks
 from pushcut.memory.workload import PROMPT_TOKENS, Workload
 from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.networks.openvla import OpenVLANetwork
-from pushcut.policies.networks.pi0 import Pi0Network, PrefixCache
+from pushcut.policies.networks.paligemma import PrefixCache
+from pushcut.policies.networks.pi0 import Pi0Network
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 
 CPU = torch.device("cpu")

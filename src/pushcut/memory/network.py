@@ -12,7 +12,8 @@ from pushcut.memory.workload import Workload
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
+from pushcut.policies.networks.paligemma import stays_float32
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.value_head import ValueHead
 
 Network = Pi0Network | OpenVLANetwork

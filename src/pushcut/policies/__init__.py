@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
 from pushcut.policies.released.openvla_loading import load_openvla_oft
+from pushcut.policies.released.pi0_fast_loading import load_pi0_fast
 from pushcut.policies.released.pi0_loading import load_pi0
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
@@ -21,4 +22,5 @@ POLICIES.register("flow", PolicyKind.of(FlowPolicy, FlowPolicySource))
 POLICIES.register("pi0", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi05", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
+POLICIES.register("pi0_fast", PolicyKind(load_pi0_fast, TokenPolicySource))
 POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource))

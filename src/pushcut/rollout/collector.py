@@ -16,7 +16,7 @@ from pushcut.errors import UserError
 from pushcut.policies.base import Policy
 from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.ranks.lockstep import Coordination
-from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
+from pushcut.rollout.episode_runner import Decision, EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import GroupSchedule, Judge, Schedule, StreamSchedule
 from pushcut.system.progress import count
 from pushcut.system.stopwatch import Seconds
@@ -181,10 +181,10 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
     if seen:
         trace = stack_traces([d.trace for d in decisions if d.observation is not None])
         experience = Experience(Observation.concatenate(seen), trace)
-    chunk = decisions[0].logprob.shape[1]
+    chunk = len(results[0].reward)
     steps = torch.tensor([result.steps for result in results])
     lengths = torch.tensor([len(episode.decisions) for episode in episodes])
-    values = [decision.value for decision in decisions if decision.value is not None]
+    values = _column(decisions, "value")
     return Rollout(
         experience=experience,
         rank=torch.zeros(len(decisions), dtype=torch.long),
@@ -201,8 +201,10 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
                 for decision in episode.decisions
             ]
         ),
-        value=torch.stack(values) if values else None,
-        next_value=torch.stack(following_values(episodes)) if values else None,
+        value=values,
+        next_value=None if values is None else torch.stack(following_values(episodes)),
+        drawn=_column(decisions, "drawn"),
+        malformed=_column(decisions, "malformed"),
         episode_id=torch.arange(len(episodes)).repeat_interleave(lengths),
         group_id=torch.tensor([episode.task.group for episode in episodes]),
         member=torch.tensor([episode.task.member for episode in episodes]),
@@ -212,6 +214,12 @@ def pack(episodes: Sequence[PlayedEpisode]) -> Rollout:
         inits=tuple(episode.task.init for episode in episodes),
         in_streams=episodes[0].task.max_decisions is not None,
     )
+
+
+def _column(decisions: Sequence[Decision], name: str) -> Tensor | None:
+    """A number of each decision; None where they have none."""
+    found = [x for decision in decisions if (x := getattr(decision, name)) is not None]
+    return torch.stack(found) if found else None
 
 
 def following_values(episodes: Sequence[PlayedEpisode]) -> list[Tensor]:

@@ -38,8 +38,10 @@ class Decision:
     """What the policy saw: one row, prepared; None once nobody will learn from it."""
     trace: dict[str, Tensor]
     logprob: Tensor
-    value: Tensor | None
     result: ChunkResult
+    value: Tensor | None = None
+    drawn: Tensor | None = None
+    malformed: Tensor | None = None
 
 
 @dataclass
@@ -104,11 +106,11 @@ class _Act:
 
     observation: Observation
     trace: dict[str, Tensor]
-    logprob: Tensor
-    value: Tensor | None
+    numbers: dict[str, Tensor]
+    """What else there is of ``Decision``: tensors by their names."""
 
     def then(self, result: ChunkResult) -> Decision:
-        return Decision(self.observation, self.trace, self.logprob, self.value, result)
+        return Decision(self.observation, self.trace, result=result, **self.numbers)
 
 
 class EpisodeRunner:
@@ -255,18 +257,21 @@ class EpisodeRunner:
                 "checkpoint (--policy.path) with a lower --learner.lr"
             )
         trace = {name: tensor.cpu() for name, tensor in sample.trace.items()}
-        logprob = sample.logprob.cpu()
-        value = None if sample.value is None else sample.value.cpu()
+        numbers = {
+            name: tensor.cpu()
+            for name in ("logprob", "value", "drawn", "malformed")
+            if (tensor := getattr(sample, name)) is not None
+        }
         for row, slot in enumerate(slots):
             # Copies: a view would keep the whole batch, padding included.
             row_trace = {name: tensor[row].clone() for name, tensor in trace.items()}
-            row_value = None if value is None else value[row].clone()
+            row_numbers = {name: tensor[row].clone() for name, tensor in numbers.items()}
             if self._episodes[slot].over:
-                self._episodes[slot].final_value = row_value
+                self._episodes[slot].final_value = row_numbers.get("value")
                 finish(slot)
                 continue
             seen = observation.select([row])
-            self._acts[slot] = _Act(seen, row_trace, logprob[row].clone(), row_value)
+            self._acts[slot] = _Act(seen, row_trace, row_numbers)
             self._pool.step(slot, actions[row], record_size=self._record_size)
 
     def _key(self, slot: int, iteration: int) -> DecisionKey:

@@ -12,11 +12,20 @@ from torch import Tensor, nn
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
+from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.pi0_folder import EXPERT_HEAD, WORDS
 from pushcut.policies.released.tensors import save_tensors
+from tests.policies.released.fast_words import (
+    CHARACTERS,
+    CODES,
+    SKIP,
+    tokenizer_with_codes,
+    write_fast_tokenizer,
+)
 
 STATE, ACTION = 2, 3
 
@@ -29,6 +38,8 @@ PI0 = Pi0Sizes(
     state_dim=5,
     action_dim=5,
 )
+
+FAST_SIZES = VLMSizes(vision=PI0.vision, vlm=PI0.vlm, vocab_size=CHARACTERS + CODES)
 
 OPENVLA = OpenVLASizes(
     dino=ViTSizes(width=64, depth=3, heads=1, mlp=96, prefix_tokens=5),
@@ -137,6 +148,57 @@ def write_lerobot(
     save_file(tensors, folder / stats_file)
     (folder / "tokenizer.json").write_bytes(tokenizer("<bos>"))
     weights = {f"model.{name}": x for name, x in pi0_weights(sizes).items() if name != EXPERT_HEAD}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_pi0_fast(
+    folder: Path, *, camera: str = "top", state: int = STATE, action: int = ACTION,
+    horizon: int = 6, tied: bool = False,
+) -> Path:  # fmt: skip
+    """What LeRobot's save_pretrained writes of a pi0-FAST, with the FAST tokenizer beside it."""
+    folder.mkdir(parents=True)
+    config: dict[str, Any] = {
+        "type": "pi0_fast",
+        "chunk_size": horizon,
+        "n_action_steps": horizon,
+        "max_state_dim": 5,
+        "max_action_dim": 5,
+        "max_action_tokens": 40,
+        "max_decoding_steps": 24,
+        "fast_skip_tokens": SKIP,
+        "validate_action_token_prefix": False,
+        "use_relative_actions": False,
+        "paligemma_variant": "gemma_2b",
+        "action_expert_variant": "gemma_300m",
+        "tokenizer_max_length": 64,
+        "temperature": 0.0,
+        "input_features": {
+            f"observation.images.{camera}": {"type": "VISUAL", "shape": [3, 28, 28]},
+            "observation.images.empty_camera_0": {"type": "VISUAL", "shape": [3, 28, 28]},
+            "observation.state": {"type": "STATE", "shape": [state]},
+        },
+        "output_features": {"action": {"type": "ACTION", "shape": [action]}},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    stats_file = "policy_preprocessor_step_3_normalizer_processor.safetensors"
+    steps = [{"registry_name": "normalizer_processor", "config": {}, "state_file": stats_file}]
+    (folder / "policy_preprocessor.json").write_text(
+        json.dumps({"name": "policy_preprocessor", "steps": steps})
+    )
+    tensors = {
+        f"{feature}.{name}": torch.tensor(values)
+        for feature, size in (("observation.state", state), ("action", action))
+        for name, values in statistics(size).items()
+    }
+    save_file(tensors, folder / stats_file)
+    (folder / "tokenizer.json").write_bytes(tokenizer_with_codes())
+    write_fast_tokenizer(folder / "action_tokenizer")
+    network = Pi0FastNetwork(FAST_SIZES)
+    randomise(network, 0)
+    weights = {f"model.{name}": x.clone() for name, x in network.state_dict().items()}
+    if tied:
+        del weights[f"model.{WORDS}"]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     return folder
 

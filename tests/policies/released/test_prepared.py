@@ -10,7 +10,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.batch import Experience
 from pushcut.learning.learner import Learner, LearnerConfig
 from pushcut.policies.flow.policy import FlowMatchingPolicy
-from pushcut.policies.released import images, openvla_oft, pi0
+from pushcut.policies.released import images, openvla_oft, paligemma
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.pi0 import Pi0Policy
 from pushcut.types import Observation
@@ -63,7 +63,7 @@ def test_lerobots_resize_has_levels_between_those_of_uint8_and_is_left_to_the_de
 
 @pytest.mark.parametrize(
     ("name", "module", "function"),
-    [("pi0-openpi", pi0, "fitted_pixels"), ("openvla-oft", openvla_oft, "openvla_pixels")],
+    [("pi0-openpi", paligemma, "fitted_pixels"), ("openvla-oft", openvla_oft, "openvla_pixels")],
 )
 def test_an_update_prepares_no_picture(name, module, function, monkeypatch):
     policy, calls = POLICIES[name](), []

@@ -14,7 +14,7 @@ from pushcut.memory.live_bytes import LiveBytes
 from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
-from pushcut.policies.networks.pi0 import stays_float32
+from pushcut.policies.networks.paligemma import stays_float32
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
     load_training_parts,

@@ -25,11 +25,13 @@ def samples_fit_the_protocol(case: PolicyCase) -> None:
     mend = "correct what sample and evaluate return: pushcut.batch says what each number means"
     chunk = (policy.chunk, policy.action_size)
     parts = sample.logprob.shape[1] if sample.logprob.ndim == 4 else 1
+    # A decision that is a sequence says itself how many units it was drawn as.
+    units = (parts, *chunk) if sample.drawn is None else tuple(sample.drawn.shape[1:])
     for name, tensor, shape in (
         ("actions", sample.actions, (ROWS, *chunk)),
-        ("logprob in sample", sample.logprob, (ROWS, parts, *chunk)),
-        ("logprob in evaluate", evaluation.logprob, (ROWS, parts, *chunk)),
-        ("entropy in evaluate", evaluation.entropy, (ROWS, parts, *chunk)),
+        ("logprob in sample", sample.logprob, (ROWS, *units)),
+        ("logprob in evaluate", evaluation.logprob, (ROWS, *units)),
+        ("entropy in evaluate", evaluation.entropy, (ROWS, *units)),
     ):
         if tuple(tensor.shape) != shape:
             raise ContractError(f"{name} of shape {list(shape)}", str(list(tensor.shape)), mend)
@@ -155,7 +157,7 @@ def _explore_like(policy: Policy, other: Policy) -> None:
     if isinstance(policy, FlowMatchingPolicy) and isinstance(other, FlowMatchingPolicy):
         policy.explore(other.denoising)
     if isinstance(policy, TokenPolicy) and isinstance(other, TokenPolicy):
-        policy.explore(other.tokens.temperature)
+        policy.explore(other.temperature)
 
 
 def _preparing_changes_nothing(case: PolicyCase) -> None:

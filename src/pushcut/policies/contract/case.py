@@ -15,7 +15,7 @@ from pushcut.policies.base import Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.normalisation import known
 from pushcut.policies.small.observation_tokens import SmallPolicy
-from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.policies.tokens.policy import ParallelTokenPolicy
 from pushcut.types import Observation
 
 ROWS = 8
@@ -67,7 +67,7 @@ class PolicyCase:
             policy.eval(),
             RandomObservations(policy.cameras, policy.image_size, policy.state_size or state_size),
             bounds=bounds,
-            tolerance=0.0 if isinstance(policy, TokenPolicy) else rounding,
+            tolerance=0.0 if isinstance(policy, ParallelTokenPolicy) else rounding,
             rounding=rounding,
             load=load,
         )

@@ -12,6 +12,7 @@ from safetensors.torch import save
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.lerobot_steps import (
     ACTION,
+    ACTION_TOKENIZING,
     EMPTY,
     IMAGES,
     NORMALISER,
@@ -130,26 +131,43 @@ def _usual_modes(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def usual_steps(config: Mapping[str, Any], file: str) -> list[dict[str, Any]]:
-    """LeRobot's steps for a pi0 or pi0.5, without the (un)normaliser."""
+    """LeRobot's steps for a pi0, pi0.5 or pi0-FAST, without the (un)normaliser."""
     if file == POSTPROCESSOR:
         return [_step("device_processor", device="cpu", float_dtype=None)]
-    pi05 = config["type"] == "pi05"
-    prompt = "pi05_prepare_state_tokenizer_processor_step" if pi05 else "pi0_new_line_processor"
+    kind = config["type"]
+    prompt = {
+        "pi05": "pi05_prepare_state_tokenizer_processor_step",
+        "pi0_fast": "pi0_fast_prepare_state_tokenizer_processor_step",
+    }.get(kind, "pi0_new_line_processor")
+    answer = [] if kind != "pi0_fast" else [_answer(config)]
     return [
         _step(RENAMING, rename_map={}),
         _step("to_batch_processor"),
         _step(prompt),
         _step(
             TOKENIZING,
-            max_length=config.get("tokenizer_max_length") or (200 if pi05 else 48),
+            max_length=config.get("tokenizer_max_length") or (48 if kind == "pi0" else 200),
             task_key="task",
             padding_side="right",
             padding="max_length",
             truncation=True,
             tokenizer_name=TOKENIZER,
         ),
+        *answer,
         _step("device_processor", device=config.get("device") or "cpu", float_dtype=None),
     ]
+
+
+def _answer(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The step that writes a pi0-FAST's actions as tokens."""
+    return _step(
+        ACTION_TOKENIZING,
+        trust_remote_code=True,
+        max_action_tokens=config.get("max_action_tokens", 256),
+        fast_skip_tokens=config.get("fast_skip_tokens", 128),
+        paligemma_tokenizer_name=TOKENIZER,
+        action_tokenizer_name=config.get("action_tokenizer_name"),
+    )
 
 
 def _step(name: str, **config: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from pushcut.system.progress import say
 
 PREPROCESSOR, POSTPROCESSOR = "policy_preprocessor.json", "policy_postprocessor.json"
 NORMALISER, UNNORMALISER = "normalizer_processor", "unnormalizer_processor"
-TOKENIZING = "tokenizer_processor"
+TOKENIZING, ACTION_TOKENIZING = "tokenizer_processor", "action_tokenizer_processor"
 RENAMING = "rename_observations_processor"
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
 EMPTY = "empty_camera_"
@@ -34,13 +34,18 @@ KNOWN = (
     "to_batch_processor",
     "pi0_new_line_processor",
     "pi05_prepare_state_tokenizer_processor_step",
+    "pi0_fast_prepare_state_tokenizer_processor_step",
     TOKENIZING,
+    ACTION_TOKENIZING,
     "device_processor",
     NORMALISER,
     UNNORMALISER,
     *RELATIVE,
 )
 """Steps whose work pushcut does itself."""
+
+LEROBOT_TYPES = ("pi0", "pi05", "pi0_fast")
+"""Types of policies that LeRobot's folders name and that are read as such."""
 
 TOKENIZER = "google/paligemma-3b-pt-224"
 """Where LeRobot finds the tokenizer of pi0 and pi0.5."""
@@ -149,20 +154,22 @@ def pads_state(path: Path, config: Mapping[str, Any]) -> bool | None:
 
 def max_tokens(path: Path, config: Mapping[str, Any]) -> int | None:
     """Length of prompts: the step that makes them rules, not config.json."""
-    for step in steps_of(path / PREPROCESSOR):
-        length = (step.get("config") or {}).get("max_length")
-        if name_of(step) == TOKENIZING and length is not None:
-            return int(length)
-    return config.get("tokenizer_max_length")
+    length = step_setting(path, PREPROCESSOR, TOKENIZING, "max_length")
+    return config.get("tokenizer_max_length") if length is None else int(length)
 
 
 def tokenizer_name(path: Path) -> str:
     """Where the folder finds its tokenizer: a model of the hub."""
-    for step in steps_of(path / PREPROCESSOR):
-        name = (step.get("config") or {}).get("tokenizer_name")
-        if name_of(step) == TOKENIZING and name:
-            return str(name)
-    return TOKENIZER
+    return str(step_setting(path, PREPROCESSOR, TOKENIZING, "tokenizer_name") or TOKENIZER)
+
+
+def step_setting(path: Path, file: str, name: str, setting: str) -> Any:
+    """A setting of the first step of a name that has it; None where none does."""
+    for step in steps_of(path / file):
+        value = (step.get("config") or {}).get(setting)
+        if name_of(step) == name and value is not None:
+            return value
+    return None
 
 
 def pictures(features: Mapping[str, Any]) -> Iterator[str]:

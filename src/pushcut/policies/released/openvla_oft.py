@@ -29,7 +29,7 @@ from pushcut.policies.released.scaling import Scaling
 from pushcut.policies.released.tensors import NETWORK, TensorFolder
 from pushcut.policies.tensor_files import made
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
-from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.policies.tokens.policy import ParallelTokenPolicy
 from pushcut.transfers import to_device
 from pushcut.types import TO_BORDER, Gripper, Observation
 
@@ -67,7 +67,7 @@ class OpenVLAOFTConfig:
             )
 
 
-class OpenVLAOFTPolicy(ReleasedPolicy, TokenPolicy):
+class OpenVLAOFTPolicy(ReleasedPolicy, ParallelTokenPolicy):
     """Image and question in, the tokens of a whole chunk out."""
 
     config: OpenVLAOFTConfig

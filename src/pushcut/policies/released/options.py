@@ -11,13 +11,13 @@ from pushcut.policies.precision import Compute, Precision
 from pushcut.system.progress import say
 from pushcut.types import Gripper
 
-ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft"]
+ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft", "pi0-fast"]
 """The VLAs that are known at their released sizes."""
 
 
 @dataclass(frozen=True)
 class ReleasedConfig:
-    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5) is read.
+    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, pi0-FAST) is read.
 
     None: as its folder says, or as is usual. Folders that pushcut wrote say it all themselves.
     """
@@ -44,6 +44,9 @@ class ReleasedConfig:
     norm_stats.json (openpi)."""
     tokenizer: Path | None = None
     """A tokenizer.json, where neither the folder nor the hub's local cache has one."""
+    action_tokenizer: Path | None = None
+    """pi0-FAST: the folder of its FAST tokenizer, where neither its own nor the hub's cache has
+    one."""
     gripper: Gripper | None = None
     """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
     delta: bool | None = None

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -15,31 +14,22 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
-from pushcut.errors import UserError
 from pushcut.policies.base import Mode
 from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
-from pushcut.policies.networks.pi0 import (
-    Pi0Network,
-    Pi0Sizes,
-    PrefixCache,
-    is_vision,
-    stays_float32,
-)
+from pushcut.policies.networks.paligemma import PrefixCache
+from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
-from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
+from pushcut.policies.released.paligemma import PaliGemmaPolicy, from_border, to_border
 from pushcut.policies.released.pi0_folder import (
-    LEROBOT_PREFIX,
     Layout,
     load_network,
-    make_scaling,
     norm_stats_json,
     plain_name,
 )
-from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import (
     Prompts,
     PromptTokenizer,
@@ -48,11 +38,11 @@ from pushcut.policies.released.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.scaling import Scaling, ScalingKind
+from pushcut.policies.released.scaling import ScalingKind
 from pushcut.policies.released.tensors import TensorFolder, released_shapes
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
-from pushcut.types import TO_BORDER, Gripper, Observation
+from pushcut.types import Gripper, Observation
 
 StateDigits = Literal["none", "own", "padded"]
 
@@ -132,7 +122,7 @@ class Pi0Prefix:
         return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
 
 
-class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
+class Pi0Policy(PaliGemmaPolicy, FlowMatchingPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
@@ -152,28 +142,18 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
     ) -> None:
         """``files`` and all weights but the ``omitted`` are saved back as they were."""
         super().__init__()
-        self.config, self.network, self.tokenizer = config, network, tokenizer
-        self.statistics, self.files = dict(statistics), dict(files or {})
-        self.omitted = frozenset(omitted)
+        self.config, self.network = config, network
+        self.resize, self.layout = config.resize, config.layout
         self.aside |= network.take_unused_heads()
-        self.compute, self.origin = compute or Compute(), origin
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, config.action_size
-        self.state_size = config.state_size if self._sees_state else 0
         self.network_action_size = config.sizes.action_dim
-        self.state_scaling = (
-            self._scaling("state", config.state_size)
-            if self._sees_state
-            else Scaling.identity(config.state_size)
+        self.set_up(
+            statistics,
+            tokenizer,
+            files=files or {},
+            omitted=omitted,
+            compute=compute,
+            origin=origin,
         )
-        # Prompts are written on the host: no module, so that it stays there.
-        self._state_on_host = (copy.deepcopy(self.state_scaling),)
-        self.action_scaling = self._scaling("action", config.action_size)
-        if tokenizer.size > config.sizes.vocab_size:
-            raise UserError(
-                f"the tokenizer has {tokenizer.size} words, the network {config.sizes.vocab_size}: "
-                "is it the tokenizer of another model?"
-            )
         self.explore(Denoising(num_steps=config.num_steps))
 
     @property
@@ -193,23 +173,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         """Size of a token of PaliGemma or the expert."""
         sizes = self.config.sizes
         return sizes.vlm.width if placement == "vlm" else sizes.expert.width
-
-    def stays_float32(self, name: str) -> bool:
-        return stays_float32(name) or (self._sees_exactly and is_vision(name))
-
-    @property
-    def _sees_exactly(self) -> bool:
-        """Whether the folder leaves the tower of images in float32 beside bfloat16.
-
-        LeRobot does, from 0.5.1 on, and computes it so.
-        """
-        if not self.is_mixed:
-            return False
-        return all(x == torch.float32 for name, x in self.file_dtypes.items() if is_vision(name))
-
-    def _remember_files(self) -> None:
-        super()._remember_files()
-        self.network.exact_vision = self._sees_exactly
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
@@ -231,32 +194,10 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         with self.computing():
             return super().bc_loss(obs, action_chunk, valid, generator)
 
-    def prepare(self, obs: Observation) -> Observation:
-        """Images of the cameras in use, in the network's size where that keeps whole levels.
-
-        LeRobot's resize gives fractions of a level: that of uint8 images is done on the device.
-        """
-        if obs.prepared:
-            return obs
-        size, seen = self.config.sizes.vision.image_size, {}
-        for camera in self.cameras:
-            image = obs.images[camera]
-            seen[camera] = image if self.config.resize == "torch" else fitted_pixels(image, size)
-        return replace(obs, images=seen, prepared=True)
-
-    def _images(self, obs: Observation) -> Float[Tensor, "b n 3 s s"]:
-        size, seen = self.config.sizes.vision.image_size, []
-        for camera in self.cameras:
-            pixels = torch.from_numpy(np.ascontiguousarray(obs.images[camera]))
-            pixels = to_device(pixels, self.device)
-            whole = self.config.resize == "pil"
-            seen.append(siglip_pixel_values(pixels) if whole else fitted_values(pixels, size))
-        return torch.stack(seen, dim=1)
-
     def encode(self, obs: Observation) -> Pi0Prefix:
         """Images, prompt and state of a batch; once per decision."""
-        images = self._images(self.prepare(obs))
-        scaled = self._scaled_state(obs)
+        images = self.pictures(self.prepare(obs))
+        scaled = self.scaled_state(obs)
         prompts, state = self._prompts(obs, scaled), to_device(scaled, self.device)
         cache = self.network.encode(
             images,
@@ -284,9 +225,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return expert
 
     def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        factor, offset = TO_BORDER[self.config.gripper]
-        action = action.clone()
-        action[..., -1] = (action[..., -1] - offset) / factor
+        action = from_border(action, self.config.gripper)
         return self.action_scaling.scale(action - self._pose(obs, action))
 
     def denormalise(
@@ -294,14 +233,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
     ) -> Float[Tensor, "b h a"]:
         action = self.action_scaling.unscale(action)
         action = action + self._pose(obs, action)
-        factor, offset = TO_BORDER[self.config.gripper]
-        action[..., -1] = action[..., -1] * factor + offset
-        return action
-
-    @property
-    def prefix(self) -> str:
-        """Prefix of the names in files of LeRobot."""
-        return LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
+        return to_border(action, self.config.gripper)
 
     def fill(self, path: Path) -> None:
         """Reads the weights of a folder into the network."""
@@ -317,20 +249,10 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         kept = {name: tensor for name, tensor in weights.items() if name not in self.omitted}
         self.write(kept, path, sharded=False)
 
-    def _scaling(self, name: str, size: int) -> Scaling:
-        kind, layout = self.config.scaling[name], self.config.layout
-        return make_scaling(kind, self.statistics, name, size, layout=layout)
-
     @property
-    def _sees_state(self) -> bool:
+    def sees_state(self) -> bool:
         config = self.config
         return not config.sizes.pi05 or config.state_digits != "none" or config.delta
-
-    def _scaled_state(self, obs: Observation) -> Float[Tensor, "b s"]:
-        """The state in the network's units, on the host."""
-        if not self._sees_state:
-            return torch.zeros(len(obs), 0)
-        return self._state_on_host[0].scale(torch.from_numpy(np.ascontiguousarray(obs.state)))
 
     def _prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
         config = self.config

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pushcut.errors import UserError
+from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
 from pushcut.policies.normalisation import DataStats, NormStats
+from pushcut.policies.released.lerobot_steps import pads_state
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import Pi0Facts
 from pushcut.system.progress import say
@@ -47,7 +49,7 @@ def horizon_of(path: Path, facts: Pi0Facts, options: ReleasedConfig) -> int:
     return asked
 
 
-def check_resolution(path: Path, description: Mapping[str, Any], sizes: Pi0Sizes) -> None:
+def check_resolution(path: Path, description: Mapping[str, Any], sizes: VLMSizes) -> None:
     """Refuses a folder of LeRobot whose network takes images of another size than it states."""
     stated, own = description.get("image_resolution"), sizes.vision.image_size
     if stated is not None and list(stated) != [own, own]:
@@ -61,11 +63,14 @@ def vector_size(
     name: Literal["state", "action"],
     path: Path,
     facts: Pi0Facts,
-    sizes: Pi0Sizes,
+    width: int,
     options: ReleasedConfig,
     data: DataStats | None,
 ) -> int:
-    """Length of state or action; UserError where folder, statistics and options disagree."""
+    """Length of state or action; UserError where folder, statistics and options disagree.
+
+    ``width`` is the length that it is padded to, where nothing tells another.
+    """
     if data is not None:
         return data[name].size
     asked = options.state_size if name == "state" else options.action_size
@@ -77,7 +82,6 @@ def vector_size(
             f"{asked} ({flag}, or the preset): it belongs to another robot or preset, unless "
             "`pushcut sft --statistics data` teaches it yours"
         )
-    width = sizes.state_dim if name == "state" else sizes.action_dim
     size = asked or stated or (found.size if found else width)
     if found is not None and found.size > size and not _is_padding(found, size):
         raise UserError(
@@ -131,3 +135,18 @@ def check_options(
         )
     if assumed:
         say(f"{path}: taken is that {'; that '.join(assumed)}")
+
+
+def digits_of_lerobot(
+    path: Path, description: Mapping[str, Any], model: str
+) -> Literal["own", "padded"]:
+    """Whether LeRobot padded the state of a prompt; says so where the folder does not tell."""
+    padded = pads_state(path, description)
+    if padded is not False:
+        version, other = ("0.4", "own") if padded else ("0.5 or later", "padded")
+        say(
+            f"{path}: taken for a {model} that LeRobot {version} trained, whose prompts hold the "
+            f"state {'padded' if padded else 'without padding'}; if it was another version: "
+            f"--policy.released.state-digits {other}"
+        )
+    return "padded" if padded else "own"

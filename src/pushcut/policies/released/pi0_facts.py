@@ -98,7 +98,7 @@ def _lerobot(
     return Pi0Facts(
         layout="lerobot",
         chunk=int(config["chunk_size"]),
-        num_steps=int(config["num_inference_steps"]),
+        num_steps=0 if config["type"] == "pi0_fast" else int(config["num_inference_steps"]),
         max_tokens=max_tokens(path, config),
         state_dim=int(config["max_state_dim"]),
         images=camera_names(path, config),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -13,6 +13,7 @@ from torch import nn
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats, known
@@ -86,20 +87,9 @@ def sizes_of(
     try:
         action_dim = shapes["action_in_proj.weight"][1]
         pi05 = "time_mlp_in.weight" in shapes
-        patches = shapes[f"{VISION}embeddings.position_embedding.weight"][0]
-        width, _, patch, _ = shapes[f"{VISION}embeddings.patch_embedding.weight"]
         return Pi0Sizes(
-            vision=SiglipSizes(
-                width=width,
-                depth=count_blocks(shapes, f"{VISION}encoder.layers."),
-                mlp=shapes[f"{VISION}encoder.layers.0.mlp.fc1.weight"][0],
-                heads=vision_heads,
-                image_size=round(patches**0.5) * patch,
-                patch_size=patch,
-            ),
-            vlm=_gemma(shapes, LM),
+            **vars(vlm_sizes(shapes, vision_heads=vision_heads)),
             expert=_gemma(shapes, EXPERT),
-            vocab_size=shapes[WORDS if WORDS in shapes else VLM_HEAD][0],
             chunk=chunk,
             state_dim=facts.state_dim or action_dim if pi05 else shapes["state_proj.weight"][1],
             action_dim=action_dim,
@@ -110,6 +100,24 @@ def sizes_of(
             f"{path} is no pi0 or pi0.5: its tensors lack {error}; have such as "
             f"{', '.join(list(shapes)[:2])}"
         ) from None
+
+
+def vlm_sizes(shapes: Shapes, *, vision_heads: int) -> VLMSizes:
+    """Sizes of PaliGemma; KeyError, IndexError or ValueError where the tensors are none of one."""
+    patches = shapes[f"{VISION}embeddings.position_embedding.weight"][0]
+    width, _, patch, _ = shapes[f"{VISION}embeddings.patch_embedding.weight"]
+    return VLMSizes(
+        vision=SiglipSizes(
+            width=width,
+            depth=count_blocks(shapes, f"{VISION}encoder.layers."),
+            mlp=shapes[f"{VISION}encoder.layers.0.mlp.fc1.weight"][0],
+            heads=vision_heads,
+            image_size=round(patches**0.5) * patch,
+            patch_size=patch,
+        ),
+        vlm=_gemma(shapes, LM),
+        vocab_size=shapes[WORDS if WORDS in shapes else VLM_HEAD][0],
+    )
 
 
 def _gemma(shapes: Shapes, start: str) -> GemmaSizes:
@@ -195,14 +203,18 @@ def load_network(network: Pi0Network, tensors: TensorFolder) -> set[str]:
     omitted = wanted.keys() - tensors.shapes.keys()
     if EXPERT_HEAD not in wanted:  # a policy, which has put aside what it does not use
         return set(omitted)
-    head, words = network.vlm.lm_head, network.vlm.model.language_model.embed_tokens
-    assert isinstance(head, nn.Linear)
-    if WORDS in omitted:
-        fill(words, "weight", head.weight.detach())
-    if omitted & {WORDS, VLM_HEAD} or torch.equal(head.weight, words.weight):
-        network.tie()
+    tie_words(network, omitted)
     expert = network.paligemma_with_expert.gemma_expert
     if EXPERT_HEAD in omitted and expert.lm_head.weight.is_meta:
         zeros = torch.zeros(wanted[EXPERT_HEAD])  # takes no memory before it is written to
         expert.lm_head.weight = nn.Parameter(zeros, requires_grad=False)
     return set(omitted)
+
+
+def tie_words(network: PaliGemmaNetwork, omitted: Collection[str]) -> None:
+    """Makes PaliGemma's two sets of words one, where the folder has one or they are equal."""
+    head, words = network.vlm.lm_head, network.vlm.model.language_model.embed_tokens
+    if WORDS in omitted:
+        fill(words, "weight", head.weight.detach())
+    if {WORDS, VLM_HEAD} & set(omitted) or torch.equal(head.weight, words.weight):
+        network.tie()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
@@ -20,17 +20,19 @@ from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_renames import check_renames
-from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
+from pushcut.policies.released.lerobot_steps import check_steps, tokenizer_name
 from pushcut.policies.released.options import ReleasedConfig, tell_stored
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_agreement import (
     POSE,
     check_options,
     check_resolution,
+    digits_of_lerobot,
     horizon_of,
     vector_size,
 )
 from pushcut.policies.released.pi0_facts import read_facts, with_statistics
+from pushcut.policies.released.pi0_fast import Pi0FastConfig
 from pushcut.policies.released.pi0_folder import (
     VISION_HEADS,
     Layout,
@@ -52,6 +54,8 @@ GRIPPER = "plus_closes"
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
+
+Config = TypeVar("Config", Pi0Config, Pi0FastConfig)
 
 
 def load_pi0(
@@ -81,8 +85,8 @@ def load_pi0(
             tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
     if data is not None:
         facts = with_data(facts, data, config)
-        config = _of_sizes(path, config, data)
-    files = _files(path, facts, config, options, replaced=data is not None)
+        config = of_sizes(path, config, data)
+    files = kept_files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
@@ -102,7 +106,7 @@ def load_pi0(
     return policy.eval()
 
 
-def _of_sizes(path: Path, config: Pi0Config, data: DataStats) -> Pi0Config:
+def of_sizes(path: Path, config: Config, data: DataStats) -> Config:
     """The config with the sizes of the data; UserError where the network is too small."""
     try:
         return replace(config, state_size=data["state"].size, action_size=data["action"].size)
@@ -110,8 +114,8 @@ def _of_sizes(path: Path, config: Pi0Config, data: DataStats) -> Pi0Config:
         raise UserError(f"{path}: {error}") from None
 
 
-def _files(
-    path: Path, facts: Pi0Facts, config: Pi0Config, options: ReleasedConfig, *, replaced: bool
+def kept_files(
+    path: Path, facts: Pi0Facts, config: Config, options: ReleasedConfig, *, replaced: bool
 ) -> dict[str, bytes]:
     """The small files to save: of the folder, with what is not as the folder says any more."""
     files = small_files(path)
@@ -172,8 +176,8 @@ def first_config(
         check_renames(path, description)
         check_resolution(path, description, sizes)
     cameras = cameras_of(path, facts, options)
-    state_size = vector_size("state", path, facts, sizes, options, data)
-    action_size = vector_size("action", path, facts, sizes, options, data)
+    state_size = vector_size("state", path, facts, sizes.state_dim, options, data)
+    action_size = vector_size("action", path, facts, sizes.action_dim, options, data)
     # Only openpi's models predict differences, and only its pi0.5 may do without the state.
     delta = bool(options.delta) and facts.layout == "openpi"
     if delta and min(state_size, action_size) < POSE:
@@ -218,15 +222,7 @@ def _digits(
         return _asked_digits(path, shown, facts.layout, options.state_digits)
     if shown == "none" or facts.layout == "openpi":
         return shown
-    padded = pads_state(path, description)
-    if padded is not False:
-        version, other = ("0.4", "own") if padded else ("0.5 or later", "padded")
-        say(
-            f"{path}: taken for a pi0.5 that LeRobot {version} trained, whose prompts hold the "
-            f"state {'padded' if padded else 'without padding'}; if it was another version: "
-            f"--policy.released.state-digits {other}"
-        )
-    return "padded" if padded else "own"
+    return digits_of_lerobot(path, description, "pi0.5")
 
 
 def _asked_digits(

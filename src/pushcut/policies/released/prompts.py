@@ -35,34 +35,49 @@ class Prompts:
     """False at padding."""
 
 
+def read_words(content: bytes, source: str) -> Any:
+    """The library's tokenizer of a tokenizer.json; UserError in one line where that is none."""
+    try:
+        from tokenizers import Tokenizer
+    except ImportError:
+        raise UserError(
+            "released VLAs need the library tokenizers: pip install 'pushcut[vla]'"
+        ) from None
+    try:
+        tokenizer: Any = Tokenizer.from_str(content.decode())
+    except Exception as error:  # the library raises bare exceptions
+        raise UserError(f"{source} is not a tokenizer.json: {error}") from None
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
 class PromptTokenizer:
     """Text to tokens, never from the network."""
 
     def __init__(self, content: bytes, *, source: str, bos: str) -> None:
         """``content`` of a tokenizer.json; ``bos`` is the token that every prompt begins with."""
-        try:
-            from tokenizers import Tokenizer
-        except ImportError:
-            raise UserError(
-                "released VLAs need the library tokenizers: pip install 'pushcut[vla]'"
-            ) from None
-        try:
-            tokenizer: Any = Tokenizer.from_str(content.decode())
-        except Exception as error:  # the library raises bare exceptions
-            raise UserError(f"{source} is not a tokenizer.json: {error}") from None
-        tokenizer.no_padding()
-        tokenizer.no_truncation()
-        first = tokenizer.token_to_id(bos)
-        if first is None:
-            raise UserError(f"{source} has no token {bos!r}: is it the tokenizer of another model?")
-        self.bos = int(first)
+        tokenizer = read_words(content, source)
+        self._id_of, self._source = tokenizer.token_to_id, source
+        self.bos = self.id_of(bos)
         self.size = int(tokenizer.get_vocab_size())
+        self.own_size = int(tokenizer.get_vocab_size(with_added_tokens=False))
+        """Words without those that were added to its vocabulary."""
 
         @lru_cache(maxsize=KNOWN_TEXTS)
         def tokens(text: str) -> tuple[int, ...]:
             return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
         self._tokens = tokens
+
+    def id_of(self, token: str) -> int:
+        """The number of a token; UserError where there is no such one."""
+        found = self._id_of(token)
+        if found is None:
+            raise UserError(
+                f"{self._source} has no token {token!r}: is it the tokenizer of another model?"
+            )
+        return int(found)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, BOS first."""
@@ -88,10 +103,15 @@ def without_newline(instruction: str) -> str:
     return instruction.removesuffix("\n")
 
 
-def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
-    """pi0.5's prompt with a scaled state written in 256 bins; below -1 is bin -1."""
+def state_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
+    """Task and scaled state, which is written in 256 bins; below -1 is bin -1 (pi0-FAST)."""
     digits = np.digitize(state, STATE_BINS) - 1
-    return f"Task: {clean(instruction)}, State: {' '.join(map(str, digits))};\nAction: "
+    return f"Task: {clean(instruction)}, State: {' '.join(map(str, digits))};\n"
+
+
+def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
+    """pi0.5's prompt, which ends with the beginning of the answer."""
+    return f"{state_prompt(instruction, state)}Action: "
 
 
 def pad_right(rows: list[list[int]], length: int) -> Prompts:

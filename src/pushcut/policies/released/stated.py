@@ -30,6 +30,12 @@ LEROBOT = {
 }  # fmt: skip
 """Settings of LeRobot's pi0 and pi0.5 that are followed, or that matter in its training only."""
 
+FAST = {
+    "max_action_tokens", "text_tokenizer_name", "action_tokenizer_name", "temperature",
+    "max_decoding_steps", "fast_skip_tokens", "validate_action_token_prefix", "use_kv_cache",
+}  # fmt: skip
+"""Settings of LeRobot's pi0-FAST that are followed, or replaced by those of a run (temperature)."""
+
 TRAINING = ("optimizer_", "scheduler_", "compile_")
 """Beginnings of further settings that matter in a training only."""
 
@@ -75,6 +81,16 @@ def check_pi0(path: Path, description: Mapping[str, Any], sizes: Pi0Sizes) -> No
             raise UserError(
                 f"{path}: config.json states {name} {description[name]}, the tensors are for {own}"
             )
+    _tell_unknown(path, description, known)
+
+
+def check_pi0_fast(path: Path, description: Mapping[str, Any]) -> None:
+    """Refuses scaled images; names what is not followed."""
+    _check_pictures(path, description)
+    _tell_unknown(path, description, LEROBOT | FAST)
+
+
+def _tell_unknown(path: Path, description: Mapping[str, Any], known: set[str]) -> None:
     unknown = [
         f"{name} {value}"
         for name, value in description.items()

@@ -18,7 +18,7 @@ from pushcut.policies.small.observation_tokens import (
 )
 from pushcut.policies.small.transformer import Block
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens, TokenHead
-from pushcut.policies.tokens.policy import TokenPolicy
+from pushcut.policies.tokens.policy import ParallelTokenPolicy
 from pushcut.types import Observation
 
 
@@ -47,7 +47,7 @@ class TinyConfig(SmallConfig):
         return action_size // queries
 
 
-class TinyPolicy(SmallPolicy, TokenPolicy):
+class TinyPolicy(SmallPolicy, ParallelTokenPolicy):
     """Image patches, words, state and placeholder action queries in one transformer.
 
     Sequence: [camera patches …, words, state, queries of each step of the chunk]; the outputs at

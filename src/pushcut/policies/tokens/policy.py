@@ -20,10 +20,8 @@ from pushcut.types import Observation
 
 
 class TokenPolicy(Policy):
-    """Decodes the tokens of a chunk in parallel: one distribution over bins for each."""
+    """Draws the tokens of a chunk at a temperature, which belongs to acting, not to the weights."""
 
-    tokens: ActionTokens
-    """Bins and temperature."""
     critic_sees: CriticPlacement = "vlm"
     """Where a critic looks."""
     critic_places: tuple[CriticPlacement, ...] = ("vlm",)
@@ -33,6 +31,33 @@ class TokenPolicy(Policy):
     @abstractmethod
     def prefix_width(self) -> int:
         """Size of the features that a critic sees."""
+
+    @property
+    @abstractmethod
+    def temperature(self) -> float:
+        """Both sampling and evaluating use softmax(logits / temperature)."""
+
+    @abstractmethod
+    def explore(self, temperature: float) -> None:
+        """Sets the sampling temperature; it is not saved with the policy."""
+
+    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
+        """The critic sees the tokens of the observation, or the last of them."""
+        if config.placement not in self.critic_places:
+            lack = {"expert": "action-token policies have no action expert"}.get(
+                config.placement, f"no critic can look at the {config.placement} of this policy"
+            )
+            raise ValueError(f"{lack}: --critic.placement {' or '.join(self.critic_places)}")
+        self.critic_sees = config.placement
+        head = make_value_head(self.prefix_width, config, seed=seed)
+        self.training_parts["critic"] = head.to(self.device)
+
+
+class ParallelTokenPolicy(TokenPolicy):
+    """Decodes the tokens of a chunk in parallel: one distribution over bins for each."""
+
+    tokens: ActionTokens
+    """Bins and temperature."""
 
     @abstractmethod
     def logits(
@@ -48,8 +73,11 @@ class TokenPolicy(Policy):
     def denormalise(self, action: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
         """[-1, 1] to environment units."""
 
+    @property
+    def temperature(self) -> float:
+        return self.tokens.temperature
+
     def explore(self, temperature: float) -> None:
-        """Sets the sampling temperature; it is not saved with the policy."""
         self.tokens = replace(self.tokens, temperature=temperature)
 
     def spread_targets(self, bins: float) -> None:
@@ -92,14 +120,3 @@ class TokenPolicy(Policy):
         loss = (losses * mask).sum() / count
         correct = ((logits.argmax(-1) == target) & mask).sum() / count
         return loss, {"loss": loss.detach(), "accuracy": correct}
-
-    def add_critic(self, config: CriticConfig, *, seed: int) -> None:
-        """The critic sees the tokens of the observation, or the last of them."""
-        if config.placement not in self.critic_places:
-            lack = {"expert": "action-token policies have no action expert"}.get(
-                config.placement, f"no critic can look at the {config.placement} of this policy"
-            )
-            raise ValueError(f"{lack}: --critic.placement {' or '.join(self.critic_places)}")
-        self.critic_sees = config.placement
-        head = make_value_head(self.prefix_width, config, seed=seed)
-        self.training_parts["critic"] = head.to(self.device)
