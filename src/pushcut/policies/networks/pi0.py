@@ -12,6 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import KeyValue, mask_of_heads, rotation
+from pushcut.policies.networks.expert_output import ExpertOutput
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
 from pushcut.policies.networks.gradient_checkpointing import Recompute
 from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
@@ -104,15 +105,6 @@ def unused_head(width: int, vocab_size: int) -> nn.Linear:
     head = nn.Linear(width, vocab_size, bias=False)
     head.requires_grad_(False)
     return head
-
-
-@dataclass(frozen=True)
-class ExpertOutput:
-    """Outputs of the action expert at m points of each row's chain."""
-
-    velocity: Float[Tensor, "b m h a"]
-    features: Float[Tensor, "b m h d"]
-    """Output of the last block at the action tokens, in float32."""
 
 
 class Pi0Network(nn.Module):
