@@ -157,17 +157,32 @@ class GrootNetwork(nn.Module):
         self.language.lm_head.weight = self.language.model.embed_tokens.weight
 
     def take_unused_parts(self) -> dict[str, Tensor]:
-        """Removes output words and the pooling of images, which act on nothing, by their names."""
+        """Removes the pooling of images, and output words of their own; returns them by name.
+
+        Nobody computes them.
+        """
         tower, language = self.eagle.vision_model.vision_model, self.language
+        unused = {tower: "head"}
+        if not self.is_tied:
+            unused[language] = "lm_head"
+        ends = tuple(f".{name}." for name in unused.values())
         taken = {
             name: x.data
             for name, x in self.named_parameters()
-            if ".vision_model.head." in name or ".lm_head." in name  # but where it is tied
+            if name.startswith("backbone.") and any(end in name for end in ends)
         }
-        for module, name in ((tower, "head"), (language, "lm_head")):
+        for module, name in unused.items():
             if hasattr(module, name):
                 delattr(module, name)
         return taken
+
+    @property
+    def is_tied(self) -> bool:
+        """Whether the output words are the input words."""
+        language = self.language
+        if not hasattr(language, "lm_head"):
+            return False
+        return language.lm_head.weight is language.model.embed_tokens.weight
 
     @property
     def eagle(self) -> _Eagle:

@@ -19,6 +19,9 @@ EMPTY_TOKEN = 29871
 LENGTHS = 32
 """Left-padded prompts are a multiple of so many tokens long."""
 
+IMAGE_PLACE = "<IMG_CONTEXT>"
+"""GR00T's token in whose place a token of an image stands."""
+
 KNOWN_TEXTS = 32_768
 """Prompts whose tokens are remembered; with a state in them each is another."""
 
@@ -52,10 +55,8 @@ class PromptTokenizer:
             raise UserError(f"{source} is not a tokenizer.json: {error}") from None
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        first = tokenizer.token_to_id(bos)
-        if first is None:
-            raise UserError(f"{source} has no token {bos!r}: is it the tokenizer of another model?")
-        self.bos = int(first)
+        self._tokenizer, self._source = tokenizer, source
+        self.bos = self.id_of(bos)
         self.size = int(tokenizer.get_vocab_size())
 
         @lru_cache(maxsize=KNOWN_TEXTS)
@@ -63,6 +64,15 @@ class PromptTokenizer:
             return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
 
         self._tokens = tokens
+
+    def id_of(self, token: str) -> int:
+        """Number of a token; UserError where there is no such token."""
+        found = self._tokenizer.token_to_id(token)
+        if found is None:
+            raise UserError(
+                f"{self._source} has no token {token!r}: is it the tokenizer of another model?"
+            )
+        return int(found)
 
     def encode(self, text: str) -> list[int]:
         """Tokens of a text, BOS first."""
@@ -92,6 +102,17 @@ def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
     """pi0.5's prompt with a scaled state written in 256 bins; below -1 is bin -1."""
     digits = np.digitize(state, STATE_BINS) - 1
     return f"Task: {clean(instruction)}, State: {' '.join(map(str, digits))};\nAction: "
+
+
+def groot_prompt(text: str, *, images: int, patches: int) -> str:
+    """GR00T N1.5's prompt after its first token; each image has its places before the text."""
+    places = "".join(
+        f"<image {number}><img>{IMAGE_PLACE * patches}</img>" for number in range(1, images + 1)
+    )
+    return (
+        "system\nYou are a helpful assistant.<|im_end|>\n"
+        f"<|im_start|>user\n{places}{text}<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def pad_right(rows: list[list[int]], length: int) -> Prompts:

@@ -85,6 +85,14 @@ class Scaling(nn.Module):
         half = [(top - bottom + eps) / 2 for bottom, top in zip(low, high, strict=True)]
         return Scaling(low, half, half, 1.0)
 
+    def without_constants(self) -> Scaling:
+        """This scaling, but what has no width becomes 0 and its origin on the way back (GR00T)."""
+        plain, constant = Scaling.identity(self.size), self.multiplier == 0
+        for name, own in self.named_buffers():
+            setattr(plain, name, own.clone())
+        plain.divisor[constant], plain.shift[constant] = torch.inf, 0.0
+        return plain
+
     @staticmethod
     def identity(size: int) -> Scaling:
         """Leaves everything as it is."""
