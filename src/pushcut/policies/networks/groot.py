@@ -162,7 +162,7 @@ class GrootNetwork(nn.Module):
         Nobody computes them.
         """
         tower, language = self.eagle.vision_model.vision_model, self.language
-        unused = {tower: "head"}
+        unused: dict[nn.Module, str] = {tower: "head"}
         if not self.is_tied:
             unused[language] = "lm_head"
         ends = tuple(f".{name}." for name in unused.values())

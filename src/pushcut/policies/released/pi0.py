@@ -11,14 +11,11 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
-from pushcut.policies.base import Mode
 from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.pi0 import (
     Pi0Network,
@@ -27,9 +24,14 @@ from pushcut.policies.networks.pi0 import (
     is_vision,
     stays_float32,
 )
-from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
+from pushcut.policies.released.flow import (
+    ReleasedFlowPolicy,
+    from_border,
+    scaled_on_host,
+    to_border,
+)
 from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
@@ -39,7 +41,6 @@ from pushcut.policies.released.pi0_folder import (
     norm_stats_json,
     plain_name,
 )
-from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import (
     Prompts,
     PromptTokenizer,
@@ -52,7 +53,7 @@ from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import TensorFolder, released_shapes
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
-from pushcut.types import TO_BORDER, Gripper, Observation
+from pushcut.types import Gripper, Observation
 
 StateDigits = Literal["none", "own", "padded"]
 
@@ -132,7 +133,7 @@ class Pi0Prefix:
         return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
 
 
-class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
+class Pi0Policy(ReleasedFlowPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
@@ -211,26 +212,6 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         super()._remember_files()
         self.network.exact_vision = self._sees_exactly
 
-    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
-        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        with self.computing():
-            return super().sample(obs, noise, mode)
-
-    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        with self.computing():
-            return super().evaluate(obs, trace)
-
-    def bc_loss(
-        self,
-        obs: Observation,
-        action_chunk: Float[Tensor, "b h a"],
-        valid: Bool[Tensor, "b h"],
-        generator: np.random.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Conditional flow matching over the whole predicted chunk."""
-        with self.computing():
-            return super().bc_loss(obs, action_chunk, valid, generator)
-
     def prepare(self, obs: Observation) -> Observation:
         """Images of the cameras in use, in the network's size where that keeps whole levels.
 
@@ -284,19 +265,14 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         return expert
 
     def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        factor, offset = TO_BORDER[self.config.gripper]
-        action = action.clone()
-        action[..., -1] = (action[..., -1] - offset) / factor
+        action = from_border(action, self.config.gripper)
         return self.action_scaling.scale(action - self._pose(obs, action))
 
     def denormalise(
         self, action: Float[Tensor, "b h a"], obs: Observation
     ) -> Float[Tensor, "b h a"]:
         action = self.action_scaling.unscale(action)
-        action = action + self._pose(obs, action)
-        factor, offset = TO_BORDER[self.config.gripper]
-        action[..., -1] = action[..., -1] * factor + offset
-        return action
+        return to_border(action + self._pose(obs, action), self.config.gripper)
 
     @property
     def prefix(self) -> str:
@@ -330,7 +306,7 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         """The state in the network's units, on the host."""
         if not self._sees_state:
             return torch.zeros(len(obs), 0)
-        return self._state_on_host[0].scale(torch.from_numpy(np.ascontiguousarray(obs.state)))
+        return scaled_on_host(self._state_on_host[0], obs)
 
     def _prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
         config = self.config

@@ -21,14 +21,18 @@ from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_renames import check_renames
 from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
-from pushcut.policies.released.options import ReleasedConfig, tell_stored
+from pushcut.policies.released.options import (
+    OF_GROOT,
+    ReleasedConfig,
+    refuse_options,
+    tell_stored,
+)
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_agreement import (
     POSE,
     check_options,
     check_resolution,
     horizon_of,
-    vector_size,
 )
 from pushcut.policies.released.pi0_facts import read_facts, with_statistics
 from pushcut.policies.released.pi0_folder import (
@@ -44,6 +48,7 @@ from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
+from pushcut.policies.released.vector_sizes import VECTORS, vector_size
 from pushcut.policies.released.weight_files import tell_unread
 from pushcut.system.progress import say
 
@@ -64,6 +69,7 @@ def load_pi0(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
+    refuse_options(path, options, OF_GROOT)
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
     model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
@@ -172,8 +178,7 @@ def first_config(
         check_renames(path, description)
         check_resolution(path, description, sizes)
     cameras = cameras_of(path, facts, options)
-    state_size = vector_size("state", path, facts, sizes, options, data)
-    action_size = vector_size("action", path, facts, sizes, options, data)
+    state_size, action_size = vector_sizes(path, facts, sizes, options, data)
     # Only openpi's models predict differences, and only its pi0.5 may do without the state.
     delta = bool(options.delta) and facts.layout == "openpi"
     if delta and min(state_size, action_size) < POSE:
@@ -201,6 +206,26 @@ def first_config(
         )
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def vector_sizes(
+    path: Path,
+    facts: Pi0Facts,
+    sizes: Pi0Sizes,
+    options: ReleasedConfig,
+    data: DataStats | None,
+) -> tuple[int, int]:
+    """Lengths of state and action: those of the data, or as folder and options agree."""
+    if data is not None:
+        return data["state"].size, data["action"].size
+    widths, found = (sizes.state_dim, sizes.action_dim), facts.statistics.get
+    state, action = (
+        vector_size(
+            name, path, options, stated=facts.stated.get(name), found=found(name), width=width
+        )
+        for name, width in zip(VECTORS, widths, strict=True)
+    )
+    return state, action
 
 
 def _digits(
