@@ -8,6 +8,7 @@ what a policy drew is evaluated to the same log-probability before the first upd
 from __future__ import annotations
 
 from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
+from pushcut.policies.released.groot_loading import load_groot
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.pi0_loading import load_pi0
 from pushcut.policies.small.flow_vla import FlowPolicy
@@ -21,4 +22,6 @@ POLICIES.register("flow", PolicyKind.of(FlowPolicy, FlowPolicySource))
 POLICIES.register("pi0", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi05", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
+POLICIES.register("gr00t_n1_5", PolicyKind(load_groot, FlowPolicySource))
+POLICIES.register("groot", PolicyKind(load_groot, FlowPolicySource))
 POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource))

@@ -98,12 +98,13 @@ class Scaling(nn.Module):
         """Leaves everything as it is."""
         return Scaling([0.0] * size, [1.0] * size, [1.0] * size, 0.0)
 
-    def where(self, mask: Sequence[bool]) -> Scaling:
-        """This scaling for the numbers of the mask, none for the others."""
-        plain, chosen = Scaling.identity(self.size), torch.tensor(mask)
+    def where(self, mask: Sequence[bool], otherwise: Scaling | None = None) -> Scaling:
+        """This scaling for the numbers of the mask, another or none for the others."""
+        mixed, chosen = Scaling.identity(self.size), torch.tensor(mask)
+        others = otherwise or mixed
         for name, own in self.named_buffers():
-            setattr(plain, name, torch.where(chosen, own, getattr(plain, name)))
-        return plain
+            setattr(mixed, name, torch.where(chosen, own, getattr(others, name)))
+        return mixed
 
     def scale(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """To the network's units."""
