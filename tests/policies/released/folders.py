@@ -286,7 +286,7 @@ def write_lerobot_groot(
     folder.mkdir(parents=True)
     config = {
         "type": "groot",
-        "chunk_size": 50,
+        "chunk_size": sizes.chunk,
         "n_action_steps": 4,
         "base_model_path": "nvidia/GR00T-N1.5-3B",
         "embodiment_tag": "new_embodiment",
