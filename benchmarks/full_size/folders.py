@@ -77,11 +77,12 @@ class Stored:
         return self.numbers * self.dtype.itemsize
 
 
-def tokenizer(bos: str) -> bytes:
-    """A tokenizer.json with single characters as words."""
+def tokenizer(bos: str, *whole: str) -> bytes:
+    """A tokenizer.json with single characters as words, and tokens that no text splits."""
     characters = [chr(code) for code in range(32, 127)] + ["\n"]
-    words = {word: index for index, word in enumerate(["<pad>", "<unk>", bos, *characters])}
+    words = {word: index for index, word in enumerate(["<pad>", "<unk>", bos, *characters, *whole])}
     made = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    made.add_special_tokens(list(whole))
     made.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     return made.to_str().encode()
 

@@ -1,7 +1,7 @@
 """Small policies of every kind, and what they look at."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from pushcut.types import Observation
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
+    write_groot,
     write_lerobot,
+    write_lerobot_groot,
     write_openpi,
     write_openvla,
     write_pi0_fast,
@@ -64,10 +66,12 @@ def flow(
     return policy.eval()
 
 
-def released(write: Callable[[Path], Path], **denoising: Any) -> Policy:
+def released(
+    write: Callable[[Path], Path], *, reading: Mapping[str, Any] | None = None, **denoising: Any
+) -> Policy:
     """A tiny checkpoint in a layout of others."""
     with tempfile.TemporaryDirectory() as folder:
-        config = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
+        config = ReleasedConfig(cameras=("top",), image_size=32, chunk=4, **(reading or {}))
         policy = load(write(Path(folder) / "p"), config)
     if denoising:
         assert isinstance(policy, FlowMatchingPolicy)
@@ -103,6 +107,11 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "pi05-openpi": lambda: released(lambda path: write_openpi(path, PI05)),
     "pi05-lerobot-flow-noise": lambda: released(
         lambda path: write_lerobot(path, PI05), noise="flow-noise", num_steps=3
+    ),
+    "groot": lambda: released(write_groot),
+    "groot-padding-seen": lambda: released(write_groot, reading={"padded_length": 140}),
+    "groot-lerobot-flow-noise": lambda: released(
+        write_lerobot_groot, noise="flow-noise", num_steps=3
     ),
 }
 

@@ -8,6 +8,7 @@ what a policy drew is evaluated to the same log-probability before the first upd
 from __future__ import annotations
 
 from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
+from pushcut.policies.released.groot_loading import load_groot
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.pi0_fast_loading import load_pi0_fast
 from pushcut.policies.released.pi0_loading import load_pi0
@@ -23,4 +24,6 @@ POLICIES.register("pi0", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi05", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi0_fast", PolicyKind(load_pi0_fast, TokenPolicySource))
+POLICIES.register("gr00t_n1_5", PolicyKind(load_groot, FlowPolicySource))
+POLICIES.register("groot", PolicyKind(load_groot, FlowPolicySource))
 POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource))

@@ -123,6 +123,9 @@ def kind_of(description: dict[str, Any]) -> str:
         return str(description["type"])
     if description.get("model_type") == "openvla":
         return "openvla"
+    model = str(description.get("model_type", "without type, model_type or action_horizon"))
+    if model.lower().startswith("gr00t"):
+        return "gr00t_n1_5"  # which refuses others by name
     if {"action_horizon", "paligemma_variant"} <= description.keys():
         return "openpi"
-    return str(description.get("model_type", "without type, model_type or action_horizon"))
+    return model

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.groot import GrootSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 
@@ -44,4 +48,45 @@ def openvla_sizes(config: dict[str, Any]) -> OpenVLASizes:
         proprio_dim=config["proprio_dim"] if config.get("use_proprio") else 0,
         bins=config["n_action_bins"],
         **{name: config[name] for name in names},
+    )
+
+
+def groot_sizes(metadata: dict[str, Any]) -> GrootSizes:
+    """Sizes from config.json as released (``config``) and from Eagle's (``eagle_config``)."""
+    config, eagle = json.loads(metadata["config"]), json.loads(metadata["eagle_config"])
+    vision, text, head = eagle["vision_config"], eagle["text_config"], config["action_head_cfg"]
+
+    def blocks(values: dict[str, Any]) -> DiTSizes:
+        heads, head_dim = values["num_attention_heads"], values["attention_head_dim"]
+        return DiTSizes(heads, head_dim, values["num_layers"])
+
+    return GrootSizes(
+        vision=SiglipSizes(
+            width=vision["hidden_size"],
+            depth=vision["num_hidden_layers"],
+            mlp=vision["intermediate_size"],
+            heads=vision["num_attention_heads"],
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+        ),
+        llm=Qwen3Sizes(
+            hidden=text["hidden_size"],
+            intermediate=text["intermediate_size"],
+            layers=config["backbone_cfg"]["select_layer"],
+            heads=text["num_attention_heads"],
+            kv_heads=text["num_key_value_heads"],
+            head_dim=text["head_dim"],
+            vocab_size=text["vocab_size"],
+        ),
+        image_token=eagle["image_token_index"],
+        vl=blocks(head["vl_self_attention_cfg"]),
+        dit=blocks(head["diffusion_model_cfg"]),
+        dit_output=head["diffusion_model_cfg"]["output_dim"],
+        hidden=head["hidden_size"],
+        embodiments=head["max_num_embodiments"],
+        future_tokens=head["num_target_vision_tokens"],
+        positions=head["max_seq_len"],
+        chunk=head["action_horizon"],
+        state_dim=head["max_state_dim"],
+        action_dim=head["action_dim"],
     )

@@ -9,7 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Float64
 from torch import Tensor, nn
 
 from pushcut.batch import Evaluation, PolicySample
@@ -50,6 +50,8 @@ class FlowMatchingPolicy(Policy):
     network_action_size: int
     """Numbers of an action as the expert has it: ``action_size`` or, padded, more."""
     denoising: Denoising
+    fits_padding: bool = True
+    """Whether numbers that pad an action are learnt to be zero."""
     keeps_prefix: bool = False
     """Whether the trace of a sample holds its prefix; for a frozen encoder."""
 
@@ -153,8 +155,8 @@ class FlowMatchingPolicy(Policy):
     ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Conditional flow matching: squared error of the velocity over the valid steps.
 
-        Times are drawn from Beta(1.5, 1) as in pi0, so that noise is seen more often. Numbers
-        that pad an action are zero, and learnt to be.
+        Noise is seen more often than data (``drawn_times``). Numbers that pad an action are zero;
+        they are fitted where ``fits_padding``.
         """
         mask = to_device(valid, self.device).unsqueeze(-1)
         # Steps after the end must not be seen by the others either.
@@ -163,13 +165,18 @@ class FlowMatchingPolicy(Policy):
         shape = tuple(action.shape)
         drawn = torch.from_numpy(generator.standard_normal(shape, dtype=np.float32))
         noise = to_device(drawn, self.device).to(action.dtype)
-        times = generator.beta(1.5, 1.0, size=len(action)) * 0.999 + 0.001
+        times = self.drawn_times(generator, len(action))
         t = to_device(torch.from_numpy(times).to(action.dtype), self.device).view(-1, 1)
         x = t.unsqueeze(-1) * noise + (1 - t.unsqueeze(-1)) * action
         velocity = self.expert_on(self.encode(obs))(x.unsqueeze(1), t).value.squeeze(1)
         errors = (velocity - (noise - action)) ** 2 * mask
-        loss = errors.sum() / (mask.sum() * self.network_action_size).clamp(min=1)
+        fitted = self.network_action_size if self.fits_padding else self.action_size
+        loss = errors[..., :fitted].sum() / (mask.sum() * fitted).clamp(min=1)
         return loss, {"loss": loss.detach()}
+
+    def drawn_times(self, generator: np.random.Generator, rows: int) -> Float64[np.ndarray, " b"]:
+        """Times at which the velocity is fitted: Beta(1.5, 1) from 0.001 to 1, as in pi0."""
+        return generator.beta(1.5, 1.0, size=rows) * 0.999 + 0.001
 
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """The critic sees the prefix or what the expert makes of the stored points."""

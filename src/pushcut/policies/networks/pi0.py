@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import mask_of_heads, rotation
+from pushcut.policies.networks.expert_output import ExpertOutput
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.paligemma import (
     GemmaStack,
@@ -50,15 +51,6 @@ class _PaliGemmaWithExpert(nn.Module):
         # Output words: released, never used and never trained.
         self.paligemma.lm_head.requires_grad_(False)
         self.gemma_expert.lm_head.requires_grad_(False)
-
-
-@dataclass(frozen=True)
-class ExpertOutput:
-    """Outputs of the action expert at m points of each row's chain."""
-
-    velocity: Float[Tensor, "b m h a"]
-    features: Float[Tensor, "b m h d"]
-    """Output of the last block at the action tokens, in float32."""
 
 
 class Pi0Network(PaliGemmaNetwork):

@@ -97,6 +97,18 @@ class _Encoder(nn.Module):
         self.layers = nn.ModuleList(SiglipBlock(sizes) for _ in range(sizes.depth))
 
 
+class PoolingHead(nn.Module):
+    """What makes one vector of an image: released with some towers, never used, never trained."""
+
+    def __init__(self, sizes: SiglipSizes) -> None:
+        super().__init__()
+        self.probe = nn.Parameter(torch.zeros(1, 1, sizes.width))
+        self.attention = nn.MultiheadAttention(sizes.width, sizes.heads)
+        self.layernorm = nn.LayerNorm(sizes.width, eps=EPS)
+        self.mlp = _MLP(sizes.width, sizes.mlp)
+        self.requires_grad_(False)
+
+
 class SiglipTower(nn.Module):
     """Images in [-1, 1] -> a token for each patch."""
 

@@ -1,4 +1,4 @@
-"""The environment's cameras in the order of a pi0: by the names that its folder gives them."""
+"""The environment's cameras in the order of a model: by the names that its folder gives them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from pathlib import Path
 from pushcut.errors import UserError
 from pushcut.policies.places import CONFIGS
 from pushcut.policies.released.files import OURS, read_json
-from pushcut.policies.released.lerobot_renames import CameraNames, camera_names, short
+from pushcut.policies.released.lerobot_renames import (
+    CameraFacts,
+    CameraNames,
+    camera_names,
+    short,
+)
 from pushcut.policies.released.lerobot_steps import LEROBOT_TYPES
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.pi0_folder import Pi0Facts
 from pushcut.system.progress import say
 
 USUAL = {
@@ -25,7 +29,7 @@ USUAL = {
 FLAG, NAMES = "--policy.released.cameras", "--policy.released.camera-names"
 
 
-def cameras_of(path: Path, facts: Pi0Facts, options: ReleasedConfig) -> tuple[str, ...]:
+def cameras_of(path: Path, facts: CameraFacts, options: ReleasedConfig) -> tuple[str, ...]:
     """The environment's cameras in the model's order; the folder's names are never permuted."""
     images = _renamed(path, facts.images, options.renamed)
     asked = options.cameras or None
@@ -95,7 +99,7 @@ def _by_name(path: Path, images: Sequence[CameraNames]) -> tuple[str, ...]:
 
 
 def _asked(
-    path: Path, facts: Pi0Facts, images: Sequence[CameraNames], asked: tuple[str, ...]
+    path: Path, facts: CameraFacts, images: Sequence[CameraNames], asked: tuple[str, ...]
 ) -> tuple[str, ...]:
     """The cameras that the user wants, in the model's order where it knows them by name."""
     seen = [image for image in images if image.outside]

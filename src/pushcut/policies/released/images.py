@@ -161,6 +161,34 @@ def fitted_values(pixels: UInt8[Tensor, "b _ _ 3"], size: int) -> Float32[Tensor
     return F.pad(resized.clamp(0, 1), (*right, *down)) * 2 - 1
 
 
+def cropped_pixels(
+    images: UInt8[np.ndarray, "b _ _ 3"], size: int, share: float
+) -> UInt8[np.ndarray, "b s s 3"]:
+    """The middle of images, ``share`` of each side, at another size (GR00T N1.5).
+
+    Bilinear with antialiasing in float32; levels are truncated.
+    """
+    _check_images(images, dimensions=4)
+    sides = [int(share * side) for side in images.shape[1:3]]
+    # Python's round: half a pixel goes to the even number, as torchvision has it.
+    up, left = (round((old - new) / 2) for old, new in zip(images.shape[1:3], sides, strict=True))
+    middle = np.ascontiguousarray(images[:, up : up + sides[0], left : left + sides[1]])
+    values = _unit(torch.from_numpy(middle))
+    resized = F.interpolate(values, (size, size), mode="bilinear", antialias=True)
+    levels = (resized * 255).clamp(0, 255).to(torch.uint8)
+    return levels.permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def bicubic_pixels(images: UInt8[np.ndarray, "b _ _ 3"], size: int) -> UInt8[np.ndarray, "b s s 3"]:
+    """Images stretched to a square by a bicubic with antialiasing (LeRobot's GR00T N1.5)."""
+    _check_images(images, dimensions=4)
+    if images.shape[1:3] == (size, size):
+        return images
+    pixels = torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2)
+    resized = F.interpolate(pixels, (size, size), mode="bicubic", antialias=True)
+    return resized.permute(0, 2, 3, 1).contiguous().numpy()
+
+
 def siglip_pixel_values(pixels: UInt8[Tensor, "b s s 3"]) -> Float32[Tensor, "b 3 s s"]:
     """Levels in [-1, 1], as SigLIP was trained, on the device of the images."""
     return _unit(pixels) * 2 - 1

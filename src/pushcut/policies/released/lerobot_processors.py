@@ -64,7 +64,7 @@ def for_robot(
             written.pop(step.get("state_file", ""), None)
             at = content["steps"].index(step)
             step["state_file"] = f"{content['name']}_step_{at}_{name}.safetensors"
-            written[step["state_file"]] = save(_as_tensors(statistics))
+            written[step["state_file"]] = save(as_tensors(statistics))
         written[file] = _json(content)
     return written | {"config.json": _json(config)}
 
@@ -174,7 +174,8 @@ def _step(name: str, **config: Any) -> dict[str, Any]:
     return {"registry_name": name, "config": config}
 
 
-def _as_tensors(statistics: DataStats) -> dict[str, torch.Tensor]:
+def as_tensors(statistics: DataStats) -> dict[str, torch.Tensor]:
+    """Statistics as the steps keep them, by FEATURE.STATISTIC."""
     return {
         f"{feature}.{name}": torch.tensor(value)
         for feature, own in ((STATE, "state"), (ACTION, "action"))

@@ -47,6 +47,21 @@ class CameraNames:
         return CameraNames(self.own, tuple(names.get(name, name) for name in self.outside))
 
 
+@dataclass(frozen=True)
+class CameraFacts:
+    """The cameras of a model, as its folder names them."""
+
+    images: tuple[CameraNames, ...]
+    """In the model's order; empty where the folder does not name them."""
+    slots: int
+    """Images that the model was trained with, empty ones counted."""
+
+    @property
+    def seen(self) -> tuple[str, ...]:
+        """What its cameras are usually called outside, in its order."""
+        return tuple(camera.outside[0] for camera in self.images if camera.outside)
+
+
 def short(name: str) -> str:
     """A camera's name without what LeRobot puts in front."""
     for prefix in PREFIXES:

@@ -33,7 +33,7 @@ from pushcut.policies.released.openvla_folder import (
     statistics_of_data,
 )
 from pushcut.policies.released.openvla_oft import OpenVLAOFTConfig, OpenVLAOFTPolicy
-from pushcut.policies.released.options import ReleasedConfig, tell_stored
+from pushcut.policies.released.options import ReleasedConfig, of_others, refuse_options, tell_stored
 from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.stated import check_openvla, horizon_of
 from pushcut.policies.released.tensors import TensorFolder
@@ -68,7 +68,7 @@ def load_openvla_oft(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
-    check_options(path, options)
+    refuse_options(path, options, NO_EFFECT | of_others("OpenVLA-OFT"))
     apart = adapters_folder(path)
     base = base_of(apart)
     base = path if base == apart else base
@@ -132,14 +132,6 @@ def adapters_folder(path: Path) -> Path:
         say(f"{path}: its weights are taken with the adapters of {APART}/ merged already")
         return path
     return inside
-
-
-def check_options(path: Path, options: ReleasedConfig) -> None:
-    """Refuses options that could have no effect on an OpenVLA-OFT, by name."""
-    for name, why in NO_EFFECT.items():
-        if getattr(options, name) is not None:
-            flag = f"--policy.released.{name.replace('_', '-')}"
-            raise UserError(f"{path}: {why}: leave out {flag}")
 
 
 def check_state(path: Path, statistics: OpenVLAStats, proprio_dim: int) -> None:

@@ -7,17 +7,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pushcut.errors import UserError
 from pushcut.policies.precision import Compute, Precision
 from pushcut.system.progress import say
 from pushcut.types import Gripper
 
-ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft", "pi0-fast"]
+ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft", "pi0-fast", "groot"]
 """The VLAs that are known at their released sizes."""
+
+
+SIZES = ("image_size", "chunk", "horizon", "state_size", "action_size", "padded_length")
+"""Options that are 1 or more."""
+
+OWNERS = {
+    "action_tokenizer": "pi0-FAST",
+    "embodiment": "GR00T",
+    "padded_length": "GR00T",
+    "text_in_list": "GR00T",
+    "action_scaling": "GR00T",
+}
+"""Options that one kind of model alone has a use for."""
 
 
 @dataclass(frozen=True)
 class ReleasedConfig:
-    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, pi0-FAST) is read.
+    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, pi0-FAST, GR00T N1.5) is read.
 
     None: as its folder says, or as is usual. Folders that pushcut wrote say it all themselves.
     """
@@ -31,7 +45,7 @@ class ReleasedConfig:
     """Height and width of the images that the environment gives, before its own resizing."""
     chunk: int | None = None
     """Steps that are executed of each predicted chunk. None: n_action_steps of LeRobot's folder,
-    5 for openpi's, all for OpenVLA-OFT's."""
+    5 for openpi's, all for OpenVLA-OFT's and NVIDIA's."""
     horizon: int | None = None
     """Steps that are predicted. OpenVLA-OFT's folder does not say it (LIBERO 8), nor does that of
     openpi's own PyTorch trainer; others of pi0 do, and `pushcut plan` wants it."""
@@ -57,6 +71,18 @@ class ReleasedConfig:
     state_digits: Literal["own", "padded"] | None = None
     """LeRobot's pi0.5: whether the state in the prompt is padded first, as 0.4 did, or not, as 0.5
     and later do. None: as its settings tell; where they do not, a line says what was assumed."""
+    embodiment: str | None = None
+    """GR00T: embodiment tag of NVIDIA's metadata.json, and =NUMBER behind it where its weights are
+    not those that the tables of NVIDIA and RLinf say. None: the only one that is there."""
+    padded_length: int | None = None
+    """GR00T: rows, those of images counted, that every prompt is padded to and that the action head
+    sees (RLinf: 570). None: padding is not seen, as if each prompt ran alone."""
+    text_in_list: bool | None = None
+    """GR00T: whether prompts hold the instruction as ['TEXT'], as NVIDIA's server and LeRobot write
+    it, or as it is, as it is fine-tuned. None: by whose folder it is."""
+    action_scaling: Literal["bounds", "mean_std", "quantiles"] | None = None
+    """GR00T: how actions but the gripper are scaled, which NVIDIA's folder does not say. None: by
+    minimum and maximum."""
     download: bool = False
     """Whether the path may name a model of the Hugging Face hub (owner/name), which is fetched."""
     precision: Precision = "float32"
@@ -72,7 +98,7 @@ class ReleasedConfig:
         return Compute(self.precision, self.master_weights)
 
     def __post_init__(self) -> None:
-        for name in ("image_size", "chunk", "horizon", "state_size", "action_size"):
+        for name in SIZES:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be >= 1, got {value}")
@@ -87,6 +113,23 @@ class ReleasedConfig:
         """The folder's name of a camera -> the environment's."""
         pairs = (pair.partition("=") for pair in self.camera_names or ())
         return {theirs: ours for theirs, _, ours in pairs}
+
+
+def of_others(model: str) -> dict[str, str]:
+    """Options that only other models have a use for, and why ``model`` has none."""
+    return {
+        name: f"only {owner}'s folders are read with it"
+        for name, owner in OWNERS.items()
+        if owner != model
+    }
+
+
+def refuse_options(path: Path, options: ReleasedConfig, without_effect: Mapping[str, str]) -> None:
+    """Raises UserError for the first of the options that could have no effect, and says why."""
+    for name, why in without_effect.items():
+        if getattr(options, name) is not None:
+            flag = f"--policy.released.{name.replace('_', '-')}"
+            raise UserError(f"{path}: {why}: leave out {flag}")
 
 
 def tell_stored(

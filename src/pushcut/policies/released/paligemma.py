@@ -23,7 +23,7 @@ from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import Scaling
 from pushcut.transfers import to_device
-from pushcut.types import TO_BORDER, Gripper, Observation
+from pushcut.types import Observation
 
 
 class PaliGemmaPolicy(ReleasedPolicy):
@@ -132,18 +132,3 @@ class PaliGemmaPolicy(ReleasedPolicy):
     def _scaling(self, name: str, size: int) -> Scaling:
         kind = self.config.scaling[name]
         return make_scaling(kind, self.statistics, name, size, layout=self.layout)
-
-
-def from_border(action: Float[Tensor, "b h a"], gripper: Gripper) -> Float[Tensor, "b h a"]:
-    """A copy with the gripper command in the convention of the data."""
-    factor, offset = TO_BORDER[gripper]
-    action = action.clone()
-    action[..., -1] = (action[..., -1] - offset) / factor
-    return action
-
-
-def to_border(action: Float[Tensor, "b h a"], gripper: Gripper) -> Float[Tensor, "b h a"]:
-    """The other way, in place: +1 opens."""
-    factor, offset = TO_BORDER[gripper]
-    action[..., -1] = action[..., -1] * factor + offset
-    return action

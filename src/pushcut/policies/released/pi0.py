@@ -10,20 +10,17 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.batch import Evaluation, PolicySample
-from pushcut.policies.base import Mode
 from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
 from pushcut.policies.networks.paligemma import PrefixCache
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
-from pushcut.policies.released.paligemma import PaliGemmaPolicy, from_border, to_border
+from pushcut.policies.released.flow import ReleasedFlowPolicy
+from pushcut.policies.released.paligemma import PaliGemmaPolicy
 from pushcut.policies.released.pi0_folder import (
     Layout,
     load_network,
@@ -38,7 +35,7 @@ from pushcut.policies.released.prompts import (
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.scaling import ScalingKind
+from pushcut.policies.released.scaling import ScalingKind, from_border, to_border
 from pushcut.policies.released.tensors import TensorFolder, released_shapes
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
@@ -122,7 +119,7 @@ class Pi0Prefix:
         return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
 
 
-class Pi0Policy(PaliGemmaPolicy, FlowMatchingPolicy):
+class Pi0Policy(PaliGemmaPolicy, ReleasedFlowPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
@@ -173,26 +170,6 @@ class Pi0Policy(PaliGemmaPolicy, FlowMatchingPolicy):
         """Size of a token of PaliGemma or the expert."""
         sizes = self.config.sizes
         return sizes.vlm.width if placement == "vlm" else sizes.expert.width
-
-    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
-        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        with self.computing():
-            return super().sample(obs, noise, mode)
-
-    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        with self.computing():
-            return super().evaluate(obs, trace)
-
-    def bc_loss(
-        self,
-        obs: Observation,
-        action_chunk: Float[Tensor, "b h a"],
-        valid: Bool[Tensor, "b h"],
-        generator: np.random.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Conditional flow matching over the whole predicted chunk."""
-        with self.computing():
-            return super().bc_loss(obs, action_chunk, valid, generator)
 
     def encode(self, obs: Observation) -> Pi0Prefix:
         """Images, prompt and state of a batch; once per decision."""

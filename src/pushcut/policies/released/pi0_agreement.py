@@ -13,7 +13,6 @@ from typing import Any, Literal
 from pushcut.errors import UserError
 from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
-from pushcut.policies.normalisation import DataStats, NormStats
 from pushcut.policies.released.lerobot_steps import pads_state
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import Pi0Facts
@@ -21,9 +20,6 @@ from pushcut.system.progress import say
 
 POSE = 6
 """Numbers of a hand's pose, position and rotation."""
-
-PADDING = 1e-6
-"""Statistics up to here are those of zeros."""
 
 
 def horizon_of(path: Path, facts: Pi0Facts, options: ReleasedConfig) -> int:
@@ -57,50 +53,6 @@ def check_resolution(path: Path, description: Mapping[str, Any], sizes: VLMSizes
             f"{path}: config.json states image_resolution {list(stated)}, the network's tensors "
             f"are for {own}"
         )
-
-
-def vector_size(
-    name: Literal["state", "action"],
-    path: Path,
-    facts: Pi0Facts,
-    width: int,
-    options: ReleasedConfig,
-    data: DataStats | None,
-) -> int:
-    """Length of state or action; UserError where folder, statistics and options disagree.
-
-    ``width`` is the length that it is padded to, where nothing tells another.
-    """
-    if data is not None:
-        return data[name].size
-    asked = options.state_size if name == "state" else options.action_size
-    stated, found = facts.stated.get(name), facts.statistics.get(name)
-    flag = f"--policy.released.{name}-size"
-    if asked is not None and stated not in (None, asked):
-        raise UserError(
-            f"{path} is for {name}s of {stated} numbers, as its config.json states; asked are "
-            f"{asked} ({flag}, or the preset): it belongs to another robot or preset, unless "
-            "`pushcut sft --statistics data` teaches it yours"
-        )
-    size = asked or stated or (found.size if found else width)
-    if found is not None and found.size > size and not _is_padding(found, size):
-        raise UserError(
-            f"{path} has statistics of {name}s of {found.size} numbers, {size} are asked "
-            f"({flag}, or the preset), and the others are no padding: it belongs to another robot "
-            "or preset, unless `pushcut sft --statistics data` teaches it yours"
-        )
-    return size
-
-
-def _is_padding(statistics: NormStats, size: int) -> bool:
-    """Whether the numbers beyond a size were zero in all frames."""
-    values = statistics.by_name()
-    spread = values.pop("std", [])
-    # Some programs pad deviations with ones.
-    tail = [x for numbers in values.values() for x in numbers[size:]]
-    return all(abs(x) <= PADDING for x in tail) and all(
-        x <= PADDING or x == 1.0 for x in spread[size:]
-    )
 
 
 def check_options(

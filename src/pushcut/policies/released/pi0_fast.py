@@ -21,11 +21,11 @@ from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
 from pushcut.policies.released.action_text import ActionText
 from pushcut.policies.released.fast import FastCode, FastTokenizer
-from pushcut.policies.released.paligemma import PaliGemmaPolicy, from_border, to_border
+from pushcut.policies.released.paligemma import PaliGemmaPolicy
 from pushcut.policies.released.pi0_fast_folder import load_fast_network
 from pushcut.policies.released.pi0_folder import plain_name
 from pushcut.policies.released.prompts import Prompts, PromptTokenizer, pad_right, state_prompt
-from pushcut.policies.released.scaling import ScalingKind
+from pushcut.policies.released.scaling import ScalingKind, from_border, to_border
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.policies.tokens.sequences import draw_sequences

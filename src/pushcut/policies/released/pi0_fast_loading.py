@@ -29,12 +29,11 @@ from pushcut.policies.released.lerobot_steps import (
     step_setting,
     tokenizer_name,
 )
-from pushcut.policies.released.options import ReleasedConfig, tell_stored
+from pushcut.policies.released.options import ReleasedConfig, of_others, refuse_options, tell_stored
 from pushcut.policies.released.pi0_agreement import (
     check_resolution,
     digits_of_lerobot,
     horizon_of,
-    vector_size,
 )
 from pushcut.policies.released.pi0_facts import read_facts
 from pushcut.policies.released.pi0_fast import Pi0FastConfig, Pi0FastPolicy
@@ -46,6 +45,7 @@ from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0_fast
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import read_tokenizer
+from pushcut.policies.released.vector_sizes import vector_sizes
 from pushcut.policies.released.weight_files import tell_unread
 
 NO_EFFECT = {
@@ -65,7 +65,7 @@ def load_pi0_fast(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
-    check_options(path, options)
+    refuse_options(path, options, NO_EFFECT | of_others("pi0-FAST"))
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
     content = read_tokenizer(path, options.tokenizer, model=tokenizer_name(path))
@@ -104,14 +104,6 @@ def load_pi0_fast(
     return policy.eval()
 
 
-def check_options(path: Path, options: ReleasedConfig) -> None:
-    """Refuses what would be asked for in vain."""
-    for name, why in NO_EFFECT.items():
-        if getattr(options, name):
-            flag = name.replace("_", "-")
-            raise UserError(f"{path}: {why}: leave out --policy.released.{flag}")
-
-
 def check_words(words: PromptTokenizer, fast: FastFiles, config: Pi0FastConfig) -> None:
     """Refuses a FAST tokenizer whose words do not fit into PaliGemma's."""
     size, room = fast.tokenizer().size, words.own_size - config.skip
@@ -139,7 +131,8 @@ def first_config(
     sizes = fast_sizes(tensors.shapes, path)
     check_resolution(path, description, sizes)
     digits = options.state_digits or digits_of_lerobot(path, description, "pi0-FAST")
-    padded = {"state": facts.state_dim or 0, "action": int(description.get("max_action_dim", 32))}
+    widths = (facts.state_dim or 0, int(description.get("max_action_dim", 32)))
+    state_size, action_size = vector_sizes(path, facts, options, data, widths=widths)
     horizon = horizon_of(path, facts, options)
     taught = step_setting(path, PREPROCESSOR, ACTION_TOKENIZING, "max_action_tokens")
     try:
@@ -147,12 +140,12 @@ def first_config(
             sizes=sizes,
             cameras=cameras_of(path, facts, options),
             image_size=options.image_size or 256,
-            state_size=vector_size("state", path, facts, padded["state"], options, data),
-            action_size=vector_size("action", path, facts, padded["action"], options, data),
+            state_size=state_size,
+            action_size=action_size,
             horizon=horizon,
             chunk=options.chunk or facts.executed or horizon,
             max_tokens=facts.max_tokens or 200,
-            padded_state=padded["state"] if digits == "padded" else 0,
+            padded_state=widths[0] if digits == "padded" else 0,
             room=int(description.get("max_decoding_steps", 256)),
             room_taught=int(taught or description.get("max_action_tokens", 256)),
             skip=int(description.get("fast_skip_tokens", 128)),

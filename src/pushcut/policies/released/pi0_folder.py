@@ -17,15 +17,15 @@ from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats, known
-from pushcut.policies.released.lerobot_renames import CameraNames
+from pushcut.policies.released.lerobot_renames import CameraFacts
 from pushcut.policies.released.scaling import Scaling, ScalingKind, steady
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
     check_names,
     count_blocks,
-    fill,
     load_tensors,
+    once_stored,
     released_shapes,
 )
 from pushcut.system.progress import say
@@ -46,7 +46,7 @@ LEROBOT_PREFIX = "model."
 
 
 @dataclass(frozen=True)
-class Pi0Facts:
+class Pi0Facts(CameraFacts):
     """Facts about a model that its folder holds besides the weights."""
 
     layout: Layout
@@ -56,10 +56,6 @@ class Pi0Facts:
     max_tokens: int | None
     state_dim: int | None
     """Length that pi0.5's state is padded to; None: as the actions'."""
-    images: tuple[CameraNames, ...]
-    """The cameras of the model, in its order; empty where the folder does not name them."""
-    slots: int
-    """Images that the model was trained with, empty ones counted."""
     kinds: Mapping[str, ScalingKind]
     """How "state" and "action" are scaled."""
     statistics: DataStats
@@ -68,11 +64,6 @@ class Pi0Facts:
     """Steps of each chunk that are executed, where the folder says it."""
     stated: Mapping[str, int] = field(default_factory=dict)
     """Lengths of "state" and "action" that the folder states."""
-
-    @property
-    def seen(self) -> tuple[str, ...]:
-        """What its cameras are usually called outside, in its order."""
-        return tuple(camera.outside[0] for camera in self.images if camera.outside)
 
 
 def plain_name(name: str) -> str:
@@ -214,7 +205,5 @@ def load_network(network: Pi0Network, tensors: TensorFolder) -> set[str]:
 def tie_words(network: PaliGemmaNetwork, omitted: Collection[str]) -> None:
     """Makes PaliGemma's two sets of words one, where the folder has one or they are equal."""
     head, words = network.vlm.lm_head, network.vlm.model.language_model.embed_tokens
-    if WORDS in omitted:
-        fill(words, "weight", head.weight.detach())
-    if {WORDS, VLM_HEAD} & set(omitted) or torch.equal(head.weight, words.weight):
+    if once_stored(words, head, omitted, names=(WORDS, VLM_HEAD)):
         network.tie()

@@ -21,7 +21,7 @@ from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_renames import check_renames
 from pushcut.policies.released.lerobot_steps import check_steps, tokenizer_name
-from pushcut.policies.released.options import ReleasedConfig, tell_stored
+from pushcut.policies.released.options import ReleasedConfig, of_others, refuse_options, tell_stored
 from pushcut.policies.released.pi0 import Pi0Config, Pi0Policy, StateDigits
 from pushcut.policies.released.pi0_agreement import (
     POSE,
@@ -29,7 +29,6 @@ from pushcut.policies.released.pi0_agreement import (
     check_resolution,
     digits_of_lerobot,
     horizon_of,
-    vector_size,
 )
 from pushcut.policies.released.pi0_facts import read_facts, with_statistics
 from pushcut.policies.released.pi0_fast import Pi0FastConfig
@@ -46,6 +45,7 @@ from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
+from pushcut.policies.released.vector_sizes import vector_sizes
 from pushcut.policies.released.weight_files import tell_unread
 from pushcut.system.progress import say
 
@@ -68,6 +68,7 @@ def load_pi0(
 
     ``data`` takes the place of its own statistics, in the folder that is saved too.
     """
+    refuse_options(path, options, of_others("pi0"))
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
     model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
@@ -176,8 +177,8 @@ def first_config(
         check_renames(path, description)
         check_resolution(path, description, sizes)
     cameras = cameras_of(path, facts, options)
-    state_size = vector_size("state", path, facts, sizes.state_dim, options, data)
-    action_size = vector_size("action", path, facts, sizes.action_dim, options, data)
+    widths = (sizes.state_dim, sizes.action_dim)
+    state_size, action_size = vector_sizes(path, facts, options, data, widths=widths)
     # Only openpi's models predict differences, and only its pi0.5 may do without the state.
     delta = bool(options.delta) and facts.layout == "openpi"
     if delta and min(state_size, action_size) < POSE:

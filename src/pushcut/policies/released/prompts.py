@@ -19,6 +19,9 @@ EMPTY_TOKEN = 29871
 LENGTHS = 32
 """Left-padded prompts are a multiple of so many tokens long."""
 
+IMAGE_PLACE = "<IMG_CONTEXT>"
+"""GR00T's token in whose place a token of an image stands."""
+
 KNOWN_TEXTS = 32_768
 """Prompts whose tokens are remembered; with a state in them each is another."""
 
@@ -112,6 +115,17 @@ def state_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
 def pi05_prompt(instruction: str, state: Float32[np.ndarray, " s"]) -> str:
     """pi0.5's prompt, which ends with the beginning of the answer."""
     return f"{state_prompt(instruction, state)}Action: "
+
+
+def groot_prompt(text: str, *, images: int, patches: int) -> str:
+    """GR00T N1.5's prompt after its first token; each image has its places before the text."""
+    places = "".join(
+        f"<image {number}><img>{IMAGE_PLACE * patches}</img>" for number in range(1, images + 1)
+    )
+    return (
+        "system\nYou are a helpful assistant.<|im_end|>\n"
+        f"<|im_start|>user\n{places}{text}<|im_end|>\n<|im_start|>assistant\n"
+    )
 
 
 def pad_right(rows: list[list[int]], length: int) -> Prompts:

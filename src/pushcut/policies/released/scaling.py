@@ -15,8 +15,10 @@ from pushcut.types import TO_BORDER, Gripper
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
 
 
-def in_convention(statistics: NormStats, gripper: Gripper) -> NormStats:
-    """Statistics of actions whose gripper command is written in another convention."""
+def in_convention(statistics: NormStats, gripper: Gripper | None) -> NormStats:
+    """Statistics of actions whose gripper command, if any, is written in another convention."""
+    if gripper is None:
+        return statistics
     factor, offset = TO_BORDER[gripper]
 
     def converted(values: Values) -> Values:
@@ -36,6 +38,24 @@ def in_convention(statistics: NormStats, gripper: Gripper) -> NormStats:
         min=least,
         max=most,
     )
+
+
+def from_border(action: Float[Tensor, "b h a"], gripper: Gripper | None) -> Float[Tensor, "b h a"]:
+    """A copy with the gripper command in the convention of the data; None: there is none."""
+    action = action.clone()
+    if gripper is not None:
+        factor, offset = TO_BORDER[gripper]
+        action[..., -1] = (action[..., -1] - offset) / factor
+    return action
+
+
+def to_border(action: Float[Tensor, "b h a"], gripper: Gripper | None) -> Float[Tensor, "b h a"]:
+    """A copy with the gripper command in pushcut's convention: +1 opens; None: there is none."""
+    action = action.clone()
+    if gripper is not None:
+        factor, offset = TO_BORDER[gripper]
+        action[..., -1] = action[..., -1] * factor + offset
+    return action
 
 
 def _last_swapped(low: Values, high: Values) -> tuple[Values, Values]:
@@ -85,17 +105,26 @@ class Scaling(nn.Module):
         half = [(top - bottom + eps) / 2 for bottom, top in zip(low, high, strict=True)]
         return Scaling(low, half, half, 1.0)
 
+    def without_constants(self) -> Scaling:
+        """This scaling, but what has no width becomes 0 and its origin on the way back (GR00T)."""
+        plain, constant = Scaling.identity(self.size), self.multiplier == 0
+        for name, own in self.named_buffers():
+            setattr(plain, name, own.clone())
+        plain.divisor[constant], plain.shift[constant] = torch.inf, 0.0
+        return plain
+
     @staticmethod
     def identity(size: int) -> Scaling:
         """Leaves everything as it is."""
         return Scaling([0.0] * size, [1.0] * size, [1.0] * size, 0.0)
 
-    def where(self, mask: Sequence[bool]) -> Scaling:
-        """This scaling for the numbers of the mask, none for the others."""
-        plain, chosen = Scaling.identity(self.size), torch.tensor(mask)
+    def where(self, mask: Sequence[bool], otherwise: Scaling | None = None) -> Scaling:
+        """This scaling for the numbers of the mask, another or none for the others."""
+        mixed, chosen = Scaling.identity(self.size), torch.tensor(mask)
+        others = otherwise or mixed
         for name, own in self.named_buffers():
-            setattr(plain, name, torch.where(chosen, own, getattr(plain, name)))
-        return plain
+            setattr(mixed, name, torch.where(chosen, own, getattr(others, name)))
+        return mixed
 
     def scale(self, x: Float[Tensor, "*b d"]) -> Float[Tensor, "*b d"]:
         """To the network's units."""

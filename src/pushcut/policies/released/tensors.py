@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
@@ -234,6 +235,18 @@ def fill(module: nn.Module, name: str, tensor: Tensor) -> None:
     else:
         # Knows what to do with weights of which this process holds a part only.
         module.load_state_dict({name: tensor}, strict=False)
+
+
+def once_stored(
+    words: nn.Embedding, head: nn.Linear, omitted: Collection[str], *, names: tuple[str, str]
+) -> bool:
+    """Whether input and output words are the same, stored once or twice; fills missing input words.
+
+    ``names``: how files call the two.
+    """
+    if names[0] in omitted:
+        fill(words, "weight", head.weight.detach())
+    return not set(omitted).isdisjoint(names) or torch.equal(head.weight, words.weight)
 
 
 def in_file(parameter: Tensor) -> bool:
