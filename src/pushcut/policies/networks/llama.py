@@ -68,14 +68,17 @@ class _Attention(nn.Module):
         return self.o_proj(attention(rotate(query, by), rotate(key, by), value, mask))
 
 
-class _MLP(nn.Module):
-    def __init__(self, sizes: LlamaSizes) -> None:
+class GatedMLP(nn.Module):
+    """down(silu(gate(x)) * up(x))."""
+
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_proj = nn.Linear(sizes.hidden, sizes.intermediate, bias=False)
-        self.up_proj = nn.Linear(sizes.hidden, sizes.intermediate, bias=False)
-        self.down_proj = nn.Linear(sizes.intermediate, sizes.hidden, bias=False)
+        self.gate_proj = nn.Linear(width, inner, bias=False)
+        self.up_proj = nn.Linear(width, inner, bias=False)
+        self.down_proj = nn.Linear(inner, width, bias=False)
 
     def forward(self, x: Float[Tensor, "b t d"]) -> Float[Tensor, "b t d"]:
+        """Token by token."""
         return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
 
 
@@ -85,7 +88,7 @@ class LlamaBlock(nn.Module):
     def __init__(self, sizes: LlamaSizes) -> None:
         super().__init__()
         self.self_attn = _Attention(sizes)
-        self.mlp = _MLP(sizes)
+        self.mlp = GatedMLP(sizes.hidden, sizes.intermediate)
         self.input_layernorm = RMSNorm(sizes.hidden, sizes.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(sizes.hidden, sizes.rms_norm_eps)
 
