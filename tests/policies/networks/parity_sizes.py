@@ -18,7 +18,6 @@ from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 
-
 FOLDER = Path(__file__).parents[2] / "parity"
 TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
 

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pushcut.batch import Evaluation, PolicySample
-from pushcut.errors import UserError
-from pushcut.policies.base import Mode
 from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.policy import FlowMatchingPolicy
-from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.flow.transitions import Velocity
 from pushcut.policies.networks.pi0 import (
     Pi0Network,
     Pi0Sizes,
@@ -27,172 +21,55 @@ from pushcut.policies.networks.pi0 import (
     is_vision,
     stays_float32,
 )
-from pushcut.policies.noise import DecisionNoise
-from pushcut.policies.normalisation import DataStats
-from pushcut.policies.precision import Compute
+from pushcut.policies.released.flow_policy import FlowVLAConfig, ReleasedFlowPolicy, VLAPrefix
 from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
     Layout,
     load_network,
-    make_scaling,
     norm_stats_json,
     plain_name,
 )
-from pushcut.policies.released.policy import ReleasedPolicy
 from pushcut.policies.released.prompts import (
     Prompts,
-    PromptTokenizer,
     clean,
     pad_right,
     pi05_prompt,
     without_newline,
 )
-from pushcut.policies.released.scaling import Scaling, ScalingKind
 from pushcut.policies.released.tensors import TensorFolder, released_shapes
-from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
-from pushcut.types import TO_BORDER, Gripper, Observation
+from pushcut.types import Observation
 
 StateDigits = Literal["none", "own", "padded"]
 
 
 @dataclass(frozen=True)
-class Pi0Config:
+class Pi0Config(FlowVLAConfig):
     """A pi0 or pi0.5 and everything about it that is not in its weights."""
 
     sizes: Pi0Sizes = Pi0Sizes()
-    cameras: tuple[str, ...] = ("image",)
-    """Cameras of the environment, in the order of the network's images. Images that a checkpoint
-    knows and that are empty here are left out: nothing would look at them."""
-    image_size: int = 256
-    """Images of the environment, pixels."""
-    state_size: int = 8
-    action_size: int = 7
-    chunk: int = 5
-    """Steps that are executed."""
-    num_steps: int = DEFAULT_STEPS
-    """Denoising steps K, where nothing else is asked for."""
-    max_tokens: int = 48
-    """Length that prompts are padded to."""
     state_digits: StateDigits = "none"
     """Whether the prompt holds the state (pi0.5), padded to ``state_dim`` as LeRobot does or
     not."""
     delta: bool = False
     """Whether the hand's six numbers are predicted as differences from its pose (openpi's
     pi0_libero)."""
-    gripper: Gripper = "plus_closes"
-    """What the gripper command of the data means."""
     resize: Literal["pil", "torch"] = "pil"
     """Whose resizing: openpi's client or LeRobot."""
     layout: Layout = "openpi"
-    """Program whose layout of a folder is written."""
-    scaling: Mapping[str, ScalingKind] = field(
-        default_factory=lambda: {"state": "mean_std", "action": "mean_std"}
-    )
-    """How "state" and "action" are scaled."""
-
-    def __post_init__(self) -> None:
-        if not self.cameras:
-            raise ValueError("pi0 needs at least one camera")
-        if not 1 <= self.chunk <= self.sizes.chunk:
-            raise ValueError(
-                f"chunk must be in 1..{self.sizes.chunk}, the steps that the checkpoint predicts; "
-                f"got {self.chunk}"
-            )
-        if self.action_size > self.sizes.action_dim or self.state_size > self.sizes.state_dim:
-            raise ValueError(
-                f"state and action sizes {self.state_size} and {self.action_size} are beyond the "
-                f"network's {self.sizes.state_dim} and {self.sizes.action_dim}"
-            )
 
 
-@dataclass(frozen=True)
-class Pi0Prefix:
-    """What is computed once for each decision: the expert's view of images, prompt and state."""
-
-    cache: PrefixCache
-    state: Float[Tensor, "b s"]
-    """The state, scaled and padded."""
-    mean: Float[Tensor, "b d"] | None
-
-    def trace(self) -> dict[str, Tensor]:
-        """The prefix as tensors that a rollout can keep."""
-        layers = [torch.stack(cache, dim=1) for cache in self.cache.caches]
-        means = {} if self.mean is None else {"prefix_mean": self.mean}
-        own = {"prefix_visible": self.cache.visible, "prefix_state": self.state}
-        return {"prefix": torch.stack(layers, dim=1)} | own | means
-
-    @staticmethod
-    def of(trace: dict[str, Tensor]) -> Pi0Prefix:
-        """What ``trace`` kept."""
-        layers = [tuple(layer.unbind(1)) for layer in trace["prefix"].unbind(1)]
-        caches = [(keys, values) for keys, values in layers]
-        cache = PrefixCache(caches, trace["prefix_visible"], None)
-        return Pi0Prefix(cache, trace["prefix_state"], trace.get("prefix_mean"))
-
-
-class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
+class Pi0Policy(ReleasedFlowPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
     network: Pi0Network
 
-    def __init__(
-        self,
-        config: Pi0Config,
-        network: Pi0Network,
-        statistics: DataStats,
-        tokenizer: PromptTokenizer,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        omitted: Collection[str] = (),
-        compute: Compute | None = None,
-        origin: Path | None = None,
-    ) -> None:
-        """``files`` and all weights but the ``omitted`` are saved back as they were."""
-        super().__init__()
-        self.config, self.network, self.tokenizer = config, network, tokenizer
-        self.statistics, self.files = dict(statistics), dict(files or {})
-        self.omitted = frozenset(omitted)
-        self.aside |= network.take_unused_heads()
-        self.compute, self.origin = compute or Compute(), origin
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, config.action_size
-        self.state_size = config.state_size if self._sees_state else 0
-        self.network_action_size = config.sizes.action_dim
-        self.state_scaling = (
-            self._scaling("state", config.state_size)
-            if self._sees_state
-            else Scaling.identity(config.state_size)
-        )
-        # Prompts are written on the host: no module, so that it stays there.
-        self._state_on_host = (copy.deepcopy(self.state_scaling),)
-        self.action_scaling = self._scaling("action", config.action_size)
-        if tokenizer.size > config.sizes.vocab_size:
-            raise UserError(
-                f"the tokenizer has {tokenizer.size} words, the network {config.sizes.vocab_size}: "
-                "is it the tokenizer of another model?"
-            )
-        self.explore(Denoising(num_steps=config.num_steps))
-
-    @property
-    def horizon(self) -> int:
-        return self.config.sizes.chunk
-
     @property
     def encoder_parts(self) -> list[nn.Module]:
         """PaliGemma, without the words that nobody asks it for."""
         return [self.network.vlm.model]
-
-    @property
-    def adaptable(self) -> dict[str, nn.Module]:
-        return self.network.adaptable
-
-    def width_at(self, placement: CriticPlacement) -> int:
-        """Size of a token of PaliGemma or the expert."""
-        sizes = self.config.sizes
-        return sizes.vlm.width if placement == "vlm" else sizes.expert.width
 
     def stays_float32(self, name: str) -> bool:
         return stays_float32(name) or (self._sees_exactly and is_vision(name))
@@ -211,92 +88,40 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         super()._remember_files()
         self.network.exact_vision = self._sees_exactly
 
-    def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
-        """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""
-        with self.computing():
-            return super().sample(obs, noise, mode)
-
-    def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        with self.computing():
-            return super().evaluate(obs, trace)
-
-    def bc_loss(
-        self,
-        obs: Observation,
-        action_chunk: Float[Tensor, "b h a"],
-        valid: Bool[Tensor, "b h"],
-        generator: np.random.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Conditional flow matching over the whole predicted chunk."""
-        with self.computing():
-            return super().bc_loss(obs, action_chunk, valid, generator)
-
-    def prepare(self, obs: Observation) -> Observation:
-        """Images of the cameras in use, in the network's size where that keeps whole levels.
+    def fitted(self, image: UInt8[np.ndarray, "b _ _ 3"]) -> np.ndarray:
+        """Images in the network's size where that keeps whole levels.
 
         LeRobot's resize gives fractions of a level: that of uint8 images is done on the device.
         """
-        if obs.prepared:
-            return obs
-        size, seen = self.config.sizes.vision.image_size, {}
-        for camera in self.cameras:
-            image = obs.images[camera]
-            seen[camera] = image if self.config.resize == "torch" else fitted_pixels(image, size)
-        return replace(obs, images=seen, prepared=True)
+        if self.config.resize == "torch":
+            return image
+        return fitted_pixels(image, self.config.sizes.vision.image_size)
 
-    def _images(self, obs: Observation) -> Float[Tensor, "b n 3 s s"]:
-        size, seen = self.config.sizes.vision.image_size, []
-        for camera in self.cameras:
-            pixels = torch.from_numpy(np.ascontiguousarray(obs.images[camera]))
-            pixels = to_device(pixels, self.device)
-            whole = self.config.resize == "pil"
-            seen.append(siglip_pixel_values(pixels) if whole else fitted_values(pixels, size))
-        return torch.stack(seen, dim=1)
+    def pixel_values(self, pixels: UInt8[Tensor, "b _ _ 3"]) -> Float[Tensor, "b 3 s s"]:
+        """Levels in [-1, 1]."""
+        if self.config.resize == "pil":
+            return siglip_pixel_values(pixels)
+        return fitted_values(pixels, self.config.sizes.vision.image_size)
 
-    def encode(self, obs: Observation) -> Pi0Prefix:
-        """Images, prompt and state of a batch; once per decision."""
-        images = self._images(self.prepare(obs))
-        scaled = self._scaled_state(obs)
-        prompts, state = self._prompts(obs, scaled), to_device(scaled, self.device)
-        cache = self.network.encode(
+    def read(
+        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
+    ) -> PrefixCache:
+        """PaliGemma on images and prompt; the expert sees the state."""
+        return self.network.encode(
             images,
             torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
             to_device(prompts.ids, self.device),
             to_device(prompts.mask, self.device),
             output=self.critic_sees_prefix,
         )
-        mean = None
-        if cache.output is not None:
-            mask = cache.visible.unsqueeze(-1)
-            mean = (cache.output.float() * mask).sum(1) / mask.sum(1)
-        padded = F.pad(state, (0, self.config.sizes.state_dim - state.shape[1]))
-        return Pi0Prefix(cache, padded, mean)
 
-    def prefix_of(self, trace: dict[str, Tensor]) -> Pi0Prefix:
-        return Pi0Prefix.of(trace)
-
-    def expert_on(self, prefix: Pi0Prefix) -> Expert:
+    def expert_on(self, prefix: VLAPrefix) -> Expert:
 
         def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
             output = self.network.denoise(prefix.cache, prefix.state, x, t)
             return Velocity(output.velocity, output.features)
 
         return expert
-
-    def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        factor, offset = TO_BORDER[self.config.gripper]
-        action = action.clone()
-        action[..., -1] = (action[..., -1] - offset) / factor
-        return self.action_scaling.scale(action - self._pose(obs, action))
-
-    def denormalise(
-        self, action: Float[Tensor, "b h a"], obs: Observation
-    ) -> Float[Tensor, "b h a"]:
-        action = self.action_scaling.unscale(action)
-        action = action + self._pose(obs, action)
-        factor, offset = TO_BORDER[self.config.gripper]
-        action[..., -1] = action[..., -1] * factor + offset
-        return action
 
     @property
     def prefix(self) -> str:
@@ -313,26 +138,16 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         """Writes one file, and statistics where no file has them."""
         if self.config.layout == "openpi" and not list(path.rglob("norm_stats.json")):
             (path / "norm_stats.json").write_bytes(norm_stats_json(self.statistics))
-        weights = self.released_weights()
-        kept = {name: tensor for name, tensor in weights.items() if name not in self.omitted}
-        self.write(kept, path, sharded=False)
-
-    def _scaling(self, name: str, size: int) -> Scaling:
-        kind, layout = self.config.scaling[name], self.config.layout
-        return make_scaling(kind, self.statistics, name, size, layout=layout)
+        super().save_weights(path)
 
     @property
-    def _sees_state(self) -> bool:
+    def sees_state(self) -> bool:
+        """Whether the expert, the prompt or what actions are relative to has the state."""
         config = self.config
         return not config.sizes.pi05 or config.state_digits != "none" or config.delta
 
-    def _scaled_state(self, obs: Observation) -> Float[Tensor, "b s"]:
-        """The state in the network's units, on the host."""
-        if not self._sees_state:
-            return torch.zeros(len(obs), 0)
-        return self._state_on_host[0].scale(torch.from_numpy(np.ascontiguousarray(obs.state)))
-
-    def _prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
+    def prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
+        """Prompts of a batch; pi0.5's may hold the state."""
         config = self.config
         if config.state_digits == "none":
             newline = self.tokenizer.plain("\n")
@@ -346,8 +161,10 @@ class Pi0Policy(ReleasedPolicy, FlowMatchingPolicy):
         ]
         return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
 
-    def _pose(self, obs: Observation, action: Tensor) -> Float[Tensor, "b 1 a"]:
-        """The hand's pose that predicted actions are relative to, or None."""
+    def origin_of(
+        self, obs: Observation, action: Float[Tensor, "b h a"]
+    ) -> Float[Tensor, "b 1 a"] | float:
+        """The hand's pose, where actions are predicted as differences from it."""
         pose = torch.zeros(len(obs), 1, self.action_size, device=action.device)
         if self.config.delta:
             hand = torch.from_numpy(np.ascontiguousarray(obs.state[:, :6])).to(pose.dtype)
