@@ -22,6 +22,7 @@ WHOLE_CHAIN = {
     "flow-noise": 5e-6,
     "flow-noise-sum": 2e-5,
     "pi05-lerobot-flow-noise": 5e-6,
+    "smolvla-flow-noise": 5e-6,
 }
 """Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.pi0_loading import load_pi0
+from pushcut.policies.released.smolvla_loading import load_smolvla
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
 from pushcut.policies.source import FlowPolicySource, PolicySource, TokenPolicySource
@@ -21,4 +22,5 @@ POLICIES.register("flow", PolicyKind.of(FlowPolicy, FlowPolicySource))
 POLICIES.register("pi0", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi05", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
+POLICIES.register("smolvla", PolicyKind(load_smolvla, FlowPolicySource))
 POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource))

@@ -7,7 +7,7 @@ from pathlib import Path
 from pushcut.policies.places import CONFIGS
 from pushcut.policies.released.files import read_json
 from pushcut.policies.released.hub import Check
-from pushcut.policies.released.lerobot_steps import tokenizer_name
+from pushcut.policies.released.lerobot_steps import FLOW_VLAS, tokenizer_name
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tokenizer_files import OPENVLA, find_tokenizer
 from pushcut.policies.released.weight_files import refuse_parts
@@ -22,7 +22,8 @@ def before_download(options: ReleasedConfig) -> Check:
         if description.get("model_type") == "openvla":
             refuse_parts(folder, names)
             find_tokenizer(folder, options.tokenizer, model=OPENVLA)
-        elif description.get("type") in ("pi0", "pi05") or "action_horizon" in description:
-            find_tokenizer(folder, options.tokenizer, model=tokenizer_name(folder))
+        elif description.get("type") in FLOW_VLAS or "action_horizon" in description:
+            model = tokenizer_name(folder, description)
+            find_tokenizer(folder, options.tokenizer, model=model)
 
     return check

@@ -10,6 +10,7 @@ from pushcut.errors import UserError
 from pushcut.policies.places import CONFIGS
 from pushcut.policies.released.files import OURS, read_json
 from pushcut.policies.released.lerobot_renames import CameraNames, camera_names, short
+from pushcut.policies.released.lerobot_steps import FLOW_VLAS
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import Pi0Facts
 from pushcut.system.progress import say
@@ -45,7 +46,7 @@ def with_camera_names(
     """The options with other new names of cameras, as far as a folder of LeRobot has these."""
     file = next((path / name for name in CONFIGS if (path / name).exists()), None)
     description = read_json(file) if file and not (path / OURS).exists() else {}
-    if description.get("type") not in ("pi0", "pi05") or "input_features" not in description:
+    if description.get("type") not in FLOW_VLAS or "input_features" not in description:
         return options
     known = {name for image in camera_names(path, description) for name in image.outside}
     taken = {short(theirs) for theirs in options.renamed}

@@ -20,13 +20,20 @@ from pushcut.policies.released.lerobot_steps import (
     RELATIVE,
     RENAMING,
     STATE,
-    TOKENIZER,
     TOKENIZING,
     UNNORMALISER,
     name_of,
     pictures,
     usual_mode,
+    usual_tokenizer,
 )
+
+PROMPT_STEPS = {
+    "pi0": "pi0_new_line_processor",
+    "pi05": "pi05_prepare_state_tokenizer_processor_step",
+    "smolvla": "smolvla_new_line_processor",
+}
+"""Type of policy -> the step that writes its prompt."""
 
 
 def for_robot(
@@ -130,11 +137,11 @@ def _usual_modes(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def usual_steps(config: Mapping[str, Any], file: str) -> list[dict[str, Any]]:
-    """LeRobot's steps for a pi0 or pi0.5, without the (un)normaliser."""
+    """LeRobot's steps for a policy of its type, without the (un)normaliser."""
     if file == POSTPROCESSOR:
         return [_step("device_processor", device="cpu", float_dtype=None)]
     pi05 = config["type"] == "pi05"
-    prompt = "pi05_prepare_state_tokenizer_processor_step" if pi05 else "pi0_new_line_processor"
+    prompt = PROMPT_STEPS[config["type"]]
     return [
         _step(RENAMING, rename_map={}),
         _step("to_batch_processor"),
@@ -144,9 +151,9 @@ def usual_steps(config: Mapping[str, Any], file: str) -> list[dict[str, Any]]:
             max_length=config.get("tokenizer_max_length") or (200 if pi05 else 48),
             task_key="task",
             padding_side="right",
-            padding="max_length",
+            padding=config.get("pad_language_to", "max_length"),
             truncation=True,
-            tokenizer_name=TOKENIZER,
+            tokenizer_name=usual_tokenizer(config),
         ),
         _step("device_processor", device=config.get("device") or "cpu", float_dtype=None),
     ]

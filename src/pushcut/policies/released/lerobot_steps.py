@@ -29,10 +29,14 @@ RELATIVE = ("relative_actions_processor", "absolute_actions_processor")
 SCALING = ("eps", "features", "norm_map", "normalize_observation_keys", "device", "dtype", "stats")
 """Settings of the steps that scale."""
 
+FLOW_VLAS = ("pi0", "pi05", "smolvla")
+"""Types of LeRobot's policies that pushcut reads."""
+
 KNOWN = (
     RENAMING,
     "to_batch_processor",
     "pi0_new_line_processor",
+    "smolvla_new_line_processor",
     "pi05_prepare_state_tokenizer_processor_step",
     TOKENIZING,
     "device_processor",
@@ -44,6 +48,9 @@ KNOWN = (
 
 TOKENIZER = "google/paligemma-3b-pt-224"
 """Where LeRobot finds the tokenizer of pi0 and pi0.5."""
+
+SMOLVLM2 = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+"""Where LeRobot finds the tokenizer of SmolVLA, unless its config.json names another model."""
 
 
 def check_steps(path: Path) -> None:
@@ -156,12 +163,19 @@ def max_tokens(path: Path, config: Mapping[str, Any]) -> int | None:
     return config.get("tokenizer_max_length")
 
 
-def tokenizer_name(path: Path) -> str:
+def tokenizer_name(path: Path, config: Mapping[str, Any]) -> str:
     """Where the folder finds its tokenizer: a model of the hub."""
     for step in steps_of(path / PREPROCESSOR):
         name = (step.get("config") or {}).get("tokenizer_name")
         if name_of(step) == TOKENIZING and name:
             return str(name)
+    return usual_tokenizer(config)
+
+
+def usual_tokenizer(config: Mapping[str, Any]) -> str:
+    """Whose tokenizer LeRobot takes where no step names one."""
+    if config.get("type") == "smolvla":
+        return str(config.get("vlm_model_name") or SMOLVLM2)
     return TOKENIZER
 
 

@@ -11,7 +11,7 @@ from pushcut.policies.precision import Compute, Precision
 from pushcut.system.progress import say
 from pushcut.types import Gripper
 
-ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft"]
+ReleasedNetwork = Literal["pi0", "pi05", "smolvla", "openvla-oft"]
 """The VLAs that are known at their released sizes."""
 
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.normalisation import DataStats, NormStats
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.pi0_folder import Pi0Facts
@@ -61,7 +62,7 @@ def vector_size(
     name: Literal["state", "action"],
     path: Path,
     facts: Pi0Facts,
-    sizes: Pi0Sizes,
+    sizes: Pi0Sizes | SmolVLASizes,
     options: ReleasedConfig,
     data: DataStats | None,
 ) -> int:

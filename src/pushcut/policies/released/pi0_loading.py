@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
@@ -18,6 +18,7 @@ from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.adapters import adapters_of, base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
+from pushcut.policies.released.flow_policy import FlowVLAConfig
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_renames import check_renames
 from pushcut.policies.released.lerobot_steps import check_steps, pads_state, tokenizer_name
@@ -47,6 +48,8 @@ from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
 from pushcut.policies.released.weight_files import tell_unread
 from pushcut.system.progress import say
 
+Config = TypeVar("Config", bound=FlowVLAConfig)
+
 GRIPPER = "plus_closes"
 """Default meaning of the gripper command of a checkpoint."""
 
@@ -66,7 +69,7 @@ def load_pi0(
     """
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
-    model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
+    model = tokenizer_name(path, description) if facts.layout == "lerobot" else PALIGEMMA
     content = read_tokenizer(path, options.tokenizer, model=model)
     tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
@@ -81,8 +84,8 @@ def load_pi0(
             tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
     if data is not None:
         facts = with_data(facts, data, config)
-        config = _of_sizes(path, config, data)
-    files = _files(path, facts, config, options, replaced=data is not None)
+        config = with_sizes(path, config, data)
+    files = saved_files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
@@ -102,7 +105,7 @@ def load_pi0(
     return policy.eval()
 
 
-def _of_sizes(path: Path, config: Pi0Config, data: DataStats) -> Pi0Config:
+def with_sizes(path: Path, config: Config, data: DataStats) -> Config:
     """The config with the sizes of the data; UserError where the network is too small."""
     try:
         return replace(config, state_size=data["state"].size, action_size=data["action"].size)
@@ -110,8 +113,8 @@ def _of_sizes(path: Path, config: Pi0Config, data: DataStats) -> Pi0Config:
         raise UserError(f"{path}: {error}") from None
 
 
-def _files(
-    path: Path, facts: Pi0Facts, config: Pi0Config, options: ReleasedConfig, *, replaced: bool
+def saved_files(
+    path: Path, facts: Pi0Facts, config: FlowVLAConfig, options: ReleasedConfig, *, replaced: bool
 ) -> dict[str, bytes]:
     """The small files to save: of the folder, with what is not as the folder says any more."""
     files = small_files(path)

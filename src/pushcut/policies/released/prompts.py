@@ -38,8 +38,8 @@ class Prompts:
 class PromptTokenizer:
     """Text to tokens, never from the network."""
 
-    def __init__(self, content: bytes, *, source: str, bos: str) -> None:
-        """``content`` of a tokenizer.json; ``bos`` is the token that every prompt begins with."""
+    def __init__(self, content: bytes, *, source: str, bos: str | None) -> None:
+        """``content`` of a tokenizer.json; ``bos``: the token that prompts begin with, if any."""
         try:
             from tokenizers import Tokenizer
         except ImportError:
@@ -52,10 +52,10 @@ class PromptTokenizer:
             raise UserError(f"{source} is not a tokenizer.json: {error}") from None
         tokenizer.no_padding()
         tokenizer.no_truncation()
-        first = tokenizer.token_to_id(bos)
-        if first is None:
+        first = [] if bos is None else [tokenizer.token_to_id(bos)]
+        if None in first:
             raise UserError(f"{source} has no token {bos!r}: is it the tokenizer of another model?")
-        self.bos = int(first)
+        self._first: list[int] = first
         self.size = int(tokenizer.get_vocab_size())
 
         @lru_cache(maxsize=KNOWN_TEXTS)
@@ -64,9 +64,14 @@ class PromptTokenizer:
 
         self._tokens = tokens
 
+    @property
+    def bos(self) -> int:
+        """The token that prompts begin with; IndexError where there is none."""
+        return self._first[0]
+
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text, BOS first."""
-        return [self.bos, *self.plain(text)]
+        """Tokens of a text, BOS first where prompts begin with one."""
+        return [*self._first, *self.plain(text)]
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a text, without BOS; each text is looked at once."""
