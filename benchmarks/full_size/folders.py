@@ -1,8 +1,8 @@
-"""Folders of pi0, pi0.5 and OpenVLA-OFT at their true size, with random weights, as released.
+"""Folders of the released VLAs at their true size, with random weights, as released.
 
 Written in streams: no more than a few megabytes are in memory. Names, shapes, dtypes and small
-files are those of LeRobot (pi0), openpi (pi0.5) and OpenVLA-OFT's programs; the tokenizer is a
-stand-in whose words are single characters.
+files are those of LeRobot (pi0, SmolVLA), openpi (pi0.5) and OpenVLA-OFT's programs; the tokenizer
+is a stand-in whose words are single characters.
 
     python benchmarks/full_size/folders.py pi0 /tmp/pi0 [--layers 8]
 """
@@ -22,12 +22,14 @@ from safetensors.torch import save_file
 from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
+from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.options import ReleasedNetwork
 
@@ -48,6 +50,14 @@ TINY_PI0 = Pi0Sizes(
     vlm=GemmaSizes(width=32, depth=2, mlp=48, heads=2, head_dim=16),
     expert=GemmaSizes(width=24, depth=2, mlp=32, heads=2, head_dim=16),
     vocab_size=160,
+)
+TINY_SMOLVLA = SmolVLASizes(
+    vision=SiglipSizes(width=64, depth=2, mlp=48, heads=1, image_size=16, patch_size=4),
+    pixel_shuffle=2,
+    vlm=BlockSizes(32, 2, 48, heads=2, kv_heads=1, head_dim=64),
+    expert=BlockSizes(24, 2, 32, heads=2, kv_heads=1, head_dim=64),
+    vocab_size=160,
+    image_size=16,
 )
 TINY_OPENVLA = OpenVLASizes(
     dino=ViTSizes(width=64, depth=3, heads=1, mlp=96, prefix_tokens=5),
@@ -139,11 +149,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 def write_pi0(folder: Path, layers: int | None) -> None:
     """As LeRobot 0.5 and later: bfloat16, vision, projector and norms in float32."""
     sizes = pi0_sizes(layers, pi05=False)
-    features = {
-        f"observation.images.{camera}": {"type": "VISUAL", "shape": [3, 224, 224]}
-        for camera in ("agentview", "wrist")
-    }
-    config = {
+    config = lerobot_features(224) | {
         "type": "pi0",
         "dtype": "bfloat16",
         "chunk_size": sizes.chunk,
@@ -154,14 +160,76 @@ def write_pi0(folder: Path, layers: int | None) -> None:
         "paligemma_variant": "gemma_2b",
         "action_expert_variant": "gemma_300m",
         "tokenizer_max_length": 48,
-        "input_features": features | {"observation.state": {"type": "STATE", "shape": [8]}},
+    }
+    write_json(folder / "config.json", config)
+    write_processors(folder, "pi0_new_line_processor")
+    with meta_init():
+        network = Pi0Network(sizes)
+    kept = bfloat16_but("vision_tower", "multi_modal_projector", "norm")
+    weights = [
+        replace(x, name=f"model.{x.name}") for x in stored(network, kept) if x.name != WORD_TABLE
+    ]
+    write_safetensors(folder / "model.safetensors", weights)
+    (folder / "tokenizer.json").write_bytes(tokenizer("<bos>"))
+
+
+def write_smolvla(folder: Path, layers: int | None) -> None:
+    """As lerobot/smolvla_base: bfloat16, projections and keys of cross attention in float32."""
+    sizes = TINY_SMOLVLA if layers == TINY else SmolVLASizes()
+    if layers:
+        vlm, expert = replace(sizes.vlm, depth=layers), replace(sizes.expert, depth=layers)
+        sizes = replace(sizes, vlm=vlm, expert=expert)
+    config = lerobot_features(256) | {
+        "type": "smolvla",
+        "chunk_size": sizes.chunk,
+        "n_action_steps": 5,
+        "max_state_dim": sizes.state_dim,
+        "max_action_dim": sizes.action_dim,
+        "num_steps": 10,
+        "resize_imgs_with_padding": [sizes.image_size] * 2,
+        "attention_mode": "cross_attn",
+        "self_attn_every_n_layers": sizes.self_attention_every,
+        "num_vlm_layers": sizes.vlm.depth,
+        "tokenizer_max_length": 48,
+        "vlm_model_name": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+    }
+    write_json(folder / "config.json", config)
+    write_processors(folder, "smolvla_new_line_processor")
+    with meta_init():
+        network = SmolVLANetwork(sizes)
+    cross = [
+        f"lm_expert.layers.{i}.self_attn.{part}_proj"
+        for i in range(sizes.expert.depth)
+        if not sizes.sees_actions(i)
+        for part in "kv"
+    ]
+    outside = ("state_proj", "action_in_proj", "action_out_proj", "action_time_mlp")
+    weights = [
+        replace(x, name=f"model.{x.name}") for x in stored(network, bfloat16_but(*cross, *outside))
+    ]
+    write_safetensors(folder / "model.safetensors", weights)
+    (folder / "tokenizer.json").write_bytes(tokenizer("<|im_start|>"))
+
+
+def lerobot_features(image_size: int) -> dict[str, Any]:
+    """Features of a LeRobot policy for LIBERO, and how they are scaled."""
+    images = {
+        f"observation.images.{camera}": {"type": "VISUAL", "shape": [3, image_size, image_size]}
+        for camera in ("agentview", "wrist")
+    }
+    return {
+        "input_features": images | {"observation.state": {"type": "STATE", "shape": [8]}},
         "output_features": {"action": {"type": "ACTION", "shape": [7]}},
         "normalization_mapping": dict(VISUAL="IDENTITY", STATE="MEAN_STD", ACTION="MEAN_STD"),
     }
-    write_json(folder / "config.json", config)
+
+
+def write_processors(folder: Path, prompt: str) -> None:
+    """The steps before a LeRobot policy, with LIBERO's sizes, and their statistics."""
     state_file = "policy_preprocessor_step_5_normalizer_processor.safetensors"
     steps = [
         {"registry_name": "to_batch_processor", "config": {}},
+        {"registry_name": prompt, "config": {}},
         {"registry_name": "normalizer_processor", "config": {}, "state_file": state_file},
     ]
     write_json(folder / "policy_preprocessor.json", {"name": "policy_preprocessor", "steps": steps})
@@ -171,14 +239,6 @@ def write_pi0(folder: Path, layers: int | None) -> None:
         for name, values in statistics(size).items()
     }
     save_file(numbers, folder / state_file)
-    with meta_init():
-        network = Pi0Network(sizes)
-    kept = bfloat16_but("vision_tower", "multi_modal_projector", "norm")
-    weights = [
-        replace(x, name=f"model.{x.name}") for x in stored(network, kept) if x.name != WORD_TABLE
-    ]
-    write_safetensors(folder / "model.safetensors", weights)
-    (folder / "tokenizer.json").write_bytes(tokenizer("<bos>"))
 
 
 def write_pi05(folder: Path, layers: int | None) -> None:
@@ -250,6 +310,7 @@ def write_openvla_oft(folder: Path, layers: int | None) -> None:
 WRITERS: dict[ReleasedNetwork, Callable[[Path, int | None], None]] = {
     "pi0": write_pi0,
     "pi05": write_pi05,
+    "smolvla": write_smolvla,
     "openvla-oft": write_openvla_oft,
 }
 

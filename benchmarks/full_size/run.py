@@ -10,7 +10,7 @@ The last line is one JSON object.
 
 pi0 needs about 14 GB of memory and 35 GB of disk, OpenVLA-OFT 17 GB and 35 GB with ``--lora-saved
 separate``; merged, its policy is in float32 and the disk needs 90 GB. With less give ``--layers``,
-the number of the language model's layers.
+the number of the language model's layers. SmolVLA is content with 4 GB of memory.
 """
 
 from __future__ import annotations
@@ -42,9 +42,10 @@ GB = 10**9
 PRESET: dict[str, str] = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
+    "smolvla": "libero-spatial-smolvla-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
 }
-CHUNK = {"pi0": 5, "pi05": 5, "openvla-oft": 8}
+CHUNK = {"pi0": 5, "pi05": 5, "smolvla": 5, "openvla-oft": 8}
 
 ONE_AT_A_TIME = [
     *("--rollout.slots", "1", "--rollout.workers", "1", "--rollout.inference-batch", "1"),
@@ -52,6 +53,7 @@ ONE_AT_A_TIME = [
 UPDATE = {
     "pi0": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "pi05": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
+    "smolvla": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
         *("--policy.trained", "lora", "--algorithm.group-size", "2"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
@@ -160,6 +162,7 @@ def phases(
 PLANNED = {
     "pi0": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "pi05": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
+    "smolvla": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "openvla-oft": [
         *("--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"),
         *("--train.policy.trained", "lora"),

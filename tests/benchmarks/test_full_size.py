@@ -19,8 +19,9 @@ def run(*command: str) -> str:
 
 
 @pytest.mark.heavy
-def test_a_tiny_pi0_is_planned_played_trained_resumed_and_read_back(tmp_path):
-    out = run("benchmarks/full_size/run.py", "pi0", "--folder", str(tmp_path), "--layers", "0")
+@pytest.mark.parametrize("network", ["pi0", "smolvla"])
+def test_a_tiny_flow_vla_is_planned_played_trained_resumed_and_read_back(network, tmp_path):
+    out = run("benchmarks/full_size/run.py", network, "--folder", str(tmp_path), "--layers", "0")
     record = json.loads(out.splitlines()[-1])
     phases = ["plan", "eval", "baseline", "train", "resume", "export"]
     assert list(record["phases"]) == phases

@@ -26,6 +26,9 @@ CASES = {
     "pi0, lora, masters": {"trained": "lora", "lora": LORA, "released": {"master_weights": True}},
     "pi0, all, checkpointing": {"trained": "all", "released": {"gradient_checkpointing": True}},
     "pi05, chains, masters": {"mdp": "two-layer", "released": {"master_weights": True}},
+    "smolvla": {},
+    "smolvla, all, masters": {"trained": "all", "released": {"master_weights": True}},
+    "smolvla, chains, float32": {"mdp": "two-layer", "released": {"precision": "float32"}},
     "openvla-oft, lora": {"trained": "lora", "lora": LORA},
     "openvla-oft, all, masters, checkpointing": {
         "released": {"master_weights": True, "gradient_checkpointing": True}

@@ -4,11 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from pushcut.memory import Workload
+from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.options import ReleasedNetwork
 from pushcut.presets import PRESETS
@@ -16,6 +18,7 @@ from pushcut.presets import PRESETS
 PRESET = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
+    "smolvla": "libero-spatial-smolvla-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
 }
 
@@ -36,7 +39,24 @@ OPENVLA = OpenVLASizes(
     chunk=4,
     vocab_size=320,
 )
-TINY = {"pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA}
+SMOLVLA = SmolVLASizes(
+    vision=SiglipSizes(width=64, depth=8, mlp=256, heads=4, image_size=64, patch_size=8),
+    pixel_shuffle=2,
+    vlm=BlockSizes(96, 9, 384, heads=6, kv_heads=2, head_dim=16),
+    expert=BlockSizes(72, 9, 256, heads=6, kv_heads=2, head_dim=16),
+    vocab_size=300,
+    chunk=12,
+    state_dim=8,
+    action_dim=8,
+    image_size=64,
+)
+"""Nine blocks of two kinds in turn: units of two are left out."""
+TINY = {
+    "pi0": PI0,
+    "pi05": replace(PI0, pi05=True),
+    "smolvla": SMOLVLA,
+    "openvla-oft": OPENVLA,
+}
 
 
 def workload(

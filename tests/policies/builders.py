@@ -28,6 +28,7 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
     write_pi0_fast,
+    write_smolvla,
 )
 
 STATISTICS = small_stats(
@@ -104,6 +105,8 @@ POLICIES: dict[str, Callable[[], Policy]] = {
     "pi0-fast": lambda: released(write_pi0_fast),
     "pi0-openpi": lambda: released(write_openpi),
     "pi0-lerobot": lambda: released(write_lerobot, num_steps=2),
+    "smolvla": lambda: released(write_smolvla, num_steps=2),
+    "smolvla-flow-noise": lambda: released(write_smolvla, noise="flow-noise", num_steps=3),
     "pi05-openpi": lambda: released(lambda path: write_openpi(path, PI05)),
     "pi05-lerobot-flow-noise": lambda: released(
         lambda path: write_lerobot(path, PI05), noise="flow-noise", num_steps=3

@@ -31,6 +31,7 @@ WHOLE_CHAIN = {
     "pi05-lerobot-flow-noise": 5e-6,
     "pi0-fast": 2e-5,
     "groot-lerobot-flow-noise": 5e-6,
+    "smolvla-flow-noise": 5e-6,
 }
 """Sampled step by step, evaluated in one pass over all steps: equal up to such rounding."""
 

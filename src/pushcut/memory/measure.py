@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from pushcut.memory.live_bytes import LiveBytes
-from pushcut.memory.network import Network, stacks
+from pushcut.memory.network import Network, reads_without_gradients, stacks
 from pushcut.memory.workload import PROMPT_TOKENS, Workload
 from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.networks.openvla import OpenVLANetwork
-from pushcut.policies.networks.paligemma import PrefixCache
 from pushcut.policies.networks.pi0 import Pi0Network
+from pushcut.policies.networks.prefix_cache import PrefixCache
+from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
 
 CPU = torch.device("cpu")
@@ -55,7 +56,7 @@ class Measured:
 class Calls:
     """What a policy does with its network; ``read`` makes of a batch's size what the others take.
 
-    pi0 reads observations into prefixes, OpenVLA-OFT has no such half.
+    Flow VLAs read observations into prefixes, OpenVLA-OFT has no such half.
     """
 
     read: Callable[[int], Any]
@@ -67,7 +68,7 @@ def calls(workload: Workload, network: Network, device: torch.device) -> Calls:
     """An update's loss, and actions, on observations without content."""
     if isinstance(network, OpenVLANetwork):
         return _openvla_calls(workload, network, device)
-    return _pi0_calls(workload, network, device)
+    return _flow_calls(workload, network, device)
 
 
 def _openvla_calls(workload: Workload, network: OpenVLANetwork, device: torch.device) -> Calls:
@@ -90,22 +91,31 @@ def _openvla_calls(workload: Workload, network: OpenVLANetwork, device: torch.de
     return Calls(lambda batch: batch, loss, act)
 
 
-def _pi0_calls(workload: Workload, network: Pi0Network, device: torch.device) -> Calls:
+def _flow_calls(
+    workload: Workload, network: Pi0Network | SmolVLANetwork, device: torch.device
+) -> Calls:
     sizes = network.sizes
     shape = (sizes.chunk, sizes.action_dim)
 
+    side = sizes.image_size if isinstance(sizes, SmolVLASizes) else sizes.vision.image_size
+
     def read(batch: int) -> PrefixCache:
-        pixels = 2 * (sizes.vision.image_size,)
         words = torch.ones(batch, PROMPT_TOKENS[workload.network], dtype=torch.long, device=device)
         there = torch.ones(batch, workload.images, dtype=torch.bool, device=device)
-        images = torch.rand(batch, workload.images, 3, *pixels, device=device)
+        images = torch.rand(batch, workload.images, 3, side, side, device=device)
+        if isinstance(network, SmolVLANetwork):
+            return network.encode(images, there, words, words.bool(), state(batch))
         return network.encode(images, there, words, words.bool())
+
+    def state(batch: int) -> Tensor:
+        return torch.rand(batch, sizes.state_dim, device=device)
 
     def mean(prefix: PrefixCache, x: Tensor) -> Tensor:
         batch, points = x.shape[:2]
-        state = torch.rand(batch, sizes.state_dim, device=device)
         t = torch.rand(batch, points, device=device)
-        return x - network.denoise(prefix, state, x, t).velocity
+        if isinstance(network, SmolVLANetwork):
+            return x - network.denoise(prefix, x, t).velocity
+        return x - network.denoise(prefix, state(batch), x, t).velocity
 
     def loss(prefix: PrefixCache) -> Tensor:
         chain = torch.rand(len(prefix.visible), workload.points + 1, *shape, device=device)
@@ -122,11 +132,12 @@ def measure(network: Network, workload: Workload) -> Measured:
     """Runs an update and an inference; ``network`` is on the meta device and of no use after."""
     mode, gone = FakeTensorMode(), _shorten(network)
     _make_fake(network, mode)
-    counter = LiveBytes(network.parameters())
+    counter, unit = LiveBytes(network.parameters()), _period(network)
     stands_for: dict[Tensor, int] = {}
     for stack, times in gone.items():
-        _Repeated(stack[1], stack[2], times, counter)
-        stands_for |= dict.fromkeys(stack[1].parameters(), 1 + times)
+        _Repeated(stack[1], stack[1 + unit], times, counter)
+        repeated = [p for block in stack[1 : 1 + unit] for p in block.parameters()]
+        stands_for |= dict.fromkeys(repeated, 1 + times)
     learning = {}
 
     def learns(parameter: Tensor) -> None:
@@ -157,10 +168,11 @@ def _update(network: Network, workload: Workload, counter: LiveBytes) -> tuple[i
         return 0, 0, 0, 0
     policy = calls(workload, network, CPU)
     with counter:
+        frozen = reads_without_gradients(network)
         with workload.released.compute.context(CPU):
-            with torch.set_grad_enabled(not workload.frozen_prefix):
+            with torch.set_grad_enabled(not frozen):
                 read = policy.read(workload.train.learner.micro_batch)
-            held, reading = (counter.now, counter.peak) if workload.frozen_prefix else (0, 0)
+            held, reading = (counter.now, counter.peak) if frozen else (0, 0)
             counter.peak = counter.now
             loss = policy.loss(read)
         activations = counter.now - held
@@ -192,15 +204,27 @@ def _make_fake(network: nn.Module, mode: FakeTensorMode) -> None:
 
 
 def _shorten(network: nn.Module) -> dict[nn.ModuleList, int]:
-    """Leaves four blocks of each stack; returned is how many are gone."""
-    gone = {stack: len(stack) - 4 for stack in stacks(network) if len(stack) > 4}
-    for stack in gone:
-        del stack[3:-1]
+    """Leaves the first blocks of each stack, whose second unit stands for others, and the last.
+
+    Returned is how many units are gone.
+    """
+    unit = _period(network)
+    gone = {stack: (len(stack) - unit - 3) // unit for stack in stacks(network)}
+    gone = {stack: times for stack, times in gone.items() if times > 0}
+    for stack, times in gone.items():
+        del stack[unit + 2 : unit + 2 + times * unit]
     return gone
 
 
+def _period(network: nn.Module) -> int:
+    """After how many blocks the kinds of blocks come again, in all stacks."""
+    kinds = [[type(block) for block in stack] for stack in stacks(network)]
+    longest = max(map(len, kinds))
+    return next(n for n in range(1, longest + 1) if all(k[n:] == k[:-n] for k in kinds))
+
+
 class _Repeated:
-    """A block that stands for itself and ``times`` further ones: what it leaves is counted again.
+    """Blocks that stand for themselves and ``times`` further: what they leave is counted again.
 
     That is the difference between its beginning and that of the following block, forward and
     backward.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
@@ -14,10 +14,11 @@ from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.paligemma import stays_float32
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes, is_inside
 from pushcut.policies.value_head import ValueHead
 
-Network = Pi0Network | OpenVLANetwork
-Sizes = Pi0Sizes | OpenVLASizes
+Network = Pi0Network | SmolVLANetwork | OpenVLANetwork
+Sizes = Pi0Sizes | SmolVLASizes | OpenVLASizes
 
 
 def released_sizes(workload: Workload) -> Sizes:
@@ -29,35 +30,69 @@ def released_sizes(workload: Workload) -> Sizes:
             chunk=horizon or workload.chunk,
             action_dim=workload.train.env.spec.action_size,
         )
+    if workload.network == "smolvla":
+        return SmolVLASizes(chunk=horizon or SmolVLASizes().chunk)
     return Pi0Sizes(chunk=horizon or Pi0Sizes().chunk, pi05=workload.network == "pi05")
 
 
 def build(workload: Workload, sizes: Sizes) -> Network:
     """The network on the meta device, as a policy prepares it for training."""
     with meta_init():
-        network = OpenVLANetwork(sizes) if isinstance(sizes, OpenVLASizes) else Pi0Network(sizes)
+        network = _made(sizes)
     prepare(network, workload)
     return network
 
 
+def _made(sizes: Sizes) -> Network:
+    if isinstance(sizes, OpenVLASizes):
+        return OpenVLANetwork(sizes)
+    return SmolVLANetwork(sizes) if isinstance(sizes, SmolVLASizes) else Pi0Network(sizes)
+
+
+def encoder(network: Network) -> list[nn.Module]:
+    """What turns observations into the prefix that a flow VLA's expert sees; else nothing."""
+    if isinstance(network, OpenVLANetwork):
+        return []
+    state = [network.state_proj] if isinstance(network, SmolVLANetwork) else []
+    return [network.vlm, *state]
+
+
+def reads_without_gradients(network: Network) -> bool:
+    """Whether there is an encoder of which nothing is trained."""
+    parts = encoder(network)
+    return bool(parts) and not any(p.requires_grad for part in parts for p in part.parameters())
+
+
 def prepare(network: Network, workload: Workload) -> None:
     """Freezes, adapts and casts a network as the policies do."""
-    is_pi0 = isinstance(network, Pi0Network)
-    if is_pi0:
+    parts, tuned = encoder(network), workload.phase == "sft"
+    if isinstance(network, Pi0Network):
         network.tie()
-        network.vlm.requires_grad_(workload.trains_all)
-    if workload.phase == "eval" or not (is_pi0 or workload.trains_all):
+    if isinstance(network, SmolVLANetwork):
+        network.take_unused_parts()
+    for part in parts:
+        part.requires_grad_(workload.trains_all)
+    if workload.phase == "eval" or not (parts or workload.trains_all):
         network.requires_grad_(False)
-    if workload.phase == "sft" and not workload.trains_all:
+    if tuned and not (workload.trains_all or workload.frozen_prefix):
         network.requires_grad_(False)
-    parts = network.adaptable
-    for part, rank in workload.lora_ranks.items():
-        if part not in parts:
-            raise UserError(f"no part {part!r} for adapters; this policy has {', '.join(parts)}")
+    if tuned and workload.frozen_prefix and isinstance(network, SmolVLANetwork):
+        network.state_proj.requires_grad_(True)
+    adaptable = network.adaptable
+    for name, rank in workload.lora_ranks.items():
+        if name not in adaptable:
+            have = ", ".join(adaptable)
+            raise UserError(f"no part {name!r} for adapters; this policy has {have}")
         with meta_init():
-            adapt(parts[part], rank)
-    workload.released.compute.cast(network, stays_float32 if is_pi0 else lambda name: False)
+            adapt(adaptable[name], rank)
+    workload.released.compute.cast(network, _stays_float32(network))
     checkpoint_activations(network, workload.released.gradient_checkpointing)
+
+
+def _stays_float32(network: Network) -> Callable[[str], bool]:
+    if isinstance(network, SmolVLANetwork):
+        return lambda name: not is_inside(name)
+    return stays_float32 if isinstance(network, Pi0Network) else lambda name: False
 
 
 class AdaptedLinear(nn.Module):

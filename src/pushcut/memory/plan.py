@@ -26,7 +26,7 @@ GB = 10**9
 CONTEXT = GB
 """Assumed for CUDA itself: its context, kernels, cuBLAS's workspaces (0.5 to 1 GB)."""
 
-CARDS = (24, 40, 80)
+CARDS = (8, 16, 24, 40, 80)
 """Sizes of cards in GB. They hold as many GiB: the 7 % beyond are left for fragmentation."""
 
 
@@ -251,5 +251,5 @@ def host_bytes(workload: Workload, sizes: Sizes, measured: Measured) -> int:
 
 
 def fits(memory: MemoryPlan) -> tuple[int, ...]:
-    """Which of the 24, 40 and 80-GB cards are large enough."""
+    """Which of the cards are large enough."""
     return tuple(card for card in CARDS if memory.peak <= card * GB)

@@ -12,6 +12,7 @@ from pushcut.policies.released.groot_loading import load_groot
 from pushcut.policies.released.openvla_loading import load_openvla_oft
 from pushcut.policies.released.pi0_fast_loading import load_pi0_fast
 from pushcut.policies.released.pi0_loading import load_pi0
+from pushcut.policies.released.smolvla_loading import load_smolvla
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
 from pushcut.policies.source import FlowPolicySource, PolicySource, TokenPolicySource
@@ -26,4 +27,5 @@ POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
 POLICIES.register("pi0_fast", PolicyKind(load_pi0_fast, TokenPolicySource))
 POLICIES.register("gr00t_n1_5", PolicyKind(load_groot, FlowPolicySource))
 POLICIES.register("groot", PolicyKind(load_groot, FlowPolicySource))
+POLICIES.register("smolvla", PolicyKind(load_smolvla, FlowPolicySource))
 POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource))

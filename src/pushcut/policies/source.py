@@ -110,6 +110,15 @@ def add_adapters(policy: Policy, lora: LoRAConfig, parts: Iterable[str], *, seed
         policy.keep_adapters_apart()
 
 
+def train_expert_only(policy: Policy, path: Path | None) -> None:
+    """Freezes a flow policy but for its action expert and what reads the state."""
+    if not isinstance(policy, FlowMatchingPolicy):
+        raise UserError(
+            f"{path or 'a new small policy'} has no action expert: --policy.trained lora or all"
+        )
+    policy.train_expert()
+
+
 @dataclass(frozen=True)
 class PolicyFolder:
     """A checkpoint, and which of its weights are trained."""
@@ -134,8 +143,9 @@ class PolicyFolder:
 class StartPolicy(PolicyFolder):
     """What fine-tuning starts from: a checkpoint or, without a path, a new small policy."""
 
-    trained: Literal["lora", "all"] = "all"
-    """The whole policy, or low-rank adapters on parts of it."""
+    trained: Literal["expert", "lora", "all"] = "all"
+    """The whole policy, low-rank adapters on parts of it, or a flow policy's action expert and its
+    projection of the state (LeRobot's SmolVLA)."""
     new: PolicyConfig = TinyConfig()
 
     def load(
@@ -154,6 +164,8 @@ class StartPolicy(PolicyFolder):
         self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
+        if self.trained == "expert":
+            train_expert_only(policy, self.path)
         if in_files:
             policy.cast(now=False)
             return policy

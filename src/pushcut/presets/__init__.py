@@ -21,6 +21,7 @@ from pushcut.presets import (
     simpler,
     vla,
     vla_ablations,
+    vla_smolvla,
 )
 from pushcut.presets.base import Preset, preset_for
 from pushcut.presets.point_mass import SMOKE
@@ -61,6 +62,7 @@ _OWN: dict[str, Preset] = {
     **vla.PI_RL,
     **vla_ablations.GRPO_PRESETS,
     **vla_ablations.LORA_PRESETS,
+    **vla_smolvla.SMOLVLA,
 }
 
 PRESETS: Registry[Preset] = Registry("preset", "pushcut.presets", _OWN, adapt=_adapt)
@@ -86,6 +88,7 @@ DEFAULT_PRESETS = {
     "openvla": "libero-long-openvla-oft",
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
+    "smolvla": "libero-spatial-smolvla-flow-sde",
     "openpi": "libero-spatial-pi0-flow-sde",
 }
 """Type of checkpoint -> the preset that tries it out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Model = Literal["pi0", "pi05"]
+Model = Literal["pi0", "pi05", "smolvla"]
 
 
 @dataclass(frozen=True)
@@ -61,13 +61,15 @@ LIBERO: dict[Model, dict[str, Column]] = {
         "long": Column(480, 10, 4, 5, 0.5, cosine=True, horizon=10, hidden=PI05_HIDDEN),
     },
 }
-"""Table 11; critic and largest gradient norm are the program's."""
+LIBERO["smolvla"] = LIBERO["pi0"]
+"""Table 11 (SmolVLA: pi0's columns). Critic and largest gradient norm are the program's."""
 
 METAWORLD: dict[Model, Column] = {
     "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450, horizon=5),
     "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, floor=0.0, iterations=450, horizon=5),
 }
-"""Table 13."""
+METAWORLD["smolvla"] = replace(METAWORLD["pi0"], horizon=50)
+"""Table 13 (SmolVLA: pi0's column, with its own horizon)."""
 
 CALVIN: dict[Model, Column] = {
     model: Column(480, 5, 4, 5, 0.5, iterations=100, horizon=5, std_bounds=PI0_BOUNDS)

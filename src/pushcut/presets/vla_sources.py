@@ -31,6 +31,7 @@ SIMPLEVLA_RL_SOURCES = {
     "train.evaluation": SCRIPTS,
 }
 
+LEROBOT = "LeRobot's fine-tuning of SmolVLA"
 OPENPI = "openpi's fine-tuning"
 PROGRAM = "pi_RL's program, its released configurations"
 
@@ -70,6 +71,16 @@ def pi_rl_sources(table: str) -> dict[str, str]:
         "train.rollout.slots": table,
         "train.iterations": table,
     }
+
+
+def smolvla_sources(table: str) -> dict[str, str]:
+    """Where the settings of a preset of SmolVLA are from: nobody has published its RL."""
+    after = {table: f"pi0's, {table}"}
+    lerobot = dict.fromkeys(("sft.policy", "sft.fit.lr", "sft.fit.warmup_steps"), LEROBOT)
+    lerobot |= dict.fromkeys(("sft.fit.batch_size", "sft.fit.grad_clip", "sft.fit.tail"), LEROBOT)
+    kept = {k: after.get(x, x) for k, x in pi_rl_sources(table).items() if "sft." not in k}
+    own = {"train.policy.released.horizon": CHECKPOINT, "train.critic.placement": "pushcut"}
+    return kept | own | lerobot
 
 
 def put_on_plate_sources() -> dict[str, str]:

@@ -1,10 +1,15 @@
-"""Networks of the sizes that the files of tests/parity describe."""
+"""The files of tests/parity, and networks of the sizes that they describe."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
+from safetensors import safe_open
+from torch import Tensor
+
+from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.groot import GrootSizes
@@ -13,7 +18,20 @@ from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
 from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
+
+FOLDER = Path(__file__).parents[2] / "parity"
+TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
+
+
+def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
+    """Sizes, weights, and what went in and came out."""
+    with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
+        config = json.loads(file.metadata()["config"])
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    weights = {k[8:]: x for k, x in tensors.items() if k.startswith("weights.")}
+    return config, weights, {k[3:]: x for k, x in tensors.items() if k.startswith("io.")}
 
 
 def pi0_sizes(config: dict[str, Any]) -> Pi0Sizes:
@@ -30,6 +48,19 @@ def pi0_sizes(config: dict[str, Any]) -> Pi0Sizes:
         state_dim=config["state_dim"],
         action_dim=config["action_dim"],
         pi05=config["model"] == "pi05",
+    )
+
+
+def smolvla_sizes(config: dict[str, Any]) -> SmolVLASizes:
+    """Sizes from a plain description: vision, vlm, expert, image_size and so on."""
+    names = ("pixel_shuffle", "self_attention_every", "vocab_size", "chunk", "state_dim")
+    return SmolVLASizes(
+        vision=SiglipSizes(**config["vision"]),
+        vlm=BlockSizes(**config["vlm"]),
+        expert=BlockSizes(**config["expert"]),
+        action_dim=config["action_dim"],
+        image_size=config["image_size"],
+        **{name: config[name] for name in names},
     )
 
 

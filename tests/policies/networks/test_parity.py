@@ -1,32 +1,23 @@
 """The released networks against numbers that the public implementations computed."""
 
 import ast
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.tokens.head import ActionTokenizer
-from tests.policies.networks.parity_sizes import openvla_sizes, pi0_sizes
+from tests.policies.networks.parity_sizes import (
+    FOLDER,
+    TOLERANCE,
+    openvla_sizes,
+    pi0_sizes,
+    read,
+)
 from tests.policies.networks.pi0_calls import sample_actions, velocity
-
-FOLDER = Path(__file__).parents[2] / "parity"
-TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
-
-
-def read(name: str) -> tuple[dict[str, Any], dict[str, Tensor], dict[str, Tensor]]:
-    """Sizes, weights, and what went in and came out."""
-    with safe_open(FOLDER / f"{name}.safetensors", "pt") as file:
-        config = json.loads(file.metadata()["config"])
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    weights = {k[8:]: x for k, x in tensors.items() if k.startswith("weights.")}
-    return config, weights, {k[3:]: x for k, x in tensors.items() if k.startswith("io.")}
 
 
 @pytest.fixture(params=["pi0_tiny", "pi05_tiny"])

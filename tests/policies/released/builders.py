@@ -28,6 +28,7 @@ from tests.policies.released.folders import (
     write_lerobot,
     write_openpi,
     write_openvla,
+    write_smolvla,
 )
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
@@ -59,6 +60,9 @@ SOURCES: dict[str, Callable[[Path, ReleasedConfig], PolicySource]] = {
     "pi0-lora": lambda at, read: flow(write_openpi(at), read, trained="lora", lora=LORA),
     "pi05-frozen": lambda at, read: flow(write_lerobot(at, PI05), read),
     "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, trained="all"),
+    "smolvla-frozen": lambda at, read: flow(write_smolvla(at), read),
+    "smolvla-trained": lambda at, read: flow(write_smolvla(at), read, trained="all"),
+    "smolvla-lora": lambda at, read: flow(write_smolvla(at), read, trained="lora", lora=LORA),
     "openvla": lambda at, read: tokens(write_openvla(at), read),
     "openvla-proprio": lambda at, read: tokens(
         write_openvla(at, replace(OPENVLA, proprio_dim=2)), read

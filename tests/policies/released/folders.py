@@ -9,6 +9,7 @@ from benchmarks.full_size.folders import tokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
@@ -19,6 +20,7 @@ from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
 from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.groot_folder import WORDS as GROOT_WORDS
 from pushcut.policies.released.groot_folder import WORDS_OUT as GROOT_WORDS_OUT
@@ -55,6 +57,19 @@ OPENVLA = OpenVLASizes(
     chunk=4,
     action_dim=ACTION,
     vocab_size=384,
+)
+
+
+SMOLVLA = SmolVLASizes(
+    vision=SiglipSizes(width=64, depth=2, mlp=48, heads=1, image_size=16, patch_size=4),
+    pixel_shuffle=2,
+    vlm=BlockSizes(32, 2, 48, heads=2, kv_heads=1, head_dim=64),
+    expert=BlockSizes(24, 2, 32, heads=2, kv_heads=1, head_dim=64),
+    vocab_size=160,
+    chunk=6,
+    state_dim=5,
+    action_dim=5,
+    image_size=16,
 )
 
 
@@ -137,24 +152,64 @@ def write_lerobot(
         "normalization_mapping": {"VISUAL": "IDENTITY", "STATE": kind, "ACTION": kind},
     }
     (folder / "config.json").write_text(json.dumps(config))
+    write_processors(folder, [], state, action)
+    (folder / "tokenizer.json").write_bytes(tokenizer("<bos>"))
+    weights = {f"model.{name}": x for name, x in pi0_weights(sizes).items() if name != EXPERT_HEAD}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_smolvla(
+    folder: Path, sizes: SmolVLASizes = SMOLVLA, *, camera: str = "top", state: int = STATE,
+    action: int = ACTION,
+) -> Path:  # fmt: skip
+    """What LeRobot's save_pretrained writes."""
+    folder.mkdir(parents=True)
+    modes = {"VISUAL": "IDENTITY", "STATE": "MEAN_STD", "ACTION": "MEAN_STD"}
+    config: dict[str, Any] = {
+        "type": "smolvla",
+        "chunk_size": sizes.chunk,
+        "n_action_steps": sizes.chunk,
+        "max_state_dim": sizes.state_dim,
+        "max_action_dim": sizes.action_dim,
+        "num_steps": 3,
+        "resize_imgs_with_padding": [sizes.image_size] * 2,
+        "tokenizer_max_length": 48,
+        "attention_mode": "cross_attn",
+        "self_attn_every_n_layers": sizes.self_attention_every,
+        "num_vlm_layers": sizes.vlm.depth,
+        "vlm_model_name": "HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
+        "input_features": {
+            f"observation.images.{camera}": {"type": "VISUAL", "shape": [3, 32, 32]},
+            "observation.state": {"type": "STATE", "shape": [state]},
+        },
+        "output_features": {"action": {"type": "ACTION", "shape": [action]}},
+        "normalization_mapping": modes,
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    write_processors(folder, ["smolvla_new_line_processor"], state, action)
+    (folder / "tokenizer.json").write_bytes(tokenizer("<|im_start|>"))
+    network = SmolVLANetwork(sizes)
+    randomise(network, 0)
+    weights = {f"model.{name}": x.clone() for name, x in network.state_dict().items()}
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    return folder
+
+
+def write_processors(folder: Path, prompt_steps: list[str], state: int, action: int) -> None:
+    """A preprocessor of LeRobot, with statistics in a file of their own."""
     stats_file = "policy_preprocessor_step_5_normalizer_processor.safetensors"
-    steps = [
-        {"registry_name": "to_batch_processor", "config": {}},
-        {"registry_name": "normalizer_processor", "config": {}, "state_file": stats_file},
-    ]
-    (folder / "policy_preprocessor.json").write_text(
-        json.dumps({"name": "policy_preprocessor", "steps": steps})
-    )
+    names = ["to_batch_processor", *prompt_steps]
+    steps: list[dict[str, Any]] = [{"registry_name": name, "config": {}} for name in names]
+    steps += [{"registry_name": "normalizer_processor", "config": {}, "state_file": stats_file}]
+    content = {"name": "policy_preprocessor", "steps": steps}
+    (folder / "policy_preprocessor.json").write_text(json.dumps(content))
     tensors = {
         f"{feature}.{name}": torch.tensor(values)
         for feature, size in (("observation.state", state), ("action", action))
         for name, values in statistics(size).items()
     }
     save_file(tensors, folder / stats_file)
-    (folder / "tokenizer.json").write_bytes(tokenizer("<bos>"))
-    weights = {f"model.{name}": x for name, x in pi0_weights(sizes).items() if name != EXPERT_HEAD}
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    return folder
 
 
 def write_pi0_fast(

@@ -37,6 +37,7 @@ from tests.policies.released.folders import (
     write_lerobot,
     write_openpi,
     write_openvla,
+    write_smolvla,
 )
 
 SHARD = 200_000
@@ -47,6 +48,7 @@ FOLDERS: dict[str, Callable[[Path], Path]] = {
     "openpi-pi05": lambda path: write_openpi(path, PI05),
     "lerobot-pi0": write_lerobot,
     "lerobot-pi05": lambda path: write_lerobot(path, PI05),
+    "smolvla": write_smolvla,
     "openvla-oft": write_openvla,
     "openvla-oft-proprio": lambda path: write_openvla(path, replace(OPENVLA, proprio_dim=2)),
 }

@@ -15,6 +15,7 @@ from pushcut.policies import load
 from pushcut.policies.base import Policy
 from pushcut.policies.lora import LoRAConfig, adapter_parameters
 from pushcut.policies.networks.paligemma import stays_float32
+from pushcut.policies.networks.smolvla import is_inside
 from pushcut.policies.pretrained import (
     TRAINING_PARTS_FILE,
     load_training_parts,
@@ -43,6 +44,14 @@ pytestmark = pytest.mark.heavy
 VLM = "network.paligemma_with_expert.paligemma."
 EXPERT = "network.paligemma_with_expert.gemma_expert."
 
+FLOAT32: dict[str, Callable[[str], bool]] = {
+    "pi0": stays_float32,
+    "pi05": stays_float32,
+    "smolvla": lambda name: not is_inside(name),
+    "openvla": lambda name: False,
+}
+"""Whether a parameter is float32 in any precision."""
+
 FLOWS: dict[str, Callable[[Path], Path]] = {
     "pi0": write_openpi,
     "pi0-lerobot": write_lerobot,
@@ -52,7 +61,7 @@ FLOWS: dict[str, Callable[[Path], Path]] = {
 
 def without_adapters(path: Path, name: str, reading: ReleasedConfig = READING) -> PolicySource:
     """The policy in a folder, of the kind that ``name`` says, as it is."""
-    return flow(path, reading) if name.startswith("pi0") else tokens(path, reading)
+    return tokens(path, reading) if name.startswith("openvla") else flow(path, reading)
 
 
 def act(policy: Policy, n: int = 4) -> PolicySample:
@@ -244,12 +253,11 @@ def test_in_bfloat16_sampling_and_evaluating_agree_and_log_probabilities_are_flo
 @pytest.mark.parametrize("name", SOURCES)
 def test_master_weights_are_float32_and_what_is_frozen_is_not(name, tmp_path):
     policy = SOURCES[name](tmp_path / "a", bfloat16(True)).load()
-    is_pi0 = name.startswith("pi0")
     for parameter, tensor in policy.named_parameters():
-        kept = is_pi0 and stays_float32(parameter.removeprefix("network."))
+        kept = FLOAT32[name.partition("-")[0]](parameter.removeprefix("network."))
         float32 = tensor.requires_grad or kept
         assert tensor.dtype == (torch.float32 if float32 else torch.bfloat16), parameter
-    some_frozen = name not in ("pi0-trained", "pi05-trained")
+    some_frozen = name not in ("pi0-trained", "pi05-trained", "smolvla-trained")
     expected = {torch.float32, torch.bfloat16} if some_frozen else {torch.float32}
     assert {p.dtype for p in policy.parameters()} == expected
     grads = gradients(policy, act(policy).trace)
@@ -259,9 +267,8 @@ def test_master_weights_are_float32_and_what_is_frozen_is_not(name, tmp_path):
 @pytest.mark.parametrize("name", SOURCES)
 def test_without_master_weights_only_openpis_float32_parts_are_float32(name, tmp_path):
     policy = SOURCES[name](tmp_path / "a", bfloat16(False)).load()
-    is_pi0 = name.startswith("pi0")
     for parameter, tensor in policy.named_parameters():
-        float32 = is_pi0 and stays_float32(parameter.removeprefix("network."))
+        float32 = FLOAT32[name.partition("-")[0]](parameter.removeprefix("network."))
         assert tensor.dtype == (torch.float32 if float32 else torch.bfloat16), parameter
     assert gradients(policy, act(policy).trace)
 

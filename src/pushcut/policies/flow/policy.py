@@ -85,6 +85,11 @@ class FlowMatchingPolicy(Policy):
     def encoder_parts(self) -> list[nn.Module]:
         """What turns observations into the prefix."""
 
+    @property
+    def state_parts(self) -> list[nn.Module]:
+        """What of the encoder reads the state alone: fine-tuning teaches it with the expert."""
+        return []
+
     @abstractmethod
     def width_at(self, placement: CriticPlacement) -> int:
         """Size of the features that a critic sees there."""
@@ -116,6 +121,12 @@ class FlowMatchingPolicy(Policy):
         self.keeps_prefix = kept
         for module in self.encoder_parts:
             module.requires_grad_(trained)
+
+    def train_expert(self) -> None:
+        """Trains the action expert, and what reads the state: published fine-tuning of SmolVLA."""
+        self.train_prefix(False)
+        for module in self.state_parts:
+            module.requires_grad_(True)
 
     def sample(self, obs: Observation, noise: DecisionNoise, mode: Mode) -> PolicySample:
         """Acts on a batch; ``greedy`` follows the ODE from the row's noise."""

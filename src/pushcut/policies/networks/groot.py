@@ -44,6 +44,11 @@ class GrootSizes:
     state_dim: int = 64
     action_dim: int = 32
 
+    @property
+    def vocab_size(self) -> int:
+        """Words of the vision-language model."""
+        return self.llm.vocab_size
+
 
 class _Vision(nn.Module):
     def __init__(self, sizes: SiglipSizes) -> None:

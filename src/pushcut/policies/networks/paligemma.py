@@ -11,9 +11,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.networks.attention import KeyValue, rotation
+from pushcut.policies.networks.attention import rotation
+from pushcut.policies.networks.context_block import read_prefix
 from pushcut.policies.networks.gemma import GemmaBlock, GemmaSizes, make_norm
 from pushcut.policies.networks.gradient_checkpointing import Recompute
+from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.networks.siglip import SiglipSizes, SiglipTower
 from pushcut.policies.precision import full_precision
 
@@ -25,18 +27,6 @@ class VLMSizes:
     vision: SiglipSizes = SiglipSizes()
     vlm: GemmaSizes = GemmaSizes(width=2048, depth=18, mlp=16384)
     vocab_size: int = 257152
-
-
-@dataclass(frozen=True)
-class PrefixCache:
-    """Images and prompt as what follows sees them, computed once for each decision."""
-
-    caches: list[KeyValue]
-    """Keys and values at each block."""
-    visible: Bool[Tensor, "b p"]
-    """Which tokens are no padding."""
-    output: Float[Tensor, "b p d"] | None
-    """The VLM's output, where it was asked for."""
 
 
 class _Tower(nn.Module):
@@ -146,15 +136,9 @@ class PaliGemmaNetwork(nn.Module):
         language = self.vlm.model.language_model
         by = rotation(visible.long().cumsum(1) - 1, self.sizes.vlm.head_dim)
         mask = visible[:, None, None, :]
-        *first, last = (block for block in language.layers if isinstance(block, GemmaBlock))
-        caches = []
-        for block in first:
-            x, cache = self.recompute(block, x, by, mask)
-            caches.append(cache)
-        if not output:
-            return PrefixCache([*caches, last.cache(x, by)], visible, None)
-        x, cache = self.recompute(last, x, by, mask)
-        return PrefixCache([*caches, cache], visible, language.norm(x, None)[0])
+        blocks = (block for block in language.layers if isinstance(block, GemmaBlock))
+        caches, x = read_prefix(blocks, x, by, mask, recompute=self.recompute, output=output)
+        return PrefixCache(caches, visible, None if x is None else language.norm(x, None)[0])
 
 
 KEPT_FLOAT32 = (

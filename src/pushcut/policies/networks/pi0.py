@@ -16,9 +16,9 @@ from pushcut.policies.networks.paligemma import (
     GemmaStack,
     PaliGemma,
     PaliGemmaNetwork,
-    PrefixCache,
     VLMSizes,
 )
+from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.networks.times import time_embedding
 from pushcut.policies.precision import full_precision
 
@@ -76,7 +76,7 @@ class Pi0Network(PaliGemmaNetwork):
             self.action_time_mlp_in = nn.Linear(2 * width, width)
             self.action_time_mlp_out = nn.Linear(width, width)
 
-    def take_unused_heads(self) -> dict[str, Tensor]:
+    def take_unused_parts(self) -> dict[str, Tensor]:
         """Removes output words that nobody computes; returns them by their names."""
         taken: dict[str, Tensor] = {}
         for name in ("gemma_expert", "paligemma"):

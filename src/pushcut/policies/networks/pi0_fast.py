@@ -13,9 +13,9 @@ from pushcut.policies.networks.gradient_checkpointing import Recompute
 from pushcut.policies.networks.paligemma import (
     PaliGemma,
     PaliGemmaNetwork,
-    PrefixCache,
     VLMSizes,
 )
+from pushcut.policies.networks.prefix_cache import PrefixCache
 
 LOGITS_AT_ONCE = 64
 """Tokens whose logits are in memory at a time: 66 MB of float32 for 257152 words."""

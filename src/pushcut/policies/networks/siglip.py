@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from pushcut.policies.networks.attention import attention
@@ -87,8 +88,18 @@ class _Embeddings(nn.Module):
     def forward(self, images: Float[Tensor, "b 3 s s"]) -> Float[Tensor, "b t d"]:
         patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype))
         # Not its weight alone: the layer may have to be gathered before it computes.
-        places = torch.arange(self.position_embedding.num_embeddings, device=images.device)
+        places = self._places(patches.shape[-1], images.device)
         return patches.flatten(2).transpose(1, 2) + self.position_embedding(places)
+
+    def _places(self, side: int, device: torch.device) -> Int[Tensor, " t"]:
+        """Rows of the table for a square of patches, whose side may be another than the table's.
+
+        Patch i of n has the row of the table's patch that holds i / n of its side, as SmolVLM does
+        it for images of any size.
+        """
+        own = math.isqrt(self.position_embedding.num_embeddings)
+        at = torch.arange(side, device=device) * own // side
+        return (at[:, None] * own + at).flatten()
 
 
 class _Encoder(nn.Module):

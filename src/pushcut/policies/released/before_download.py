@@ -24,7 +24,7 @@ def before_download(options: ReleasedConfig) -> Check:
             refuse_parts(folder, names)
             find_tokenizer(folder, options.tokenizer, model=OPENVLA)
         elif description.get("type") in LEROBOT_TYPES or "action_horizon" in description:
-            find_tokenizer(folder, options.tokenizer, model=tokenizer_name(folder))
+            find_tokenizer(folder, options.tokenizer, model=tokenizer_name(folder, description))
             if description.get("type") == "pi0_fast":
                 find_fast(folder, options.action_tokenizer)
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float, Float64, Int
+from jaxtyping import Bool, Float, Float64, Int, UInt8
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.flow.transitions import Velocity
 from pushcut.policies.networks.groot import BUCKETS, GrootContext, GrootNetwork, GrootSizes
-from pushcut.policies.normalisation import DataStats, NormStats, known
-from pushcut.policies.precision import Compute
-from pushcut.policies.released.flow import ReleasedFlowPolicy
+from pushcut.policies.normalisation import DataStats
+from pushcut.policies.released.flow import FlowVLAConfig, ReleasedFlowPolicy
 from pushcut.policies.released.groot_folder import (
     LEROBOT_PREFIX,
     Layout,
     load_network,
-    plain_name,
 )
 from pushcut.policies.released.images import bicubic_pixels, cropped_pixels, siglip_pixel_values
-from pushcut.policies.released.prompts import Prompts, PromptTokenizer, groot_prompt, pad_right
-from pushcut.policies.released.scaling import Scaling, ScalingKind, from_border, to_border
-from pushcut.policies.released.tensors import TensorFolder, released_shapes
+from pushcut.policies.released.prompts import Prompts, groot_prompt, pad_right
+from pushcut.policies.released.scaling import Scaling, ScalingKind, by_kind, first_numbers
+from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
 from pushcut.types import Gripper, Observation
@@ -41,7 +37,7 @@ LAST_TIME = 0.999
 
 
 @dataclass(frozen=True)
-class GrootConfig:
+class GrootConfig(FlowVLAConfig):
     """A GR00T N1.5 and everything about it that is not in its weights."""
 
     sizes: GrootSizes = GrootSizes()
@@ -49,24 +45,14 @@ class GrootConfig:
     """Embodiment, as its statistics are called."""
     embodiment: int = 31
     """Which set of weights for states and actions is the embodiment's."""
-    cameras: tuple[str, ...] = ("image",)
-    """Cameras of the environment, in the order of the network's images."""
-    image_size: int = 256
-    """Images of the environment, pixels."""
-    state_size: int = 8
-    action_size: int = 7
     chunk: int = 16
-    """Steps that are executed."""
-    num_steps: int = DEFAULT_STEPS
-    """Denoising steps K, where nothing else is asked for."""
-    rows: int = 570
+    max_tokens: int = 570
     """Length that prompts are padded to, the places of images counted."""
     sees_padding: bool = False
     """Whether the action head sees padded rows too, as RLinf's does."""
     text_in_list: bool = False
     """Whether prompts hold the instruction as ['TEXT']."""
     gripper: Gripper | None = None
-    """What the last number of an action means; None: it is no gripper's command."""
     whole_gripper: bool = False
     """Whether the gripper opens or closes fully."""
     layout: Layout = "nvidia"
@@ -77,18 +63,7 @@ class GrootConfig:
     """How "state" and "action" are scaled; the gripper's command always by its bounds."""
 
     def __post_init__(self) -> None:
-        if not self.cameras:
-            raise ValueError("a GR00T needs at least one camera")
-        if not 1 <= self.chunk <= self.sizes.chunk:
-            raise ValueError(
-                f"chunk must be in 1..{self.sizes.chunk}, the steps that the checkpoint predicts; "
-                f"got {self.chunk}"
-            )
-        if self.action_size > self.sizes.action_dim or self.state_size > self.sizes.state_dim:
-            raise ValueError(
-                f"state and action sizes {self.state_size} and {self.action_size} are beyond the "
-                f"network's {self.sizes.state_dim} and {self.sizes.action_dim}"
-            )
+        super().__post_init__()
         if not 0 <= self.embodiment < self.sizes.embodiments:
             raise ValueError(
                 f"the network has weights for {self.sizes.embodiments} embodiments, counted from "
@@ -123,53 +98,16 @@ class GrootPolicy(ReleasedFlowPolicy):
     config: GrootConfig
     network: GrootNetwork
     fits_padding = False
-
-    def __init__(
-        self,
-        config: GrootConfig,
-        network: GrootNetwork,
-        statistics: DataStats,
-        tokenizer: PromptTokenizer,
-        *,
-        files: Mapping[str, bytes] | None = None,
-        omitted: Collection[str] = (),
-        sharded: bool = False,
-        compute: Compute | None = None,
-        origin: Path | None = None,
-    ) -> None:
-        """``files`` and all weights but the ``omitted`` are saved back as they were."""
-        super().__init__()
-        self.config, self.network, self.tokenizer = config, network, tokenizer
-        self.statistics, self.files = dict(statistics), dict(files or {})
-        self.omitted, self.sharded = frozenset(omitted), sharded
-        self.aside |= network.take_unused_parts()
-        self.compute, self.origin = compute or Compute(), origin
-        self.cameras, self.image_size = config.cameras, config.image_size
-        self.chunk, self.action_size = config.chunk, config.action_size
-        self.state_size = config.state_size
-        self.network_action_size = config.sizes.action_dim
-        self.action_scaling = scaling_of(config, self.statistics, "action")
-        # States are scaled on the host: no module, so that it stays there.
-        self._state_scaling = (scaling_of(config, self.statistics, "state"),)
-        if tokenizer.size > config.sizes.llm.vocab_size:
-            raise UserError(
-                f"the tokenizer has {tokenizer.size} words, the network "
-                f"{config.sizes.llm.vocab_size}: is it the tokenizer of another model?"
-            )
-        self.explore(Denoising(num_steps=config.num_steps))
+    lerobot_prefix = LEROBOT_PREFIX
 
     @property
-    def horizon(self) -> int:
-        return self.config.sizes.chunk
+    def layout(self) -> Layout:
+        return self.config.layout
 
     @property
     def encoder_parts(self) -> list[nn.Module]:
         """Eagle; the action head has blocks of its own on Eagle's output, which are trained."""
         return [self.network.eagle]
-
-    @property
-    def adaptable(self) -> dict[str, nn.Module]:
-        return self.network.adaptable
 
     def width_at(self, placement: CriticPlacement) -> int:
         """A row of Eagle's and the state's token, or a token of the DiT's output."""
@@ -180,32 +118,27 @@ class GrootPolicy(ReleasedFlowPolicy):
         """Times as NVIDIA draws them: those of pi0 but for the ends, which may pass 1."""
         return generator.beta(1.5, 1.0, size=rows) / LAST_TIME
 
-    def prepare(self, obs: Observation) -> Observation:
-        """Images of the cameras in use, in whole levels of the network's size."""
-        if obs.prepared:
-            return obs
-        size, seen = self.config.sizes.vision.image_size, {}
-        for camera in self.cameras:
-            image = obs.images[camera]
-            crops = self.config.layout == "nvidia"
-            seen[camera] = (
-                cropped_pixels(image, size, CROP) if crops else bicubic_pixels(image, size)
-            )
-        return replace(obs, images=seen, prepared=True)
+    def fitted(self, image: UInt8[np.ndarray, "b _ _ 3"]) -> UInt8[np.ndarray, "b _ _ 3"]:
+        """Images in whole levels of the network's size."""
+        size = self.config.sizes.vision.image_size
+        if self.config.layout == "nvidia":
+            return cropped_pixels(image, size, CROP)
+        return bicubic_pixels(image, size)
 
-    def encode(self, obs: Observation) -> GrootPrefix:
-        """Images, prompt and state of a batch; once per decision."""
-        seen = self.prepare(obs).images
-        pixels = (torch.from_numpy(np.ascontiguousarray(seen[name])) for name in self.cameras)
-        images = [siglip_pixel_values(to_device(x, self.device)) for x in pixels]
-        prompts = self._prompts(obs)
+    def pixel_values(self, pixels: UInt8[Tensor, "b _ _ 3"]) -> Float[Tensor, "b 3 s s"]:
+        """Levels in [-1, 1]."""
+        return siglip_pixel_values(pixels)
+
+    def make_scaling(self, name: str, size: int) -> Scaling:
+        return scaling_of(self.config, self.statistics, name, size)
+
+    def read(
+        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
+    ) -> GrootPrefix:
+        """Eagle on images and prompt, and what the action head makes of that and of the state."""
         visible = to_device(prompts.mask, self.device)
-        features = self.network.encode(
-            torch.stack(images, dim=1), to_device(prompts.ids, self.device), visible
-        )
-        state = self._state_scaling[0].scale(torch.from_numpy(np.ascontiguousarray(obs.state)))
-        state = F.pad(state, (0, self.config.sizes.state_dim - state.shape[1]))
-        return self._prefix(features, visible, to_device(state, self.device))
+        features = self.network.encode(images, to_device(prompts.ids, self.device), visible)
+        return self._prefix(features, visible, state)
 
     def prefix_of(self, trace: dict[str, Tensor]) -> GrootPrefix:
         return self._prefix(trace["prefix"], trace["prefix_visible"], trace["prefix_state"])
@@ -234,47 +167,31 @@ class GrootPolicy(ReleasedFlowPolicy):
 
         return expert
 
-    def normalise(self, action: Float[Tensor, "b h a"], obs: Observation) -> Float[Tensor, "b h a"]:
-        return self.action_scaling.scale(from_border(action, self.config.gripper))
-
     def denormalise(
         self, action: Float[Tensor, "b h a"], obs: Observation
     ) -> Float[Tensor, "b h a"]:
-        action = to_border(self.action_scaling.unscale(action), self.config.gripper)
+        action = super().denormalise(action, obs)
         if self.config.whole_gripper:
             action[..., -1] = action[..., -1].sign()
         return action
 
-    @property
-    def prefix(self) -> str:
-        """Prefix of the names in files of LeRobot."""
-        return LEROBOT_PREFIX if self.config.layout == "lerobot" else ""
+    def load(self, tensors: TensorFolder) -> None:
+        load_network(self.network, tensors)
 
-    def fill(self, path: Path) -> None:
-        """Reads the weights of a folder into the network."""
-        tensors, used = TensorFolder.open(path).renamed(plain_name), released_shapes(self.network)
-        unused = self.aside.keys() - used.keys()
-        load_network(self.network, tensors.renamed(lambda x: None if x in unused else x))
-
-    def save_weights(self, path: Path) -> None:
-        """Writes shards or one file, as they were read."""
-        weights = self.released_weights()
-        kept = {name: tensor for name, tensor in weights.items() if name not in self.omitted}
-        self.write(kept, path, sharded=self.sharded)
-
-    def _prompts(self, obs: Observation) -> Prompts:
+    def prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
+        """Prompts of a batch, which hold the places of images; UserError where one is too long."""
         config = self.config
         images, patches = len(config.cameras), config.sizes.vision.patches
         rows = []
         for text in obs.instruction:
             text = str([text]) if config.text_in_list else text
             rows.append(self.tokenizer.encode(groot_prompt(text, images=images, patches=patches)))
-            if len(rows[-1]) > config.rows:
+            if len(rows[-1]) > config.max_tokens:
                 raise UserError(
                     f"the prompt for {text!r} has {len(rows[-1])} rows, prompts are padded to "
-                    f"{config.rows}: --policy.released.padded-length"
+                    f"{config.max_tokens}: --policy.released.padded-length"
                 )
-        return pad_right(rows, config.rows)
+        return pad_right(rows, config.max_tokens)
 
 
 def bucket_of(t: Float[Tensor, "b m"]) -> Int[Tensor, "b m"]:
@@ -283,36 +200,15 @@ def bucket_of(t: Float[Tensor, "b m"]) -> Int[Tensor, "b m"]:
     return ((1 - t.float()) * BUCKETS + 1e-3).long()
 
 
-def scaling_of(config: GrootConfig, statistics: DataStats, name: str) -> Scaling:
+def scaling_of(config: GrootConfig, statistics: DataStats, name: str, size: int) -> Scaling:
     """How state or action is scaled; UserError where the statistics do not fit."""
-    size = config.state_size if name == "state" else config.action_size
-    if name not in statistics or statistics[name].size < size:
-        found = statistics[name].size if name in statistics else 0
-        raise UserError(
-            f"the checkpoint's statistics of {name} have {found} numbers, {size} are needed: "
-            "statistics of another robot?"
-        )
-    cut = statistics[name].first(size)
-    try:
-        scaling = _by(config.scaling[name], cut)
-        if name == "action" and config.gripper is not None:
-            arm = [i < size - 1 for i in range(size)]
-            scaling = scaling.where(arm, otherwise=_by("bounds", cut))
-    except ValueError as error:
-        raise UserError(f"{error} ({config.scaling[name]} of {name})") from None
+    cut = first_numbers(statistics, name, size)
+
+    def by(kind: ScalingKind) -> Scaling:
+        return by_kind(kind, cut, name, eps=0.0, eps_back=0.0).without_constants()
+
+    scaling = by(config.scaling[name])
+    if name == "action" and config.gripper is not None:
+        arm = [i < size - 1 for i in range(size)]
+        scaling = scaling.where(arm, otherwise=by("bounds"))
     return scaling
-
-
-def _by(kind: ScalingKind, statistics: NormStats) -> Scaling:
-    if kind == "identity":
-        return Scaling.identity(statistics.size)
-    if kind == "mean_std":
-        return Scaling.by_mean(statistics, eps=0.0, eps_back=0.0).without_constants()
-    pair = (
-        (statistics.q01, statistics.q99)
-        if kind == "quantiles"
-        else (statistics.min, statistics.max)
-    )
-    names = ("q01", "q99") if kind == "quantiles" else ("min", "max")
-    low, high = (known(values, name) for values, name in zip(pair, names, strict=True))
-    return Scaling.by_range(low, high, eps=0.0).without_constants()

@@ -154,7 +154,7 @@ def first_config(
             action_size=action_size,
             chunk=options.chunk or facts.executed,
             num_steps=facts.num_steps,
-            rows=options.padded_length or len(cameras) * sizes.vision.patches + REST,
+            max_tokens=options.padded_length or len(cameras) * sizes.vision.patches + REST,
             sees_padding=options.padded_length is not None,
             text_in_list=not nvidia if in_list is None else in_list,
             gripper=gripper,
@@ -184,7 +184,7 @@ def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) 
         config = GrootConfig(**(dict(ours) | restored))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / OURS} does not describe a GR00T N1.5: {error}") from None
-    padded = config.rows if config.sees_padding else None
+    padded = config.max_tokens if config.sees_padding else None
     shown: dict[str, object] = {
         "horizon": config.sizes.chunk,
         "camera_names": config.cameras,

@@ -153,11 +153,16 @@ def fitted_pixels(images: UInt8[np.ndarray, "b _ _ 3"], size: int) -> UInt8[np.n
     return fitted
 
 
-def fitted_values(pixels: UInt8[Tensor, "b _ _ 3"], size: int) -> Float32[Tensor, "b 3 s s"]:
-    """``resize_with_pad`` by ``torch``, on the device of the images: its levels are not whole."""
+def fitted_values(
+    pixels: UInt8[Tensor, "b _ _ 3"], size: int, *, corner: bool = False
+) -> Float32[Tensor, "b 3 s s"]:
+    """``resize_with_pad`` by ``torch``, on the device of the images: its levels are not whole.
+
+    ``corner``: the image lies at the bottom and at the right, rather than in the middle.
+    """
     shape = _fitted(pixels.shape[1], pixels.shape[2], size)
     resized = F.interpolate(_unit(pixels), shape, mode="bilinear", align_corners=False)
-    down, right = _margins(size - shape[0]), _margins(size - shape[1])
+    down, right = ((size - side, 0) if corner else _margins(size - side) for side in shape)
     return F.pad(resized.clamp(0, 1), (*right, *down)) * 2 - 1
 
 

@@ -27,7 +27,16 @@ from pushcut.policies.released.lerobot_steps import (
     name_of,
     pictures,
     usual_mode,
+    usual_tokenizer,
 )
+
+PROMPT_STEPS = {
+    "pi0": "pi0_new_line_processor",
+    "pi05": "pi05_prepare_state_tokenizer_processor_step",
+    "pi0_fast": "pi0_fast_prepare_state_tokenizer_processor_step",
+    "smolvla": "smolvla_new_line_processor",
+}
+"""Type of policy -> the step that writes its prompt."""
 
 
 def for_robot(
@@ -131,27 +140,24 @@ def _usual_modes(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def usual_steps(config: Mapping[str, Any], file: str) -> list[dict[str, Any]]:
-    """LeRobot's steps for a pi0, pi0.5 or pi0-FAST, without the (un)normaliser."""
+    """LeRobot's steps for a policy of its type, without the (un)normaliser."""
     if file == POSTPROCESSOR:
         return [_step("device_processor", device="cpu", float_dtype=None)]
     kind = config["type"]
-    prompt = {
-        "pi05": "pi05_prepare_state_tokenizer_processor_step",
-        "pi0_fast": "pi0_fast_prepare_state_tokenizer_processor_step",
-    }.get(kind, "pi0_new_line_processor")
-    answer = [] if kind != "pi0_fast" else [_answer(config)]
+    long = kind in ("pi05", "pi0_fast")  # the state is in the prompt
+    answer = [_answer(config)] if kind == "pi0_fast" else []
     return [
         _step(RENAMING, rename_map={}),
         _step("to_batch_processor"),
-        _step(prompt),
+        _step(PROMPT_STEPS[kind]),
         _step(
             TOKENIZING,
-            max_length=config.get("tokenizer_max_length") or (48 if kind == "pi0" else 200),
+            max_length=config.get("tokenizer_max_length") or (200 if long else 48),
             task_key="task",
             padding_side="right",
-            padding="max_length",
+            padding=config.get("pad_language_to", "max_length"),
             truncation=True,
-            tokenizer_name=TOKENIZER,
+            tokenizer_name=usual_tokenizer(config),
         ),
         *answer,
         _step("device_processor", device=config.get("device") or "cpu", float_dtype=None),

@@ -33,6 +33,7 @@ KNOWN = (
     RENAMING,
     "to_batch_processor",
     "pi0_new_line_processor",
+    "smolvla_new_line_processor",
     "pi05_prepare_state_tokenizer_processor_step",
     "pi0_fast_prepare_state_tokenizer_processor_step",
     TOKENIZING,
@@ -44,11 +45,14 @@ KNOWN = (
 )
 """Steps whose work pushcut does itself."""
 
-LEROBOT_TYPES = ("pi0", "pi05", "pi0_fast")
+LEROBOT_TYPES = ("pi0", "pi05", "pi0_fast", "smolvla")
 """Types of policies that LeRobot's folders name and that are read as such."""
 
 TOKENIZER = "google/paligemma-3b-pt-224"
 """Where LeRobot finds the tokenizer of pi0 and pi0.5."""
+
+SMOLVLM2 = "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+"""Where LeRobot finds the tokenizer of SmolVLA, unless its config.json names another model."""
 
 
 def check_steps(path: Path) -> None:
@@ -158,9 +162,17 @@ def max_tokens(path: Path, config: Mapping[str, Any]) -> int | None:
     return config.get("tokenizer_max_length") if length is None else int(length)
 
 
-def tokenizer_name(path: Path) -> str:
+def tokenizer_name(path: Path, config: Mapping[str, Any]) -> str:
     """Where the folder finds its tokenizer: a model of the hub."""
-    return str(step_setting(path, PREPROCESSOR, TOKENIZING, "tokenizer_name") or TOKENIZER)
+    named = step_setting(path, PREPROCESSOR, TOKENIZING, "tokenizer_name")
+    return str(named or usual_tokenizer(config))
+
+
+def usual_tokenizer(config: Mapping[str, Any]) -> str:
+    """Whose tokenizer LeRobot takes where no step names one."""
+    if config.get("type") == "smolvla":
+        return str(config.get("vlm_model_name") or SMOLVLM2)
+    return TOKENIZER
 
 
 def step_setting(path: Path, file: str, name: str, setting: str) -> Any:

@@ -12,7 +12,7 @@ from pushcut.policies.precision import Compute, Precision
 from pushcut.system.progress import say
 from pushcut.types import Gripper
 
-ReleasedNetwork = Literal["pi0", "pi05", "openvla-oft", "pi0-fast", "groot"]
+ReleasedNetwork = Literal["pi0", "pi05", "pi0-fast", "smolvla", "groot", "openvla-oft"]
 """The VLAs that are known at their released sizes."""
 
 
@@ -31,7 +31,7 @@ OWNERS = {
 
 @dataclass(frozen=True)
 class ReleasedConfig:
-    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, pi0-FAST, GR00T N1.5) is read.
+    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, pi0-FAST, SmolVLA, GR00T N1.5) is read.
 
     None: as its folder says, or as is usual. Folders that pushcut wrote say it all themselves.
     """

@@ -74,6 +74,14 @@ def _lerobot(
             f"{path} is a pi0 of LeRobot before 0.4, whose tensors have other names: convert it "
             "with LeRobot's own migration"
         )
+    steps = 0 if config["type"] == "pi0_fast" else int(config["num_inference_steps"])
+    return lerobot_facts(path, config, statistics, replaced, steps=steps)
+
+
+def lerobot_facts(
+    path: Path, config: dict[str, Any], statistics: str | None, replaced: bool, *, steps: int
+) -> Pi0Facts:
+    """What a folder of LeRobot says of a VLA that denoises in so many steps, if it does."""
     for name in LEROBOT_OTHERS:
         if config.get(name):
             raise UserError(f"{path} has {name}, which pushcut does not know: use one without it")
@@ -98,7 +106,7 @@ def _lerobot(
     return Pi0Facts(
         layout="lerobot",
         chunk=int(config["chunk_size"]),
-        num_steps=0 if config["type"] == "pi0_fast" else int(config["num_inference_steps"]),
+        num_steps=steps,
         max_tokens=max_tokens(path, config),
         state_dim=int(config["max_state_dim"]),
         images=camera_names(path, config),

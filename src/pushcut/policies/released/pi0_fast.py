@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,8 +14,9 @@ from torch import Tensor
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode
-from pushcut.policies.networks.paligemma import PrefixCache, VLMSizes
+from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
+from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
@@ -23,27 +24,21 @@ from pushcut.policies.released.action_text import ActionText
 from pushcut.policies.released.fast import FastCode, FastTokenizer
 from pushcut.policies.released.paligemma import PaliGemmaPolicy
 from pushcut.policies.released.pi0_fast_folder import load_fast_network
-from pushcut.policies.released.pi0_folder import plain_name
 from pushcut.policies.released.prompts import Prompts, PromptTokenizer, pad_right, state_prompt
-from pushcut.policies.released.scaling import ScalingKind, from_border, to_border
+from pushcut.policies.released.scaling import from_border, to_border
 from pushcut.policies.released.tensors import TensorFolder
+from pushcut.policies.released.vla import VLAConfig
 from pushcut.policies.tokens.policy import TokenPolicy
 from pushcut.policies.tokens.sequences import draw_sequences
 from pushcut.transfers import to_device
-from pushcut.types import Gripper, Observation
+from pushcut.types import Observation
 
 
 @dataclass(frozen=True)
-class Pi0FastConfig:
+class Pi0FastConfig(VLAConfig):
     """A pi0-FAST and everything about it that is not in its weights."""
 
     sizes: VLMSizes = VLMSizes()
-    cameras: tuple[str, ...] = ("image",)
-    """Cameras of the environment, in the order of the network's images."""
-    image_size: int = 256
-    """Images of the environment, pixels."""
-    state_size: int = 8
-    action_size: int = 7
     horizon: int = 50
     """Steps that are predicted."""
     chunk: int = 50
@@ -62,21 +57,13 @@ class Pi0FastConfig:
     """Whether an answer must begin with "Action:"."""
     code: FastCode = FastCode()
     """The FAST tokenizer."""
-    gripper: Gripper = "plus_closes"
-    """What the gripper command of the data means."""
-    scaling: Mapping[str, ScalingKind] = field(
-        default_factory=lambda: {"state": "mean_std", "action": "mean_std"}
-    )
-    """How "state" and "action" are scaled."""
+
+    @property
+    def predicted(self) -> int:
+        return self.horizon
 
     def __post_init__(self) -> None:
-        if not self.cameras:
-            raise ValueError("pi0-FAST needs at least one camera")
-        if not 1 <= self.chunk <= self.horizon:
-            raise ValueError(
-                f"chunk must be in 1..{self.horizon}, the steps that the checkpoint predicts; "
-                f"got {self.chunk}"
-            )
+        super().__post_init__()
         if min(self.room, self.room_taught) < 1:
             raise ValueError(f"an answer has at least 1 token, got {self.room}, {self.room_taught}")
 
@@ -86,8 +73,6 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
 
     config: Pi0FastConfig
     network: Pi0FastNetwork
-    resize: Literal["pil", "torch"] = "torch"
-    layout = "lerobot"
     critic_places = ("vlm", "last-token")
     _temperature = 1.0
 
@@ -105,12 +90,12 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
         origin: Path | None = None,
     ) -> None:
         """``files`` and all weights but the ``omitted`` are saved back as they were."""
-        super().__init__()
-        self.config, self.network = config, network
-        self.set_up(
+        super().__init__(
+            config,
+            network,
             statistics,
             tokenizer,
-            files=files or {},
+            files=files,
             omitted=omitted,
             compute=compute,
             origin=origin,
@@ -118,8 +103,12 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
         self.text = ActionText(tokenizer, fast, skip=config.skip, checks_start=config.checks_start)
 
     @property
-    def horizon(self) -> int:
-        return self.config.horizon
+    def resize(self) -> Literal["torch"]:
+        return "torch"
+
+    @property
+    def layout(self) -> Literal["lerobot"]:
+        return "lerobot"
 
     @property
     def prefix_width(self) -> int:
@@ -211,15 +200,8 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
         """Network's units to those of the environment."""
         return to_border(self.action_scaling.unscale(action), self.config.gripper)
 
-    def fill(self, path: Path) -> None:
-        """Reads the weights of a folder into the network."""
-        load_fast_network(self.network, TensorFolder.open(path).renamed(plain_name))
-
-    def save_weights(self, path: Path) -> None:
-        """Writes one file."""
-        weights = self.released_weights()
-        kept = {name: tensor for name, tensor in weights.items() if name not in self.omitted}
-        self.write(kept, path, sharded=False)
+    def load(self, tensors: TensorFolder) -> None:
+        load_fast_network(self.network, tensors)
 
     def _read(self, obs: Observation) -> PrefixCache:
         """What an answer follows: pictures, prompt, and the token that begins answers.
@@ -229,7 +211,7 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
         return self._encode(obs, ends=True)
 
     def _encode(self, obs: Observation, *, ends: bool) -> PrefixCache:
-        images = self.pictures(self.prepare(obs))
+        images = self.pictures(obs)
         state = self.scaled_state(obs)
         padding = self.config.padded_state - state.shape[1]
         if padding > 0:
@@ -254,11 +236,11 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
     def _value(self, prefix: PrefixCache) -> Float[Tensor, " b"] | None:
         if self.critic is None:
             return None
-        assert prefix.output is not None
         if self.critic_sees == "last-token":
-            return self.critic(prefix.output[:, -1].float())
-        mask = prefix.visible.unsqueeze(-1)
-        return self.critic((prefix.output.float() * mask).sum(1) / mask.sum(1))
+            return self.critic(_last(prefix)[:, 0].float())
+        mean = prefix.mean()
+        assert mean is not None
+        return self.critic(mean)
 
     def _said(
         self, ids: Int[Tensor, "b room"], drawn: Bool[Tensor, "b room"]

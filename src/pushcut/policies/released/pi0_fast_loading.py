@@ -68,7 +68,7 @@ def load_pi0_fast(
     refuse_options(path, options, NO_EFFECT | of_others("pi0-FAST"))
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
-    content = read_tokenizer(path, options.tokenizer, model=tokenizer_name(path))
+    content = read_tokenizer(path, options.tokenizer, model=tokenizer_name(path, description))
     words = PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS)
     fast = read_fast(path, options.action_tokenizer)
     tensors = TensorFolder.open(base).renamed(plain_name)

@@ -16,9 +16,9 @@ from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
-from pushcut.policies.normalisation import DataStats, known
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.lerobot_renames import CameraFacts
-from pushcut.policies.released.scaling import Scaling, ScalingKind, steady
+from pushcut.policies.released.scaling import ScalingKind
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -28,7 +28,6 @@ from pushcut.policies.released.tensors import (
     once_stored,
     released_shapes,
 )
-from pushcut.system.progress import say
 
 Layout = Literal["lerobot", "openpi"]
 
@@ -123,50 +122,6 @@ def _gemma(shapes: Shapes, start: str) -> GemmaSizes:
         kv_heads=1,
         head_dim=head_dim,
     )
-
-
-def make_scaling(
-    kind: ScalingKind,
-    statistics: DataStats,
-    name: str,
-    size: int,
-    *,
-    layout: Layout,
-) -> Scaling:
-    """How a layout scales state or action; UserError where the statistics do not fit."""
-    if kind == "identity":
-        return Scaling.identity(size)
-    if name not in statistics:
-        raise UserError(
-            f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
-            "--policy.released.statistics, or fine-tune it with those of your demonstrations first "
-            "(`pushcut sft PRESET --policy.path … --statistics data`)"
-        )
-    found = statistics[name]
-    if found.size < size:
-        raise UserError(
-            f"the checkpoint's statistics of {name} have {found.size} numbers, {size} are needed: "
-            "statistics of another robot?"
-        )
-    cut = found.first(size)
-    eps, eps_back = (1e-8, 0.0) if layout == "lerobot" else (1e-6, 1e-6)
-    try:
-        if kind == "mean_std":
-            scaling = Scaling.by_mean(cut, eps=eps, eps_back=eps_back)
-        else:
-            low, high = (cut.q01, cut.q99) if kind == "quantiles" else (cut.min, cut.max)
-            names = ("q01", "q99") if kind == "quantiles" else ("min", "max")
-            low, high = known(low, names[0]), known(high, names[1])
-            scaling = Scaling.by_range(low, high, eps=eps)
-    except ValueError as error:
-        raise UserError(
-            f"{error} ({kind} of {name}): take statistics that have it, or measure them with "
-            "`pushcut sft PRESET --policy.path … --statistics data`"
-        ) from None
-    scaling, lines = steady(scaling, kind, cut, name)
-    for line in lines:
-        say(f"statistics of the checkpoint: {line}")
-    return scaling
 
 
 def norm_stats_json(statistics: DataStats) -> bytes:

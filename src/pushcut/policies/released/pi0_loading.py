@@ -31,7 +31,6 @@ from pushcut.policies.released.pi0_agreement import (
     horizon_of,
 )
 from pushcut.policies.released.pi0_facts import read_facts, with_statistics
-from pushcut.policies.released.pi0_fast import Pi0FastConfig
 from pushcut.policies.released.pi0_folder import (
     VISION_HEADS,
     Layout,
@@ -46,6 +45,7 @@ from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
 from pushcut.policies.released.vector_sizes import vector_sizes
+from pushcut.policies.released.vla import VLAConfig
 from pushcut.policies.released.weight_files import tell_unread
 from pushcut.system.progress import say
 
@@ -55,7 +55,7 @@ GRIPPER = "plus_closes"
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
 
-Config = TypeVar("Config", Pi0Config, Pi0FastConfig)
+Config = TypeVar("Config", bound=VLAConfig)
 
 
 def load_pi0(
@@ -71,7 +71,7 @@ def load_pi0(
     refuse_options(path, options, of_others("pi0"))
     facts = read_facts(path, description, options.statistics, replaced=data is not None)
     base = base_of(path)
-    model = tokenizer_name(path) if facts.layout == "lerobot" else PALIGEMMA
+    model = tokenizer_name(path, description) if facts.layout == "lerobot" else PALIGEMMA
     content = read_tokenizer(path, options.tokenizer, model=model)
     tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
@@ -116,7 +116,7 @@ def of_sizes(path: Path, config: Config, data: DataStats) -> Config:
 
 
 def kept_files(
-    path: Path, facts: Pi0Facts, config: Config, options: ReleasedConfig, *, replaced: bool
+    path: Path, facts: Pi0Facts, config: VLAConfig, options: ReleasedConfig, *, replaced: bool
 ) -> dict[str, bytes]:
     """The small files to save: of the folder, with what is not as the folder says any more."""
     files = small_files(path)

@@ -58,11 +58,11 @@ def read_words(content: bytes, source: str) -> Any:
 class PromptTokenizer:
     """Text to tokens, never from the network."""
 
-    def __init__(self, content: bytes, *, source: str, bos: str) -> None:
-        """``content`` of a tokenizer.json; ``bos`` is the token that every prompt begins with."""
+    def __init__(self, content: bytes, *, source: str, bos: str | None) -> None:
+        """``content`` of a tokenizer.json; ``bos``: the token that prompts begin with, if any."""
         tokenizer = read_words(content, source)
         self._id_of, self._source = tokenizer.token_to_id, source
-        self.bos = self.id_of(bos)
+        self._first = [] if bos is None else [self.id_of(bos)]
         self.size = int(tokenizer.get_vocab_size())
         self.own_size = int(tokenizer.get_vocab_size(with_added_tokens=False))
         """Words without those that were added to its vocabulary."""
@@ -82,9 +82,14 @@ class PromptTokenizer:
             )
         return int(found)
 
+    @property
+    def bos(self) -> int:
+        """The token that prompts begin with; IndexError where there is none."""
+        return self._first[0]
+
     def encode(self, text: str) -> list[int]:
-        """Tokens of a text, BOS first."""
-        return [self.bos, *self.plain(text)]
+        """Tokens of a text, BOS first where prompts begin with one."""
+        return [*self._first, *self.plain(text)]
 
     def plain(self, text: str) -> list[int]:
         """Tokens of a text, without BOS; each text is looked at once."""

@@ -9,7 +9,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from pushcut.policies.normalisation import NARROW, NormStats, Values, constant_width, known
+from pushcut.errors import UserError
+from pushcut.policies.normalisation import (
+    NARROW,
+    DataStats,
+    NormStats,
+    Values,
+    constant_width,
+    known,
+)
+from pushcut.system.progress import say
 from pushcut.types import TO_BORDER, Gripper
 
 ScalingKind = Literal["mean_std", "quantiles", "bounds", "identity"]
@@ -138,6 +147,59 @@ class Scaling(nn.Module):
     def size(self) -> int:
         """Length of the vectors."""
         return len(self.origin)
+
+
+def make_scaling(
+    kind: ScalingKind, statistics: DataStats, name: str, size: int, *, layout: str
+) -> Scaling:
+    """How LeRobot or openpi scales state or action; UserError where the statistics do not fit."""
+    if kind == "identity":
+        return Scaling.identity(size)
+    if name not in statistics:
+        raise UserError(
+            f"the checkpoint has no statistics of {name}: name a norm_stats.json with "
+            "--policy.released.statistics, or fine-tune it with those of your demonstrations first "
+            "(`pushcut sft PRESET --policy.path … --statistics data`)"
+        )
+    cut = first_numbers(statistics, name, size)
+    eps, eps_back = (1e-8, 0.0) if layout == "lerobot" else (1e-6, 1e-6)
+    scaling = by_kind(kind, cut, name, eps=eps, eps_back=eps_back)
+    scaling, lines = steady(scaling, kind, cut, name)
+    for line in lines:
+        say(f"statistics of the checkpoint: {line}")
+    return scaling
+
+
+def first_numbers(statistics: DataStats, name: str, size: int) -> NormStats:
+    """Statistics of the first numbers of state or action; UserError where there are fewer."""
+    found = statistics[name].size if name in statistics else 0
+    if found < size:
+        raise UserError(
+            f"the checkpoint's statistics of {name} have {found} numbers, {size} are needed: "
+            "statistics of another robot?"
+        )
+    return statistics[name].first(size)
+
+
+def by_kind(
+    kind: ScalingKind, statistics: NormStats, name: str, *, eps: float, eps_back: float
+) -> Scaling:
+    """A scaling by one kind of statistics; UserError where these are not among them."""
+    if kind == "identity":
+        return Scaling.identity(statistics.size)
+    try:
+        if kind == "mean_std":
+            return Scaling.by_mean(statistics, eps=eps, eps_back=eps_back)
+        if kind == "quantiles":
+            low, high = known(statistics.q01, "q01"), known(statistics.q99, "q99")
+        else:
+            low, high = known(statistics.min, "min"), known(statistics.max, "max")
+        return Scaling.by_range(low, high, eps=eps)
+    except ValueError as error:
+        raise UserError(
+            f"{error} ({kind} of {name}): take statistics that have it, or measure them with "
+            "`pushcut sft PRESET --policy.path … --statistics data`"
+        ) from None
 
 
 def steady(

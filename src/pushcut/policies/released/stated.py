@@ -5,13 +5,14 @@ A description that contradicts the tensors is of another model, or was edited.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.released.files import read_json
 from pushcut.policies.released.images import DINO_MEAN, DINO_STD, SIGLIP_MEAN, SIGLIP_STD
 from pushcut.policies.released.lerobot_steps import PREPROCESSOR, steps_of
@@ -35,6 +36,18 @@ FAST = {
     "max_decoding_steps", "fast_skip_tokens", "validate_action_token_prefix", "use_kv_cache",
 }  # fmt: skip
 """Settings of LeRobot's pi0-FAST that are followed, or replaced by those of a run (temperature)."""
+SMOLVLA = {
+    "type", "n_obs_steps", "input_features", "output_features", "device", "use_amp",
+    "use_peft", "push_to_hub", "repo_id", "private", "tags", "license", "pretrained_path",
+    "pretrained_revision", "chunk_size", "n_action_steps", "max_state_dim", "max_action_dim",
+    "normalization_mapping", "resize_imgs_with_padding", "empty_cameras", "tokenizer_max_length",
+    "num_steps", "use_cache", "freeze_vision_encoder", "train_expert_only", "train_state_proj",
+    "vlm_model_name", "load_vlm_weights", "attention_mode", "prefix_length", "pad_language_to",
+    "num_expert_layers", "num_vlm_layers", "self_attn_every_n_layers", "expert_width_multiplier",
+    "min_period", "max_period",
+}  # fmt: skip
+"""Settings of LeRobot's SmolVLA that are followed, say nothing that the tensors do not, or change
+nothing: what pads prompts and prefixes is never seen."""
 
 TRAINING = ("optimizer_", "scheduler_", "compile_")
 """Beginnings of further settings that matter in a training only."""
@@ -76,11 +89,7 @@ def check_pi0(path: Path, description: Mapping[str, Any], sizes: Pi0Sizes) -> No
     widths = {"max_action_dim": sizes.action_dim, "action_dim": sizes.action_dim}
     if not sizes.pi05:
         widths["max_state_dim"] = sizes.state_dim
-    for name, own in widths.items():
-        if description.get(name) not in (None, own):
-            raise UserError(
-                f"{path}: config.json states {name} {description[name]}, the tensors are for {own}"
-            )
+    _check_widths(path, description, widths)
     _tell_unknown(path, description, known)
 
 
@@ -90,7 +99,32 @@ def check_pi0_fast(path: Path, description: Mapping[str, Any]) -> None:
     _tell_unknown(path, description, LEROBOT | FAST)
 
 
-def _tell_unknown(path: Path, description: Mapping[str, Any], known: set[str]) -> None:
+def check_smolvla(path: Path, description: Mapping[str, Any], sizes: SmolVLASizes) -> None:
+    """Refuses a description of another SmolVLA than the tensors are; names what is not followed."""
+    _check_pictures(path, description)
+    if description.get("add_image_special_tokens"):
+        raise UserError(
+            f"{path}: config.json states add_image_special_tokens: pushcut puts no tokens around "
+            "images, as lerobot/smolvla_base was trained"
+        )
+    _check_widths(
+        path,
+        description,
+        {"max_action_dim": sizes.action_dim, "max_state_dim": sizes.state_dim}
+        | ({"num_vlm_layers": sizes.vlm.depth} if description.get("num_vlm_layers", 0) > 0 else {}),
+    )
+    _tell_unknown(path, description, SMOLVLA | {"add_image_special_tokens"})
+
+
+def _check_widths(path: Path, description: Mapping[str, Any], widths: Mapping[str, int]) -> None:
+    for name, own in widths.items():
+        if description.get(name) not in (None, own):
+            raise UserError(
+                f"{path}: config.json states {name} {description[name]}, the tensors are for {own}"
+            )
+
+
+def _tell_unknown(path: Path, description: Mapping[str, Any], known: Collection[str]) -> None:
     unknown = [
         f"{name} {value}"
         for name, value in description.items()

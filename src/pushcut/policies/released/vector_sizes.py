@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from pushcut.errors import UserError
 from pushcut.policies.normalisation import DataStats, NormStats
@@ -17,6 +17,7 @@ PADDING = 1e-6
 """Statistics up to here are those of zeros."""
 
 
+@runtime_checkable
 class VectorFacts(Protocol):
     """What a folder says of the lengths of "state" and "action"."""
 
