@@ -22,14 +22,13 @@ from pushcut.types import Observation
 from tests.policies.released.folders import (
     OPENVLA,
     PI0,
-    write_groot,
     write_lerobot,
-    write_lerobot_groot,
     write_openpi,
     write_openvla,
     write_pi0_fast,
     write_smolvla,
 )
+from tests.policies.released.groot_folders import write_groot, write_lerobot_groot
 
 STATISTICS = small_stats(
     action_low=(-1.0, -2.0, 0.0),

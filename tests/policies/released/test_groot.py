@@ -19,10 +19,10 @@ from pushcut.policies.released.groot_metadata import joined
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.value_head import CriticConfig
 from tests.policies.released.builders import READING, observation
-from tests.policies.released.folders import (
+from tests.policies.released.folders import statistics
+from tests.policies.released.groot_folders import (
     GROOT,
     groot_metadata,
-    statistics,
     write_groot,
     write_lerobot_groot,
 )

@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pushcut.batch import Evaluation, PolicySample
 from pushcut.policies.base import Mode
+from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
-from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising
+from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
+from pushcut.policies.networks.expert_output import ExpertOutput
 from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.released.prompts import Prompts
@@ -135,3 +137,45 @@ class ReleasedFlowPolicy(ReleasedVLA, FlowMatchingPolicy):
     ) -> Float[Tensor, "b h a"]:
         action = self.action_scaling.unscale(action)
         return to_border(action + self.origin_of(obs, action), self.config.gripper)
+
+
+class CachedFlowPolicy(ReleasedFlowPolicy):
+    """A policy whose expert sees the keys and values of its VLM."""
+
+    @abstractmethod
+    def seen(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        state: Float[Tensor, "b d"],
+        *,
+        output: bool,
+    ) -> PrefixCache:
+        """The VLM on images, prompt and perhaps the state; ``output`` asks for its output too."""
+
+    @abstractmethod
+    def denoised(
+        self, prefix: CachedPrefix, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
+    ) -> ExpertOutput:
+        """The expert on m points of each row's chain, which do not see each other."""
+
+    def read(
+        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
+    ) -> CachedPrefix:
+        there = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
+        ids, mask = (to_device(x, self.device) for x in (prompts.ids, prompts.mask))
+        cache = self.seen(images, there, ids, mask, state, output=self.critic_sees_prefix)
+        return CachedPrefix(cache, state, cache.mean())
+
+    def prefix_of(self, trace: dict[str, Tensor]) -> CachedPrefix:
+        return CachedPrefix.of(trace)
+
+    def expert_on(self, prefix: CachedPrefix) -> Expert:
+
+        def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
+            output = self.denoised(prefix, x, t)
+            return Velocity(output.velocity, output.features)
+
+        return expert

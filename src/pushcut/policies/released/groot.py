@@ -130,7 +130,7 @@ class GrootPolicy(ReleasedFlowPolicy):
         return siglip_pixel_values(pixels)
 
     def make_scaling(self, name: str, size: int) -> Scaling:
-        return scaling_of(self.config, self.statistics, name, size)
+        return scaling_of(self.config, self.statistics, name)
 
     def read(
         self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
@@ -200,8 +200,9 @@ def bucket_of(t: Float[Tensor, "b m"]) -> Int[Tensor, "b m"]:
     return ((1 - t.float()) * BUCKETS + 1e-3).long()
 
 
-def scaling_of(config: GrootConfig, statistics: DataStats, name: str, size: int) -> Scaling:
+def scaling_of(config: GrootConfig, statistics: DataStats, name: str) -> Scaling:
     """How state or action is scaled; UserError where the statistics do not fit."""
+    size = config.state_size if name == "state" else config.action_size
     cut = first_numbers(statistics, name, size)
 
     def by(kind: ScalingKind) -> Scaling:

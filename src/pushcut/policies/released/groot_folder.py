@@ -11,7 +11,7 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
 from pushcut.policies.networks.qwen3 import Qwen3Sizes
-from pushcut.policies.networks.siglip import SiglipSizes
+from pushcut.policies.released.network_sizes import siglip_sizes
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -114,7 +114,7 @@ def sizes_of(shapes: Shapes, heads: HeadShapes, *, image_token: int, path: Path)
         _, action_dim, width = shapes[f"{HEAD}action_encoder.W1.W"]
         llm = _qwen3(shapes)
         return GrootSizes(
-            vision=_siglip(shapes),
+            vision=siglip_sizes(shapes, VISION, heads=VISION_HEADS),
             llm=llm,
             image_token=image_token,
             vl=DiTSizes(
@@ -141,19 +141,6 @@ def sizes_of(shapes: Shapes, heads: HeadShapes, *, image_token: int, path: Path)
             f"{path} is no GR00T N1.5: its tensors lack {error}; have such as "
             f"{', '.join(list(shapes)[:2])}"
         ) from None
-
-
-def _siglip(shapes: Shapes) -> SiglipSizes:
-    width, _, patch, _ = shapes[f"{VISION}embeddings.patch_embedding.weight"]
-    patches = shapes[f"{VISION}embeddings.position_embedding.weight"][0]
-    return SiglipSizes(
-        width=width,
-        depth=count_blocks(shapes, f"{VISION}encoder.layers."),
-        mlp=shapes[f"{VISION}encoder.layers.0.mlp.fc1.weight"][0],
-        heads=VISION_HEADS,
-        image_size=round(patches**0.5) * patch,
-        patch_size=patch,
-    )
 
 
 def _qwen3(shapes: Shapes) -> Qwen3Sizes:

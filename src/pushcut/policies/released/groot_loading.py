@@ -8,15 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
-from pushcut.policies.networks.dit import DiTSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
-from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
+from pushcut.policies.networks.groot import GrootNetwork
 from pushcut.policies.networks.meta_init import meta_init
-from pushcut.policies.networks.qwen3 import Qwen3Sizes
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.groot import GrootConfig, GrootPolicy
@@ -29,11 +24,15 @@ from pushcut.policies.released.groot_folder import (
 )
 from pushcut.policies.released.options import ReleasedConfig, of_others, refuse_options, tell_stored
 from pushcut.policies.released.prompts import IMAGE_PLACE, PromptTokenizer
-from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import EAGLE, read_tokenizer
-from pushcut.policies.released.vector_sizes import VECTORS, vector_sizes
-from pushcut.policies.released.weight_files import tell_unread
+from pushcut.policies.released.vector_sizes import vector_sizes
+from pushcut.policies.released.vla_loading import (
+    filled,
+    stored_config,
+    tell_unread_weights,
+    with_data,
+)
 
 BOS = "<|im_start|>"
 """First token of Qwen's prompts."""
@@ -76,50 +75,33 @@ def load_groot(
     tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     if ours:
-        config = stored_config(path, ours, options)
+        config = own_config(path, ours, options)
         tag = f"{config.tag}={config.embodiment}" if config.layout == "nvidia" else None
         read = replace(options, embodiment=tag)
         facts = read_facts(path, description, read, replaced=data is not None)
     else:
         facts = read_facts(path, description, options, replaced=data is not None)
         config = first_config(path, facts, tensors, tokenizer, options, data)
-        for folder in dict.fromkeys((path, base)):
-            tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
+        tell_unread_weights(path, tensors)
     files = small_files(path)
     if data is not None:
-        config, facts = with_data(path, config, facts, data)
+        config, statistics = with_data(path, config, data)
+        facts = replace(facts, statistics=statistics)
         files = written(files, facts, config.cameras, config.image_size)
     with meta_init():
         network = GrootNetwork(config.sizes)
-    omitted = load_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
+    kept, adapters = filled(path, network, load_network, tensors, options)
     policy = GrootPolicy(
         config,
         network,
         facts.statistics,
         tokenizer,
         files=files | {"tokenizer.json": content},
-        omitted=omitted,
         sharded=tensors.sharded,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        **kept,
     )
     policy.adapters = adapters
     return policy.eval()
-
-
-def with_data(
-    path: Path, config: GrootConfig, facts: GrootFacts, data: DataStats
-) -> tuple[GrootConfig, GrootFacts]:
-    """Config and facts with other statistics, turned into the checkpoint's own conventions."""
-    sizes = {f"{name}_size": data[name].size for name in VECTORS}
-    try:
-        config = replace(config, **sizes)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
-    action = in_convention(data["action"], config.gripper)
-    return config, replace(facts, statistics={"state": data["state"], "action": action})
 
 
 def first_config(
@@ -166,24 +148,9 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> GrootConfig:
+def own_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> GrootConfig:
     """Config that pushcut stored with a policy; the steps that are executed may change."""
-    try:
-        sizes = dict(ours["sizes"])
-        parts = {
-            "vision": SiglipSizes(**sizes["vision"]),
-            "llm": Qwen3Sizes(**sizes["llm"]),
-            "vl": DiTSizes(**sizes["vl"]),
-            "dit": DiTSizes(**sizes["dit"]),
-        }
-        restored: dict[str, Any] = {
-            "sizes": GrootSizes(**(sizes | parts)),
-            "cameras": tuple(ours["cameras"]),
-            "chunk": options.chunk or ours["chunk"],
-        }
-        config = GrootConfig(**(dict(ours) | restored))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / OURS} does not describe a GR00T N1.5: {error}") from None
+    config = stored_config(path, ours, options, GrootConfig(), "GR00T N1.5")
     padded = config.max_tokens if config.sees_padding else None
     shown: dict[str, object] = {
         "horizon": config.sizes.chunk,

@@ -9,13 +9,13 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.transitions import Velocity
+from pushcut.policies.networks.expert_output import ExpertOutput
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.released.flow import CachedPrefix, FlowVLAConfig, ReleasedFlowPolicy
+from pushcut.policies.networks.prefix_cache import PrefixCache
+from pushcut.policies.released.flow import CachedFlowPolicy, CachedPrefix, FlowVLAConfig
 from pushcut.policies.released.paligemma import PaliGemmaPolicy
 from pushcut.policies.released.pi0_folder import Layout, load_network, norm_stats_json
 from pushcut.policies.released.prompts import (
@@ -49,7 +49,7 @@ class Pi0Config(FlowVLAConfig):
     """Program whose layout of a folder is written."""
 
 
-class Pi0Policy(PaliGemmaPolicy, ReleasedFlowPolicy):
+class Pi0Policy(PaliGemmaPolicy, CachedFlowPolicy):
     """PaliGemma and the action expert of a released checkpoint, or fresh ones of any size."""
 
     config: Pi0Config
@@ -89,29 +89,22 @@ class Pi0Policy(PaliGemmaPolicy, ReleasedFlowPolicy):
         ]
         return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
 
-    def read(
-        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
-    ) -> CachedPrefix:
-        """PaliGemma on images and prompt; the expert sees the state."""
-        cache = self.network.encode(
-            images,
-            torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
-            to_device(prompts.ids, self.device),
-            to_device(prompts.mask, self.device),
-            output=self.critic_sees_prefix,
-        )
-        return CachedPrefix(cache, state, cache.mean())
+    def seen(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        state: Float[Tensor, "b d"],
+        *,
+        output: bool,
+    ) -> PrefixCache:
+        return self.network.encode(images, image_mask, token_ids, token_mask, output=output)
 
-    def prefix_of(self, trace: dict[str, Tensor]) -> CachedPrefix:
-        return CachedPrefix.of(trace)
-
-    def expert_on(self, prefix: CachedPrefix) -> Expert:
-
-        def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
-            output = self.network.denoise(prefix.cache, prefix.state, x, t)
-            return Velocity(output.velocity, output.features)
-
-        return expert
+    def denoised(
+        self, prefix: CachedPrefix, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
+    ) -> ExpertOutput:
+        return self.network.denoise(prefix.cache, prefix.state, x, t)
 
     def origin_of(
         self, obs: Observation, action: Float[Tensor, "b h a"]

@@ -8,17 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
-from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
-from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
-from pushcut.policies.released.fast import FastCode
 from pushcut.policies.released.fast_files import FastFiles, read_fast
 from pushcut.policies.released.files import OURS, read_json
 from pushcut.policies.released.lerobot_renames import check_renames
@@ -39,14 +33,18 @@ from pushcut.policies.released.pi0_facts import read_facts
 from pushcut.policies.released.pi0_fast import Pi0FastConfig, Pi0FastPolicy
 from pushcut.policies.released.pi0_fast_folder import fast_sizes, load_fast_network
 from pushcut.policies.released.pi0_folder import Pi0Facts, plain_name
-from pushcut.policies.released.pi0_loading import BOS, GRIPPER, kept_files, of_sizes
+from pushcut.policies.released.pi0_loading import BOS, GRIPPER, kept_files
 from pushcut.policies.released.prompts import PromptTokenizer
-from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0_fast
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import read_tokenizer
 from pushcut.policies.released.vector_sizes import vector_sizes
-from pushcut.policies.released.weight_files import tell_unread
+from pushcut.policies.released.vla_loading import (
+    filled,
+    stored_config,
+    tell_unread_weights,
+    with_data,
+)
 
 NO_EFFECT = {
     "delta": "LeRobot's pi0-FAST predicts actions",
@@ -73,22 +71,18 @@ def load_pi0_fast(
     fast = read_fast(path, options.action_tokenizer)
     tensors = TensorFolder.open(base).renamed(plain_name)
     if (path / OURS).exists():
-        config = stored_config(path, read_json(path / OURS), options, fast)
+        config = own_config(path, read_json(path / OURS), options, fast)
     else:
         config = first_config(path, description, facts, tensors, options, fast, data)
-        for folder in dict.fromkeys((path, base)):
-            tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
+        tell_unread_weights(path, tensors)
     check_words(words, fast, config)
     if data is not None:
-        action = in_convention(data["action"], config.gripper)
-        facts = replace(facts, statistics={"state": data["state"], "action": action})
-        config = of_sizes(path, config, data)
+        config, statistics = with_data(path, config, data)
+        facts = replace(facts, statistics=statistics)
     files = kept_files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0FastNetwork(config.sizes)
-    omitted = load_fast_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
+    kept, adapters = filled(path, network, load_fast_network, tensors, options)
     policy = Pi0FastPolicy(
         config,
         network,
@@ -96,9 +90,7 @@ def load_pi0_fast(
         words,
         fast.tokenizer(),
         files=files | {"tokenizer.json": content} | fast.saved(),
-        omitted=omitted,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        **kept,
     )
     policy.adapters = adapters
     return policy.eval()
@@ -158,26 +150,15 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def stored_config(
+def own_config(
     path: Path, ours: Mapping[str, Any], options: ReleasedConfig, fast: FastFiles
 ) -> Pi0FastConfig:
     """Config that pushcut stored with a policy; executed steps and padded digits may change."""
-    try:
-        sizes = dict(ours["sizes"])
-        restored: dict[str, Any] = {
-            "sizes": VLMSizes(
-                SiglipSizes(**sizes["vision"]), GemmaSizes(**sizes["vlm"]), sizes["vocab_size"]
-            ),
-            "cameras": tuple(ours["cameras"]),
-            "chunk": options.chunk or ours["chunk"],
-            "code": FastCode(**ours["code"]),
-        }
-        if options.state_digits is not None:
-            stated = int(read_json(path / "config.json").get("max_state_dim", 32))
-            restored["padded_state"] = stated if options.state_digits == "padded" else 0
-        config = Pi0FastConfig(**(dict(ours) | restored))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / OURS} does not describe a pi0-FAST: {error}") from None
+    config = stored_config(path, ours, options, Pi0FastConfig(), "pi0-FAST")
+    if options.state_digits is not None:
+        stated = int(read_json(path / "config.json").get("max_state_dim", 32))
+        padded = stated if options.state_digits == "padded" else 0
+        config = replace(config, padded_state=padded)
     if config.code != fast.code:
         raise UserError(
             f"{fast.source} is a FAST tokenizer of another vocabulary than {path} was trained "

@@ -15,9 +15,9 @@ from pushcut.errors import UserError
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.released.lerobot_renames import CameraFacts
+from pushcut.policies.released.network_sizes import siglip_sizes
 from pushcut.policies.released.scaling import ScalingKind
 from pushcut.policies.released.tensors import (
     Shapes,
@@ -94,17 +94,8 @@ def sizes_of(
 
 def vlm_sizes(shapes: Shapes, *, vision_heads: int) -> VLMSizes:
     """Sizes of PaliGemma; KeyError, IndexError or ValueError where the tensors are none of one."""
-    patches = shapes[f"{VISION}embeddings.position_embedding.weight"][0]
-    width, _, patch, _ = shapes[f"{VISION}embeddings.patch_embedding.weight"]
     return VLMSizes(
-        vision=SiglipSizes(
-            width=width,
-            depth=count_blocks(shapes, f"{VISION}encoder.layers."),
-            mlp=shapes[f"{VISION}encoder.layers.0.mlp.fc1.weight"][0],
-            heads=vision_heads,
-            image_size=round(patches**0.5) * patch,
-            patch_size=patch,
-        ),
+        vision=siglip_sizes(shapes, VISION, heads=vision_heads),
         vlm=_gemma(shapes, LM),
         vocab_size=shapes[WORDS if WORDS in shapes else VLM_HEAD][0],
     )

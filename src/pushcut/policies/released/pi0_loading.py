@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
-from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
 from pushcut.policies.released.lerobot_processors import for_robot
@@ -40,13 +36,17 @@ from pushcut.policies.released.pi0_folder import (
     sizes_of,
 )
 from pushcut.policies.released.prompts import PromptTokenizer
-from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import PALIGEMMA, read_tokenizer
 from pushcut.policies.released.vector_sizes import vector_sizes
 from pushcut.policies.released.vla import VLAConfig
-from pushcut.policies.released.weight_files import tell_unread
+from pushcut.policies.released.vla_loading import (
+    filled,
+    stored_config,
+    tell_unread_weights,
+    with_data,
+)
 from pushcut.system.progress import say
 
 GRIPPER = "plus_closes"
@@ -54,8 +54,6 @@ GRIPPER = "plus_closes"
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
-
-Config = TypeVar("Config", bound=VLAConfig)
 
 
 def load_pi0(
@@ -76,43 +74,31 @@ def load_pi0(
     tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     if ours:
-        config = stored_config(path, ours, options)
+        config = own_config(path, ours, options)
     else:
         chunk = horizon_of(path, facts, options)
         shapes = tensors.shapes
         sizes = sizes_of(shapes, facts, chunk=chunk, vision_heads=VISION_HEADS, path=path)
         config = first_config(path, description, facts, sizes, options, data)
-        for folder in dict.fromkeys((path, base)):
-            tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
+        tell_unread_weights(path, tensors)
     if data is not None:
-        facts = with_data(facts, data, config)
-        config = of_sizes(path, config, data)
+        check_data(config)
+        config, statistics = with_data(path, config, data)
+        facts = replace(facts, statistics=statistics)
     files = kept_files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = Pi0Network(config.sizes)
-    omitted = load_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
+    kept, adapters = filled(path, network, load_network, tensors, options)
     policy = Pi0Policy(
         config,
         network,
         facts.statistics,
         PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
         files=files | {"tokenizer.json": content},
-        omitted=omitted,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        **kept,
     )
     policy.adapters = adapters
     return policy.eval()
-
-
-def of_sizes(path: Path, config: Config, data: DataStats) -> Config:
-    """The config with the sizes of the data; UserError where the network is too small."""
-    try:
-        return replace(config, state_size=data["state"].size, action_size=data["action"].size)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def kept_files(
@@ -143,15 +129,13 @@ def _inside(path: Path, file: Path) -> str | None:
     return str(file.relative_to(path)) if file.is_relative_to(path) else None
 
 
-def with_data(facts: Pi0Facts, data: DataStats, config: Pi0Config) -> Pi0Facts:
-    """The facts with other statistics, turned into the checkpoint's own conventions."""
+def check_data(config: Pi0Config) -> None:
+    """Refuses statistics of actions where differences are predicted."""
     if config.delta:
         raise UserError(
             "statistics of the data are of actions, this checkpoint predicts differences: keep its "
             "own statistics, or teach it actions (--policy.released.delta False)"
         )
-    action = in_convention(data["action"], config.gripper)
-    return replace(facts, statistics={"state": data["state"], "action": action})
 
 
 def first_config(
@@ -242,26 +226,12 @@ def _asked_digits(
     return wanted
 
 
-def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> Pi0Config:
+def own_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> Pi0Config:
     """Config that pushcut stored with a policy; executed steps and padded digits may change."""
-    try:
-        sizes = dict(ours["sizes"])
-        parts = {
-            "vision": SiglipSizes(**sizes["vision"]),
-            "vlm": GemmaSizes(**sizes["vlm"]),
-            "expert": GemmaSizes(**sizes["expert"]),
-        }
-        restored: dict[str, Any] = {
-            "sizes": Pi0Sizes(**(sizes | parts)),
-            "cameras": tuple(ours["cameras"]),
-            "chunk": options.chunk or ours["chunk"],
-        }
-        if options.state_digits is not None:
-            shown, layout = ours["state_digits"], ours["layout"]
-            restored["state_digits"] = _asked_digits(path, shown, layout, options.state_digits)
-        config = Pi0Config(**(dict(ours) | restored))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / OURS} does not describe a pi0: {error}") from None
+    config = stored_config(path, ours, options, Pi0Config(), "pi0")
+    if options.state_digits is not None:
+        asked = _asked_digits(path, config.state_digits, config.layout, options.state_digits)
+        config = replace(config, state_digits=asked)
     found: dict[str, object] = {"horizon": config.sizes.chunk, "camera_names": config.cameras}
     if config.sizes.pi05:
         found["state_in_prompt"] = config.state_digits != "none"

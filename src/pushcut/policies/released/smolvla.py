@@ -5,20 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from pushcut.policies.flow.chains import Expert
-from pushcut.policies.flow.transitions import Velocity
+from pushcut.policies.networks.expert_output import ExpertOutput
+from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes, is_inside
-from pushcut.policies.released.flow import CachedPrefix, FlowVLAConfig, ReleasedFlowPolicy
+from pushcut.policies.released.flow import CachedFlowPolicy, CachedPrefix, FlowVLAConfig
 from pushcut.policies.released.images import fitted_values
 from pushcut.policies.released.pi0_folder import LEROBOT_PREFIX
 from pushcut.policies.released.prompts import Prompts, pad_right, without_newline
 from pushcut.policies.released.smolvla_folder import load_network
 from pushcut.policies.released.tensors import TensorFolder
-from pushcut.transfers import to_device
 from pushcut.types import Observation
 
 
@@ -30,7 +28,7 @@ class SmolVLAConfig(FlowVLAConfig):
     num_steps: int = 10
 
 
-class SmolVLAPolicy(ReleasedFlowPolicy):
+class SmolVLAPolicy(CachedFlowPolicy):
     """SmolVLM2 and the action expert of a released checkpoint, or fresh ones of any size.
 
     The state is a token of the VLM: with a frozen encoder its projection is frozen too.
@@ -60,30 +58,22 @@ class SmolVLAPolicy(ReleasedFlowPolicy):
         """Levels in [-1, 1]; the image lies at the bottom and at the right of a black square."""
         return fitted_values(pixels, self.config.sizes.image_size, corner=True)
 
-    def read(
-        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
-    ) -> CachedPrefix:
-        """The VLM on images, prompt and state."""
-        cache = self.network.encode(
-            images,
-            torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
-            to_device(prompts.ids, self.device),
-            to_device(prompts.mask, self.device),
-            state,
-            output=self.critic_sees_prefix,
-        )
-        return CachedPrefix(cache, state, cache.mean())
+    def seen(
+        self,
+        images: Float[Tensor, "b n 3 s s"],
+        image_mask: Bool[Tensor, "b n"],
+        token_ids: Int[Tensor, "b l"],
+        token_mask: Bool[Tensor, "b l"],
+        state: Float[Tensor, "b d"],
+        *,
+        output: bool,
+    ) -> PrefixCache:
+        return self.network.encode(images, image_mask, token_ids, token_mask, state, output=output)
 
-    def prefix_of(self, trace: dict[str, Tensor]) -> CachedPrefix:
-        return CachedPrefix.of(trace)
-
-    def expert_on(self, prefix: CachedPrefix) -> Expert:
-
-        def expert(x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]) -> Velocity:
-            output = self.network.denoise(prefix.cache, x, t)
-            return Velocity(output.velocity, output.features)
-
-        return expert
+    def denoised(
+        self, prefix: CachedPrefix, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
+    ) -> ExpertOutput:
+        return self.network.denoise(prefix.cache, x, t)
 
     def prompts(self, obs: Observation, state: Float[Tensor, "b s"]) -> Prompts:
         """The instructions, each with one newline at its end and no token before it."""

@@ -12,8 +12,8 @@ from torch import nn
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.context_block import BlockSizes
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
+from pushcut.policies.released.network_sizes import siglip_sizes
 from pushcut.policies.released.tensors import (
     Shapes,
     TensorFolder,
@@ -46,23 +46,14 @@ def sizes_of(shapes: Shapes, config: Mapping[str, Any], path: Path) -> SmolVLASi
             "convert it with LeRobot's lerobot.processor.migrate_policy_normalization"
         )
     try:
-        patches = shapes[f"{VISION}embeddings.position_embedding.weight"][0]
-        width, _, patch, _ = shapes[f"{VISION}embeddings.patch_embedding.weight"]
-        vlm, expert = _blocks(shapes, LM), _blocks(shapes, EXPERT)
+        width = shapes[f"{VISION}embeddings.patch_embedding.weight"][0]
+        heads = SO400M_HEADS if width == SO400M else width // HEAD_WIDTH
         joined = shapes[f"{VLM}model.connector.modality_projection.proj.weight"][1]
-        vision = SiglipSizes(
-            width=width,
-            depth=count_blocks(shapes, f"{VISION}encoder.layers."),
-            mlp=shapes[f"{VISION}encoder.layers.0.mlp.fc1.weight"][0],
-            heads=SO400M_HEADS if width == SO400M else width // HEAD_WIDTH,
-            image_size=math.isqrt(patches) * patch,
-            patch_size=patch,
-        )
         return SmolVLASizes(
-            vision=vision,
+            vision=siglip_sizes(shapes, VISION, heads=heads),
             pixel_shuffle=math.isqrt(joined // width),
-            vlm=vlm,
-            expert=expert,
+            vlm=_blocks(shapes, LM),
+            expert=_blocks(shapes, EXPERT),
             self_attention_every=_every(config),
             vocab_size=shapes[f"{LM}embed_tokens.weight"][0],
             chunk=int(config["chunk_size"]),

@@ -8,14 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
-from pushcut.policies.networks.context_block import BlockSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
-from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json
 from pushcut.policies.released.lerobot_renames import check_renames
@@ -24,16 +20,20 @@ from pushcut.policies.released.options import ReleasedConfig, of_others, refuse_
 from pushcut.policies.released.pi0_agreement import horizon_of
 from pushcut.policies.released.pi0_facts import lerobot_facts
 from pushcut.policies.released.pi0_folder import Pi0Facts, plain_name
-from pushcut.policies.released.pi0_loading import GRIPPER, kept_files, of_sizes
+from pushcut.policies.released.pi0_loading import GRIPPER, kept_files
 from pushcut.policies.released.prompts import PromptTokenizer
-from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.smolvla import SmolVLAConfig, SmolVLAPolicy
 from pushcut.policies.released.smolvla_folder import load_network, sizes_of
 from pushcut.policies.released.stated import check_smolvla
 from pushcut.policies.released.tensors import TensorFolder
 from pushcut.policies.released.tokenizer_files import read_tokenizer
 from pushcut.policies.released.vector_sizes import vector_sizes
-from pushcut.policies.released.weight_files import tell_unread
+from pushcut.policies.released.vla_loading import (
+    filled,
+    stored_config,
+    tell_unread_weights,
+    with_data,
+)
 
 MAX_TOKENS = 48
 
@@ -55,31 +55,25 @@ def load_smolvla(
     tensors = TensorFolder.open(base).renamed(plain_name)
     ours = read_json(path / OURS) if (path / OURS).exists() else None
     if ours:
-        config = stored_config(path, ours, options)
+        config = own_config(path, ours, options)
     else:
         sizes = sizes_of(tensors.shapes, description, path)
         config = first_config(path, description, facts, sizes, options, data)
-        for folder in dict.fromkeys((path, base)):
-            tell_unread(folder, [*tensors.files.values(), path / ADAPTERS])
+        tell_unread_weights(path, tensors)
     if data is not None:
-        action = in_convention(data["action"], config.gripper)
-        facts = replace(facts, statistics={"state": data["state"], "action": action})
-        config = of_sizes(path, config, data)
+        config, statistics = with_data(path, config, data)
+        facts = replace(facts, statistics=statistics)
     files = kept_files(path, facts, config, options, replaced=data is not None)
     with meta_init():
         network = SmolVLANetwork(config.sizes)
-    omitted = load_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
+    kept, adapters = filled(path, network, load_network, tensors, options)
     policy = SmolVLAPolicy(
         config,
         network,
         facts.statistics,
         PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=None),
         files=files | {"tokenizer.json": content},
-        omitted=omitted,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        **kept,
     )
     policy.adapters = adapters
     return policy.eval()
@@ -128,23 +122,9 @@ def first_config(
         raise UserError(f"{path}: {error}") from None
 
 
-def stored_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> SmolVLAConfig:
+def own_config(path: Path, ours: Mapping[str, Any], options: ReleasedConfig) -> SmolVLAConfig:
     """Config that pushcut stored with a policy; executed steps may change."""
-    try:
-        sizes = dict(ours["sizes"])
-        parts = {
-            "vision": SiglipSizes(**sizes["vision"]),
-            "vlm": BlockSizes(**sizes["vlm"]),
-            "expert": BlockSizes(**sizes["expert"]),
-        }
-        restored: dict[str, Any] = {
-            "sizes": SmolVLASizes(**(sizes | parts)),
-            "cameras": tuple(ours["cameras"]),
-            "chunk": options.chunk or ours["chunk"],
-        }
-        config = SmolVLAConfig(**(dict(ours) | restored))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path / OURS} does not describe a SmolVLA: {error}") from None
+    config = stored_config(path, ours, options, SmolVLAConfig(), "SmolVLA")
     found: dict[str, object] = {"horizon": config.sizes.chunk, "camera_names": config.cameras}
     tell_stored(path, config, options, shown=found)
     return config
