@@ -80,6 +80,15 @@ def statistics(size: int) -> dict[str, list[float]]:
     }
 
 
+def statistics_tensors(state: int, action: int) -> dict[str, Tensor]:
+    """Statistics as LeRobot's steps keep them."""
+    return {
+        f"{feature}.{name}": torch.tensor(values)
+        for feature, size in (("observation.state", state), ("action", action))
+        for name, values in statistics(size).items()
+    }
+
+
 def randomise(network: nn.Module, seed: int) -> None:
     """Weights of which every one matters."""
     generator = torch.Generator().manual_seed(seed)
@@ -199,12 +208,7 @@ def write_processors(folder: Path, prompt_steps: list[str], state: int, action: 
     steps += [{"registry_name": "normalizer_processor", "config": {}, "state_file": stats_file}]
     content = {"name": "policy_preprocessor", "steps": steps}
     (folder / "policy_preprocessor.json").write_text(json.dumps(content))
-    tensors = {
-        f"{feature}.{name}": torch.tensor(values)
-        for feature, size in (("observation.state", state), ("action", action))
-        for name, values in statistics(size).items()
-    }
-    save_file(tensors, folder / stats_file)
+    save_file(statistics_tensors(state, action), folder / stats_file)
 
 
 def write_pi0_fast(
@@ -241,12 +245,7 @@ def write_pi0_fast(
     (folder / "policy_preprocessor.json").write_text(
         json.dumps({"name": "policy_preprocessor", "steps": steps})
     )
-    tensors = {
-        f"{feature}.{name}": torch.tensor(values)
-        for feature, size in (("observation.state", state), ("action", action))
-        for name, values in statistics(size).items()
-    }
-    save_file(tensors, folder / stats_file)
+    save_file(statistics_tensors(state, action), folder / stats_file)
     (folder / "tokenizer.json").write_bytes(tokenizer_with_codes())
     write_fast_tokenizer(folder / "action_tokenizer")
     network = Pi0FastNetwork(FAST_SIZES)

@@ -4,7 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
 from benchmarks.full_size.folders import tokenizer
 from safetensors.torch import save_file
 from torch import Tensor
@@ -16,7 +15,7 @@ from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.released.groot_folder import WORDS as GROOT_WORDS
 from pushcut.policies.released.groot_folder import WORDS_OUT as GROOT_WORDS_OUT
 from pushcut.policies.released.tensors import save_tensors
-from tests.policies.released.folders import ACTION, STATE, randomise, statistics
+from tests.policies.released.folders import ACTION, STATE, randomise, statistics, statistics_tensors
 
 GROOT = GrootSizes(
     vision=SiglipSizes(width=32, depth=2, mlp=48, heads=16, image_size=28, patch_size=14),
@@ -131,11 +130,7 @@ def write_lerobot_groot(
         "output_features": {"action": {"type": "ACTION", "shape": [action]}},
     }
     (folder / "config.json").write_text(json.dumps(config))
-    tensors = {
-        f"{feature}.{name}": torch.tensor(values)
-        for feature, size in (("observation.state", state), ("action", action))
-        for name, values in statistics(size).items()
-    }
+    tensors = statistics_tensors(state, action)
     for file, steps in (
         (
             "policy_preprocessor",

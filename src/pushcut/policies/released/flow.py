@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from pushcut.batch import Evaluation, PolicySample
@@ -142,18 +142,9 @@ class ReleasedFlowPolicy(ReleasedVLA, FlowMatchingPolicy):
 class CachedFlowPolicy(ReleasedFlowPolicy):
     """A policy whose expert sees the keys and values of its VLM."""
 
-    @abstractmethod
-    def seen(
-        self,
-        images: Float[Tensor, "b n 3 s s"],
-        image_mask: Bool[Tensor, "b n"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        state: Float[Tensor, "b d"],
-        *,
-        output: bool,
-    ) -> PrefixCache:
-        """The VLM on images, prompt and perhaps the state; ``output`` asks for its output too."""
+    def state_read(self, state: Float[Tensor, "b d"]) -> dict[str, Tensor]:
+        """What the VLM itself reads of the state, by argument of its ``encode``: here nothing."""
+        return {}
 
     @abstractmethod
     def denoised(
@@ -165,8 +156,14 @@ class CachedFlowPolicy(ReleasedFlowPolicy):
         self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
     ) -> CachedPrefix:
         there = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
-        ids, mask = (to_device(x, self.device) for x in (prompts.ids, prompts.mask))
-        cache = self.seen(images, there, ids, mask, state, output=self.critic_sees_prefix)
+        cache = self.network.encode(
+            images,
+            there,
+            to_device(prompts.ids, self.device),
+            to_device(prompts.mask, self.device),
+            **self.state_read(state),
+            output=self.critic_sees_prefix,
+        )
         return CachedPrefix(cache, state, cache.mean())
 
     def prefix_of(self, trace: dict[str, Tensor]) -> CachedPrefix:

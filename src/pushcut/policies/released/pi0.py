@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.policies.networks.expert_output import ExpertOutput
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
-from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.released.flow import CachedFlowPolicy, CachedPrefix, FlowVLAConfig
 from pushcut.policies.released.paligemma import PaliGemmaPolicy
 from pushcut.policies.released.pi0_folder import Layout, load_network, norm_stats_json
@@ -88,18 +87,6 @@ class Pi0Policy(PaliGemmaPolicy, CachedFlowPolicy):
             pi05_prompt(text, row) for text, row in zip(obs.instruction, state.numpy(), strict=True)
         ]
         return pad_right([self.tokenizer.encode(text) for text in written], config.max_tokens)
-
-    def seen(
-        self,
-        images: Float[Tensor, "b n 3 s s"],
-        image_mask: Bool[Tensor, "b n"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        state: Float[Tensor, "b d"],
-        *,
-        output: bool,
-    ) -> PrefixCache:
-        return self.network.encode(images, image_mask, token_ids, token_mask, output=output)
 
     def denoised(
         self, prefix: CachedPrefix, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from pushcut.policies.networks.expert_output import ExpertOutput
-from pushcut.policies.networks.prefix_cache import PrefixCache
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes, is_inside
 from pushcut.policies.released.flow import CachedFlowPolicy, CachedPrefix, FlowVLAConfig
 from pushcut.policies.released.images import fitted_values
@@ -58,17 +57,9 @@ class SmolVLAPolicy(CachedFlowPolicy):
         """Levels in [-1, 1]; the image lies at the bottom and at the right of a black square."""
         return fitted_values(pixels, self.config.sizes.image_size, corner=True)
 
-    def seen(
-        self,
-        images: Float[Tensor, "b n 3 s s"],
-        image_mask: Bool[Tensor, "b n"],
-        token_ids: Int[Tensor, "b l"],
-        token_mask: Bool[Tensor, "b l"],
-        state: Float[Tensor, "b d"],
-        *,
-        output: bool,
-    ) -> PrefixCache:
-        return self.network.encode(images, image_mask, token_ids, token_mask, state, output=output)
+    def state_read(self, state: Float[Tensor, "b d"]) -> dict[str, Tensor]:
+        """All of it: the state is a token of the VLM."""
+        return {"state": state}
 
     def denoised(
         self, prefix: CachedPrefix, x: Float[Tensor, "b m h a"], t: Float[Tensor, "b m"]
