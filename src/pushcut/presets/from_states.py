@@ -24,12 +24,13 @@ def flow_from_states(
     fit_steps: int,
     episodes: int,
     iterations: int,
+    episodes_per_task: int = 100,
 ) -> Preset:
     """A small flow policy without cameras, Flow-SDE and PPO.
 
     ``demonstrations`` of each task, with ``noise`` on the expert's actions; ``episodes`` in each
-    iteration. A time limit is a failure, and the critic shapes the whole policy, as in the presets
-    for MetaWorld.
+    iteration, ``episodes_per_task`` in an evaluation. A time limit is a failure, and the critic
+    shapes the whole policy, as in the presets for MetaWorld.
     """
     return preset(
         summary,
@@ -47,5 +48,5 @@ def flow_from_states(
             evaluation=EvaluationConfig(every=0),
             iterations=iterations,
         ),
-        episodes_per_task=100,
+        episodes_per_task=episodes_per_task,
     )

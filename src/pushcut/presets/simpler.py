@@ -66,6 +66,7 @@ SIMPLER_STATES_FLOW = flow_from_states(
     fit_steps=1500,
     episodes=96,
     iterations=40,
+    episodes_per_task=FIXED_INITS,
 )
 
 SIMPLER_STATES_GRPO = preset(
@@ -88,5 +89,5 @@ SIMPLER_STATES_GRPO = preset(
         evaluation=EvaluationConfig(every=0),
         iterations=40,
     ),
-    episodes_per_task=100,
+    episodes_per_task=FIXED_INITS,
 )
