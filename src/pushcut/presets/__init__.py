@@ -46,6 +46,7 @@ _OWN: dict[str, Preset] = {
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
     "calvin-d": calvin.CALVIN_D,
+    "calvin-abc-d": calvin.CALVIN_ABC_D,
     "put-on-plate-grpo": put_on_plate.PUT_ON_PLATE_GRPO,
     "simpler-grpo": simpler.SIMPLER_GRPO,
     "gymnasium-grpo": gymnasium.GYMNASIUM_GRPO,
