@@ -145,7 +145,7 @@ class CalvinSource:
             return _row(file, content, self._state), _row(file, content, self._action)
 
     def _within_recordings(self, stretches: list[_Stretch]) -> list[_Stretch]:
-        """Those that lie in one recording, as far as a file says where these are."""
+        """The stretches that lie in one recording, as far as a file says where recordings are."""
         if not (file := self._path / RECORDINGS).is_file():
             return stretches
         with readable(file):

@@ -12,7 +12,6 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.calvin import assets
 from pushcut.envs.calvin.chains import LENGTH, OFFICIAL
-from pushcut.envs.calvin.experts import EXPERTS
 from pushcut.envs.calvin.scenes import (
     CAMERAS,
     CONTROL_HZ,
@@ -44,7 +43,6 @@ class CalvinConfig(EnvConfig):
     """Describes a ``CalvinEnv``."""
 
     simulator = "calvin"
-    without_experts = "the scripted experts know scene D: --env.scene D"
 
     tasks: tuple[str, ...] = (CHAIN,)
     """What is played: chain (five sub-tasks in a row), or some of the 34 sub-tasks, such as
@@ -122,11 +120,6 @@ class CalvinConfig(EnvConfig):
     @property
     def all_tasks(self) -> tuple[str, ...]:
         return (CHAIN, *TASKS)
-
-    @property
-    def expert_tasks(self) -> tuple[str, ...]:
-        able = {CHAIN, *EXPERTS} if self.scene == "D" else set()
-        return tuple(task for task in self.tasks if task in able)
 
     @property
     def told(self) -> Mapping[str, tuple[str, ...]]:
@@ -207,8 +200,8 @@ class CalvinEnv(EpisodicEnv):
     Success: all sub-tasks are done, by the benchmark's conditions (see ``oracles``); terminates. A
     chain is also terminated, without success, by the first sub-task that takes too long. Truncates
     at the time limit.
-    Expert: scripts from state alone, in scene D: of each sub-task, and in a chain of the one that
-    is to be done.
+    Expert: scripts from state alone, of each sub-task; in a chain that of the one that is to be
+    done.
 
     The world is loaded anew for each episode: only then is what follows exact. Episodes that take
     turns keep worlds of their own (see ``envs.replayed``).
@@ -227,18 +220,6 @@ class CalvinEnv(EpisodicEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What the first camera sees; the static one's view where there is none."""
         return self._now.picture(next(iter(self.spec.cameras), "static"), size)
-
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The action of the scripted expert of the sub-task that is to be done.
-
-        Raises NotImplementedError in a scene without experts.
-        """
-        task = self._episode().task
-        if task not in self._config.expert_tasks:
-            raise NotImplementedError(
-                f"{task} has no scripted expert in scene {self._config.scene}"
-            )
-        return self._now.expert_action()
 
     def close(self) -> None:
         super().close()
