@@ -7,6 +7,7 @@ from pushcut.memory import Workload
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
+from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
@@ -17,6 +18,7 @@ PRESET = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
+    "pi0-fast": "libero-spatial-pi0fast-grpo",
 }
 
 PI0 = Pi0Sizes(
@@ -28,6 +30,7 @@ PI0 = Pi0Sizes(
     state_dim=8,
     action_dim=8,
 )
+FAST = VLMSizes(PI0.vision, PI0.vlm, vocab_size=300)
 OPENVLA = OpenVLASizes(
     dino=ViTSizes(width=48, depth=5, heads=4, mlp=192, prefix_tokens=5),
     siglip=ViTSizes(width=64, depth=5, heads=4, mlp=240),
@@ -36,7 +39,7 @@ OPENVLA = OpenVLASizes(
     chunk=4,
     vocab_size=320,
 )
-TINY = {"pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA}
+TINY = {"pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA, "pi0-fast": FAST}
 
 
 def workload(

@@ -19,12 +19,13 @@ from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from pushcut.memory.live_bytes import LiveBytes
 from pushcut.memory.network import Network, stacks
-from pushcut.memory.workload import PROMPT_TOKENS, Workload
+from pushcut.memory.workload import ANSWER_TOKENS, PROMPT_TOKENS, Workload
 from pushcut.policies.flow.moments import gaussian_logprob
 from pushcut.policies.networks.openvla import OpenVLANetwork
-from pushcut.policies.networks.paligemma import PrefixCache
+from pushcut.policies.networks.paligemma import PaliGemmaNetwork, PrefixCache
 from pushcut.policies.networks.pi0 import Pi0Network
-from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
+from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
+from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens, draw
 
 CPU = torch.device("cpu")
 
@@ -67,6 +68,8 @@ def calls(workload: Workload, network: Network, device: torch.device) -> Calls:
     """An update's loss, and actions, on observations without content."""
     if isinstance(network, OpenVLANetwork):
         return _openvla_calls(workload, network, device)
+    if isinstance(network, Pi0FastNetwork):
+        return _pi0_fast_calls(workload, network, device)
     return _pi0_calls(workload, network, device)
 
 
@@ -90,16 +93,49 @@ def _openvla_calls(workload: Workload, network: OpenVLANetwork, device: torch.de
     return Calls(lambda batch: batch, loss, act)
 
 
-def _pi0_calls(workload: Workload, network: Pi0Network, device: torch.device) -> Calls:
-    sizes = network.sizes
-    shape = (sizes.chunk, sizes.action_dim)
-
+def _reading(
+    workload: Workload, network: PaliGemmaNetwork, device: torch.device, *, output: bool
+) -> Callable[[int], PrefixCache]:
     def read(batch: int) -> PrefixCache:
-        pixels = 2 * (sizes.vision.image_size,)
+        pixels = 2 * (network.sizes.vision.image_size,)
         words = torch.ones(batch, PROMPT_TOKENS[workload.network], dtype=torch.long, device=device)
         there = torch.ones(batch, workload.images, dtype=torch.bool, device=device)
         images = torch.rand(batch, workload.images, 3, *pixels, device=device)
-        return network.encode(images, there, words, words.bool())
+        return network.encode(images, there, words, words.bool(), output=output)
+
+    return read
+
+
+def _pi0_fast_calls(workload: Workload, network: Pi0FastNetwork, device: torch.device) -> Calls:
+    """Answers as long as they may be; the last token of one, when acting."""
+    sizes = network.sizes.vlm
+
+    def loss(prefix: PrefixCache) -> Tensor:
+        assert prefix.output is not None
+        shape = (len(prefix.visible), ANSWER_TOKENS)
+        tokens = torch.zeros(shape, dtype=torch.long, device=device)
+        followed, _ = network.follow(prefix, tokens[:, :-1])
+        features = torch.cat((prefix.output[:, -1:], followed), 1)
+        logprob, entropy, _ = network.likelihood(features, tokens)
+        return logprob.mean() + entropy.mean()
+
+    def act(prefix: PrefixCache) -> Tensor:
+        batch, dtype = len(prefix.visible), prefix.caches[0][0].dtype
+        shape = (sizes.depth, 2, batch, sizes.kv_heads, ANSWER_TOKENS - 1, sizes.head_dim)
+        written = torch.zeros(shape, dtype=dtype, device=device)
+        before = [(layer[0], layer[1]) for layer in written[: len(prefix.caches)]]
+        token = torch.zeros(batch, 1, dtype=torch.long, device=device)
+        features, _ = network.follow(prefix, token, before)
+        scaled = network.logits(features[:, 0]) / 1.0
+        return draw(scaled.double(), torch.rand(batch, dtype=torch.float64, device=device))
+
+    return Calls(_reading(workload, network, device, output=True), loss, act)
+
+
+def _pi0_calls(workload: Workload, network: Pi0Network, device: torch.device) -> Calls:
+    sizes = network.sizes
+    shape = (sizes.chunk, sizes.action_dim)
+    read = _reading(workload, network, device, output=False)
 
     def mean(prefix: PrefixCache, x: Tensor) -> Tensor:
         batch, points = x.shape[:2]

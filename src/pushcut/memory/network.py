@@ -12,12 +12,13 @@ from pushcut.memory.workload import Workload
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.paligemma import stays_float32
+from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes, stays_float32
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
 from pushcut.policies.value_head import ValueHead
 
-Network = Pi0Network | OpenVLANetwork
-Sizes = Pi0Sizes | OpenVLASizes
+Network = Pi0Network | Pi0FastNetwork | OpenVLANetwork
+Sizes = Pi0Sizes | VLMSizes | OpenVLASizes
 
 
 def released_sizes(workload: Workload) -> Sizes:
@@ -29,22 +30,30 @@ def released_sizes(workload: Workload) -> Sizes:
             chunk=horizon or workload.chunk,
             action_dim=workload.train.env.spec.action_size,
         )
+    if workload.network == "pi0-fast":
+        return VLMSizes()
     return Pi0Sizes(chunk=horizon or Pi0Sizes().chunk, pi05=workload.network == "pi05")
 
 
 def build(workload: Workload, sizes: Sizes) -> Network:
     """The network on the meta device, as a policy prepares it for training."""
     with meta_init():
-        network = OpenVLANetwork(sizes) if isinstance(sizes, OpenVLASizes) else Pi0Network(sizes)
+        if isinstance(sizes, OpenVLASizes):
+            network = OpenVLANetwork(sizes)
+        elif isinstance(sizes, Pi0Sizes):
+            network = Pi0Network(sizes)
+        else:
+            network = Pi0FastNetwork(sizes)
     prepare(network, workload)
     return network
 
 
 def prepare(network: Network, workload: Workload) -> None:
     """Freezes, adapts and casts a network as the policies do."""
-    is_pi0 = isinstance(network, Pi0Network)
-    if is_pi0:
+    is_pi0, has_paligemma = isinstance(network, Pi0Network), isinstance(network, PaliGemmaNetwork)
+    if has_paligemma:
         network.tie()
+    if is_pi0:
         network.vlm.requires_grad_(workload.trains_all)
     if workload.phase == "eval" or not (is_pi0 or workload.trains_all):
         network.requires_grad_(False)
@@ -56,7 +65,7 @@ def prepare(network: Network, workload: Workload) -> None:
             raise UserError(f"no part {part!r} for adapters; this policy has {', '.join(parts)}")
         with meta_init():
             adapt(parts[part], rank)
-    workload.released.compute.cast(network, stays_float32 if is_pi0 else lambda name: False)
+    workload.released.compute.cast(network, stays_float32 if has_paligemma else lambda name: False)
     checkpoint_activations(network, workload.released.gradient_checkpointing)
 
 
@@ -147,8 +156,10 @@ def critic_bytes(workload: Workload, sizes: Sizes) -> int:
         return 0
     if isinstance(sizes, OpenVLASizes):
         width = sizes.llm.hidden
+    elif isinstance(sizes, Pi0Sizes) and train.critic.placement == "expert":
+        width = sizes.expert.width
     else:
-        width = (sizes.vlm if train.critic.placement == "vlm" else sizes.expert).width
+        width = sizes.vlm.width
     with meta_init():
         return sum(p.nbytes for p in ValueHead(width, train.critic).parameters())
 

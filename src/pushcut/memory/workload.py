@@ -15,8 +15,19 @@ from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 
 Phase = Literal["sft", "train", "eval"]
 
-PROMPT_TOKENS: dict[ReleasedNetwork, int] = {"pi0": 48, "pi05": 200, "openvla-oft": 40}
-"""Prompts of pi0 and pi0.5 are padded to these; OpenVLA's are rarely longer."""
+PROMPT_TOKENS: dict[ReleasedNetwork, int] = {
+    "pi0": 48,
+    "pi05": 200,
+    "pi0-fast": 201,
+    "openvla-oft": 40,
+}
+"""Prompts of pi0 and its kin are padded to these; OpenVLA's are rarely longer."""
+
+ANSWER_TOKENS = 256
+"""The most tokens that a pi0-FAST writes; usual answers have fewer."""
+
+FLOWS: tuple[ReleasedNetwork, ...] = ("pi0", "pi05")
+"""Networks that denoise their actions; the others write tokens."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +49,7 @@ class Workload:
     @staticmethod
     def of_sft(network: ReleasedNetwork, sft: SFTConfig, env: EnvConfig, gpus: int = 1) -> Workload:
         """Supervised fine-tuning: forward and backward of a loss, and no rollouts."""
-        source, has_flow = sft.policy, network != "openvla-oft"
+        source, has_flow = sft.policy, network in FLOWS
         kind = FlowPolicySource if has_flow else TokenPolicySource
         policy = kind(
             path=source.path, released=source.released, trained=source.trained, lora=source.lora
@@ -61,7 +72,7 @@ class Workload:
         if self.gpus < 1:
             raise ValueError(f"gpus must be >= 1, got {self.gpus}")
         has_flow = isinstance(self.train.policy, FlowPolicySource)
-        if has_flow != (self.network != "openvla-oft"):
+        if has_flow != (self.network in FLOWS):
             kind = "a flow policy" if has_flow else "a policy of action tokens"
             raise ValueError(f"the run trains {kind}, which {self.network} is not")
 
@@ -99,7 +110,9 @@ class Workload:
         if self.trains_all or self.frozen_prefix:
             return {}
         flow = isinstance(source, FlowPolicySource)
-        usual = ("language",) if flow else ("language", "vision", "projector")
+        usual = ("language",) if flow else ("language", "vision")
+        if self.network == "openvla-oft":
+            usual = (*usual, "projector")
         if flow and self.phase == "sft":
             usual = ("language", "vision", "expert")
         return dict(source.lora.rank_of) or dict.fromkeys(usual, source.lora.rank)
