@@ -7,6 +7,7 @@ back from tokens to actions; the codes of chunks are from the published FAST pro
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +23,9 @@ from pushcut.policies.released.action_text import ActionText
 from pushcut.policies.released.fast import FastCode, FastTokenizer
 from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.tokens.sequences import draw_sequences
-from tests.policies.networks.test_parity import FOLDER, TOLERANCE
 
+FOLDER = Path(__file__).parents[2] / "parity"
+TOLERANCE: Any = {"rtol": 0.0, "atol": 1e-4}
 NEVER = 10_000
 """An end token that no sequence has: LeRobot goes on behind the end."""
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
+from pushcut.policies.evidence import FULL_SIZE_RECORD, H200_RECORD, PolicyFacts, Shown
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
@@ -56,6 +57,30 @@ BOS = "<bos>"
 """First token of PaliGemma's prompts."""
 
 Config = TypeVar("Config", Pi0Config, Pi0FastConfig)
+
+
+FOLDER = (
+    "LeRobot's (config.json, model.safetensors, processor steps with statistics) or openpi's "
+    "PyTorch conversion (norm_stats.json); tokenizer.json of PaliGemma"
+)
+SAMPLES = Shown("samples within 5e-7", ("tests/policies/networks/test_parity.py",))
+
+PI0_FACTS = PolicyFacts(
+    title="pi0",
+    acts="flow matching",
+    folder=FOLDER,
+    parity=SAMPLES,
+    full_size=Shown("random weights: evaluated and trained", (FULL_SIZE_RECORD,)),
+    gpu=Shown("one H200, random weights: trained", (H200_RECORD,)),
+)
+PI05_FACTS = PolicyFacts(
+    title="pi0.5",
+    acts="flow matching",
+    folder=FOLDER,
+    parity=SAMPLES,
+    full_size=Shown("random weights: trained", (FULL_SIZE_RECORD,)),
+    gpu=Shown("one H200, random weights: planned, evaluated, trained", (H200_RECORD,)),
+)
 
 
 def load_pi0(
