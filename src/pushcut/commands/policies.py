@@ -55,7 +55,7 @@ def _told(shown: Shown) -> str:
 
 
 def table(kinds: dict[str, PolicyFacts | None]) -> str:
-    """The same as a table in Markdown whose evidence are links from docs/how-to."""
+    """A table in Markdown of what is known; evidence is linked as from a page in docs/how-to."""
     rows = [("`type`", "Policy", "Acts by", "Its folder must hold", *_HEADS)]
     for name, facts in kinds.items():
         if facts is None:

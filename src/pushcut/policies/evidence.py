@@ -18,7 +18,7 @@ class Shown:
 FULL_SIZE_RECORD = "benchmarks/records/2026-11-27-full-size.json"
 """Released sizes with random weights, on a CPU."""
 H200_RECORD = "benchmarks/records/2026-11-27-gpu-h200.json"
-"""The same on one H200."""
+"""Released sizes with random weights, on one H200."""
 
 NOT_YET = Shown("no")
 """Nobody has tried it."""

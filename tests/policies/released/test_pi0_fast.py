@@ -21,6 +21,7 @@ from tests.policies.builders import noise, observation
 from tests.policies.released.fast_words import SCALE, smooth_chunks, write_fast_tokenizer
 from tests.policies.released.folders import statistics, write_lerobot, write_pi0_fast
 
+FAST = "action_tokenizer"
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 
 
@@ -121,20 +122,20 @@ def test_the_state_of_old_prompts_is_padded_where_it_is_asked(folder):
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (lambda p: shutil.rmtree(p / "action_tokenizer"), r"action_tokenizer is missing.*hf download"),
-        (lambda p: (p / "action_tokenizer" / "tokenizer.json").unlink(), "action_tokenizer is missing"),
+        (lambda p: shutil.rmtree(p / FAST), r"action_tokenizer is missing.*hf download"),
+        (lambda p: (p / FAST / "tokenizer.json").unlink(), "action_tokenizer is missing"),
         (lambda p: (p / "tokenizer.json").unlink(), "tokenizer.json is missing"),
         (
-            lambda p: write_fast_tokenizer(p / "action_tokenizer", vocab_size=20),
+            lambda p: write_fast_tokenizer(p / FAST, vocab_size=20),
             "has 64 words, its processor_config.json states 20",
         ),
-        (lambda p: write_fast_tokenizer(p / "action_tokenizer", scale=0), "must be above 0"),
+        (lambda p: write_fast_tokenizer(p / FAST, scale=0), "must be above 0"),
         (
-            lambda p: write_fast_tokenizer(p / "action_tokenizer", min_token=None),
+            lambda p: write_fast_tokenizer(p / FAST, min_token=None),
             "does not describe a FAST tokenizer",
         ),
         (
-            lambda p: (p / "action_tokenizer" / "tokenizer.json").write_bytes(tokenizer("<bos>")),
+            lambda p: (p / FAST / "tokenizer.json").write_bytes(tokenizer("<bos>")),
             r"another kind \(WordLevel\)",
         ),
         (lambda p: edit(p / "config.json", fast_skip_tokens=150), "another vocabulary"),
