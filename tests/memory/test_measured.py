@@ -27,7 +27,6 @@ CASES = {
     "pi0, all, checkpointing": {"trained": "all", "released": {"gradient_checkpointing": True}},
     "pi05, chains, masters": {"mdp": "two-layer", "released": {"master_weights": True}},
     "openvla-oft, lora": {"trained": "lora", "lora": LORA},
-    "pi0-fast, lora": {"trained": "lora", "lora": LORA},
     "pi0-fast, all, masters, checkpointing": {
         "released": {"master_weights": True, "gradient_checkpointing": True}
     },

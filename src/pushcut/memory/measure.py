@@ -125,7 +125,7 @@ def _pi0_fast_calls(workload: Workload, network: Pi0FastNetwork, device: torch.d
         written = torch.zeros(shape, dtype=dtype, device=device)
         before = [(layer[0], layer[1]) for layer in written[: len(prefix.caches)]]
         token = torch.zeros(batch, 1, dtype=torch.long, device=device)
-        features, _ = network.follow(prefix, token, before)
+        features, _ = network.follow(prefix, token, before, kept=True)
         scaled = network.logits(features[:, 0]) / 1.0
         return draw(scaled.double(), torch.rand(batch, dtype=torch.float64, device=device))
 

@@ -90,7 +90,7 @@ def test_it_writes_the_likeliest_tokens_that_lerobot_writes(given):
     caches: list[Any] = [None]
 
     def follow(token: Tensor) -> Tensor:
-        out, caches[0] = given.network.follow(prefix, token[:, None], caches[0])
+        out, caches[0] = given.network.follow(prefix, token[:, None], caches[0], kept=True)
         return given.network.logits(out[:, 0])
 
     theirs = given.io["greedy_tokens"]
