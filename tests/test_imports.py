@@ -45,7 +45,7 @@ LEVELS = {
     ),
     "policies": (
         "pickles",
-        "noise normalisation places precision tensor_files told adapter_settings",
+        "evidence noise normalisation places precision tensor_files told adapter_settings",
         "networks value_head lora",
         "adapter_files",
         "base",

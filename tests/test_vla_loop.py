@@ -33,7 +33,14 @@ from pushcut.policies.source import (
 )
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
-from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
+from tests.policies.released.folders import (
+    OPENVLA,
+    PI0,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+    write_pi0_fast,
+)
 
 pytestmark = pytest.mark.sim
 
@@ -66,6 +73,11 @@ def pi05(path: Path) -> Path:
     return write_lerobot(
         path, PI05, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION
     )
+
+
+def pi0_fast(path: Path) -> Path:
+    camera = next(iter(ENV.spec.cameras))
+    return write_pi0_fast(path, camera=camera, state=STATE, action=ACTION)
 
 
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
@@ -111,6 +123,16 @@ LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
         TokenPolicySource(released=READING, trained="lora", lora=LoRAConfig(rank=2)),
         replace(PLAYS, granularity="element"),
     ),
+    "pi0-fast-grpo": (
+        pi0_fast,
+        TokenPolicySource(released=READING, temperature=1.0),
+        GRPO(group_size=4, groups=1, max_groups=1, dynamic_sampling=False),
+    ),
+    "pi0-fast-lora-ppo": (
+        pi0_fast,
+        TokenPolicySource(released=READING, trained="lora", lora=LoRAConfig(rank=2)),
+        replace(PLAYS, granularity="chunk"),
+    ),
     "pi0-flow-sde-ppo": (pi0, FlowPolicySource(released=READING, num_steps=2), PLAYS),
     "pi0-flow-noise-ppo": (
         pi0,
@@ -135,6 +157,7 @@ def test_a_released_vla_is_fine_tuned_and_then_trained_in_simulation(
     assert all(line["loss"] > 0 for line in lines)
     metrics = improve(replace(source, path=tuned), algorithm, tmp_path / "rl")
     assert metrics[0]["episodes"] == 4
+    assert ("malformed_decisions" in metrics[0]) == name.startswith("pi0-fast")
     # The first steps are taken where ratios are 1 but for rounding; the mean of the iteration is
     # small as well.
     if metrics[0]["approx_kl"] is not None:

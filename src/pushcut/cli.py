@@ -37,6 +37,7 @@ around it:
   export RUN --out DIR                  its newest checkpoint as one policy folder
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
   presets [WORD | NAME [--yaml]]        list presets, or what one sets and where it is from
+  policies [NAME] [--markdown]          every kind of policy: its folder, what was verified how
   diff RUN RUN                          what two runs, or config files, set differently
   plan PRESET [--phase sft|train|eval] [--gpus N]  will a released VLA fit, what would help
   doctor [PRESET] [--policy.path DIR]   what is wrong here; can RL improve this policy?
@@ -212,6 +213,12 @@ def _doctor(rest: Arguments) -> int:
     return doctor(fields_from("doctor [PRESET]", config, rest), name)
 
 
+def _policies(rest: Arguments) -> None:
+    from pushcut.commands.policies import run_policies
+
+    call("policies", run_policies, rest)
+
+
 def _presets(rest: Arguments) -> None:
     from pushcut.commands.presets import run_presets
 
@@ -276,6 +283,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "table": _table,
     "plan": _plan,
     "presets": _presets,
+    "policies": _policies,
     "diff": _diff,
     "schema": _schema,
     "completion": _completion,

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from pushcut.memory import Workload, plan
+from pushcut.memory.calls import Calls, calls
 from pushcut.memory.live_bytes import LiveBytes
-from pushcut.memory.measure import Calls, calls, measure
+from pushcut.memory.measure import measure
 from pushcut.memory.network import AdaptedLinear, Network, build
 from pushcut.policies.lora import LoRAConfig, add_lora
-from pushcut.policies.networks.pi0 import Pi0Network
+from pushcut.policies.networks.paligemma import PaliGemmaNetwork
 from tests.memory.workloads import TINY, workload
 
 pytestmark = pytest.mark.heavy
@@ -30,6 +31,9 @@ CASES = {
     "smolvla, all, masters": {"trained": "all", "released": {"master_weights": True}},
     "smolvla, chains, float32": {"mdp": "two-layer", "released": {"precision": "float32"}},
     "openvla-oft, lora": {"trained": "lora", "lora": LORA},
+    "pi0-fast, all, masters, checkpointing": {
+        "released": {"master_weights": True, "gradient_checkpointing": True}
+    },
     "openvla-oft, all, masters, checkpointing": {
         "released": {"master_weights": True, "gradient_checkpointing": True}
     },
@@ -46,7 +50,7 @@ def real(workload: Workload) -> tuple[Network, Calls]:
     network = build(workload, TINY[workload.network])
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     network.to_empty(device=CPU)
-    if isinstance(network, Pi0Network):
+    if isinstance(network, PaliGemmaNetwork):
         network.tie()
     for name, parameter in network.named_parameters():
         nn.init.normal_(parameter.requires_grad_(False), std=0.02)

@@ -8,6 +8,7 @@ from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
+from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLASizes
@@ -20,6 +21,7 @@ PRESET = {
     "pi05": "libero-spatial-pi05-flow-sde",
     "smolvla": "libero-spatial-smolvla-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
+    "pi0-fast": "libero-spatial-pi0fast-grpo",
 }
 
 PI0 = Pi0Sizes(
@@ -31,6 +33,7 @@ PI0 = Pi0Sizes(
     state_dim=8,
     action_dim=8,
 )
+FAST = VLMSizes(PI0.vision, PI0.vlm, vocab_size=300)
 OPENVLA = OpenVLASizes(
     dino=ViTSizes(width=48, depth=5, heads=4, mlp=192, prefix_tokens=5),
     siglip=ViTSizes(width=64, depth=5, heads=4, mlp=240),
@@ -56,6 +59,7 @@ TINY = {
     "pi05": replace(PI0, pi05=True),
     "smolvla": SMOLVLA,
     "openvla-oft": OPENVLA,
+    "pi0-fast": FAST,
 }
 
 

@@ -109,6 +109,19 @@ def test_simplevla_rl_on_libero_90_is_a_preset():
     assert train.algorithm == PRESETS["libero-long-openvla-oft"].train.algorithm
 
 
+@pytest.mark.parametrize(("suite", "max_steps"), [("spatial", 240), ("long", 480)])
+def test_pi0_fast_has_the_grpo_of_action_tokens_and_the_time_of_pi_rl(suite, max_steps):
+    preset = PRESETS[f"libero-{suite}-pi0fast-grpo"]
+    tokens = PRESETS[f"libero-{suite}-openvla-oft"].train
+    assert preset.train.env.max_steps == max_steps
+    assert preset.train.env.cameras == ("agentview", "wrist")
+    assert (preset.train.algorithm, preset.train.learner) == (tokens.algorithm, tokens.learner)
+    assert isinstance(preset.train.policy, TokenPolicySource)
+    assert preset.train.policy.temperature == 1.0
+    assert (preset.train.policy.released.chunk, preset.train.policy.released.horizon) == (10, 10)
+    assert "no published results" in preset.summary
+
+
 @pytest.mark.parametrize("suite", SUITES)
 def test_simplevla_rl_on_a_suite_is_a_preset(suite):
     """SimpleVLA-RL, appendix F.3."""

@@ -16,6 +16,7 @@ from pushcut.commands.generalisation import GeneralisationConfig
 from pushcut.commands.ood import OODConfig
 from pushcut.commands.schema import CONFIGS
 from pushcut.envs import ENVS
+from pushcut.policies import POLICIES
 from pushcut.presets import PRESETS
 from pushcut.presets.base import Preset
 from pushcut.presets.choices import CHOICES
@@ -79,6 +80,9 @@ def run_completion(commands: tuple[str, ...], shell: Literal["bash", "zsh", "tcs
         elif command in ("plan", "presets"):
             part.add_argument("preset", nargs="?", choices=names, metavar="PRESET")
             part.add_argument("--yaml" if command == "presets" else "--gpus")
+        elif command == "policies":
+            part.add_argument("policy", nargs="*", choices=sorted(POLICIES.usable()[0]))
+            part.add_argument("--markdown", action="store_true")
         elif command in ("report", "export", "table", "diff"):
             part.add_argument("path", nargs="*").complete = shtab.FILE  # pyright: ignore
     return shtab.complete(parser, shell)

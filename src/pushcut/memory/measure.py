@@ -9,7 +9,6 @@ float32, 4 bytes more for each number in bfloat16.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,15 +16,10 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
+from pushcut.memory.calls import calls
 from pushcut.memory.live_bytes import LiveBytes
 from pushcut.memory.network import Network, reads_without_gradients, stacks
-from pushcut.memory.workload import PROMPT_TOKENS, Workload
-from pushcut.policies.flow.moments import gaussian_logprob
-from pushcut.policies.networks.openvla import OpenVLANetwork
-from pushcut.policies.networks.pi0 import Pi0Network
-from pushcut.policies.networks.prefix_cache import PrefixCache
-from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
-from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
+from pushcut.memory.workload import Workload
 
 CPU = torch.device("cpu")
 
@@ -50,82 +44,6 @@ class Measured:
     """Trained parameters that the loss depends on: they have gradients and AdamW's moments."""
     casts: int
     """What autocast makes of trained float32 weights."""
-
-
-@dataclass(frozen=True)
-class Calls:
-    """What a policy does with its network; ``read`` makes of a batch's size what the others take.
-
-    Flow VLAs read observations into prefixes, OpenVLA-OFT has no such half.
-    """
-
-    read: Callable[[int], Any]
-    loss: Callable[[Any], Tensor]
-    act: Callable[[Any], object]
-
-
-def calls(workload: Workload, network: Network, device: torch.device) -> Calls:
-    """An update's loss, and actions, on observations without content."""
-    if isinstance(network, OpenVLANetwork):
-        return _openvla_calls(workload, network, device)
-    return _flow_calls(workload, network, device)
-
-
-def _openvla_calls(workload: Workload, network: OpenVLANetwork, device: torch.device) -> Calls:
-    sizes, tokens = network.sizes, ActionTokens(ActionTokenizer(network.sizes.bins))
-    shape = (sizes.chunk, sizes.action_dim)
-
-    def logits(batch: int) -> Tensor:
-        pixels = torch.rand(batch, 6 * sizes.num_images, *2 * (sizes.image_size,), device=device)
-        words = torch.ones(batch, PROMPT_TOKENS[workload.network], dtype=torch.long, device=device)
-        return network(pixels, words, words).logits.view(batch, *shape, sizes.bins)
-
-    def loss(batch: int) -> Tensor:
-        bins = torch.zeros(batch, *shape, dtype=torch.long, device=device)
-        evaluation = tokens.evaluate(logits(batch), bins)
-        return evaluation.logprob.mean() + evaluation.entropy.mean()
-
-    def act(batch: int) -> Tensor:
-        return tokens.sample(logits(batch), torch.rand(batch, *shape, device=device)).actions
-
-    return Calls(lambda batch: batch, loss, act)
-
-
-def _flow_calls(
-    workload: Workload, network: Pi0Network | SmolVLANetwork, device: torch.device
-) -> Calls:
-    sizes = network.sizes
-    shape = (sizes.chunk, sizes.action_dim)
-
-    side = sizes.image_size if isinstance(sizes, SmolVLASizes) else sizes.vision.image_size
-
-    def read(batch: int) -> PrefixCache:
-        words = torch.ones(batch, PROMPT_TOKENS[workload.network], dtype=torch.long, device=device)
-        there = torch.ones(batch, workload.images, dtype=torch.bool, device=device)
-        images = torch.rand(batch, workload.images, 3, side, side, device=device)
-        if isinstance(network, SmolVLANetwork):
-            return network.encode(images, there, words, words.bool(), state(batch))
-        return network.encode(images, there, words, words.bool())
-
-    def state(batch: int) -> Tensor:
-        return torch.rand(batch, sizes.state_dim, device=device)
-
-    def mean(prefix: PrefixCache, x: Tensor) -> Tensor:
-        batch, points = x.shape[:2]
-        t = torch.rand(batch, points, device=device)
-        if isinstance(network, SmolVLANetwork):
-            return x - network.denoise(prefix, x, t).velocity
-        return x - network.denoise(prefix, state(batch), x, t).velocity
-
-    def loss(prefix: PrefixCache) -> Tensor:
-        chain = torch.rand(len(prefix.visible), workload.points + 1, *shape, device=device)
-        went = mean(prefix, chain[:, :-1])
-        return gaussian_logprob(chain[:, 1:], went, torch.full_like(went, 0.1)).mean()
-
-    def act(prefix: PrefixCache) -> Tensor:
-        return mean(prefix, torch.rand(len(prefix.visible), 1, *shape, device=device))
-
-    return Calls(read, loss, act)
 
 
 def measure(network: Network, workload: Workload) -> Measured:
@@ -218,9 +136,14 @@ def _shorten(network: nn.Module) -> dict[nn.ModuleList, int]:
 
 def _period(network: nn.Module) -> int:
     """After how many blocks the kinds of blocks come again, in all stacks."""
-    kinds = [[type(block) for block in stack] for stack in stacks(network)]
+    kinds = [[_kind(block) for block in stack] for stack in stacks(network)]
     longest = max(map(len, kinds))
     return next(n for n in range(1, longest + 1) if all(k[n:] == k[:-n] for k in kinds))
+
+
+def _kind(block: nn.Module) -> tuple[object, ...]:
+    """Equal for blocks that take the same memory."""
+    return type(block), *(parameter.shape for parameter in block.parameters())
 
 
 class _Repeated:

@@ -10,15 +10,17 @@ from torch import Tensor, nn
 from pushcut.errors import UserError
 from pushcut.memory.workload import Workload
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
+from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.networks.paligemma import stays_float32
+from pushcut.policies.networks.paligemma import PaliGemmaNetwork, VLMSizes, stays_float32
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes, is_inside
-from pushcut.policies.value_head import ValueHead
+from pushcut.policies.value_head import CriticPlacement, ValueHead
 
-Network = Pi0Network | SmolVLANetwork | OpenVLANetwork
-Sizes = Pi0Sizes | SmolVLASizes | OpenVLASizes
+Network = Pi0Network | Pi0FastNetwork | SmolVLANetwork | GrootNetwork | OpenVLANetwork
+Sizes = Pi0Sizes | VLMSizes | SmolVLASizes | GrootSizes | OpenVLASizes
 
 
 def released_sizes(workload: Workload) -> Sizes:
@@ -32,6 +34,10 @@ def released_sizes(workload: Workload) -> Sizes:
         )
     if workload.network == "smolvla":
         return SmolVLASizes(chunk=horizon or SmolVLASizes().chunk)
+    if workload.network == "groot":
+        return GrootSizes(chunk=horizon or GrootSizes().chunk)
+    if workload.network == "pi0-fast":
+        return VLMSizes()
     return Pi0Sizes(chunk=horizon or Pi0Sizes().chunk, pi05=workload.network == "pi05")
 
 
@@ -46,12 +52,16 @@ def build(workload: Workload, sizes: Sizes) -> Network:
 def _made(sizes: Sizes) -> Network:
     if isinstance(sizes, OpenVLASizes):
         return OpenVLANetwork(sizes)
-    return SmolVLANetwork(sizes) if isinstance(sizes, SmolVLASizes) else Pi0Network(sizes)
+    if isinstance(sizes, SmolVLASizes):
+        return SmolVLANetwork(sizes)
+    if isinstance(sizes, GrootSizes):
+        return GrootNetwork(sizes)
+    return Pi0Network(sizes) if isinstance(sizes, Pi0Sizes) else Pi0FastNetwork(sizes)
 
 
 def encoder(network: Network) -> list[nn.Module]:
     """What turns observations into the prefix that a flow VLA's expert sees; else nothing."""
-    if isinstance(network, OpenVLANetwork):
+    if isinstance(network, OpenVLANetwork | Pi0FastNetwork):
         return []
     state = [network.state_proj] if isinstance(network, SmolVLANetwork) else []
     return [network.vlm, *state]
@@ -66,9 +76,9 @@ def reads_without_gradients(network: Network) -> bool:
 def prepare(network: Network, workload: Workload) -> None:
     """Freezes, adapts and casts a network as the policies do."""
     parts, tuned = encoder(network), workload.phase == "sft"
-    if isinstance(network, Pi0Network):
+    if isinstance(network, PaliGemmaNetwork | GrootNetwork):
         network.tie()
-    if isinstance(network, SmolVLANetwork):
+    if isinstance(network, SmolVLANetwork | GrootNetwork):
         network.take_unused_parts()
     for part in parts:
         part.requires_grad_(workload.trains_all)
@@ -92,7 +102,7 @@ def prepare(network: Network, workload: Workload) -> None:
 def _stays_float32(network: Network) -> Callable[[str], bool]:
     if isinstance(network, SmolVLANetwork):
         return lambda name: not is_inside(name)
-    return stays_float32 if isinstance(network, Pi0Network) else lambda name: False
+    return stays_float32 if isinstance(network, PaliGemmaNetwork) else lambda name: False
 
 
 class AdaptedLinear(nn.Module):
@@ -180,12 +190,20 @@ def critic_bytes(workload: Workload, sizes: Sizes) -> int:
     train = workload.train
     if not train.algorithm.needs_critic:
         return 0
-    if isinstance(sizes, OpenVLASizes):
-        width = sizes.llm.hidden
-    else:
-        width = (sizes.vlm if train.critic.placement == "vlm" else sizes.expert).width
+    width = _critic_width(sizes, train.critic.placement)
     with meta_init():
         return sum(p.nbytes for p in ValueHead(width, train.critic).parameters())
+
+
+def _critic_width(sizes: Sizes, placement: CriticPlacement) -> int:
+    """Numbers that a critic sees."""
+    if isinstance(sizes, OpenVLASizes):
+        return sizes.llm.hidden
+    if isinstance(sizes, GrootSizes):
+        return sizes.llm.hidden + sizes.dit.width if placement == "vlm" else sizes.dit_output
+    if isinstance(sizes, Pi0Sizes | SmolVLASizes) and placement == "expert":
+        return sizes.expert.width
+    return sizes.vlm.width
 
 
 def computing_bytes(parameters: Iterable[Tensor], workload: Workload) -> int:

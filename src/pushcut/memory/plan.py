@@ -16,8 +16,11 @@ from pushcut.memory.network import (
     count_parameters,
     released_sizes,
 )
-from pushcut.memory.workload import Workload
+from pushcut.memory.workload import ANSWER_TOKENS, Workload
+from pushcut.policies.networks.groot import GrootSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
+from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.source import FlowPolicySource
 from pushcut.runs.config_json import to_json
 
@@ -242,7 +245,11 @@ def host_bytes(workload: Workload, sizes: Sizes, measured: Measured) -> int:
     observation = workload.images * side * side * 3 + 4 * spec.state_size
     if isinstance(sizes, OpenVLASizes):
         trace = 2 * sizes.slots
+    elif workload.network == "pi0-fast":
+        # A token, its log-probability, and twice whether it was drawn.
+        return observation + ANSWER_TOKENS * (4 + 4 + 1 + 1)
     else:
+        assert isinstance(sizes, Pi0Sizes | SmolVLASizes | GrootSizes)
         trace = 4 * (workload.points + 1) * sizes.chunk * sizes.action_dim
     each_step = isinstance(source, FlowPolicySource) and source.formulation == "two-layer"
     logprob = 4 * (workload.points if each_step else 1) * workload.chunk * spec.action_size

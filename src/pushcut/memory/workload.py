@@ -19,10 +19,18 @@ Phase = Literal["sft", "train", "eval"]
 PROMPT_TOKENS: dict[ReleasedNetwork, int] = {
     "pi0": 48,
     "pi05": 200,
+    "pi0-fast": 201,
     "smolvla": 48,
+    "groot": 570,
     "openvla-oft": 40,
 }
-"""Prompts of flow VLAs are padded to these; OpenVLA's are rarely longer."""
+"""Prompts are padded to these, GR00T's with its images counted; OpenVLA's are rarely longer."""
+
+ANSWER_TOKENS = 256
+"""The most tokens that a pi0-FAST writes; usual answers have fewer."""
+
+FLOWS: tuple[ReleasedNetwork, ...] = ("pi0", "pi05", "smolvla", "groot")
+"""Networks that denoise their actions; the others write tokens."""
 
 
 @dataclass(frozen=True)
@@ -50,12 +58,12 @@ class Workload:
             "released": source.released,
             "lora": source.lora,
         }
-        if network != "openvla-oft":
+        if network in FLOWS:
             policy = FlowPolicySource(trained=source.trained, **common)
         elif source.trained != "expert":
             policy = TokenPolicySource(trained=source.trained, **common)
         else:
-            raise UserError("OpenVLA-OFT has no action expert: --sft.policy.trained lora or all")
+            raise UserError(f"{network} has no action expert: --sft.policy.trained lora or all")
         train = TrainConfig(env, policy=policy, algorithm=GRPO(), ranks=sft.ranks)
         learner = replace(train.learner, micro_batch=sft.fit.largest_part(gpus))
         return Workload(
@@ -74,7 +82,7 @@ class Workload:
         if self.gpus < 1:
             raise ValueError(f"gpus must be >= 1, got {self.gpus}")
         has_flow = isinstance(self.train.policy, FlowPolicySource)
-        if has_flow != (self.network != "openvla-oft"):
+        if has_flow != (self.network in FLOWS):
             kind = "a flow policy" if has_flow else "a policy of action tokens"
             raise ValueError(f"the run trains {kind}, which {self.network} is not")
 
@@ -112,7 +120,9 @@ class Workload:
         if self.trains_all or self.frozen_prefix:
             return {}
         flow = isinstance(source, FlowPolicySource)
-        usual = ("language",) if flow else ("language", "vision", "projector")
+        usual = ("language",) if flow else ("language", "vision")
+        if self.network == "openvla-oft":
+            usual = (*usual, "projector")
         if flow and self.phase == "sft":
             usual = ("language", "vision", "expert")
         return dict(source.lora.rank_of) or dict.fromkeys(usual, source.lora.rank)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushcut.errors import UserError
 from pushcut.policies.base import Policy
+from pushcut.policies.evidence import PolicyFacts
 from pushcut.policies.from_data import PolicyConfig, PolicyFromData
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.pretrained import read_description
@@ -34,15 +35,21 @@ class PolicyKind:
     """With which settings it is trained and evaluated; None: the plain ``PolicySource``."""
     made_of: type[PolicyFromData] | None = None
     """The class of policies that are made from demonstrations alone."""
+    facts: PolicyFacts | None = None
+    """What is known of it; None: another kind's, or nothing."""
 
     @staticmethod
-    def of(made_of: type[PolicyFromData], source: type[PolicySource] | None = None) -> PolicyKind:
+    def of(
+        made_of: type[PolicyFromData],
+        source: type[PolicySource] | None = None,
+        facts: PolicyFacts | None = None,
+    ) -> PolicyKind:
         """The kind of policies of a class that are made from demonstrations."""
 
         def read(path: Path, description: dict[str, Any], *_: Any) -> Policy:
             return made_of.from_folder(path, description).eval()
 
-        return PolicyKind(read, source or made_of.source_type, made_of)
+        return PolicyKind(read, source or made_of.source_type, made_of, facts)
 
     @property
     def new(self) -> type[PolicyConfig] | None:

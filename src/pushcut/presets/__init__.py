@@ -21,6 +21,7 @@ from pushcut.presets import (
     simpler,
     vla,
     vla_ablations,
+    vla_fast,
     vla_smolvla,
 )
 from pushcut.presets.base import Preset, preset_for
@@ -61,6 +62,7 @@ _OWN: dict[str, Preset] = {
     **libero.PI_RL,
     **vla.SIMPLEVLA_RL,
     **vla.PI_RL,
+    **vla_fast.GRPO_PRESETS,
     **vla_ablations.GRPO_PRESETS,
     **vla_ablations.LORA_PRESETS,
     **vla_smolvla.SMOLVLA,
@@ -90,6 +92,7 @@ DEFAULT_PRESETS = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
     "smolvla": "libero-spatial-smolvla-flow-sde",
+    "pi0_fast": "libero-spatial-pi0fast-grpo",
     "openpi": "libero-spatial-pi0-flow-sde",
 }
 """Type of checkpoint -> the preset that tries it out."""

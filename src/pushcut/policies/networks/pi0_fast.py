@@ -42,10 +42,13 @@ class Pi0FastNetwork(PaliGemmaNetwork):
         prefix: PrefixCache,
         tokens: Int[Tensor, "b t"],
         before: list[KeyValue] | None = None,
+        *,
+        kept: bool = False,
     ) -> tuple[Float[Tensor, "b t d"], list[KeyValue]]:
-        """Outputs at tokens that follow the prefix, and the keys and values of all of them.
+        """Outputs at tokens that follow the prefix, and their keys and values where these are kept.
 
-        A token sees the prefix, those ``before`` it that were read in an earlier call, and itself.
+        A token sees the prefix, those ``before`` it that were read in an earlier call, and itself;
+        what is kept holds those before it too.
         """
         model, (b, t) = self.vlm.model.language_model, tokens.shape
         done = 0 if before is None else before[0][0].shape[2]
@@ -65,7 +68,8 @@ class Pi0FastNetwork(PaliGemmaNetwork):
             if before is not None:
                 context = _joined(context, before[layer])
             x, cache = self.recompute(block, x, by, mask, context)
-            caches.append(cache if before is None else _joined(before[layer], cache))
+            if kept:
+                caches.append(cache if before is None else _joined(before[layer], cache))
         return model.norm(x, None)[0], caches
 
     def logits(self, features: Float[Tensor, "*b d"]) -> Float[Tensor, "*b words"]:

@@ -45,7 +45,7 @@ class ActionText:
 
 
 def without(tokens: list[int], part: list[int]) -> list[int]:
-    """The tokens without any occurrence of a part, also one that appears when another goes."""
+    """The tokens without the occurrences of a part, found in one pass from the left."""
     kept, place = list(tokens), 0
     while place + len(part) <= len(kept):
         if kept[place : place + len(part)] == part:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.evidence import NOT_YET, PolicyFacts, Shown
 from pushcut.policies.networks.groot import GrootNetwork
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.normalisation import DataStats
@@ -39,6 +40,22 @@ BOS = "<|im_start|>"
 
 REST = 128
 """Rows for a prompt's words, where they are not padded as another program does."""
+
+FACTS = PolicyFacts(
+    title="GR00T N1.5",
+    acts="flow matching",
+    folder="NVIDIA's (config.json, shards, experiment_cfg/metadata.json) or the groot of LeRobot 0.4.0 "
+    "to 0.5.1 (processor steps with statistics); Eagle's tokenizer, whole or in parts",
+    parity=Shown(
+        "velocity, samples, loss within 1e-4; pictures and prompts equal",
+        (
+            "tests/policies/networks/test_groot_parity.py",
+            "tests/policies/released/test_groot_processing.py",
+        ),
+    ),
+    full_size=Shown("names and shapes", ("tests/policies/networks/test_groot_parity.py",)),
+    gpu=NOT_YET,
+)
 
 NO_EFFECT = {
     "delta": "GR00T predicts actions",

@@ -10,6 +10,7 @@ from typing import Any
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import CONFIG
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
+from pushcut.policies.evidence import FULL_SIZE_RECORD, H200_RECORD, PolicyFacts, Shown
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
@@ -56,6 +57,17 @@ NO_EFFECT = {
     "action_size": "the statistics of an OpenVLA-OFT say how long its actions are",
 }
 """Options that are for other models."""
+
+
+FACTS = PolicyFacts(
+    title="OpenVLA-OFT",
+    acts="action tokens, all at once",
+    folder="config.json with norm_stats (or dataset_statistics.json), shards or one file, "
+    "tokenizer.json; proprio_projector--*.pt where it takes a state",
+    parity=Shown("logits within 1.3e-5", ("tests/policies/networks/test_parity.py",)),
+    full_size=Shown("random weights: evaluated", (FULL_SIZE_RECORD,)),
+    gpu=Shown("one H200, random weights: planned, evaluated, trained", (H200_RECORD,)),
+)
 
 
 def load_openvla_oft(

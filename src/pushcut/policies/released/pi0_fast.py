@@ -281,7 +281,9 @@ class _Written:
 
     def next_logits(self, token: Int[Tensor, " b"]) -> Float[Tensor, "b words"]:
         """Logits of what follows when ``token`` is written."""
-        features, self._before = self._network.follow(self._prefix, token[:, None], self._before)
+        features, self._before = self._network.follow(
+            self._prefix, token[:, None], self._before, kept=True
+        )
         return self._network.logits(features[:, 0])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.evidence import NOT_YET, PolicyFacts, Shown
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0_fast import Pi0FastNetwork
 from pushcut.policies.normalisation import DataStats
@@ -51,6 +52,20 @@ NO_EFFECT = {
     "state_in_prompt": "a pi0-FAST always reads its state from the prompt",
 }
 """Options that are for other models."""
+
+
+FACTS = PolicyFacts(
+    title="pi0-FAST",
+    acts="a sequence of FAST tokens, one after the other",
+    folder="LeRobot's (config.json, model.safetensors, processor steps with statistics); "
+    "tokenizer.json of PaliGemma; the FAST tokenizer in action_tokenizer/",
+    parity=Shown(
+        "tokens, codes equal; logits, log-probability, loss within 1e-6",
+        ("tests/policies/networks/test_pi0_fast_parity.py",),
+    ),
+    full_size=Shown("names and shapes", ("tests/policies/networks/test_pi0_fast_parity.py",)),
+    gpu=NOT_YET,
+)
 
 
 def load_pi0_fast(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.evidence import FULL_SIZE_RECORD, H200_RECORD, PolicyFacts, Shown
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.normalisation import DataStats
@@ -54,6 +55,30 @@ GRIPPER = "plus_closes"
 
 BOS = "<bos>"
 """First token of PaliGemma's prompts."""
+
+
+FOLDER = (
+    "LeRobot's (config.json, model.safetensors, processor steps with statistics) or openpi's "
+    "PyTorch conversion (norm_stats.json); tokenizer.json of PaliGemma"
+)
+SAMPLES = Shown("samples within 5e-7", ("tests/policies/networks/test_parity.py",))
+
+PI0_FACTS = PolicyFacts(
+    title="pi0",
+    acts="flow matching",
+    folder=FOLDER,
+    parity=SAMPLES,
+    full_size=Shown("random weights: evaluated and trained", (FULL_SIZE_RECORD,)),
+    gpu=Shown("one H200, random weights: trained", (H200_RECORD,)),
+)
+PI05_FACTS = PolicyFacts(
+    title="pi0.5",
+    acts="flow matching",
+    folder=FOLDER,
+    parity=SAMPLES,
+    full_size=Shown("random weights: trained", (FULL_SIZE_RECORD,)),
+    gpu=Shown("one H200, random weights: planned, evaluated, trained", (H200_RECORD,)),
+)
 
 
 def load_pi0(

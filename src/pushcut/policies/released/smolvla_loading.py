@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
+from pushcut.policies.evidence import NOT_YET, PolicyFacts, Shown
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.normalisation import DataStats
@@ -36,6 +37,22 @@ from pushcut.policies.released.vla_loading import (
 )
 
 MAX_TOKENS = 48
+
+FACTS = PolicyFacts(
+    title="SmolVLA",
+    acts="flow matching",
+    folder="LeRobot's (config.json, model.safetensors, processor steps with statistics); "
+    "tokenizer.json of SmolVLM2",
+    parity=Shown(
+        "velocity, samples, loss, actions of LeRobot's folder within 1e-4",
+        (
+            "tests/policies/networks/test_smolvla.py",
+            "tests/policies/released/test_smolvla.py",
+        ),
+    ),
+    full_size=Shown("names and shapes", ("tests/policies/networks/test_smolvla.py",)),
+    gpu=NOT_YET,
+)
 
 
 def load_smolvla(

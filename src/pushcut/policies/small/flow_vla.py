@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from pushcut.policies.evidence import NOT_YET, SMALL, PolicyFacts, Shown
 from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.policy import FlowMatchingPolicy
 from pushcut.policies.flow.transitions import DEFAULT_STEPS, Denoising, Velocity
@@ -116,6 +117,17 @@ def zero_output(block: nn.Module) -> None:
         assert isinstance(layer, nn.Linear)
         nn.init.zeros_(layer.weight)
         nn.init.zeros_(layer.bias)
+
+
+FACTS = PolicyFacts(
+    title="small flow policy",
+    acts="flow matching",
+    folder="config.json, model.safetensors, statistics.json; `pushcut sft` makes it",
+    parity=Shown("none: it is pushcut's own"),
+    full_size=SMALL,
+    gpu=NOT_YET,
+    checkpoint=Shown("its own", ("benchmarks/records/2026-11-21-flow-ppo.json",)),
+)
 
 
 class FlowPolicy(SmallPolicy, FlowMatchingPolicy):

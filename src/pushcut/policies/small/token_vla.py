@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pushcut.errors import UserError
+from pushcut.policies.evidence import SMALL, PolicyFacts, Shown
 from pushcut.policies.from_data import DataShape
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.small.observation_tokens import (
@@ -45,6 +46,17 @@ class TinyConfig(SmallConfig):
                 f"queries_per_step ({queries}) must divide the action's dimensions ({action_size})"
             )
         return action_size // queries
+
+
+FACTS = PolicyFacts(
+    title="small token policy",
+    acts="action tokens, all at once",
+    folder="config.json, model.safetensors, statistics.json; `pushcut sft` makes it",
+    parity=Shown("none: it is pushcut's own"),
+    full_size=SMALL,
+    gpu=Shown("trained on one H200", ("benchmarks/records/2026-11-27-metaworld-mt50.json",)),
+    checkpoint=Shown("its own", ("benchmarks/records/2026-11-27-quickstart.json",)),
+)
 
 
 class TinyPolicy(SmallPolicy, ParallelTokenPolicy):
