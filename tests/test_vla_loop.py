@@ -33,7 +33,14 @@ from pushcut.policies.source import (
 )
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
-from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
+from tests.policies.released.folders import (
+    OPENVLA,
+    PI0,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+    write_smolvla,
+)
 
 pytestmark = pytest.mark.sim
 
@@ -66,6 +73,10 @@ def pi05(path: Path) -> Path:
     return write_lerobot(
         path, PI05, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION
     )
+
+
+def smolvla(path: Path) -> Path:
+    return write_smolvla(path, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION)
 
 
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
@@ -117,6 +128,7 @@ LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
         FlowPolicySource(released=READING, num_steps=2, noise="flow-noise"),
         PLAYS,
     ),
+    "smolvla-flow-sde-ppo": (smolvla, FlowPolicySource(released=READING, num_steps=2), PLAYS),
     "pi05-flow-sde-grpo": (
         pi05,
         FlowPolicySource(released=READING, num_steps=2, keep_prefix=False),
