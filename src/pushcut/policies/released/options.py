@@ -17,7 +17,7 @@ ReleasedNetwork = Literal["pi0", "pi05", "smolvla", "openvla-oft"]
 
 @dataclass(frozen=True)
 class ReleasedConfig:
-    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5) is read.
+    """How a released checkpoint (OpenVLA-OFT, pi0, pi0.5, SmolVLA) is read.
 
     None: as its folder says, or as is usual. Folders that pushcut wrote say it all themselves.
     """
