@@ -70,6 +70,9 @@ class Phase:
     command: str
     exit_code: int
     seconds: float
+    cpu_seconds: float
+    """Processor time of the main process and the workers that it waited for: where other work runs
+    beside it, these say more."""
     anonymous_gb: float
     """Most memory of the main process that no file stands behind."""
     resident_gb: float
@@ -113,19 +116,22 @@ def phase(*arguments: str, log: Path) -> Phase:
         )
         memory = Memory(process.pid)
         memory.start()
-        code = process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
         memory.stop()
     lines = [line for line in log.read_text().splitlines() if line.strip()]
     got = Phase(
         command="pushcut " + " ".join(arguments),
         exit_code=code,
         seconds=round(time.perf_counter() - start, 1),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1),
         anonymous_gb=round(memory.anonymous / GB, 2),
         resident_gb=round(memory.resident / GB, 2),
         said=lines[-3:],
     )
     print(
-        f"{arguments[0]:7} exit {code}, {got.seconds:7.1f} s, "
+        f"{arguments[0]:7} exit {code}, {got.seconds:7.1f} s ({got.cpu_seconds:.1f} of a "
+        f"processor), "
         f"{got.anonymous_gb:6.2f} GB ({got.resident_gb:.2f} GB with mapped files)",
         flush=True,
     )
