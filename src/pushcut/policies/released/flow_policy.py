@@ -32,6 +32,9 @@ from pushcut.policies.value_head import CriticPlacement
 from pushcut.transfers import to_device
 from pushcut.types import TO_BORDER, Gripper, Observation
 
+Seen = tuple[Tensor, Tensor, Tensor, Tensor]
+"""Images [b, n, 3, s, s], which of them are there [b, n], token ids and their mask [b, l]."""
+
 
 @dataclass(frozen=True)
 class FlowVLAConfig:
@@ -158,9 +161,7 @@ class ReleasedFlowPolicy(ReleasedPolicy, FlowMatchingPolicy):
         """Prompts of a batch, with its scaled state."""
 
     @abstractmethod
-    def read(
-        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
-    ) -> PrefixCache:
+    def read(self, seen: Seen, state: Float[Tensor, "b d"]) -> PrefixCache:
         """The network's encoder on a batch; ``state`` is scaled and padded."""
 
     def origin_of(
@@ -224,14 +225,16 @@ class ReleasedFlowPolicy(ReleasedPolicy, FlowMatchingPolicy):
     def encode(self, obs: Observation) -> VLAPrefix:
         """Images, prompt and state of a batch; once per decision."""
         images = self._images(self.prepare(obs))
+        there = torch.ones(images.shape[:2], dtype=torch.bool, device=self.device)
         scaled = self._scaled_state(obs)
         prompts, state = self.prompts(obs, scaled), to_device(scaled, self.device)
+        ids, mask = to_device(prompts.ids, self.device), to_device(prompts.mask, self.device)
         padded = F.pad(state, (0, self.config.sizes.state_dim - state.shape[1]))
-        cache = self.read(images, prompts, padded)
+        cache = self.read((images, there, ids, mask), padded)
         mean = None
         if cache.output is not None:
-            mask = cache.visible.unsqueeze(-1)
-            mean = (cache.output.float() * mask).sum(1) / mask.sum(1)
+            shown = cache.visible.unsqueeze(-1)
+            mean = (cache.output.float() * shown).sum(1) / shown.sum(1)
         return VLAPrefix(cache, padded, mean)
 
     def prefix_of(self, trace: dict[str, Tensor]) -> VLAPrefix:

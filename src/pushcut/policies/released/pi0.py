@@ -21,7 +21,12 @@ from pushcut.policies.networks.pi0 import (
     is_vision,
     stays_float32,
 )
-from pushcut.policies.released.flow_policy import FlowVLAConfig, ReleasedFlowPolicy, VLAPrefix
+from pushcut.policies.released.flow_policy import (
+    FlowVLAConfig,
+    ReleasedFlowPolicy,
+    Seen,
+    VLAPrefix,
+)
 from pushcut.policies.released.images import fitted_pixels, fitted_values, siglip_pixel_values
 from pushcut.policies.released.pi0_folder import (
     LEROBOT_PREFIX,
@@ -103,17 +108,9 @@ class Pi0Policy(ReleasedFlowPolicy):
             return siglip_pixel_values(pixels)
         return fitted_values(pixels, self.config.sizes.vision.image_size)
 
-    def read(
-        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
-    ) -> PrefixCache:
+    def read(self, seen: Seen, state: Float[Tensor, "b d"]) -> PrefixCache:
         """PaliGemma on images and prompt; the expert sees the state."""
-        return self.network.encode(
-            images,
-            torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
-            to_device(prompts.ids, self.device),
-            to_device(prompts.mask, self.device),
-            output=self.critic_sees_prefix,
-        )
+        return self.network.encode(*seen, output=self.critic_sees_prefix)
 
     def expert_on(self, prefix: VLAPrefix) -> Expert:
 

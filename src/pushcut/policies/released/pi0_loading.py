@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
 from pushcut.policies.networks.gemma import GemmaSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json, small_files
+from pushcut.policies.released.flow_loading import assembled
 from pushcut.policies.released.flow_policy import FlowVLAConfig
 from pushcut.policies.released.lerobot_processors import for_robot
 from pushcut.policies.released.lerobot_renames import check_renames
@@ -40,7 +40,6 @@ from pushcut.policies.released.pi0_folder import (
     plain_name,
     sizes_of,
 )
-from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.stated import check_pi0
 from pushcut.policies.released.tensors import TensorFolder
@@ -89,20 +88,18 @@ def load_pi0(
     with meta_init():
         network = Pi0Network(config.sizes)
     omitted = load_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
-    policy = Pi0Policy(
+    return assembled(
+        Pi0Policy,
+        path,
         config,
         network,
-        facts.statistics,
-        PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=BOS),
-        files=files | {"tokenizer.json": content},
+        statistics=facts.statistics,
+        tokenizer=content,
+        bos=BOS,
+        files=files,
         omitted=omitted,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        options=options,
     )
-    policy.adapters = adapters
-    return policy.eval()
 
 
 def with_sizes(path: Path, config: Config, data: DataStats) -> Config:

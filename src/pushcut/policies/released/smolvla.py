@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
@@ -13,13 +12,17 @@ from pushcut.policies.flow.chains import Expert
 from pushcut.policies.flow.transitions import Velocity
 from pushcut.policies.networks.pi0 import PrefixCache
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes, is_inside
-from pushcut.policies.released.flow_policy import FlowVLAConfig, ReleasedFlowPolicy, VLAPrefix
+from pushcut.policies.released.flow_policy import (
+    FlowVLAConfig,
+    ReleasedFlowPolicy,
+    Seen,
+    VLAPrefix,
+)
 from pushcut.policies.released.images import fitted_values
 from pushcut.policies.released.pi0_folder import LEROBOT_PREFIX, plain_name
 from pushcut.policies.released.prompts import Prompts, pad_right, without_newline
 from pushcut.policies.released.smolvla_folder import load_network
 from pushcut.policies.released.tensors import TensorFolder, released_shapes
-from pushcut.transfers import to_device
 from pushcut.types import Observation
 
 
@@ -57,18 +60,9 @@ class SmolVLAPolicy(ReleasedFlowPolicy):
         """Levels in [-1, 1]; the image lies at the bottom and at the right of a black square."""
         return fitted_values(pixels, self.config.sizes.image_size, corner=True)
 
-    def read(
-        self, images: Float[Tensor, "b n 3 s s"], prompts: Prompts, state: Float[Tensor, "b d"]
-    ) -> PrefixCache:
+    def read(self, seen: Seen, state: Float[Tensor, "b d"]) -> PrefixCache:
         """The VLM on images, prompt and state."""
-        return self.network.encode(
-            images,
-            torch.ones(images.shape[:2], dtype=torch.bool, device=self.device),
-            to_device(prompts.ids, self.device),
-            to_device(prompts.mask, self.device),
-            state,
-            output=self.critic_sees_prefix,
-        )
+        return self.network.encode(*seen, state, output=self.critic_sees_prefix)
 
     def expert_on(self, prefix: VLAPrefix) -> Expert:
 

@@ -10,14 +10,14 @@ from typing import Any
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import WEIGHTS as ADAPTERS
 from pushcut.policies.networks.context_block import BlockSizes
-from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.normalisation import DataStats
-from pushcut.policies.released.adapters import adapters_of, base_of
+from pushcut.policies.released.adapters import base_of
 from pushcut.policies.released.camera_order import cameras_of
 from pushcut.policies.released.files import OURS, read_json
+from pushcut.policies.released.flow_loading import assembled
 from pushcut.policies.released.lerobot_renames import check_renames
 from pushcut.policies.released.lerobot_steps import check_steps, tokenizer_name
 from pushcut.policies.released.options import ReleasedConfig, tell_stored
@@ -25,7 +25,6 @@ from pushcut.policies.released.pi0_agreement import horizon_of, vector_size
 from pushcut.policies.released.pi0_facts import lerobot_facts
 from pushcut.policies.released.pi0_folder import Pi0Facts, plain_name
 from pushcut.policies.released.pi0_loading import GRIPPER, saved_files, with_sizes
-from pushcut.policies.released.prompts import PromptTokenizer
 from pushcut.policies.released.scaling import in_convention
 from pushcut.policies.released.smolvla import SmolVLAConfig, SmolVLAPolicy
 from pushcut.policies.released.smolvla_folder import load_network, sizes_of
@@ -67,20 +66,18 @@ def load_smolvla(
     with meta_init():
         network = SmolVLANetwork(config.sizes)
     omitted = load_network(network, tensors)
-    adapters = adapters_of(path, network)
-    checkpoint_activations(network, options.gradient_checkpointing)
-    policy = SmolVLAPolicy(
+    return assembled(
+        SmolVLAPolicy,
+        path,
         config,
         network,
-        facts.statistics,
-        PromptTokenizer(content, source=f"{path}'s tokenizer.json", bos=None),
-        files=files | {"tokenizer.json": content},
+        statistics=facts.statistics,
+        tokenizer=content,
+        bos=None,
+        files=files,
         omitted=omitted,
-        compute=options.compute,
-        origin=path.absolute() if base == path and adapters is None else None,
+        options=options,
     )
-    policy.adapters = adapters
-    return policy.eval()
 
 
 def _facts(
