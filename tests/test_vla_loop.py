@@ -40,6 +40,7 @@ from tests.policies.released.folders import (
     write_openpi,
     write_openvla,
     write_pi0_fast,
+    write_smolvla,
 )
 
 pytestmark = pytest.mark.sim
@@ -78,6 +79,10 @@ def pi05(path: Path) -> Path:
 def pi0_fast(path: Path) -> Path:
     camera = next(iter(ENV.spec.cameras))
     return write_pi0_fast(path, camera=camera, state=STATE, action=ACTION)
+
+
+def smolvla(path: Path) -> Path:
+    return write_smolvla(path, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION)
 
 
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
@@ -139,6 +144,7 @@ LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
         FlowPolicySource(released=READING, num_steps=2, noise="flow-noise"),
         PLAYS,
     ),
+    "smolvla-flow-sde-ppo": (smolvla, FlowPolicySource(released=READING, num_steps=2), PLAYS),
     "pi05-flow-sde-grpo": (
         pi05,
         FlowPolicySource(released=READING, num_steps=2, keep_prefix=False),

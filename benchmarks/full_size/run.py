@@ -27,12 +27,13 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from folders import WRITERS, write
 from safetensors import safe_open
 
+from pushcut.policies.precision import Precision
 from pushcut.policies.released.options import ReleasedNetwork
 from pushcut.runs.run import provenance
 
@@ -69,6 +70,9 @@ class Phase:
     command: str
     exit_code: int
     seconds: float
+    cpu_seconds: float
+    """Processor time of the main process and the workers that it waited for: where other work runs
+    beside it, these say more."""
     anonymous_gb: float
     """Most memory of the main process that no file stands behind."""
     resident_gb: float
@@ -112,19 +116,22 @@ def phase(*arguments: str, log: Path) -> Phase:
         )
         memory = Memory(process.pid)
         memory.start()
-        code = process.wait()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = code = os.waitstatus_to_exitcode(status)
         memory.stop()
     lines = [line for line in log.read_text().splitlines() if line.strip()]
     got = Phase(
         command="pushcut " + " ".join(arguments),
         exit_code=code,
         seconds=round(time.perf_counter() - start, 1),
+        cpu_seconds=round(usage.ru_utime + usage.ru_stime, 1),
         anonymous_gb=round(memory.anonymous / GB, 2),
         resident_gb=round(memory.resident / GB, 2),
         said=lines[-3:],
     )
     print(
-        f"{arguments[0]:7} exit {code}, {got.seconds:7.1f} s, "
+        f"{arguments[0]:7} exit {code}, {got.seconds:7.1f} s ({got.cpu_seconds:.1f} of a "
+        f"processor), "
         f"{got.anonymous_gb:6.2f} GB ({got.resident_gb:.2f} GB with mapped files)",
         flush=True,
     )
@@ -132,19 +139,26 @@ def phase(*arguments: str, log: Path) -> Phase:
 
 
 def phases(
-    network: ReleasedNetwork, source: Path, work: Path, *, commands: list[str], saved: str
+    network: ReleasedNetwork,
+    source: Path,
+    work: Path,
+    *,
+    commands: list[str],
+    saved: str,
+    precision: str,
 ) -> Iterator[tuple[str, Phase]]:
     """Each command in turn; a failed one does not end the rest."""
     preset, chunk = PRESET[network], CHUNK[network]
     cameras = ["--env.cameras", "agentview"] if network == "openvla-oft" else []
     stand_in = ["--plugin", str(HERE / "stand_in.py"), "--env", "stand-in", *cameras]
     one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source)]
+    one += ["--policy.released.precision", precision]
     evaluate = ["eval", preset, *one, "--env.max-steps", str(chunk), "--episodes-per-task", "1"]
     train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(chunk)]
     train += ["--policy.lora.saved", saved] if network == "openvla-oft" else []
     train += ["--learner.minibatches", "1", "--learner.epochs", "1", "--learner.micro-batch", "1"]
     train += ["--evaluation.every", "0", "--save-every", "1", "--keep", "1"]
-    planned = list(PLANNED[network])
+    planned = [*PLANNED[network], "--train.policy.released.precision", precision]
     planned += ["--train.policy.lora.saved", saved] if network == "openvla-oft" else []
     run = str(work / "run")
     every = {
@@ -258,6 +272,7 @@ def main() -> None:
     parser.add_argument(
         "--lora-saved", default="merged", choices=["merged", "separate"], help="of OpenVLA-OFT"
     )
+    parser.add_argument("--precision", default="bfloat16", choices=get_args(Precision))
     parser.add_argument("--out", type=Path, help="the record is added to this JSON")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
@@ -267,12 +282,13 @@ def main() -> None:
     work = options.folder / f"{options.network}-work"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    commands, saved = options.commands, options.lora_saved
-    got = dict(phases(options.network, source, work, commands=commands, saved=saved))
+    how = {"saved": options.lora_saved, "precision": options.precision}
+    got = dict(phases(options.network, source, work, commands=options.commands, **how))
     record: dict[str, Any] = {
         "benchmark": "full_size",
         "network": options.network,
         "layers": options.layers,
+        "precision": options.precision,
         "lora_saved": options.lora_saved if options.network == "openvla-oft" else None,
         "folder_gb": round(sum(p.stat().st_size for p in source.rglob("*")) / GB, 2),
         "phases": {name: asdict(each) for name, each in got.items()},

@@ -56,6 +56,35 @@ def test_a_column_of_pi_rls_libero_table_is_a_preset(model, suite, noise):
     assert train.learner.grad_clip == (2.0 if (model, suite) == ("pi0", "long") else 1.0)
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_smolvla_is_trained_as_pi0_is_and_its_preset_says_that_nobody_published_it(suite):
+    preset, pi0 = (
+        PRESETS[f"libero-{suite}-smolvla-flow-sde"],
+        PRESETS[f"libero-{suite}-pi0-flow-sde"],
+    )
+    assert preset.network == "smolvla" and "no published RL of SmolVLA" in preset.summary
+    assert preset.train.algorithm == pi0.train.algorithm
+    assert preset.train.learner == pi0.train.learner and preset.train.env == pi0.train.env
+    source, theirs = preset.train.policy, pi0.train.policy
+    assert isinstance(source, FlowPolicySource) and isinstance(theirs, FlowPolicySource)
+    assert replace(source, released=theirs.released) == theirs
+    assert (source.released.horizon, source.released.delta) == (50, None)
+    # Its VLM sees the state, pi0's does not.
+    assert (preset.train.critic.placement, pi0.train.critic.placement) == ("vlm", "expert")
+    fit = preset.sft.fit
+    assert (fit.lr, fit.batch_size, fit.warmup_steps, fit.grad_clip) == (1e-4, 64, 1000, 10.0)
+    assert preset.sft.policy.trained == "expert"
+    assert preset.source_of("train.learner.lr") == "pi0's, pi_RL, table 11"
+    assert preset.source_of("sft.fit.lr") == "LeRobot's fine-tuning of SmolVLA"
+
+
+def test_smolvla_on_metaworld_keeps_its_own_horizon():
+    train = PRESETS["metaworld-smolvla-flow-sde"].train
+    assert isinstance(train.policy, FlowPolicySource)
+    assert (train.policy.released.horizon, train.policy.released.chunk) == (50, 5)
+    assert train.env == PRESETS["metaworld-pi0-flow-sde"].train.env
+
+
 GRPO_TABLE = {
     # model, suite: time limit, update epochs, chunk, K, noise level
     ("pi0", "spatial"): (240, 2, 5, 4, 0.5),

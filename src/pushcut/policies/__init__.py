@@ -8,13 +8,15 @@ what a policy drew is evaluated to the same log-probability before the first upd
 from __future__ import annotations
 
 from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
-from pushcut.policies.released import (
-    groot_loading,
-    openvla_loading,
-    pi0_fast_loading,
-    pi0_loading,
-    smolvla_loading,
-)
+from pushcut.policies.released.groot_loading import FACTS as GROOT
+from pushcut.policies.released.groot_loading import load_groot
+from pushcut.policies.released.openvla_loading import FACTS as OPENVLA
+from pushcut.policies.released.openvla_loading import load_openvla_oft
+from pushcut.policies.released.pi0_fast_loading import FACTS as PI0_FAST
+from pushcut.policies.released.pi0_fast_loading import load_pi0_fast
+from pushcut.policies.released.pi0_loading import PI0_FACTS, PI05_FACTS, load_pi0
+from pushcut.policies.released.smolvla_loading import FACTS as SMOLVLA
+from pushcut.policies.released.smolvla_loading import load_smolvla
 from pushcut.policies.small import flow_vla, token_vla
 from pushcut.policies.small.flow_vla import FlowPolicy
 from pushcut.policies.small.token_vla import TinyPolicy
@@ -24,26 +26,11 @@ __all__ = ["POLICIES", "PolicyKind", "PolicySource", "kind_of", "load", "new_pol
 
 POLICIES.register("tiny", PolicyKind.of(TinyPolicy, TokenPolicySource, token_vla.FACTS))
 POLICIES.register("flow", PolicyKind.of(FlowPolicy, FlowPolicySource, flow_vla.FACTS))
-POLICIES.register(
-    "pi0", PolicyKind(pi0_loading.load_pi0, FlowPolicySource, facts=pi0_loading.PI0_FACTS)
-)
-POLICIES.register(
-    "pi05", PolicyKind(pi0_loading.load_pi0, FlowPolicySource, facts=pi0_loading.PI05_FACTS)
-)
-POLICIES.register("openpi", PolicyKind(pi0_loading.load_pi0, FlowPolicySource))
-POLICIES.register(
-    "pi0_fast",
-    PolicyKind(pi0_fast_loading.load_pi0_fast, TokenPolicySource, facts=pi0_fast_loading.FACTS),
-)
-POLICIES.register(
-    "smolvla",
-    PolicyKind(smolvla_loading.load_smolvla, FlowPolicySource, facts=smolvla_loading.FACTS),
-)
-POLICIES.register(
-    "gr00t_n1_5", PolicyKind(groot_loading.load_groot, FlowPolicySource, facts=groot_loading.FACTS)
-)
-POLICIES.register("groot", PolicyKind(groot_loading.load_groot, FlowPolicySource))
-POLICIES.register(
-    "openvla",
-    PolicyKind(openvla_loading.load_openvla_oft, TokenPolicySource, facts=openvla_loading.FACTS),
-)
+POLICIES.register("pi0", PolicyKind(load_pi0, FlowPolicySource, facts=PI0_FACTS))
+POLICIES.register("pi05", PolicyKind(load_pi0, FlowPolicySource, facts=PI05_FACTS))
+POLICIES.register("openpi", PolicyKind(load_pi0, FlowPolicySource))
+POLICIES.register("pi0_fast", PolicyKind(load_pi0_fast, TokenPolicySource, facts=PI0_FAST))
+POLICIES.register("smolvla", PolicyKind(load_smolvla, FlowPolicySource, facts=SMOLVLA))
+POLICIES.register("gr00t_n1_5", PolicyKind(load_groot, FlowPolicySource, facts=GROOT))
+POLICIES.register("groot", PolicyKind(load_groot, FlowPolicySource))
+POLICIES.register("openvla", PolicyKind(load_openvla_oft, TokenPolicySource, facts=OPENVLA))

@@ -1,15 +1,15 @@
 """Tiny checkpoints in the layouts of LeRobot, openpi and OpenVLA-OFT, with random weights."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.full_size.folders import tokenizer
+from benchmarks.full_size.folders import TINY_SMOLVLA, tokenizer
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from pushcut.policies.networks.context_block import BlockSizes
 from pushcut.policies.networks.gemma import GemmaSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
@@ -55,17 +55,7 @@ OPENVLA = OpenVLASizes(
 )
 
 
-SMOLVLA = SmolVLASizes(
-    vision=SiglipSizes(width=64, depth=2, mlp=48, heads=1, image_size=16, patch_size=4),
-    pixel_shuffle=2,
-    vlm=BlockSizes(32, 2, 48, heads=2, kv_heads=1, head_dim=64),
-    expert=BlockSizes(24, 2, 32, heads=2, kv_heads=1, head_dim=64),
-    vocab_size=160,
-    chunk=6,
-    state_dim=5,
-    action_dim=5,
-    image_size=16,
-)
+SMOLVLA = replace(TINY_SMOLVLA, chunk=6, state_dim=5, action_dim=5)
 
 
 def statistics(size: int) -> dict[str, list[float]]:

@@ -44,8 +44,8 @@ REST = 128
 FACTS = PolicyFacts(
     title="GR00T N1.5",
     acts="flow matching",
-    folder="NVIDIA's (config.json, shards, experiment_cfg/metadata.json) or the groot of LeRobot 0.4.0 "
-    "to 0.5.1 (processor steps with statistics); Eagle's tokenizer, whole or in parts",
+    folder="NVIDIA's (config.json, shards, experiment_cfg/metadata.json) or the groot of LeRobot "
+    "0.4.0 to 0.5.1 (processor steps with statistics); Eagle's tokenizer, whole or in parts",
     parity=Shown(
         "velocity, samples, loss within 1e-4; pictures and prompts equal",
         (

@@ -50,7 +50,10 @@ FACTS = PolicyFacts(
             "tests/policies/released/test_smolvla.py",
         ),
     ),
-    full_size=Shown("names and shapes", ("tests/policies/networks/test_smolvla.py",)),
+    full_size=Shown(
+        "random weights: evaluated and trained",
+        ("benchmarks/records/2026-11-27-full-size-smolvla.json",),
+    ),
     gpu=NOT_YET,
 )
 
