@@ -12,7 +12,7 @@ from pushcut.memory.live_bytes import LiveBytes
 from pushcut.memory.measure import Calls, calls, measure
 from pushcut.memory.network import AdaptedLinear, Network, build
 from pushcut.policies.lora import LoRAConfig, add_lora
-from pushcut.policies.networks.pi0 import Pi0Network
+from pushcut.policies.networks.openvla import OpenVLANetwork
 from tests.memory.workloads import TINY, workload
 
 pytestmark = pytest.mark.heavy
@@ -26,6 +26,12 @@ CASES = {
     "pi0, lora, masters": {"trained": "lora", "lora": LORA, "released": {"master_weights": True}},
     "pi0, all, checkpointing": {"trained": "all", "released": {"gradient_checkpointing": True}},
     "pi05, chains, masters": {"mdp": "two-layer", "released": {"master_weights": True}},
+    "groot": {},
+    "groot, chains, all, masters, checkpointing": {
+        "trained": "all",
+        "mdp": "two-layer",
+        "released": {"master_weights": True, "gradient_checkpointing": True},
+    },
     "openvla-oft, lora": {"trained": "lora", "lora": LORA},
     "openvla-oft, all, masters, checkpointing": {
         "released": {"master_weights": True, "gradient_checkpointing": True}
@@ -43,7 +49,7 @@ def real(workload: Workload) -> tuple[Network, Calls]:
     network = build(workload, TINY[workload.network])
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     network.to_empty(device=CPU)
-    if isinstance(network, Pi0Network):
+    if not isinstance(network, OpenVLANetwork):
         network.tie()
     for name, parameter in network.named_parameters():
         nn.init.normal_(parameter.requires_grad_(False), std=0.02)

@@ -4,10 +4,13 @@ from dataclasses import replace
 from typing import Any
 
 from pushcut.memory import Workload
+from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.groot import GrootSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.vit import ViTSizes
 from pushcut.policies.released.options import ReleasedNetwork
@@ -17,6 +20,7 @@ PRESET = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
+    "groot": "libero-spatial-groot-flow-sde",
 }
 
 PI0 = Pi0Sizes(
@@ -36,7 +40,21 @@ OPENVLA = OpenVLASizes(
     chunk=4,
     vocab_size=320,
 )
-TINY = {"pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA}
+GROOT = GrootSizes(
+    vision=SiglipSizes(width=96, depth=5, mlp=384, heads=4, image_size=64, patch_size=16),
+    llm=Qwen3Sizes(128, 512, layers=6, heads=4, kv_heads=2, head_dim=32, vocab_size=300),
+    vl=DiTSizes(heads=4, head_dim=32, depth=5),
+    dit=DiTSizes(heads=4, head_dim=16, depth=12),
+    dit_output=48,
+    hidden=40,
+    embodiments=3,
+    future_tokens=4,
+    positions=20,
+    chunk=12,
+    state_dim=8,
+    action_dim=8,
+)
+TINY = {"groot": GROOT, "pi0": PI0, "pi05": replace(PI0, pi05=True), "openvla-oft": OPENVLA}
 
 
 def workload(

@@ -21,6 +21,7 @@ from pushcut.memory.live_bytes import LiveBytes
 from pushcut.memory.network import Network, stacks
 from pushcut.memory.workload import PROMPT_TOKENS, Workload
 from pushcut.policies.flow.moments import gaussian_logprob
+from pushcut.policies.networks.groot import GrootNetwork
 from pushcut.policies.networks.openvla import OpenVLANetwork
 from pushcut.policies.networks.pi0 import Pi0Network, PrefixCache
 from pushcut.policies.tokens.head import ActionTokenizer, ActionTokens
@@ -54,7 +55,7 @@ class Measured:
 class Calls:
     """What a policy does with its network; ``read`` makes of a batch's size what the others take.
 
-    pi0 reads observations into prefixes, OpenVLA-OFT has no such half.
+    pi0 and GR00T read observations into prefixes, OpenVLA-OFT has no such half.
     """
 
     read: Callable[[int], Any]
@@ -66,6 +67,8 @@ def calls(workload: Workload, network: Network, device: torch.device) -> Calls:
     """An update's loss, and actions, on observations without content."""
     if isinstance(network, OpenVLANetwork):
         return _openvla_calls(workload, network, device)
+    if isinstance(network, GrootNetwork):
+        return _groot_calls(workload, network, device)
     return _pi0_calls(workload, network, device)
 
 
@@ -106,13 +109,47 @@ def _pi0_calls(workload: Workload, network: Pi0Network, device: torch.device) ->
         t = torch.rand(batch, points, device=device)
         return x - network.denoise(prefix, state, x, t).velocity
 
-    def loss(prefix: PrefixCache) -> Tensor:
-        chain = torch.rand(len(prefix.visible), workload.points + 1, *shape, device=device)
-        went = mean(prefix, chain[:, :-1])
+    return _flow_calls(workload, read, mean, shape, device)
+
+
+def _groot_calls(workload: Workload, network: GrootNetwork, device: torch.device) -> Calls:
+    sizes = network.sizes
+    shape = (sizes.chunk, sizes.action_dim)
+
+    def read(batch: int) -> Tensor:
+        rows, pixels = PROMPT_TOKENS[workload.network], 2 * (sizes.vision.image_size,)
+        words = torch.ones(batch, rows, dtype=torch.long, device=device)
+        images = torch.rand(batch, workload.images, 3, *pixels, device=device)
+        return network.encode(images, words, words.bool())
+
+    def mean(features: Tensor, x: Tensor) -> Tensor:
+        batch, points = x.shape[:2]
+        state = torch.rand(batch, sizes.state_dim, device=device)
+        context = network.context(features, state, 0, visible=None)
+        bucket = torch.ones(batch, points, dtype=torch.long, device=device)
+        return x + network.denoise(context, x, bucket, 0).velocity
+
+    return _flow_calls(workload, read, mean, shape, device)
+
+
+def _flow_calls(
+    workload: Workload,
+    read: Callable[[int], Any],
+    mean: Callable[[Any, Tensor], Tensor],
+    shape: tuple[int, int],
+    device: torch.device,
+) -> Calls:
+    """``mean`` of a noisy step from points [b, m, h, a], given what ``read`` made."""
+
+    def loss(read: Any) -> Tensor:
+        batch = workload.train.learner.micro_batch
+        chain = torch.rand(batch, workload.points + 1, *shape, device=device)
+        went = mean(read, chain[:, :-1])
         return gaussian_logprob(chain[:, 1:], went, torch.full_like(went, 0.1)).mean()
 
-    def act(prefix: PrefixCache) -> Tensor:
-        return mean(prefix, torch.rand(len(prefix.visible), 1, *shape, device=device))
+    def act(read: Any) -> Tensor:
+        batch = workload.train.rollout.inference_batch
+        return mean(read, torch.rand(batch, 1, *shape, device=device))
 
     return Calls(read, loss, act)
 
@@ -124,8 +161,10 @@ def measure(network: Network, workload: Workload) -> Measured:
     counter = LiveBytes(network.parameters())
     stands_for: dict[Tensor, int] = {}
     for stack, times in gone.items():
-        _Repeated(stack[1], stack[2], times, counter)
-        stands_for |= dict.fromkeys(stack[1].parameters(), 1 + times)
+        one = period(stack)
+        _Repeated(stack[one], stack[2 * one], times, counter)
+        for block in stack[one : 2 * one]:
+            stands_for |= dict.fromkeys(block.parameters(), 1 + times)
     learning = {}
 
     def learns(parameter: Tensor) -> None:
@@ -191,15 +230,26 @@ def _make_fake(network: nn.Module, mode: FakeTensorMode) -> None:
 
 
 def _shorten(network: nn.Module) -> dict[nn.ModuleList, int]:
-    """Leaves four blocks of each stack; returned is how many are gone."""
-    gone = {stack: len(stack) - 4 for stack in stacks(network) if len(stack) > 4}
+    """Leaves four periods of each stack; returned is how many are gone."""
+    periods = {stack: period(stack) for stack in stacks(network)}
+    gone = {
+        stack: len(stack) // one - 4
+        for stack, one in periods.items()
+        if len(stack) > 4 * one and len(stack) % one == 0
+    }
     for stack in gone:
-        del stack[3:-1]
+        del stack[3 * periods[stack] : -periods[stack]]
     return gone
 
 
+def period(stack: nn.ModuleList) -> int:
+    """After how many blocks a stack's parameters have the same shapes again: 1 or 2."""
+    shapes = [[x.shape for x in block.parameters()] for block in stack]
+    return 1 if all(one == shapes[0] for one in shapes) else 2
+
+
 class _Repeated:
-    """A block that stands for itself and ``times`` further ones: what it leaves is counted again.
+    """Blocks that stand for themselves and ``times`` more: what they leave is counted again.
 
     That is the difference between its beginning and that of the following block, forward and
     backward.

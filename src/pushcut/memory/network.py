@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from pushcut.errors import UserError
 from pushcut.memory.workload import Workload
 from pushcut.policies.networks.gradient_checkpointing import checkpoint_activations
+from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes, stays_float32
-from pushcut.policies.value_head import ValueHead
+from pushcut.policies.value_head import CriticPlacement, ValueHead
 
-Network = Pi0Network | OpenVLANetwork
-Sizes = Pi0Sizes | OpenVLASizes
+Network = Pi0Network | OpenVLANetwork | GrootNetwork
+Sizes = Pi0Sizes | OpenVLASizes | GrootSizes
 
 
 def released_sizes(workload: Workload) -> Sizes:
@@ -28,26 +29,36 @@ def released_sizes(workload: Workload) -> Sizes:
             chunk=horizon or workload.chunk,
             action_dim=workload.train.env.spec.action_size,
         )
+    if workload.network == "groot":
+        return GrootSizes(chunk=horizon or GrootSizes().chunk)
     return Pi0Sizes(chunk=horizon or Pi0Sizes().chunk, pi05=workload.network == "pi05")
 
 
 def build(workload: Workload, sizes: Sizes) -> Network:
     """The network on the meta device, as a policy prepares it for training."""
     with meta_init():
-        network = OpenVLANetwork(sizes) if isinstance(sizes, OpenVLASizes) else Pi0Network(sizes)
+        network = _network(sizes)
     prepare(network, workload)
     return network
 
 
+def _network(sizes: Sizes) -> Network:
+    if isinstance(sizes, OpenVLASizes):
+        return OpenVLANetwork(sizes)
+    return GrootNetwork(sizes) if isinstance(sizes, GrootSizes) else Pi0Network(sizes)
+
+
 def prepare(network: Network, workload: Workload) -> None:
     """Freezes, adapts and casts a network as the policies do."""
-    is_pi0 = isinstance(network, Pi0Network)
-    if is_pi0:
+    has_flow = not isinstance(network, OpenVLANetwork)
+    if has_flow:
         network.tie()
         network.vlm.requires_grad_(workload.trains_all)
-    if workload.phase == "eval" or not (is_pi0 or workload.trains_all):
+    if isinstance(network, GrootNetwork):
+        network.take_unused_parts()
+    if workload.phase == "eval" or not (has_flow or workload.trains_all):
         network.requires_grad_(False)
-    if workload.phase == "sft" and not workload.trains_all:
+    if workload.phase == "sft" and workload.lora_ranks:
         network.requires_grad_(False)
     parts = network.adaptable
     for part, rank in workload.lora_ranks.items():
@@ -55,7 +66,8 @@ def prepare(network: Network, workload: Workload) -> None:
             raise UserError(f"no part {part!r} for adapters; this policy has {', '.join(parts)}")
         with meta_init():
             adapt(parts[part], rank)
-    workload.released.compute.cast(network, stays_float32 if is_pi0 else lambda name: False)
+    exact = stays_float32 if isinstance(network, Pi0Network) else lambda name: False
+    workload.released.compute.cast(network, exact)
     checkpoint_activations(network, workload.released.gradient_checkpointing)
 
 
@@ -144,12 +156,22 @@ def critic_bytes(workload: Workload, sizes: Sizes) -> int:
     train = workload.train
     if not train.algorithm.needs_critic:
         return 0
-    if isinstance(sizes, OpenVLASizes):
-        width = sizes.llm.hidden
-    else:
-        width = (sizes.vlm if train.critic.placement == "vlm" else sizes.expert).width
     with meta_init():
-        return sum(p.nbytes for p in ValueHead(width, train.critic).parameters())
+        return sum(
+            p.nbytes
+            for p in ValueHead(
+                _critic_width(sizes, train.critic.placement), train.critic
+            ).parameters()
+        )
+
+
+def _critic_width(sizes: Sizes, placement: CriticPlacement) -> int:
+    """Numbers that a critic sees."""
+    if isinstance(sizes, OpenVLASizes):
+        return sizes.llm.hidden
+    if isinstance(sizes, GrootSizes):
+        return sizes.llm.hidden + sizes.dit.width if placement == "vlm" else sizes.dit_output
+    return (sizes.vlm if placement == "vlm" else sizes.expert).width
 
 
 def computing_bytes(parameters: Iterable[Tensor], workload: Workload) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
@@ -15,8 +15,14 @@ from pushcut.policies.source import FlowPolicySource, TokenPolicySource
 
 Phase = Literal["sft", "train", "eval"]
 
-PROMPT_TOKENS: dict[ReleasedNetwork, int] = {"pi0": 48, "pi05": 200, "openvla-oft": 40}
-"""Prompts of pi0 and pi0.5 are padded to these; OpenVLA's are rarely longer."""
+PROMPT_TOKENS: dict[ReleasedNetwork, int] = {
+    "pi0": 48,
+    "pi05": 200,
+    "openvla-oft": 40,
+    "groot": 570,
+}
+"""Prompts of pi0, pi0.5 and, its images counted, GR00T are padded to these; OpenVLA's are rarely
+longer."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,17 @@ class Workload:
     @staticmethod
     def of_sft(network: ReleasedNetwork, sft: SFTConfig, env: EnvConfig, gpus: int = 1) -> Workload:
         """Supervised fine-tuning: forward and backward of a loss, and no rollouts."""
-        source, has_flow = sft.policy, network != "openvla-oft"
-        kind = FlowPolicySource if has_flow else TokenPolicySource
-        policy = kind(
-            path=source.path, released=source.released, trained=source.trained, lora=source.lora
-        )
+        source = sft.policy
+        start: dict[str, Any] = {
+            "path": source.path,
+            "released": source.released,
+            "lora": source.lora,
+        }
+        policy = FlowPolicySource(**start, trained=source.trained)
+        if network == "openvla-oft":
+            policy = TokenPolicySource(
+                **start, trained="lora" if source.trained == "lora" else "all"
+            )
         train = TrainConfig(env, policy=policy, algorithm=GRPO(), ranks=sft.ranks)
         learner = replace(train.learner, micro_batch=sft.fit.largest_part(gpus))
         return Workload(

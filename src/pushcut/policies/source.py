@@ -134,8 +134,8 @@ class PolicyFolder:
 class StartPolicy(PolicyFolder):
     """What fine-tuning starts from: a checkpoint or, without a path, a new small policy."""
 
-    trained: Literal["lora", "all"] = "all"
-    """The whole policy, or low-rank adapters on parts of it."""
+    trained: Literal["expert", "lora", "all"] = "all"
+    """The whole policy, low-rank adapters on parts of it, or the action expert of a flow policy."""
     new: PolicyConfig = TinyConfig()
 
     def load(
@@ -154,6 +154,12 @@ class StartPolicy(PolicyFolder):
         self._restore_masters(policy)
         if self.trained == "lora":
             adapt_only(policy, self.lora, seed=seed)
+        if self.trained == "expert":
+            if not isinstance(policy, FlowMatchingPolicy):
+                raise UserError(
+                    "only flow policies have an action expert: --policy.trained all or lora"
+                )
+            policy.train_prefix(False)
         if in_files:
             policy.cast(now=False)
             return policy

@@ -12,6 +12,7 @@ from pushcut.envs import ENVS
 from pushcut.errors import UserError
 from pushcut.presets import (
     calvin,
+    groot,
     gymnasium,
     libero,
     maniskill,
@@ -55,6 +56,7 @@ _OWN: dict[str, Preset] = {
     **libero.PI_RL,
     **vla.SIMPLEVLA_RL,
     **vla.PI_RL,
+    **groot.PI_RL,
     **vla_ablations.GRPO_PRESETS,
     **vla_ablations.LORA_PRESETS,
 }
@@ -83,5 +85,7 @@ DEFAULT_PRESETS = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
     "openpi": "libero-spatial-pi0-flow-sde",
+    "gr00t_n1_5": "libero-spatial-groot-flow-sde",
+    "groot": "libero-spatial-groot-flow-sde",
 }
 """Type of checkpoint -> the preset that tries it out."""

@@ -32,6 +32,7 @@ SIMPLEVLA_RL_SOURCES = {
 }
 
 OPENPI = "openpi's fine-tuning"
+NVIDIA = "NVIDIA's fine-tuning"
 PROGRAM = "pi_RL's program, its released configurations"
 
 
@@ -69,6 +70,27 @@ def pi_rl_sources(table: str) -> dict[str, str]:
         "train.learner.micro_batch": "pushcut",
         "train.rollout.slots": table,
         "train.iterations": table,
+    }
+
+
+def groot_sources() -> dict[str, str]:
+    """Where the settings for GR00T N1.5 are from, of which the paper has no table."""
+    return {
+        "sft.policy": NVIDIA,
+        "sft.fit.lr": NVIDIA,
+        "sft.fit.warmup_steps": NVIDIA,
+        "sft.fit.augment": "OpenVLA-OFT's, close to NVIDIA's",
+        "sft.fit.tail": NVIDIA,
+        "train.env.max_steps": PROGRAM,
+        "train.policy": PROGRAM,
+        "train.policy.released.chunk": PROGRAM,
+        "train.policy.released.padded_length": PROGRAM,
+        "train.algorithm": PROGRAM,
+        "train.critic": PROGRAM,
+        "train.learner": PROGRAM,
+        "train.learner.micro_batch": "pushcut",
+        "train.rollout.slots": PROGRAM,
+        "train.iterations": "pi_RL, table 11 (pi0)",
     }
 
 

@@ -25,7 +25,9 @@ from tests.policies.released.folders import (
     OPENVLA,
     PI0,
     tokenizer,
+    write_groot,
     write_lerobot,
+    write_lerobot_groot,
     write_openpi,
     write_openvla,
 )
@@ -59,6 +61,8 @@ SOURCES: dict[str, Callable[[Path, ReleasedConfig], PolicySource]] = {
     "pi0-lora": lambda at, read: flow(write_openpi(at), read, trained="lora", lora=LORA),
     "pi05-frozen": lambda at, read: flow(write_lerobot(at, PI05), read),
     "pi05-trained": lambda at, read: flow(write_lerobot(at, PI05), read, trained="all"),
+    "groot-frozen": lambda at, read: flow(write_groot(at), read),
+    "groot-trained": lambda at, read: flow(write_lerobot_groot(at), read, trained="all"),
     "openvla": lambda at, read: tokens(write_openvla(at), read),
     "openvla-proprio": lambda at, read: tokens(
         write_openvla(at, replace(OPENVLA, proprio_dim=2)), read
@@ -78,7 +82,13 @@ def disturb(policy: Policy) -> None:
         parameter.data += 0.05 * noise.to(parameter)
 
 
-WRITERS: list[Callable[[Path], Path]] = [write_openpi, write_lerobot, write_openvla]
+WRITERS: list[Callable[[Path], Path]] = [
+    write_openpi,
+    write_lerobot,
+    write_openvla,
+    write_groot,
+    write_lerobot_groot,
+]
 
 
 def refusal(folder: Path, **fields: Any) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pushcut.policies.places import CONFIGS
+from pushcut.policies.places import CONFIGS, kind_of
 from pushcut.policies.released.files import read_json
+from pushcut.policies.released.groot_folder import refuse_others
 from pushcut.policies.released.hub import Check
 from pushcut.policies.released.lerobot_steps import tokenizer_name
 from pushcut.policies.released.options import ReleasedConfig
-from pushcut.policies.released.tokenizer_files import OPENVLA, find_tokenizer
+from pushcut.policies.released.tokenizer_files import EAGLE, OPENVLA, find_tokenizer
 from pushcut.policies.released.weight_files import refuse_parts
 
 
@@ -19,9 +20,13 @@ def before_download(options: ReleasedConfig) -> Check:
     def check(folder: Path, names: list[str]) -> None:
         config = next((folder / name for name in CONFIGS if (folder / name).exists()), None)
         description = {} if config is None else read_json(config)
-        if description.get("model_type") == "openvla":
+        kind = kind_of(description)
+        if kind == "openvla":
             refuse_parts(folder, names)
             find_tokenizer(folder, options.tokenizer, model=OPENVLA)
+        elif kind == "gr00t_n1_5" or description.get("type") == "groot":
+            refuse_others(folder, description)
+            find_tokenizer(folder, options.tokenizer, model=EAGLE)
         elif description.get("type") in ("pi0", "pi05") or "action_horizon" in description:
             find_tokenizer(folder, options.tokenizer, model=tokenizer_name(folder))
 

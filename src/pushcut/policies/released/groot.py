@@ -150,6 +150,7 @@ class GrootPolicy(ReleasedFlowPolicy):
         self.aside |= network.take_unused_parts()
         self.compute, self.origin = compute or Compute(), origin
         self.cameras, self.image_size = config.cameras, config.image_size
+        self.centre = CROP**2 if config.layout == "nvidia" else 1.0
         self.chunk, self.action_size = config.chunk, config.action_size
         self.state_size = config.state_size
         self.network_action_size = config.sizes.action_dim
@@ -170,7 +171,7 @@ class GrootPolicy(ReleasedFlowPolicy):
     @property
     def encoder_parts(self) -> list[nn.Module]:
         """Eagle; the action head has blocks of its own on Eagle's output, which are trained."""
-        return [self.network.eagle]
+        return [self.network.vlm]
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
