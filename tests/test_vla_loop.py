@@ -33,7 +33,14 @@ from pushcut.policies.source import (
 )
 from pushcut.policies.value_head import CriticConfig
 from pushcut.runs.run import read_metrics
-from tests.policies.released.folders import OPENVLA, PI0, write_lerobot, write_openpi, write_openvla
+from tests.policies.released.folders import (
+    OPENVLA,
+    PI0,
+    write_groot,
+    write_lerobot,
+    write_openpi,
+    write_openvla,
+)
 
 pytestmark = pytest.mark.sim
 
@@ -66,6 +73,10 @@ def pi05(path: Path) -> Path:
     return write_lerobot(
         path, PI05, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION
     )
+
+
+def groot(path: Path) -> Path:
+    return write_groot(path, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION)
 
 
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
@@ -115,6 +126,11 @@ LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
     "pi0-flow-noise-ppo": (
         pi0,
         FlowPolicySource(released=READING, num_steps=2, noise="flow-noise"),
+        PLAYS,
+    ),
+    "groot-flow-sde-ppo": (
+        groot,
+        FlowPolicySource(released=replace(READING, padded_length=200), num_steps=2),
         PLAYS,
     ),
     "pi05-flow-sde-grpo": (

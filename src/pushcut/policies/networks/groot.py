@@ -191,7 +191,7 @@ class GrootNetwork(nn.Module):
 
     @property
     def language(self) -> _Language:
-        """Its language model."""
+        """The language model in the vision-language model."""
         return self.vlm.language_model
 
     @property
