@@ -43,8 +43,9 @@ PRESET: dict[str, str] = {
     "pi0": "libero-spatial-pi0-flow-sde",
     "pi05": "libero-spatial-pi05-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
+    "groot": "libero-spatial-groot-flow-sde",
 }
-CHUNK = {"pi0": 5, "pi05": 5, "openvla-oft": 8}
+CHUNK = {"pi0": 5, "pi05": 5, "openvla-oft": 8, "groot": 5}
 
 ONE_AT_A_TIME = [
     *("--rollout.slots", "1", "--rollout.workers", "1", "--rollout.inference-batch", "1"),
@@ -52,6 +53,7 @@ ONE_AT_A_TIME = [
 UPDATE = {
     "pi0": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "pi05": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
+    "groot": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
         *("--policy.trained", "lora", "--algorithm.group-size", "2"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
@@ -159,6 +161,7 @@ def phases(
 
 PLANNED = {
     "pi0": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
+    "groot": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "pi05": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "openvla-oft": [
         *("--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"),
