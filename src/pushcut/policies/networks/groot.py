@@ -257,8 +257,3 @@ class GrootNetwork(nn.Module):
         features = out[:, -h:].float().view(b, m, h, -1)
         with full_precision(x):
             return ExpertOutput(head.action_decoder(features, embodiment), features)
-
-
-def is_backbone(name: str) -> bool:
-    """Whether a parameter belongs to Eagle and not to the action head."""
-    return name.startswith("backbone.")
