@@ -137,8 +137,10 @@ def phases(
     """Each command in turn; a failed one does not end the rest."""
     preset, chunk = PRESET[network], CHUNK[network]
     cameras = ["--env.cameras", "agentview"] if network == "openvla-oft" else []
+    # The stand-in's words are single characters, more than Qwen's: the preset's 570 rows are few.
+    reading = ["--policy.released.padded-length", "700"] if network == "groot" else []
     stand_in = ["--plugin", str(HERE / "stand_in.py"), "--env", "stand-in", *cameras]
-    one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source)]
+    one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source), *reading]
     evaluate = ["eval", preset, *one, "--env.max-steps", str(chunk), "--episodes-per-task", "1"]
     train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(chunk)]
     train += ["--policy.lora.saved", saved] if network == "openvla-oft" else []
