@@ -85,6 +85,10 @@ def smolvla(path: Path) -> Path:
     return write_smolvla(path, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION)
 
 
+def groot(path: Path) -> Path:
+    return write_groot(path, camera=next(iter(ENV.spec.cameras)), state=STATE, action=ACTION)
+
+
 def finetune(write: Write, demonstrations: Path, folder: Path, **fields: Any) -> Path:
     config = SFTConfig(
         policy=StartPolicy(write(folder / "released"), READING),
@@ -145,6 +149,11 @@ LOOPS: dict[str, tuple[Write, PolicySource, GRPO | PPO]] = {
         PLAYS,
     ),
     "smolvla-flow-sde-ppo": (smolvla, FlowPolicySource(released=READING, num_steps=2), PLAYS),
+    "groot-flow-sde-ppo": (
+        groot,
+        FlowPolicySource(released=replace(READING, padded_length=200), num_steps=2),
+        PLAYS,
+    ),
     "pi05-flow-sde-grpo": (
         pi05,
         FlowPolicySource(released=READING, num_steps=2, keep_prefix=False),

@@ -1,8 +1,8 @@
 """Folders of the released VLAs at their true size, with random weights, as released.
 
 Written in streams: no more than a few megabytes are in memory. Names, shapes, dtypes and small
-files are those of LeRobot (pi0, SmolVLA), openpi (pi0.5) and OpenVLA-OFT's programs; the tokenizer
-is a stand-in whose words are single characters.
+files are those of LeRobot (pi0, SmolVLA), openpi (pi0.5), NVIDIA (GR00T N1.5) and OpenVLA-OFT's
+programs; the tokenizer is a stand-in whose words are single characters.
 
     python benchmarks/full_size/folders.py pi0 /tmp/pi0 [--layers 8]
 """
@@ -23,11 +23,14 @@ from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 from torch import Tensor, nn
 
 from pushcut.policies.networks.context_block import BlockSizes
+from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.groot import GrootNetwork, GrootSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
 from pushcut.policies.networks.pi0 import Pi0Network, Pi0Sizes
+from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLANetwork, SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
@@ -65,6 +68,17 @@ TINY_OPENVLA = OpenVLASizes(
     llm=LlamaSizes(hidden=64, intermediate=96, layers=2, heads=4, kv_heads=4, vocab_padded=448),
     patch_size=56,
     vocab_size=384,
+)
+
+TINY_GROOT = GrootSizes(
+    vision=TINY_PI0.vision,
+    llm=Qwen3Sizes(64, 48, layers=2, heads=4, kv_heads=2, head_dim=16, vocab_size=160),
+    vl=DiTSizes(heads=1, head_dim=64, depth=1),
+    dit=DiTSizes(heads=1, head_dim=48, depth=2),
+    dit_output=24,
+    hidden=16,
+    future_tokens=3,
+    positions=20,
 )
 
 DTYPES = {torch.bfloat16: "BF16", torch.float32: "F32"}
@@ -291,8 +305,46 @@ def write_openvla_oft(folder: Path, layers: int | None) -> None:
     write_json(folder / "config.json", config)
     with meta_init():
         network = OpenVLANetwork(sizes)
+    write_shards(folder, stored(network, lambda _: torch.bfloat16))
+    (folder / "tokenizer.json").write_bytes(tokenizer("<s>"))
+
+
+def write_groot(folder: Path, layers: int | None) -> None:
+    """As NVIDIA's program: bfloat16 in shards with an index, the word table stored once."""
+    sizes = TINY_GROOT if layers == TINY else GrootSizes()
+    if layers:
+        sizes = replace(sizes, llm=replace(sizes.llm, layers=layers))
+    head = {
+        "action_horizon": sizes.chunk,
+        "num_inference_timesteps": 4,
+        "diffusion_model_cfg": {"attention_head_dim": sizes.dit.head_dim},
+        "vl_self_attention_cfg": {"attention_head_dim": sizes.vl.head_dim},
+    }
+    config = {"model_type": "gr00t_n1_5", "action_head_cfg": head, "backbone_cfg": {}}
+    write_json(folder / "config.json", config)
+    parts = {"state": {"arm": 6, "gripper": 2}, "action": {"arm": 6, "gripper": 1}}
+    video = dict.fromkeys(("image", "wrist_image"), {"resolution": [256, 256]})
+    entry = {
+        "statistics": {
+            vector: {name: statistics(size) for name, size in own.items()}
+            for vector, own in parts.items()
+        },
+        "modalities": {"video": video, **{vector: {} for vector in parts}},
+    }
+    (folder / "experiment_cfg").mkdir()
+    write_json(folder / "experiment_cfg" / "metadata.json", {"libero_franka": entry})
+    with meta_init():
+        network = GrootNetwork(sizes)
+    weights = stored(network, lambda _: torch.bfloat16)
+    write_shards(folder, [x for x in weights if "lm_head" not in x.name])
+    whole = ("<|im_end|>", "<img>", "</img>", "<IMG_CONTEXT>")
+    (folder / "tokenizer.json").write_bytes(tokenizer("<|im_start|>", *whole))
+
+
+def write_shards(folder: Path, tensors: Iterable[Stored]) -> None:
+    """Files of about ``SHARD_BYTES`` and their index."""
     shards: list[list[Stored]] = [[]]
-    for tensor in stored(network, lambda _: torch.bfloat16):
+    for tensor in tensors:
         if sum(x.nbytes for x in shards[-1]) + tensor.nbytes > SHARD_BYTES:
             shards.append([])
         shards[-1].append(tensor)
@@ -304,7 +356,6 @@ def write_openvla_oft(folder: Path, layers: int | None) -> None:
     total = sum(x.nbytes for shard in shards for x in shard)
     index = {"metadata": {"total_size": total}, "weight_map": places}
     write_json(folder / "model.safetensors.index.json", index)
-    (folder / "tokenizer.json").write_bytes(tokenizer("<s>"))
 
 
 WRITERS: dict[ReleasedNetwork, Callable[[Path, int | None], None]] = {
@@ -312,6 +363,7 @@ WRITERS: dict[ReleasedNetwork, Callable[[Path, int | None], None]] = {
     "pi05": write_pi05,
     "smolvla": write_smolvla,
     "openvla-oft": write_openvla_oft,
+    "groot": write_groot,
 }
 
 

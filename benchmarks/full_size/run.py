@@ -45,8 +45,9 @@ PRESET: dict[str, str] = {
     "pi05": "libero-spatial-pi05-flow-sde",
     "smolvla": "libero-spatial-smolvla-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
+    "groot": "libero-spatial-groot-flow-sde",
 }
-CHUNK = {"pi0": 5, "pi05": 5, "smolvla": 5, "openvla-oft": 8}
+CHUNK = {"pi0": 5, "pi05": 5, "smolvla": 5, "openvla-oft": 8, "groot": 5}
 
 ONE_AT_A_TIME = [
     *("--rollout.slots", "1", "--rollout.workers", "1", "--rollout.inference-batch", "1"),
@@ -55,6 +56,7 @@ UPDATE = {
     "pi0": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "pi05": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "smolvla": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
+    "groot": ["--algorithm.episodes", "2", "--algorithm.stream-decisions", "0"],
     "openvla-oft": [
         *("--policy.trained", "lora", "--algorithm.group-size", "2"),
         *("--algorithm.groups", "1", "--algorithm.max-groups", "8"),
@@ -150,8 +152,10 @@ def phases(
     """Each command in turn; a failed one does not end the rest."""
     preset, chunk = PRESET[network], CHUNK[network]
     cameras = ["--env.cameras", "agentview"] if network == "openvla-oft" else []
+    # The stand-in's words are single characters, more than Qwen's: the preset's 570 rows are few.
+    reading = ["--policy.released.padded-length", "700"] if network == "groot" else []
     stand_in = ["--plugin", str(HERE / "stand_in.py"), "--env", "stand-in", *cameras]
-    one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source)]
+    one = [*stand_in, *ONE_AT_A_TIME, "--policy.path", str(source), *reading]
     one += ["--policy.released.precision", precision]
     evaluate = ["eval", preset, *one, "--env.max-steps", str(chunk), "--episodes-per-task", "1"]
     train = ["train", preset, *one, *UPDATE[network], "--env.max-steps", str(chunk)]
@@ -175,6 +179,7 @@ def phases(
 
 PLANNED = {
     "pi0": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
+    "groot": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "pi05": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "smolvla": ["--train.learner.micro-batch", "1", "--train.rollout.inference-batch", "1"],
     "openvla-oft": [

@@ -13,6 +13,7 @@ from pushcut.memory.live_bytes import LiveBytes
 from pushcut.memory.measure import measure
 from pushcut.memory.network import AdaptedLinear, Network, build
 from pushcut.policies.lora import LoRAConfig, add_lora
+from pushcut.policies.networks.groot import GrootNetwork
 from pushcut.policies.networks.paligemma import PaliGemmaNetwork
 from tests.memory.workloads import TINY, workload
 
@@ -30,6 +31,12 @@ CASES = {
     "smolvla": {},
     "smolvla, all, masters": {"trained": "all", "released": {"master_weights": True}},
     "smolvla, chains, float32": {"mdp": "two-layer", "released": {"precision": "float32"}},
+    "groot": {},
+    "groot, chains, all, masters, checkpointing": {
+        "trained": "all",
+        "mdp": "two-layer",
+        "released": {"master_weights": True, "gradient_checkpointing": True},
+    },
     "openvla-oft, lora": {"trained": "lora", "lora": LORA},
     "pi0-fast, all, masters, checkpointing": {
         "released": {"master_weights": True, "gradient_checkpointing": True}
@@ -50,7 +57,7 @@ def real(workload: Workload) -> tuple[Network, Calls]:
     network = build(workload, TINY[workload.network])
     trained = {name for name, parameter in network.named_parameters() if parameter.requires_grad}
     network.to_empty(device=CPU)
-    if isinstance(network, PaliGemmaNetwork):
+    if isinstance(network, PaliGemmaNetwork | GrootNetwork):
         network.tie()
     for name, parameter in network.named_parameters():
         nn.init.normal_(parameter.requires_grad_(False), std=0.02)

@@ -5,11 +5,14 @@ from typing import Any
 
 from pushcut.memory import Workload
 from pushcut.policies.networks.context_block import BlockSizes
+from pushcut.policies.networks.dit import DiTSizes
 from pushcut.policies.networks.gemma import GemmaSizes
+from pushcut.policies.networks.groot import GrootSizes
 from pushcut.policies.networks.llama import LlamaSizes
 from pushcut.policies.networks.openvla import OpenVLASizes
 from pushcut.policies.networks.paligemma import VLMSizes
 from pushcut.policies.networks.pi0 import Pi0Sizes
+from pushcut.policies.networks.qwen3 import Qwen3Sizes
 from pushcut.policies.networks.siglip import SiglipSizes
 from pushcut.policies.networks.smolvla import SmolVLASizes
 from pushcut.policies.networks.vit import ViTSizes
@@ -22,6 +25,7 @@ PRESET = {
     "smolvla": "libero-spatial-smolvla-flow-sde",
     "openvla-oft": "libero-spatial-openvla-oft",
     "pi0-fast": "libero-spatial-pi0fast-grpo",
+    "groot": "libero-spatial-groot-flow-sde",
 }
 
 PI0 = Pi0Sizes(
@@ -54,12 +58,27 @@ SMOLVLA = SmolVLASizes(
     image_size=64,
 )
 """Nine blocks of two kinds in turn: units of two are left out."""
+GROOT = GrootSizes(
+    vision=SiglipSizes(width=96, depth=5, mlp=384, heads=4, image_size=64, patch_size=16),
+    llm=Qwen3Sizes(128, 512, layers=6, heads=4, kv_heads=2, head_dim=32, vocab_size=300),
+    vl=DiTSizes(heads=4, head_dim=32, depth=5),
+    dit=DiTSizes(heads=4, head_dim=16, depth=12),
+    dit_output=48,
+    hidden=40,
+    embodiments=3,
+    future_tokens=4,
+    positions=20,
+    chunk=12,
+    state_dim=8,
+    action_dim=8,
+)
 TINY = {
     "pi0": PI0,
     "pi05": replace(PI0, pi05=True),
     "smolvla": SMOLVLA,
     "openvla-oft": OPENVLA,
     "pi0-fast": FAST,
+    "groot": GROOT,
 }
 
 

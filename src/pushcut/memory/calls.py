@@ -37,7 +37,7 @@ def calls(workload: Workload, network: Network, device: torch.device) -> Calls:
     """An update's loss, and actions, on observations without content."""
     made = _Observations(workload, device)
     if isinstance(network, OpenVLANetwork):
-        return _openvla_calls(workload, network, made)
+        return _openvla_calls(network, made)
     if isinstance(network, Pi0FastNetwork):
         return _pi0_fast_calls(network, made)
     if isinstance(network, GrootNetwork):
@@ -78,15 +78,14 @@ class _Observations:
         return torch.rand(*shape, device=self.device)
 
 
-def _openvla_calls(workload: Workload, network: OpenVLANetwork, made: _Observations) -> Calls:
+def _openvla_calls(network: OpenVLANetwork, made: _Observations) -> Calls:
     sizes, device = network.sizes, made.device
-    shape = (sizes.chunk, sizes.action_dim)
-    tokens = ActionTokens(ActionTokenizer())
+    tokens, shape = ActionTokens(ActionTokenizer(sizes.bins)), (sizes.chunk, sizes.action_dim)
 
     def logits(batch: int) -> Tensor:
-        words = made.words(batch)
         pixels = torch.rand(batch, 6 * sizes.num_images, *2 * (sizes.image_size,), device=device)
-        return network(words, words.bool(), pixels).logits.unflatten(1, shape)
+        words = made.words(batch)
+        return network(pixels, words, words).logits.view(batch, *shape, sizes.bins)
 
     def loss(batch: int) -> Tensor:
         bins = torch.zeros(batch, *shape, dtype=torch.long, device=device)

@@ -7,7 +7,8 @@ what a policy drew is evaluated to the same log-probability before the first upd
 
 from __future__ import annotations
 
-from pushcut.policies.kinds import POLICIES, PolicyKind, kind_of, load, new_policy
+from pushcut.policies.kinds import POLICIES, PolicyKind, load, new_policy
+from pushcut.policies.places import kind_of
 from pushcut.policies.released.groot_loading import FACTS as GROOT
 from pushcut.policies.released.groot_loading import load_groot
 from pushcut.policies.released.openvla_loading import FACTS as OPENVLA

@@ -12,6 +12,7 @@ from pushcut.policies.base import Policy
 from pushcut.policies.evidence import PolicyFacts
 from pushcut.policies.from_data import PolicyConfig, PolicyFromData
 from pushcut.policies.normalisation import DataStats
+from pushcut.policies.places import kind_of
 from pushcut.policies.pretrained import read_description
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.released.tensors import check_host_memory, leave_files
@@ -122,17 +123,3 @@ def load(
         policy.merge_adapters()
         leave_files(policy)
     return policy
-
-
-def kind_of(description: dict[str, Any]) -> str:
-    """What a config.json describes: pushcut and LeRobot name a type, others do not."""
-    if "type" in description:
-        return str(description["type"])
-    if description.get("model_type") == "openvla":
-        return "openvla"
-    model = str(description.get("model_type", "without type, model_type or action_horizon"))
-    if model.lower().startswith("gr00t"):
-        return "gr00t_n1_5"  # which refuses others by name
-    if {"action_horizon", "paligemma_variant"} <= description.keys():
-        return "openpi"
-    return model

@@ -66,6 +66,20 @@ def policy_folder(path: Path) -> Path:
     raise UserError(f"no policy at {path}: {_instead(path)}")
 
 
+def kind_of(description: dict[str, Any]) -> str:
+    """What a config.json describes: pushcut and LeRobot name a type, others do not."""
+    if "type" in description:
+        return str(description["type"])
+    if description.get("model_type") == "openvla":
+        return "openvla"
+    model = str(description.get("model_type", "without type, model_type or action_horizon"))
+    if model.lower().startswith("gr00t"):
+        return "gr00t_n1_5"  # which refuses others by name
+    if {"action_horizon", "paligemma_variant"} <= description.keys():
+        return "openpi"
+    return model
+
+
 def holds_openpi(path: Path) -> bool:
     """Whether a folder without a description has the weights of a pi0 of openpi's trainer.
 

@@ -12,6 +12,7 @@ from pushcut.envs import ENVS
 from pushcut.errors import UserError
 from pushcut.presets import (
     calvin,
+    groot,
     gymnasium,
     libero,
     maniskill,
@@ -63,6 +64,7 @@ _OWN: dict[str, Preset] = {
     **vla.SIMPLEVLA_RL,
     **vla.PI_RL,
     **vla_fast.GRPO_PRESETS,
+    **groot.PI_RL,
     **vla_ablations.GRPO_PRESETS,
     **vla_ablations.LORA_PRESETS,
     **vla_smolvla.SMOLVLA,
@@ -94,5 +96,7 @@ DEFAULT_PRESETS = {
     "smolvla": "libero-spatial-smolvla-flow-sde",
     "pi0_fast": "libero-spatial-pi0fast-grpo",
     "openpi": "libero-spatial-pi0-flow-sde",
+    "gr00t_n1_5": "libero-spatial-groot-flow-sde",
+    "groot": "libero-spatial-groot-flow-sde",
 }
 """Type of checkpoint -> the preset that tries it out."""

@@ -58,6 +58,7 @@ SUITES = {"spatial": "spatial", "object": "object", "goal": "goal", "long": "10"
 ROLLOUT = RolloutConfig(slots=64, inference_batch=32, timeout_s=180.0)
 """pi_RL: 64 parallel environments; the batch is ours."""
 
+FlowModel = Model | Literal["groot"]
 Noise = Literal["flow-sde", "flow-noise"]
 
 
@@ -141,7 +142,7 @@ def flow(
     summary: str,
     env: EnvConfig,
     released: ReleasedConfig,
-    model: Model,
+    model: FlowModel,
     noise: Noise,
     column: Column,
     table: str,

@@ -64,6 +64,33 @@ LIBERO: dict[Model, dict[str, Column]] = {
 LIBERO["smolvla"] = LIBERO["pi0"]
 """Table 11 (SmolVLA: pi0's columns). Critic and largest gradient norm are the program's."""
 
+GROOT: dict[str, Column] = {
+    "spatial": Column(240, 5, 4, 4, 0.5, horizon=16, hidden=PI05_HIDDEN, batch=1024),
+    **{
+        suite: Column(
+            steps,
+            chunk,
+            1,
+            4,
+            0.5,
+            grad_clip=clip,
+            lr=2e-5,
+            horizon=16,
+            hidden=PI05_HIDDEN,
+            batch=1024,
+            critic_lr=2e-5,
+        )
+        for suite, steps, chunk, clip in (
+            ("object", 240, 5, 1.0),
+            ("goal", 320, 5, 1.0),
+            ("long", 480, 10, 2.0),
+        )
+    },
+}
+"""GR00T N1.5 on LIBERO: the program's. The paper (appendix H) says that all is as for pi0, whose
+batch is 2,048, with 4 epochs and a rate of 5e-6; iterations are pi0's, the program's limit 1,000.
+"""
+
 METAWORLD: dict[Model, Column] = {
     "pi0": Column(100, 5, 4, 5, 0.5, lr=1e-5, iterations=450, horizon=5),
     "pi05": Column(100, 5, 4, 5, 0.5, cosine=True, floor=0.0, iterations=450, horizon=5),

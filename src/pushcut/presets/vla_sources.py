@@ -33,6 +33,7 @@ SIMPLEVLA_RL_SOURCES = {
 
 LEROBOT = "LeRobot's fine-tuning of SmolVLA"
 OPENPI = "openpi's fine-tuning"
+NVIDIA = "NVIDIA's fine-tuning"
 PROGRAM = "pi_RL's program, its released configurations"
 
 
@@ -81,6 +82,27 @@ def smolvla_sources(table: str) -> dict[str, str]:
     kept = {k: after.get(x, x) for k, x in pi_rl_sources(table).items() if "sft." not in k}
     own = {"train.policy.released.horizon": CHECKPOINT, "train.critic.placement": "pushcut"}
     return kept | own | lerobot
+
+
+def groot_sources() -> dict[str, str]:
+    """Where the settings for GR00T N1.5 are from, of which the paper has no table."""
+    return {
+        "sft.policy": NVIDIA,
+        "sft.fit.lr": NVIDIA,
+        "sft.fit.warmup_steps": NVIDIA,
+        "sft.fit.augment": "OpenVLA-OFT's, close to NVIDIA's",
+        "sft.fit.tail": NVIDIA,
+        "train.env.max_steps": PROGRAM,
+        "train.policy": PROGRAM,
+        "train.policy.released.chunk": PROGRAM,
+        "train.policy.released.padded_length": PROGRAM,
+        "train.algorithm": PROGRAM,
+        "train.critic": PROGRAM,
+        "train.learner": PROGRAM,
+        "train.learner.micro_batch": "pushcut",
+        "train.rollout.slots": PROGRAM,
+        "train.iterations": "pi_RL, table 11 (pi0)",
+    }
 
 
 def put_on_plate_sources() -> dict[str, str]:

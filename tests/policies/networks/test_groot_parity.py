@@ -79,7 +79,7 @@ def groot() -> Instance:
 
 
 def test_images_are_tokens_as_in_the_reference(groot):
-    eagle = groot.network.eagle
+    eagle = groot.network.vlm
     seen = eagle.mlp1(eagle.vision_model.vision_model(groot.io["pixel_values"]))
     torch.testing.assert_close(seen, groot.io["vision_tokens"], **TOLERANCE)
 

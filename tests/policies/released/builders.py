@@ -30,6 +30,7 @@ from tests.policies.released.folders import (
     write_openvla,
     write_smolvla,
 )
+from tests.policies.released.groot_folders import write_groot, write_lerobot_groot
 
 READING = ReleasedConfig(cameras=("top",), image_size=32, chunk=4)
 
@@ -63,6 +64,8 @@ SOURCES: dict[str, Callable[[Path, ReleasedConfig], PolicySource]] = {
     "smolvla-frozen": lambda at, read: flow(write_smolvla(at), read),
     "smolvla-trained": lambda at, read: flow(write_smolvla(at), read, trained="all"),
     "smolvla-lora": lambda at, read: flow(write_smolvla(at), read, trained="lora", lora=LORA),
+    "groot-frozen": lambda at, read: flow(write_groot(at), read),
+    "groot-trained": lambda at, read: flow(write_lerobot_groot(at), read, trained="all"),
     "openvla": lambda at, read: tokens(write_openvla(at), read),
     "openvla-proprio": lambda at, read: tokens(
         write_openvla(at, replace(OPENVLA, proprio_dim=2)), read
@@ -82,7 +85,13 @@ def disturb(policy: Policy) -> None:
         parameter.data += 0.05 * noise.to(parameter)
 
 
-WRITERS: list[Callable[[Path], Path]] = [write_openpi, write_lerobot, write_openvla]
+WRITERS: list[Callable[[Path], Path]] = [
+    write_openpi,
+    write_lerobot,
+    write_openvla,
+    write_groot,
+    write_lerobot_groot,
+]
 
 
 def refusal(folder: Path, **fields: Any) -> str:

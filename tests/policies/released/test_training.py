@@ -48,6 +48,7 @@ FLOAT32: dict[str, Callable[[str], bool]] = {
     "pi0": stays_float32,
     "pi05": stays_float32,
     "smolvla": lambda name: not is_inside(name),
+    "groot": lambda name: False,
     "openvla": lambda name: False,
 }
 """Whether a parameter is float32 in any precision."""
@@ -257,7 +258,12 @@ def test_master_weights_are_float32_and_what_is_frozen_is_not(name, tmp_path):
         kept = FLOAT32[name.partition("-")[0]](parameter.removeprefix("network."))
         float32 = tensor.requires_grad or kept
         assert tensor.dtype == (torch.float32 if float32 else torch.bfloat16), parameter
-    some_frozen = name not in ("pi0-trained", "pi05-trained", "smolvla-trained")
+    some_frozen = name not in (
+        "pi0-trained",
+        "pi05-trained",
+        "smolvla-trained",
+        "groot-trained",
+    )
     expected = {torch.float32, torch.bfloat16} if some_frozen else {torch.float32}
     assert {p.dtype for p in policy.parameters()} == expected
     grads = gradients(policy, act(policy).trace)

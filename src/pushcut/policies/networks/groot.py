@@ -166,7 +166,7 @@ class GrootNetwork(nn.Module):
 
         Nobody computes them.
         """
-        tower, language = self.eagle.vision_model.vision_model, self.language
+        tower, language = self.vlm.vision_model.vision_model, self.language
         unused: dict[nn.Module, str] = {tower: "head"}
         if not self.is_tied:
             unused[language] = "lm_head"
@@ -190,14 +190,14 @@ class GrootNetwork(nn.Module):
         return language.lm_head.weight is language.model.embed_tokens.weight
 
     @property
-    def eagle(self) -> _Eagle:
+    def vlm(self) -> _Eagle:
         """The vision-language model."""
         return self.backbone.eagle_model
 
     @property
     def language(self) -> _Language:
-        """Its language model."""
-        return self.eagle.language_model
+        """The language model in the vision-language model."""
+        return self.vlm.language_model
 
     @property
     def adaptable(self) -> dict[str, nn.Module]:
@@ -206,7 +206,7 @@ class GrootNetwork(nn.Module):
         blocks = (*head.vl_self_attention.transformer_blocks, *head.model.transformer_blocks)
         return {
             "language": self.language.model.layers,
-            "vision": self.eagle.vision_model.vision_model.encoder,
+            "vision": self.vlm.vision_model.vision_model.encoder,
             "expert": nn.ModuleList(blocks),
         }
 
@@ -217,7 +217,7 @@ class GrootNetwork(nn.Module):
         token_mask: Bool[Tensor, "b l"],
     ) -> Float[Tensor, "b l d"]:
         """Eagle's output for images in [-1, 1] and prompts that have their places, padding too."""
-        seen = self.eagle.mlp1(self.eagle.vision_model.vision_model(images.flatten(0, 1)))
+        seen = self.vlm.mlp1(self.vlm.vision_model.vision_model(images.flatten(0, 1)))
         said = self.language.model.embed_tokens(token_ids)
         place = (token_ids == self.sizes.image_token).unsqueeze(-1)
         return self.language.model(said.masked_scatter(place, seen.to(said.dtype)), token_mask)
@@ -262,8 +262,3 @@ class GrootNetwork(nn.Module):
         features = out[:, -h:].float().view(b, m, h, -1)
         with full_precision(x):
             return ExpertOutput(head.action_decoder(features, embodiment), features)
-
-
-def is_backbone(name: str) -> bool:
-    """Whether a parameter belongs to Eagle and not to the action head."""
-    return name.startswith("backbone.")

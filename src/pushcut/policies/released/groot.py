@@ -104,10 +104,14 @@ class GrootPolicy(ReleasedFlowPolicy):
     def layout(self) -> Layout:
         return self.config.layout
 
+    def begin(self) -> None:
+        super().begin()
+        self.centre = CROP**2 if self.config.layout == "nvidia" else 1.0
+
     @property
     def encoder_parts(self) -> list[nn.Module]:
         """Eagle; the action head has blocks of its own on Eagle's output, which are trained."""
-        return [self.network.eagle]
+        return [self.network.vlm]
 
     def width_at(self, placement: CriticPlacement) -> int:
         """A row of Eagle's and the state's token, or a token of the DiT's output."""

@@ -45,7 +45,7 @@ class Embodiment:
     number: int
     """Which set of weights is its own."""
     cameras: tuple[str, ...] = ()
-    """Its cameras in the model's order."""
+    """Cameras in the model's order."""
     resolution: int | None = None
     """Height of their images."""
     keys: Mapping[str, Keys] | None = None

@@ -10,7 +10,7 @@ from typing import Any
 from pushcut.errors import UserError
 from pushcut.system.progress import say
 
-SMALL = ("*.json", "*.model")
+SMALL = ("*.json", "*.model", "merges.txt")
 """Files of a repository that say what the rest is; they are fetched first."""
 
 PATTERNS = (*SMALL, "*.safetensors", "proprio_projector--*")
