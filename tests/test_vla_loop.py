@@ -42,6 +42,7 @@ from tests.policies.released.folders import (
     write_pi0_fast,
     write_smolvla,
 )
+from tests.policies.released.groot_folders import write_groot
 
 pytestmark = pytest.mark.sim
 
