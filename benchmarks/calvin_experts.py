@@ -1,11 +1,12 @@
 """How often CALVIN's scripted experts succeed: in each sub-task, and in whole chains.
 
-Each of the 34 sub-tasks is played from the first demonstration seeds in scene D, with at most 200
+Each of the 34 sub-tasks is played from the first demonstration seeds in a scene, with at most 200
 control steps; then the benchmark's first chains, each sub-task by its expert, with 360 steps for
 each. No picture is drawn. It needs pybullet in this interpreter and the benchmark's files
 (docs/how-to/calvin.md).
 
-The last line is one JSON object. Run: python -m benchmarks.calvin_experts [--starts N] [--chains N]
+The last line is one JSON object. Run: python -m benchmarks.calvin_experts [--scene D] [--starts N]
+[--chains N]
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 
 from pushcut.envs.calvin.chains import LENGTH
 from pushcut.envs.calvin.env import CalvinConfig, CalvinEnv
+from pushcut.envs.calvin.scenes import SCENES
 from pushcut.envs.calvin.starts import CHAIN
 from pushcut.envs.calvin.tasks import TASKS
 from pushcut.envs.init_states import demo_inits
@@ -35,9 +37,9 @@ LIMIT = 200
 """Control steps for a sub-task alone."""
 
 
-def sub_tasks(starts: int) -> dict[str, Any]:
+def sub_tasks(scene: str, starts: int) -> dict[str, Any]:
     """Successes of each sub-task, and how many control steps they took."""
-    env = CalvinConfig(tuple(TASKS), cameras=(), scenes=1, max_steps=LIMIT).build()
+    env = CalvinConfig(tuple(TASKS), scene, cameras=(), scenes=1, max_steps=LIMIT).build()
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {}
     with bar("playing sub-tasks", starts * len(TASKS)) as shown:
@@ -59,16 +61,15 @@ def chain(env: CalvinEnv, seed: int) -> int:
     env.reset(InitState(CHAIN, seed))
     done = 0
     while True:
-        # The environment has no expert of chains: it is asked for that of the sub-task.
-        result = env.step_chunk(env._now.expert_action()[None])
+        result = env.step_chunk(env.expert_action()[None])
         done += int(result.reward.sum())
         if result.done:
             return done
 
 
-def chains(count: int) -> dict[str, Any]:
+def chains(scene: str, count: int) -> dict[str, Any]:
     """Len-1 to Len-5 and the average over the benchmark's first chains."""
-    env = CalvinConfig(cameras=(), scenes=1).build()
+    env = CalvinConfig(scene=scene, cameras=(), scenes=1).build()
     lines = []
     with bar("playing chains", count) as shown:
         for seed in range(count):
@@ -82,20 +83,21 @@ def chains(count: int) -> dict[str, Any]:
 def main() -> None:
     """Plays and prints."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--scene", default="D", choices=tuple(SCENES))
     parser.add_argument("--starts", type=int, default=16, help="of each sub-task")
     parser.add_argument("--chains", type=int, default=100)
     options = parser.parse_args()
     began = time.perf_counter()
-    alone = sub_tasks(options.starts)
+    alone = sub_tasks(options.scene, options.starts)
     rates = [Rate(one["successes"], one["episodes"]) for one in alone.values()]
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        "scene": "D",
+        "scene": options.scene,
         "sub_tasks": alone,
         "all_sub_tasks": Rate(
             sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates)
         ).to_json(),
-        "chains": chains(options.chains),
+        "chains": chains(options.scene, options.chains),
         "wall_seconds": round(time.perf_counter() - began, 1),
         "load": os.getloadavg(),
     }

@@ -56,9 +56,9 @@ LEVELS = {
         "source contract",
     ),
     "demos": (
-        "images stats pictures choice",
+        "images stats pictures choice plain_pickles",
         "dialects frames",
-        "lerobot libero_hdf5 loading",
+        "lerobot libero_hdf5 calvin_npz loading",
         "sources",
         "dataset collect sentences",
     ),

@@ -89,8 +89,8 @@ class SFTConfig:
     policy: StartPolicy = StartPolicy()
     fit: FitConfig = FitConfig()
     dataset: Path | None = None
-    """Demonstrations: a folder that `pushcut collect` wrote, any LeRobot dataset (v2, v3),
-    a file of LIBERO's HDF5 demonstrations or a folder of such files."""
+    """Demonstrations: a folder that `pushcut collect` wrote, any LeRobot dataset (v2, v3), a file
+    of LIBERO's HDF5 demonstrations or a folder of such files, or of CALVIN's recordings."""
     data: DataConfig = DataConfig()
     tasks: tuple[str, ...] = ()
     """Use only the demonstrations of these tasks; none means all. Give the environment's names, or

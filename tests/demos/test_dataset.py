@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from pushcut.demos.dataset import DemoDataset
+from pushcut.demos.lerobot.writer import DatasetWriter
 from pushcut.errors import UserError
-from tests.demos.examples import demonstration, write_example
+from tests.demos.examples import SPEC, demonstration, write_example
 
 
 @pytest.fixture
@@ -55,6 +56,21 @@ def test_a_chunk_past_the_end_repeats_the_last_action_and_is_masked(dataset):
     np.testing.assert_array_equal(valid[0], [True, True, False, False])
     np.testing.assert_array_equal(action[1], [[0, -1], [1, -1], [2, -1], [3, -1]])
     assert valid[1].all()
+
+
+def test_a_chunk_ends_where_the_instruction_changes(tmp_path):
+    # An episode of 5 frames: after three of them another thing is to be done.
+    chain = demonstration("push", 0, 5)
+    told = ["push the cube"] * 3 + ["open the drawer"] * 2
+    chain = replace(chain, observation=replace(chain.observation, instruction=told))
+    with DatasetWriter(tmp_path / "set", SPEC) as writer:
+        writer.add(chain)
+        writer.add(demonstration("open", 1, 2))
+    dataset = DemoDataset.open(tmp_path / "set")
+    observation, action, valid = dataset.batch([1, 2, 3, 5], horizon=3)
+    assert observation.instruction == ["push the cube"] * 2 + ["open the drawer"] * 2
+    np.testing.assert_array_equal(action[:, :, 0], [[1, 2, 2], [2, 2, 2], [3, 4, 4], [0, 1, 1]])
+    np.testing.assert_array_equal(valid.sum(1), [2, 1, 2, 2])
 
 
 def test_only_the_chosen_cameras_are_loaded(tmp_path):

@@ -80,6 +80,11 @@ def test_the_user_may_know_better(file):
     np.testing.assert_array_equal(upright.frames.action[:8, 6], -RECORDINGS[0].command)
 
 
+def test_other_states_are_refused(file):
+    with pytest.raises(UserError, match="the state of LIBERO's HDF5 is ee_states gripper_states"):
+        DemoDataset.open(file, data=DataConfig(state=("joint_states",)))
+
+
 def test_a_folder_is_a_suite_and_scenes_are_no_part_of_instructions(tmp_path):
     write_hdf5(tmp_path / f"{TASK}_demo.hdf5")
     write_hdf5(tmp_path / "KITCHEN_SCENE10_close_the_drawer_demo.hdf5", [Recording(3)])

@@ -40,7 +40,7 @@ def test_another_key_names_the_task_in_version_2(tmp_path):
 
 def test_hdf5_files_have_the_sentence_of_their_name(tmp_path):
     write_hdf5(tmp_path / f"{TASK}_demo.hdf5")
-    assert sentences_of(tmp_path) == {INSTRUCTION: (INSTRUCTION,)}
+    assert sentences_of(tmp_path) == {TASK: (INSTRUCTION,)}
 
 
 def test_no_data_set_is_one_line(tmp_path):

@@ -68,7 +68,8 @@ class DemoDataset:
         does not have, files that are damaged, or no episodes.
 
         Args:
-            path: A LeRobot dataset, a file of LIBERO's demonstrations or a folder of them.
+            path: A LeRobot dataset, a file or folder of LIBERO's demonstrations, or a folder of
+                CALVIN's recordings.
             cameras: The environment's names of the cameras; all, if None.
             image_size: Side of square images to resize to; None leaves them as they are.
             data: Conventions that are not the usual ones of the dataset's layout.
@@ -113,7 +114,8 @@ class DemoDataset:
     ) -> tuple[Observation, Float32[np.ndarray, "b h a"], Bool[np.ndarray, "b h"]]:
         """Observations of frames, the next ``horizon`` actions of each, and which exist.
 
-        Past the end of its episode a chunk repeats the last action, marked invalid.
+        Past the end of its episode, and where the instruction changes in it, a chunk repeats the
+        last action, marked invalid.
         """
         if horizon < 1:
             raise ValueError(f"horizon must be >= 1, got {horizon}")
@@ -174,10 +176,9 @@ class DemoDataset:
 
     @cached_property
     def _rows_and_stops(self) -> tuple[np.ndarray, np.ndarray]:
-        """For each frame: its row in ``frames``, and the row after its episode's last."""
-        spans = [(e.start, e.start + e.length) for e in self.episodes]
-        rows = [np.arange(start, stop) for start, stop in spans]
-        stops = [np.full(stop - start, stop) for start, stop in spans]
+        """For each frame: its row in ``frames``, and the row after the last of its instruction."""
+        rows = [np.arange(e.start, e.start + e.length) for e in self.episodes]
+        stops = [_stops(own, self.frames.task_index[own]) for own in rows]
         empty = np.zeros(0, np.int64)
         return np.concatenate([empty, *rows]), np.concatenate([empty, *stops])
 
@@ -188,6 +189,15 @@ class DemoDataset:
             state=frames.state[rows],
             instruction=[self.info.tasks[int(index)] for index in frames.task_index[rows]],
         )
+
+
+def _stops(rows: np.ndarray, task_index: np.ndarray) -> np.ndarray:
+    """For each frame of an episode: the row after the last that has its instruction still."""
+    if not len(rows):
+        return rows
+    changes = np.flatnonzero(np.diff(task_index)) + 1
+    ends = rows[0] + np.append(changes, len(rows))
+    return ends[np.searchsorted(changes, np.arange(len(rows)), side="right")]
 
 
 def _wanted(info: DatasetInfo, cameras: Iterable[str] | None, data: DataConfig) -> tuple[str, ...]:

@@ -28,6 +28,12 @@ class DataConfig:
     """Meaning of the gripper command: which of ±1, or of 0 and 1, opens."""
     cameras: tuple[str, ...] = ()
     """New names of cameras, each THEIRS=OURS: the dataset's name and the environment's."""
+    state: tuple[str, ...] = ()
+    """Rows of numbers of the dataset that make up the state, joined in this order; none: the one
+    that its layout usually has."""
+    action: tuple[str, ...] = ()
+    """Rows of numbers that make up the action, joined in this order; the gripper is the last number
+    of the last."""
     memory_gb: float = 0.0
     """GB of memory for images; a dataset with more decodes them when they are drawn. 0 is half of
     the memory that is available."""
@@ -41,6 +47,13 @@ class DataConfig:
                 )
         if len(self.renamed) < len(self.cameras):
             raise ValueError(f"cameras names one camera twice: {' '.join(self.cameras)}")
+        for name in ("state", "action"):
+            keys = getattr(self, name)
+            if any("," in key for key in keys):
+                apart = " ".join(keys).replace(",", " ")
+                raise ValueError(f"{name} takes names with spaces between them: {apart}")
+            if len(set(keys)) < len(keys):
+                raise ValueError(f"{name} names one row of numbers twice: {' '.join(keys)}")
         if not self.memory_gb >= 0:
             raise ValueError(f"memory_gb must be >= 0, got {self.memory_gb}")
 
@@ -95,6 +108,10 @@ LIBERO_HDF5 = Dialect(
     fingers=2,
 )
 
+CALVIN_NPZ = Dialect(
+    "CALVIN's own layout",
+    cameras={"rgb_static": "static", "rgb_gripper": "gripper"},
+)
 
 METAWORLD_LEROBOT = Dialect(
     "MetaWorld in LeRobot's layout",
@@ -126,6 +143,26 @@ def lerobot_dialect(
     if sizes == (4, 4) and _METAWORLD_CAMERAS & set(cameras):
         return METAWORLD_OWN
     return PLAIN
+
+
+def joined(path: Path, flag: str, asked: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
+    """Rows of numbers that the user joins, in that order -> how many numbers each has.
+
+    UserError for one that is not there; it lists those that are.
+
+    Args:
+        path: Where the dataset lies.
+        flag: The flag with which the user asks.
+        asked: What the user asks for.
+        sizes: Every row of numbers that a frame has -> how many.
+    """
+    if unknown := [name for name in asked if name not in sizes]:
+        have = ", ".join(f"{name} ({size})" for name, size in sizes.items()) or "none"
+        raise UserError(
+            f"--data.{flag} {' '.join(asked)}: {path} has no row of numbers {unknown[0]!r}; it has "
+            f"{have}"
+        )
+    return {name: sizes[name] for name in asked}
 
 
 def camera_names(

@@ -63,6 +63,7 @@ class LiberoHdf5Source:
 
     def __init__(self, path: Path, data: DataConfig) -> None:
         files = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path]
+        _check_unjoined(path, data)
         flips: set[Flip] = set()
         sizes: dict[str, CameraInfo] = {}
         tasks: dict[str, int] = {}
@@ -194,6 +195,14 @@ def _dialect(path: Path, flips: set[Flip], data: DataConfig) -> Dialect:
             f"{path}: some files store upside-down images, some do not: put them into two folders"
         )
     return replace(LIBERO_HDF5, flip=flips.pop()).adjusted(data)
+
+
+def _check_unjoined(path: Path, data: DataConfig) -> None:
+    if data.state or data.action:
+        raise UserError(
+            f"{path}: --data.state and --data.action are for datasets of other layouts; the state "
+            f"of LIBERO's HDF5 is {' '.join(_STATE)}"
+        )
 
 
 def task_of(file: Path) -> tuple[str, str] | None:

@@ -24,11 +24,12 @@ def sentences_of(path: Path) -> dict[str, tuple[str, ...]]:
     Names are those of the episodes, where pushcut collected them, or stand in another column of
     the list of tasks. UserError in one line where there is no dataset.
     """
-    if not (path / layout.INFO_PATH).is_file():
-        info = open_source(path, DataConfig()).info
-        return {text: (text,) for text in info.tasks.values()}
+    if (path / layout.INFO_PATH).is_file():
+        said = (*_of_episodes(path), *_of_tasks(path))
+    else:
+        said = ((one.task, one.instruction) for one in open_source(path, DataConfig()).episodes)
     found: dict[str, dict[str, None]] = {}
-    for name, text in (*_of_episodes(path), *_of_tasks(path)):
+    for name, text in said:
         found.setdefault(name, {})[text] = None
     named = {text for name, texts in found.items() for text in texts if name != text}
     return {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from pushcut.demos.calvin_npz import RECORDINGS, CalvinSource, is_calvin
 from pushcut.demos.dialects import DataConfig
 from pushcut.demos.frames import Source
 from pushcut.demos.lerobot import layout
@@ -21,16 +22,18 @@ RLDS = (
 
 
 def open_source(path: Path, data: DataConfig) -> Source:
-    """A LeRobot dataset, a file of LIBERO's demonstrations or a folder of such files."""
+    """A LeRobot dataset, LIBERO's demonstrations (a file or a folder), or CALVIN's recordings."""
     if not path.exists():
         raise UserError(f"{path} does not exist{_hub_hint(path)}")
     if _is_lerobot(path):
         return LeRobotSource(path, data)
     if _is_hdf5(path):
         return LiberoHdf5Source(path, data)
+    if is_calvin(path):
+        return CalvinSource(path, data)
     raise UserError(
-        f"{path} holds no demonstrations: it has no {layout.INFO_PATH} (LeRobot) and no "
-        f"*{SUFFIX} (LIBERO){_hint(path)}"
+        f"{path} holds no demonstrations: it has no {layout.INFO_PATH} (LeRobot), no *{SUFFIX} "
+        f"(LIBERO) and no {RECORDINGS} (CALVIN){_hint(path)}"
     )
 
 
@@ -42,6 +45,10 @@ def _is_hdf5(path: Path) -> bool:
     if path.is_dir():
         return next(path.glob(f"*{SUFFIX}"), None) is not None
     return path.suffix == SUFFIX
+
+
+def _is_dataset(path: Path) -> bool:
+    return _is_lerobot(path) or _is_hdf5(path) or is_calvin(path)
 
 
 def _hub_hint(path: Path) -> str:
@@ -67,7 +74,7 @@ def _hint(path: Path) -> str:
     # The hub's local cache keeps a dataset under snapshots/.
     children = [*path.iterdir(), *path.glob("snapshots/*")]
     inside = [child for child in sorted(children) if child.is_dir()]
-    if found := [child for child in inside if _is_lerobot(child) or _is_hdf5(child)]:
+    if found := [child for child in inside if _is_dataset(child)]:
         return f": did you mean {found[0]}?"
     if next(path.rglob("*.tfrecord*"), None) is not None:
         return f"; {RLDS}"

@@ -47,6 +47,7 @@ _OWN: dict[str, Preset] = {
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
     "maniskill-flow": maniskill.MANISKILL_FLOW,
     "calvin-d": calvin.CALVIN_D,
+    "calvin-abc-d": calvin.CALVIN_ABC_D,
     "put-on-plate-grpo": put_on_plate.PUT_ON_PLATE_GRPO,
     "put-on-plate-states-flow": put_on_plate.PUT_ON_PLATE_STATES_FLOW,
     "simpler-grpo": simpler.SIMPLER_GRPO,

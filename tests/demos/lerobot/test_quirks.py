@@ -212,7 +212,8 @@ def test_a_state_under_another_name_is_said(three):
     )
     changes = DemoDataset.open(three, cameras=[]).frames.changes
     assert changes == [
-        f"no feature is called observation.state: its frames have no state ({name} is not read)",
+        f"no feature is called observation.state: its frames have no state (--data.state {name} "
+        "would read one)",
         "nothing tells what its gripper commands mean: taken as 'plus_opens' (--data.gripper "
         "overrules it)",
     ]

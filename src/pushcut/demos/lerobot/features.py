@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pushcut.demos.dialects import joined
 from pushcut.demos.frames import CameraInfo
 from pushcut.demos.lerobot import layout
 from pushcut.demos.lerobot.layout import Storage
@@ -19,6 +20,9 @@ AROUND = "observation.environment_state"
 """Feature of what the simulator knows beside the robot's state."""
 _PREFIXES = (layout.CAMERA_PREFIX, "observation.", "images.")
 """What names of cameras begin with; ``observation.image`` (as pusht has) is ``image``."""
+
+_NUMBERS = ("float", "int", "uint", "bool")
+"""What types of features begin with whose values are numbers."""
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,44 @@ def rate_of(file: Path, raw: Mapping[str, Any]) -> float:
     return rate
 
 
-def first_of(features: Mapping[str, Any], *names: str) -> str | None:
-    """The first of the names that is a feature."""
-    return next((name for name in names if name in features), None)
+def vector_of(
+    path: Path, features: Mapping[str, Any], flag: str, asked: Sequence[str], *usual: str
+) -> dict[str, int]:
+    """Features that make up the state or the action -> how many numbers each has.
+
+    Those that the user asks for, joined in their order; else the first usual one; else none.
+    """
+    if asked:
+        return joined(path, flag, asked, _rows_of_numbers(features))
+    found = [name for name in usual if name in features][:1]
+    return {name: size_of(path, features, name) for name in found}
+
+
+def _rows_of_numbers(features: Mapping[str, Any]) -> dict[str, int]:
+    """Features that are numbers in one row, or a single one, but for those that count frames."""
+    found = {}
+    for key, feature in features.items():
+        shape = feature.get("shape")
+        shape = [shape] if isinstance(shape, int) else shape
+        if (
+            key not in layout.PER_FRAME
+            and str(feature.get("dtype")).startswith(_NUMBERS)
+            and isinstance(shape, list)
+            and len(shape) <= 1
+            and all(isinstance(size, int) for size in shape)
+        ):
+            found[key] = math.prod(shape)
+    return found
+
+
+def joined_names(features: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Names of the numbers of joined features; none where one of them has no names."""
+    named = [names_of(features[key]) for key in sizes]
+    if len(named) > 1 and any(
+        len(names) != size for names, size in zip(named, sizes.values(), strict=True)
+    ):
+        return ()
+    return tuple(name for names in named for name in names)
 
 
 def without_state(features: Mapping[str, Any]) -> list[str]:
@@ -90,8 +129,8 @@ def without_state(features: Mapping[str, Any]) -> list[str]:
     if not others:
         return []
     return [
-        f"no feature is called {layout.STATE}: its frames have no state ({', '.join(others)} "
-        "is not read)"
+        f"no feature is called {layout.STATE}: its frames have no state "
+        f"(--data.state {' '.join(others)} would read one)"
     ]
 
 

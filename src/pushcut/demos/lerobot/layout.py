@@ -39,7 +39,7 @@ TASK_NAME = "pushcut/task"
 SEED = "pushcut/seed"
 """Column of ``meta/episodes`` with the seed of the initial state; LeRobot ignores it."""
 
-_PER_FRAME = {
+PER_FRAME = {
     "next.done": "bool",
     "next.success": "bool",
     "timestamp": "float32",
@@ -48,6 +48,7 @@ _PER_FRAME = {
     "index": "int64",
     "task_index": "int64",
 }
+"""What each frame says of itself, and its type."""
 
 
 @dataclass(frozen=True, order=True)
@@ -81,7 +82,7 @@ def features_of(spec: EnvSpec, storage: Storage) -> dict[str, dict[str, Any]]:
     if spec.state_size:  # Arrow dies of lists of no numbers
         features[STATE] = _vector(spec.state_size, spec.state_names)
     features[ACTION] = _vector(spec.action_size, spec.action_names)
-    for key, dtype in _PER_FRAME.items():
+    for key, dtype in PER_FRAME.items():
         features[key] = {"dtype": dtype, "shape": [1], "names": None}
     return features
 

@@ -26,12 +26,12 @@ from pushcut.demos.lerobot.features import (
     EPISODES_V2,
     StoredCamera,
     cameras_of,
-    first_of,
-    names_of,
+    joined_names,
     not_cameras,
     parquet_files,
     rate_of,
     size_of,
+    vector_of,
     version_of,
     without_state,
 )
@@ -57,10 +57,10 @@ class LeRobotMeta:
 
     info: DatasetInfo
     cameras: Mapping[str, StoredCamera]
-    state: str | None
-    """Feature of the state, if there is one."""
-    action: str
-    """Feature of the action."""
+    state: Mapping[str, int]
+    """Features that make up the state, in their order -> how many numbers each has."""
+    action: Mapping[str, int]
+    """The features of the action."""
     dialect: Dialect
     assumed: list[str]
     """What was assumed about it, in words for the user."""
@@ -85,12 +85,15 @@ def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
         raw = json.loads(file.read_text(encoding="utf-8-sig"))
         version, told = version_of(path, raw)
         features = raw["features"]
-        action = first_of(features, layout.ACTION, "actions")
-        if action is None:
-            raise UserError(f"{path} has no feature 'action'; it has {sorted(features)}")
-        state = first_of(features, layout.STATE, "state")
+        action = vector_of(path, features, "action", data.action, layout.ACTION, "actions")
+        if not action:
+            raise UserError(
+                f"{path} has no feature 'action'; it has {sorted(features)}: --data.action joins "
+                "those that you name"
+            )
+        state = vector_of(path, features, "state", data.state, layout.STATE, "state")
         told += [] if state else without_state(features)
-        sizes = (size_of(path, features, state) if state else 0, size_of(path, features, action))
+        sizes = (sum(state.values()), sum(action.values()))
         found = cameras_of(path, features)
         around = size_of(path, features, AROUND) if AROUND in features else 0
         dialect = lerobot_dialect(tuple(found), *sizes, around).adjusted(data)
@@ -103,8 +106,8 @@ def read_meta(path: Path, data: DataConfig) -> LeRobotMeta:
             state_size=sizes[0],
             action_size=sizes[1],
             tasks=read_tasks(path, version),
-            state_names=names_of(features[state]) if state else (),
-            action_names=names_of(features[action]),
+            state_names=joined_names(features, state),
+            action_names=joined_names(features, action),
             not_cameras=not_cameras(features),
         )
     videos = tuple(camera.key for camera in cameras.values() if camera.storage == "video")

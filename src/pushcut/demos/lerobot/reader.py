@@ -51,12 +51,12 @@ class LeRobotSource:
 
     def numbers(self, chosen: Sequence[EpisodeInfo]) -> Frames:
         rows = self._rows.picked(self._places(chosen))
-        for name, values in ((self._meta.state, rows.state), (self._meta.action, rows.action)):
+        for names, values in ((self._meta.state, rows.state), (self._meta.action, rows.action)):
             if not np.isfinite(values).all():
                 bad = int(np.argmin(np.isfinite(values).all(axis=1)))
                 raise UserError(
-                    f"{self._files[rows.file[bad]]}: {name} holds missing or infinite numbers, "
-                    f"the first in frame {rows.frame[bad]} of episode {rows.episode[bad]}"
+                    f"{self._files[rows.file[bad]]}: {' '.join(names)} holds missing or infinite "
+                    f"numbers, the first in frame {rows.frame[bad]} of episode {rows.episode[bad]}"
                 )
         if unknown := set(rows.task.tolist()) - set(self.info.tasks):
             raise UserError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -90,15 +90,14 @@ def _without_copies(meta: LeRobotMeta, files: Sequence[Path], rows: Rows) -> Row
 
 
 def _of_file(meta: LeRobotMeta, number: int, path: Path) -> Rows:
-    state = [meta.state] if meta.state else []
     with readable(path), pq.ParquetFile(path) as file:
         there = file.schema_arrow.names
-        wanted = [*state, meta.action, "episode_index"]
+        wanted = list(dict.fromkeys([*meta.state, *meta.action, "episode_index"]))
         if missing := [name for name in wanted if name not in there]:
             raise UserError(f"{path} has no column {missing[0]!r}, as {layout.INFO_PATH} says")
         optional = [name for name in ("frame_index", "task_index") if name in there]
         table = file.read(columns=[*wanted, *optional]).combine_chunks()
-        info, count = meta.info, len(table)
+        count = len(table)
         episode = _integers(path, table, "episode_index")
         return Rows(
             file=np.full(count, number),
@@ -106,10 +105,8 @@ def _of_file(meta: LeRobotMeta, number: int, path: Path) -> Rows:
             episode=episode,
             frame=_frames(path, table, episode),
             task=_tasks(path, table, meta),
-            state=_vectors(path, table, meta.state, info.state_size)
-            if meta.state
-            else np.zeros((count, 0), np.float32),
-            action=_vectors(path, table, meta.action, info.action_size),
+            state=_joined(path, table, meta.state),
+            action=_joined(path, table, meta.action),
         )
 
 
@@ -159,6 +156,12 @@ def _integers(path: Path, table: pa.Table, name: str) -> Int64[np.ndarray, " n"]
     if not known.all() or (whole != values).any():
         raise UserError(f"{path}: {name} should be one integer in each row")
     return whole
+
+
+def _joined(path: Path, table: pa.Table, sizes: Mapping[str, int]) -> Float32[np.ndarray, "n d"]:
+    """Columns of numbers side by side."""
+    parts = [_vectors(path, table, key, size) for key, size in sizes.items()]
+    return np.concatenate([np.zeros((len(table), 0), np.float32), *parts], axis=1)
 
 
 def _vectors(path: Path, table: pa.Table, key: str, size: int) -> Float32[np.ndarray, "n d"]:

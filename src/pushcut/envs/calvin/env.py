@@ -12,7 +12,6 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.calvin import assets
 from pushcut.envs.calvin.chains import LENGTH, OFFICIAL
-from pushcut.envs.calvin.experts import EXPERTS
 from pushcut.envs.calvin.scenes import (
     CAMERAS,
     CONTROL_HZ,
@@ -123,10 +122,6 @@ class CalvinConfig(EnvConfig):
         return (CHAIN, *TASKS)
 
     @property
-    def expert_tasks(self) -> tuple[str, ...]:
-        return tuple(task for task in self.tasks if task in EXPERTS and self.scene == "D")
-
-    @property
     def told(self) -> Mapping[str, tuple[str, ...]]:
         """Sub-task -> the benchmark's sentences; its name as words where no checkout has them."""
         found = assets.sentences(self.assets, self.wording)
@@ -205,7 +200,8 @@ class CalvinEnv(EpisodicEnv):
     Success: all sub-tasks are done, by the benchmark's conditions (see ``oracles``); terminates. A
     chain is also terminated, without success, by the first sub-task that takes too long. Truncates
     at the time limit.
-    Expert: scripts from state alone, for some sub-tasks, in scene D.
+    Expert: scripts from state alone, of each sub-task; in a chain that of the one that is to be
+    done.
 
     The world is loaded anew for each episode: only then is what follows exact. Episodes that take
     turns keep worlds of their own (see ``envs.replayed``).
@@ -224,18 +220,6 @@ class CalvinEnv(EpisodicEnv):
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What the first camera sees; the static one's view where there is none."""
         return self._now.picture(next(iter(self.spec.cameras), "static"), size)
-
-    def expert_action(self) -> Float32[np.ndarray, " 7"]:
-        """The scripted expert's action for a sub-task's current state.
-
-        Raises NotImplementedError for a task without one.
-        """
-        task = self._episode().task
-        if task not in self._config.expert_tasks:
-            raise NotImplementedError(
-                f"{task} has no scripted expert in scene {self._config.scene}"
-            )
-        return self._now.expert_action()
 
     def close(self) -> None:
         super().close()

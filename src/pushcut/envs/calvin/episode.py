@@ -9,6 +9,7 @@ from jaxtyping import Float32
 
 from pushcut.envs.calvin.experts.servo import View
 from pushcut.envs.calvin.oracles import ORACLES, Info
+from pushcut.envs.calvin.scenes import SCENES
 from pushcut.envs.calvin.starts import Start
 from pushcut.envs.calvin.world import World
 
@@ -74,6 +75,7 @@ class Episode:
         world = self.world
         robot, scene = world.robot_obs(), world.scene_obs()
         return View(
+            scene=SCENES[self.start_state.letter],
             hand=robot[:6],
             target=world.target.copy(),
             opening=float(robot[6]),

@@ -1,4 +1,4 @@
-"""Scripted experts for scene D, for each of the 34 sub-tasks.
+"""Scripted experts for each of the 34 sub-tasks, made in scene D, for all scenes.
 
 May import the rest of ``envs.calvin`` but what imports pybullet. Promises actions that are a
 function of the state alone, without a planner and without memory.

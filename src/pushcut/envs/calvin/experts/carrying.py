@@ -19,16 +19,12 @@ from pushcut.envs.calvin.experts.servo import (
 )
 from pushcut.envs.calvin.experts.table import slide_left, slide_right
 from pushcut.envs.calvin.oracles import BOARD, SHELF, TABLE
-from pushcut.envs.calvin.scenes import COLOURS, EDGE, SCENES, SHELF_Y, SURFACE_Z
-
-D = SCENES["D"]
+from pushcut.envs.calvin.scenes import COLOURS, EDGE, SHELF_Y, SURFACE_Z
 
 SHELF_PITCH = -0.7
 """The hand's tilt in the shelf, which has a roof."""
 SHELF_TURN = 0.2
 """How far the hand's yaw in the shelf may be from the one at rest, radians."""
-MIDDLE = -0.1
-"""Where the halves of the shelf meet: x, metres."""
 AWAY = 0.15
 """Distance from a block at which the hand is free to move the door first, metres."""
 AJAR = 0.05
@@ -52,8 +48,13 @@ def lift_from_slider(view: View, colour: str) -> Step:
     if holds(view, colour):
         return go(view, view.tip - 0.05 * approach(turn), turn, CLOSED)
     at = view.block(colour).position
-    if np.linalg.norm(view.tip - at) > AWAY and not _is_open(view, left=bool(at[0] < MIDDLE)):
-        return slide_right(view) if at[0] < MIDDLE else slide_left(view)
+    # The halves of the shelf meet between the regions where blocks may be.
+    left = bool(2 * at[0] < view.scene.shelf_left_x[1] + view.scene.shelf_right_x[0])
+    free = np.linalg.norm(view.tip - at) > AWAY and not _is_open(view, left=left)
+    # A hand that has just moved the door may be near a block that is now behind it.
+    behind = view.tip[1] < INSIDE_Y and left != _left_is_free(view)
+    if free or behind:
+        return slide_right(view) if left else slide_left(view)
     return grasp(view, colour, turn)
 
 
@@ -114,7 +115,7 @@ def stack(view: View) -> Step:
 
 
 def _into_drawer(view: View, colour: str) -> Step:
-    goal = np.array((D.drawer_x, TABLE_EDGE_Y - view.now.drawer / 2, DRAWER_RELEASE))
+    goal = np.array((view.scene.drawer_x, TABLE_EDGE_Y - view.now.drawer / 2, DRAWER_RELEASE))
     x, y, z = view.tip
     aside = float(np.hypot(x - goal[0], y - goal[1]))
     if not holds(view, colour) or (aside < 2 * NEAR and z < DRAWER_RELEASE + NEAR):
@@ -128,17 +129,17 @@ def _into_drawer(view: View, colour: str) -> Step:
 
 def _is_open(view: View, *, left: bool) -> bool:
     """Whether the door is far from a half of the shelf."""
-    return view.now.slide < AJAR if left else view.now.slide > D.slide_limit - AJAR
+    return view.now.slide < AJAR if left else view.now.slide > view.scene.slide_limit - AJAR
 
 
 def _left_is_free(view: View) -> bool:
     """Whether the door is nearer to its right end."""
-    return view.now.slide < D.slide_limit / 2
+    return view.now.slide < view.scene.slide_limit / 2
 
 
 def _free_x(view: View, colour: str) -> float:
     """The place on the open half of the shelf that is furthest from other blocks, or its middle."""
-    shelf = D.shelf_left_x if _left_is_free(view) else D.shelf_right_x
+    shelf = view.scene.shelf_left_x if _left_is_free(view) else view.scene.shelf_right_x
     others = (block for c, block in view.begun.blocks.items() if c != colour)
     lying = (b.position[0] for b in others if (TABLE, SHELF) in b.contacts)
     beside = [x for x in lying if shelf[0] - EDGE < x < shelf[1] + EDGE]

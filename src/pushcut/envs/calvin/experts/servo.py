@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from pushcut.envs.calvin.oracles import Block, Info
-from pushcut.envs.calvin.scenes import STEP_POSITION, STEP_TURN
+from pushcut.envs.calvin.scenes import STEP_POSITION, STEP_TURN, SceneFacts
 
 OPEN, CLOSED = 1.0, -1.0
 YAW = np.pi / 2
@@ -29,6 +29,8 @@ Point = tuple[float, float, float]
 class View:
     """What an expert looks at."""
 
+    scene: SceneFacts
+    """Where things are in this scene."""
     hand: Float64[np.ndarray, " 6"]
     """Where the finger tips are, and the hand's Euler angles."""
     target: Float64[np.ndarray, " 6"]

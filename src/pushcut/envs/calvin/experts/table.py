@@ -6,12 +6,10 @@ import numpy as np
 from jaxtyping import Float32
 
 from pushcut.envs.calvin.experts.servo import CLOSED, SAFE, SWING, View, down, go, onto
-from pushcut.envs.calvin.scenes import SCENES
+from pushcut.envs.calvin.scenes import BUTTON_Y
 
 PRESSED = 0.0105
 """Way of the button beyond which it has done what it does, metres."""
-
-D = SCENES["D"]
 
 HOOK_Y, HOOK_Z = -0.207, 0.355
 """Between the closed drawer and its handle."""
@@ -19,16 +17,16 @@ IN_FRONT_Y = -0.3
 """Before the closed drawer's handle."""
 DRAWER_HOVER = 0.46
 
-BUTTON = (D.button_x, -0.12, 0.43)
+BUTTON_Z = 0.43
 
-HANDLE_X, HANDLE_Y, HANDLE_Z = D.slide_x + 0.14, 0.0, 0.56
-"""The handle of the sliding door at its right end; it moves left with the door."""
+HANDLE_X, HANDLE_Y, HANDLE_Z = 0.14, 0.0, 0.56
+"""The handle of the sliding door; its x is from ``slide_x`` on, and it moves with the door."""
 BESIDE = 0.06
 """Distance of the hand from the middle of the handle before it pushes."""
 DOOR_Y = -0.08
 """Before the handle."""
 
-LEVER = np.array((0.30, 0.061, 0.495))
+LEVER_Y, LEVER_Z = 0.061, 0.495
 """The switch's lever where the bulb is off."""
 LEVER_WAY = np.array((0.0, 0.5, 0.866))
 LEVER_OUT = np.array((0.0, -0.866, 0.5))
@@ -39,7 +37,7 @@ LEVER_PITCH = -0.7
 
 def open_drawer(view: View) -> Float32[np.ndarray, " 7"]:
     """Hooks the finger tips behind the handle and pulls."""
-    hook = (D.drawer_x, HOOK_Y - view.now.drawer, HOOK_Z)
+    hook = (view.scene.drawer_x, HOOK_Y - view.now.drawer, HOOK_Z)
     x, y, z = view.tip
     if abs(x - hook[0]) < 0.06 and abs(y - hook[1]) < 0.04 and z < HOOK_Z + 0.02:
         return go(view, (hook[0], y - 0.06, HOOK_Z), down(), CLOSED)
@@ -48,7 +46,7 @@ def open_drawer(view: View) -> Float32[np.ndarray, " 7"]:
 
 def close_drawer(view: View) -> Float32[np.ndarray, " 7"]:
     """Pushes the handle from before it."""
-    before = (D.drawer_x, IN_FRONT_Y - view.now.drawer, HOOK_Z)
+    before = (view.scene.drawer_x, IN_FRONT_Y - view.now.drawer, HOOK_Z)
     x, y, z = view.tip
     if abs(x - before[0]) < 0.06 and y < before[1] + 0.06 and z < HOOK_Z + 0.02:
         return go(view, (before[0], y + 0.06, HOOK_Z), down(), CLOSED)
@@ -58,8 +56,8 @@ def close_drawer(view: View) -> Float32[np.ndarray, " 7"]:
 def press_button(view: View) -> Float32[np.ndarray, " 7"]:
     """Presses the button from above; lets it come up first where it is down."""
     if view.button > PRESSED:
-        return go(view, (BUTTON[0], BUTTON[1], SAFE), down(), CLOSED)
-    return onto(view, BUTTON, down(), CLOSED)
+        return go(view, (view.scene.button_x, BUTTON_Y, SAFE), down(), CLOSED)
+    return onto(view, (view.scene.button_x, BUTTON_Y, BUTTON_Z), down(), CLOSED)
 
 
 def slide_left(view: View) -> Float32[np.ndarray, " 7"]:
@@ -74,7 +72,7 @@ def slide_right(view: View) -> Float32[np.ndarray, " 7"]:
 
 def _slide(view: View, sign: int) -> Float32[np.ndarray, " 7"]:
     """From the handle's other side: beside it in front of the door, in, then along."""
-    handle = HANDLE_X - view.now.slide
+    handle = view.scene.slide_x + HANDLE_X - view.now.slide
     x, y, z = view.tip
     beside = handle - sign * BESIDE
     level = abs(z - HANDLE_Z) < 0.04
@@ -100,7 +98,8 @@ def switch_off(view: View) -> Float32[np.ndarray, " 7"]:
 def _switch(view: View, sign: int) -> Float32[np.ndarray, " 7"]:
     """From the lever's other end of the way: out in front of the table, in, then along."""
     turn = down(pitch=LEVER_PITCH)
-    lever = LEVER + view.switch * LEVER_WAY + LEVER_GRIP * LEVER_OUT
+    rest = np.array((view.scene.switch_x, LEVER_Y, LEVER_Z))
+    lever = rest + view.switch * LEVER_WAY + LEVER_GRIP * LEVER_OUT
     apart = view.tip - lever
     along, out = float(apart @ LEVER_WAY), float(apart @ LEVER_OUT)
     aside = abs(float(apart[0]))
