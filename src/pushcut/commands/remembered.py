@@ -60,7 +60,7 @@ def with_remembered_env(config: C, path: Path) -> C:
 def _not_of_demonstrations(env: EnvConfig, preset: Preset) -> EnvConfig:
     """The environment of demonstrations without what the preset has for demonstrations alone.
 
-    CALVIN's show single sub-tasks, and training plays chains of them.
+    CALVIN's have the benchmark's time for each sub-task, and training less for a chain.
     """
     shown, trained = preset.collect.env, preset.train.env
     if type(shown) is not type(trained):

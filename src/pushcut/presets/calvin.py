@@ -7,7 +7,6 @@ from dataclasses import replace
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import EvaluationConfig, RolloutConfig, SFTConfig, TrainConfig
 from pushcut.envs.calvin.env import CalvinConfig
-from pushcut.envs.calvin.tasks import TASKS
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.small.flow_vla import FlowConfig
@@ -25,16 +24,16 @@ CHAIN_STEPS = 480
 
 
 def _small(summary: str, scene: str) -> Preset:
-    """Demonstrations of each sub-task and chains of RL in ``scene``; evaluation in D.
+    """Chains in ``scene``, as demonstrations and in RL; evaluation in D.
 
-    Evaluation has the benchmark's time for each sub-task. Both have its validation sentences: a
-    small policy knows no word that it was not told.
+    Demonstrations and evaluation have the benchmark's time for each sub-task, RL less. All have its
+    validation sentences: a small policy knows no word that it was not told.
     """
     trained = replace(CHAINS, scene=scene)
     chained = preset(
         summary,
         replace(trained, max_steps=CHAIN_STEPS),
-        demonstrations=20,
+        demonstrations=150,
         noise=0.05,
         sft=SFTConfig(
             policy=StartPolicy(
@@ -56,7 +55,7 @@ def _small(summary: str, scene: str) -> Preset:
     )
     return replace(
         chained,
-        collect=replace(chained.collect, env=replace(trained, tasks=tuple(TASKS))),
+        collect=replace(chained.collect, env=trained),
         eval=replace(chained.eval, env=CHAINS),
     )
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pushcut.envs.calvin.chains import chain_of, draw_by_trial, is_chain, possible_chains
-from pushcut.envs.calvin.scenes import SCENES
+from pushcut.envs.calvin.scenes import BUTTON_Y, SCENES, SURFACE_Z
 from pushcut.envs.calvin.starts import CHAIN, conditions_for, letter_of, seed_of, start_of
 from pushcut.envs.calvin.tasks import CONDITIONS, TASKS, Condition
 
@@ -108,6 +108,15 @@ def test_blocks_start_in_their_own_regions_where_the_benchmarks_do_not_fit(lette
             low, high = facts.table_x if place == "table" else facts.shelf_x(place)
             assert low < block[0] < high
         assert start.settle
+
+
+def test_no_block_is_drawn_on_the_button():
+    # In C alone it is where blocks may be: x -0.12 in -0.2 ... 0.35.
+    starts = [start_of(CHAIN, "C", seed) for seed in range(200)]
+    blocks = np.concatenate([start.blocks for start in starts])
+    on_table = blocks[(blocks[:, 1] < 0) & (blocks[:, 2] == SURFACE_Z)]
+    assert len(on_table) > 200
+    assert np.hypot(on_table[:, 0] - SCENES["C"].button_x, on_table[:, 1] - BUTTON_Y).min() > 0.12
 
 
 def test_sub_tasks_start_where_they_can_be_done():

@@ -75,3 +75,15 @@ def test_experts_play_the_first_chain_in_the_other_scenes(scene: str):
     env.close()
     assert shown.success
     assert len(set(shown.observation.instruction)) == 5
+
+
+@pytest.mark.sim
+@NEEDS_CALVIN
+def test_a_block_behind_the_door_is_lifted_after_the_door_was_moved():
+    # The block is put on the open, left half; then the door is moved in front of it.
+    env = CalvinConfig(cameras=(), scenes=1).build()
+    shown = run_expert(env, InitState("chain", 907), noise=0.0, rng=np.random.default_rng(0))
+    subtasks = env._now.now.start_state.subtasks
+    env.close()
+    assert subtasks[2:] == ("place_in_slider", "move_slider_left", "lift_pink_block_slider")
+    assert shown.success

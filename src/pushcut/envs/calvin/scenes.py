@@ -33,6 +33,7 @@ SWITCH_ON = 0.088
 
 TABLE_Y: Range = (-0.15, -0.03)
 SHELF_Y: Range = (0.05, 0.12)
+BUTTON_Y = -0.12
 SURFACE_Z = 0.46
 """Centre of a block that stands on the table or the shelf."""
 

@@ -11,6 +11,7 @@ from jaxtyping import Float64
 
 from pushcut.envs.calvin.chains import chain_of
 from pushcut.envs.calvin.scenes import (
+    BUTTON_Y,
     COLOURS,
     DRAWER_OPEN,
     EDGE,
@@ -37,7 +38,8 @@ TABLE = (
 YAW = (np.pi / 2 - np.pi / 8, np.pi / 2 + np.pi / 8)
 
 APART = 0.12
-"""Smallest distance between the centres of two blocks on the table, where places are drawn."""
+"""Smallest distance between the centres of two blocks on the table, or of one and the button, where
+places are drawn."""
 DRAWER_FLOOR = 0.36
 """Height of a block's centre in the drawer."""
 DRAWER_Y = -0.05
@@ -163,7 +165,7 @@ def _drawn_blocks(
     """Poses of the blocks from the scene's regions; a held one is left at zero."""
     blocks = np.zeros((3, 6))
     blocks[:, 5] = rng.uniform(*YAW, 3)
-    taken: list[np.ndarray] = []
+    taken = [np.array((facts.button_x, BUTTON_Y))]  # in C the button is where blocks may be
     for row, colour in enumerate(COLOURS):
         place = condition.block(colour)
         if place in ("table", "stacked_bottom"):

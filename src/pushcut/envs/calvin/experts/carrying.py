@@ -50,7 +50,10 @@ def lift_from_slider(view: View, colour: str) -> Step:
     at = view.block(colour).position
     # The halves of the shelf meet between the regions where blocks may be.
     left = bool(2 * at[0] < view.scene.shelf_left_x[1] + view.scene.shelf_right_x[0])
-    if np.linalg.norm(view.tip - at) > AWAY and not _is_open(view, left=left):
+    free = np.linalg.norm(view.tip - at) > AWAY and not _is_open(view, left=left)
+    # A hand that has just moved the door may be near a block that is now behind it.
+    behind = view.tip[1] < INSIDE_Y and left != _left_is_free(view)
+    if free or behind:
         return slide_right(view) if left else slide_left(view)
     return grasp(view, colour, turn)
 

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from pushcut.envs.calvin.experts.servo import CLOSED, SAFE, SWING, View, down, go, onto
+from pushcut.envs.calvin.scenes import BUTTON_Y
 
 PRESSED = 0.0105
 """Way of the button beyond which it has done what it does, metres."""
@@ -16,7 +17,7 @@ IN_FRONT_Y = -0.3
 """Before the closed drawer's handle."""
 DRAWER_HOVER = 0.46
 
-BUTTON_Y, BUTTON_Z = -0.12, 0.43
+BUTTON_Z = 0.43
 
 HANDLE_X, HANDLE_Y, HANDLE_Z = 0.14, 0.0, 0.56
 """The handle of the sliding door; its x is from ``slide_x`` on, and it moves with the door."""
