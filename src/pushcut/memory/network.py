@@ -51,7 +51,7 @@ def build(workload: Workload, sizes: Sizes) -> Network:
 def prepare(network: Network, workload: Workload) -> None:
     """Freezes, adapts and casts a network as the policies do."""
     is_pi0, has_paligemma = isinstance(network, Pi0Network), isinstance(network, PaliGemmaNetwork)
-    if has_paligemma:
+    if isinstance(network, PaliGemmaNetwork):
         network.tie()
     if is_pi0:
         network.vlm.requires_grad_(workload.trains_all)
