@@ -56,14 +56,14 @@ def _told(shown: Shown) -> str:
 
 def table(kinds: dict[str, PolicyFacts | None]) -> str:
     """A table in Markdown of what is known; evidence is linked as from a page in docs/how-to."""
-    rows = [("`type`", "Policy", "Acts by", "Its folder must hold", *_HEADS)]
+    heads = ["`type`", "Policy", "Acts by", "Its folder must hold", *_HEADS]
+    rows = [heads, ["---"] * len(heads)]
     for name, facts in kinds.items():
         if facts is None:
-            rows.append((f"`{name}`", *["not stated"] * (len(rows[0]) - 1)))
+            rows.append([f"`{name}`", *["not stated"] * (len(heads) - 1)])
             continue
         findings = [_linked(shown) for shown in facts.findings.values()]
-        rows.append((f"`{name}`", facts.title, facts.acts, facts.folder, *findings))
-    rows.insert(1, ("---",) * len(rows[0]))
+        rows.append([f"`{name}`", facts.title, facts.acts, facts.folder, *findings])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
