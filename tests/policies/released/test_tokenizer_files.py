@@ -157,7 +157,7 @@ def test_weights_are_not_fetched_where_the_tokenizer_is_missing(write, tmp_path,
     asked = repository(monkeypatch, without(write(tmp_path / "a")))
     with pytest.raises(UserError, match=r"tokenizer.json is missing"):
         fetch()
-    assert asked == [["*.json", "*.model"]]
+    assert asked == [["*.json", "*.model", "merges.txt"]]
 
 
 def test_weights_are_not_fetched_where_a_part_is_unknown(tmp_path, monkeypatch):
