@@ -27,8 +27,8 @@ def test_what_is_said_to_be_shown_is_there():
         assert all((ROOT / file).is_file() for file in files), files
 
 
-def test_only_openpis_layout_of_a_pi0_has_no_row_of_its_own():
-    assert set(POLICIES) - known().keys() == {"openpi"}
+def test_only_second_layouts_of_a_policy_have_no_row_of_their_own():
+    assert set(POLICIES) - known().keys() == {"openpi", "groot"}
 
 
 def test_the_guide_has_the_same_table(capsys):

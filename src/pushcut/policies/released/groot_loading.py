@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pushcut.errors import UserError
-from pushcut.policies.evidence import NOT_YET, PolicyFacts, Shown
+from pushcut.policies.evidence import FULL_SIZE_RECORD, NOT_YET, PolicyFacts, Shown
 from pushcut.policies.networks.groot import GrootNetwork
 from pushcut.policies.networks.meta_init import meta_init
 from pushcut.policies.normalisation import DataStats
@@ -53,7 +53,7 @@ FACTS = PolicyFacts(
             "tests/policies/released/test_groot_processing.py",
         ),
     ),
-    full_size=Shown("names and shapes", ("tests/policies/networks/test_groot_parity.py",)),
+    full_size=Shown("random weights: evaluated", (FULL_SIZE_RECORD,)),
     gpu=NOT_YET,
 )
 
