@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from pushcut.errors import UserError
 from pushcut.policies import load
 from pushcut.policies.released.openvla_oft import OpenVLAOFTPolicy
 from pushcut.policies.released.prompts import (
@@ -91,6 +92,32 @@ def test_a_tokenizer_puts_bos_first_and_nothing_else():
     assert made.size == 99
     assert made.encode(" \n") == [BOS, SPACE, NEWLINE]
     assert made.plain(" \n") == [SPACE, NEWLINE]
+
+
+def with_added(token: str, *, special: bool) -> PromptTokenizer:
+    """Its own 99 words, and a further one, number 99."""
+    content = json.loads(tokenizer("<bos>"))
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    content["added_tokens"].append({"id": 99, "content": token, "special": special} | flags)
+    return PromptTokenizer(json.dumps(content).encode(), source="ours", bos="<bos>")
+
+
+def test_a_special_word_that_the_network_does_not_know_may_be_there_but_not_be_said():
+    """Google's tokenizer of PaliGemma has ``<image>`` beyond pi0's words."""
+    made = with_added("<image>", special=True)
+    assert (made.size, made.own_size) == (99, 99)
+    made.check_fits(99)
+    assert made.encode(" \n") == [BOS, SPACE, NEWLINE]
+    with pytest.raises(UserError, match="' <image>' holds '<image>', a word that the network"):
+        made.encode(" <image>")
+
+
+def test_words_that_a_text_is_written_with_must_all_be_known():
+    made = with_added("grasp", special=False)
+    with pytest.raises(UserError, match="has 100 words, the network 99: is it the tokenizer of"):
+        made.check_fits(99)
+    made.check_fits(100)
+    assert made.plain("grasp") == [99]
 
 
 def test_what_a_tokenizer_file_says_of_padding_truncation_and_special_tokens_is_ignored():

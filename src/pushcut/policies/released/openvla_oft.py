@@ -102,11 +102,7 @@ class OpenVLAOFTPolicy(ReleasedPolicy, ParallelTokenPolicy):
         self.action_scaling = action_scaling(config, statistics)
         self.state_scaling = state_scaling(config, statistics) if sizes.proprio_dim else None
         self._prompts: dict[str, list[int]] = {}
-        if tokenizer.size > sizes.llm.vocab_padded:
-            raise UserError(
-                f"the tokenizer has {tokenizer.size} words, the network {sizes.llm.vocab_padded}: "
-                "is it the tokenizer of another model?"
-            )
+        tokenizer.check_fits(sizes.llm.vocab_padded)
 
     @property
     def horizon(self) -> int:

@@ -63,15 +63,39 @@ class PromptTokenizer:
         tokenizer = read_words(content, source)
         self._id_of, self._source = tokenizer.token_to_id, source
         self._first = [] if bos is None else [self.id_of(bos)]
-        self.size = int(tokenizer.get_vocab_size())
         self.own_size = int(tokenizer.get_vocab_size(with_added_tokens=False))
         """Words without those that were added to its vocabulary."""
+        added = tokenizer.get_added_tokens_decoder()
+        ordinary = [number for number, token in added.items() if not token.special]
+        self.size = max([self.own_size, *(number + 1 for number in ordinary)])
+        """Words that a text is written with: added ones count, special ones do not."""
+        self._known: int | None = None
 
         @lru_cache(maxsize=KNOWN_TEXTS)
         def tokens(text: str) -> tuple[int, ...]:
-            return tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+            found = tuple(tokenizer.encode(text, add_special_tokens=False).ids)
+            if self._known is not None and max(found, default=0) >= self._known:
+                strange = next(number for number in found if number >= self._known)
+                raise UserError(
+                    f"the prompt {text!r} holds {tokenizer.id_to_token(strange)!r}, a word that "
+                    "the network does not know: say it otherwise"
+                )
+            return found
 
         self._tokens = tokens
+
+    def check_fits(self, words: int) -> None:
+        """UserError where texts are written with more words than a network knows.
+
+        Special tokens may go beyond: PaliGemma's ``<image>`` is number 257,152, and pi0 knows as
+        many words, from 0 on. A text that holds one is refused when it is written.
+        """
+        if self.size > words:
+            raise UserError(
+                f"the tokenizer has {self.size} words, the network {words}: is it the tokenizer of "
+                "another model?"
+            )
+        self._known = words
 
     def id_of(self, token: str) -> int:
         """The number of a token; UserError where there is no such one."""

@@ -13,7 +13,6 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from pushcut.errors import UserError
 from pushcut.policies.normalisation import DataStats
 from pushcut.policies.precision import Compute
 from pushcut.policies.released.policy import ReleasedPolicy
@@ -101,11 +100,7 @@ class ReleasedVLA(ReleasedPolicy):
             if self.sees_state
             else Scaling.identity(config.state_size),
         )
-        if tokenizer.size > config.sizes.vocab_size:
-            raise UserError(
-                f"the tokenizer has {tokenizer.size} words, the network {config.sizes.vocab_size}: "
-                "is it the tokenizer of another model?"
-            )
+        tokenizer.check_fits(config.sizes.vocab_size)
         self.begin()
 
     @property
