@@ -161,5 +161,5 @@ def test_fine_tuning_can_leave_eagle_as_it_is_where_there_is_an_expert(tmp_path)
     policy = StartPolicy(write_groot(tmp_path / "a"), READING, trained="expert").load(None, seed=0)
     trained = {name.split(".")[1] for name, p in policy.named_parameters() if p.requires_grad}
     assert trained == {"action_head"}
-    with pytest.raises(UserError, match="only flow policies have an action expert"):
+    with pytest.raises(UserError, match="has no action expert"):
         StartPolicy(write_openvla(tmp_path / "b"), READING, trained="expert").load(None, seed=0)

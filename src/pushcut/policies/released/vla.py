@@ -93,13 +93,13 @@ class ReleasedVLA(ReleasedPolicy):
         self.cameras, self.image_size = config.cameras, config.image_size
         self.chunk, self.action_size = config.chunk, config.action_size
         self.state_size = config.state_size if self.sees_state else 0
-        self.action_scaling = self.make_scaling("action", config.action_size)
         # States are scaled on the host, where prompts are written: no module, so that it stays.
         self._state_scaling = (
             self.make_scaling("state", config.state_size)
             if self.sees_state
             else Scaling.identity(config.state_size),
         )
+        self.action_scaling = self.make_scaling("action", config.action_size)
         tokenizer.check_fits(config.sizes.vocab_size)
         self.begin()
 
