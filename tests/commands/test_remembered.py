@@ -54,7 +54,7 @@ def test_training_and_evaluation_take_the_environment_of_the_demonstrations(
 def test_what_a_preset_has_for_demonstrations_alone_is_not_trained_in(tmp_path):
     """CALVIN's demonstrations have the benchmark's time, training has less for a chain."""
     preset = PRESETS["calvin-d"]
-    assert (preset.collect.env.max_steps, preset.train.env.max_steps) == (0, 480)
+    assert [preset.collect.env.spec.max_steps, preset.train.env.spec.max_steps] == [1800, 480]
     shown = replace(preset.collect, env=replace(preset.collect.env, image_size=32))
     dataset = tmp_path / "demos"
     (dataset / "meta").mkdir(parents=True)
