@@ -9,6 +9,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.cli import main
 from pushcut.envs.calvin.env import CalvinConfig
+from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.put_on_plate.env import PutOnPlateConfig
 from pushcut.envs.metaworld.tasks import LEROBOT_INSTRUCTIONS
 from pushcut.policies.source import FlowPolicySource, TokenPolicySource
@@ -142,8 +143,9 @@ def test_simplevla_rl_on_libero_90_is_a_preset():
 def test_pi0_fast_has_the_grpo_of_action_tokens_and_the_time_of_pi_rl(suite, max_steps):
     preset = PRESETS[f"libero-{suite}-pi0fast-grpo"]
     tokens = PRESETS[f"libero-{suite}-openvla-oft"].train
-    assert preset.train.env.max_steps == max_steps
-    assert preset.train.env.cameras == ("agentview", "wrist")
+    env = preset.train.env
+    assert isinstance(env, LiberoConfig)
+    assert (env.max_steps, env.cameras) == (max_steps, ("agentview", "wrist"))
     assert (preset.train.algorithm, preset.train.learner) == (tokens.algorithm, tokens.learner)
     assert isinstance(preset.train.policy, TokenPolicySource)
     assert preset.train.policy.temperature == 1.0
