@@ -164,6 +164,7 @@ class ReleasedVLA(ReleasedPolicy):
 
     @property
     def prefix(self) -> str:
+        """Prefix of the names in files of LeRobot."""
         return self.lerobot_prefix if self.layout == "lerobot" else ""
 
     def fill(self, path: Path) -> None:

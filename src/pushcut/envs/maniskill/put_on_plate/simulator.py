@@ -159,7 +159,7 @@ def _surface(actor: Any) -> Float64[np.ndarray, "n 3"]:
 
 
 def _in_the_world(actor: Any) -> Float64[np.ndarray, "n 3"]:
-    """Those points, metres, world frame."""
+    """The points in the world frame, metres."""
     pose = arm.matrix(actor)
     return _surface(actor) @ pose[:3, :3].T + pose[:3, 3]
 

@@ -44,9 +44,9 @@ class Thing:
     """Something that lies about."""
 
     pose: Pose
-    """Its frame in the world, metres."""
+    """Frame of the thing in the world, metres."""
     size: Vector
-    """Of the box around it along its own axes, metres."""
+    """Sides of the box around it along its own axes, metres."""
 
     @property
     def centre(self) -> Vector:
