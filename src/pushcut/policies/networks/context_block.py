@@ -44,7 +44,11 @@ class SelfAttention(nn.Module):
 
 
 class ContextBlock(nn.Module):
-    """Pre-norm block; tokens see a context's keys and values, then their own."""
+    """Pre-norm block; tokens see a context's keys and values, then their own.
+
+    Where weights are sharded, each public method gathers them for one call and lets them go: what
+    the others call is private.
+    """
 
     def __init__(
         self, attend: SelfAttention, mlp: nn.Module, norm_in: nn.Module, norm_out: nn.Module
@@ -63,29 +67,29 @@ class ContextBlock(nn.Module):
     ) -> tuple[Float[Tensor, "b t d"], KeyValue]:
         """Updated tokens, and their own keys and values."""
         attend = self.self_attn
-        normed, gate = self.normed(self.input_layernorm, x, condition)
-        own = self.key_value(normed, by)
-        key, value = own if context is None else self.seen(context, own)
+        normed, gate = self._normed(self.input_layernorm, x, condition)
+        own = self._key_value(normed, by)
+        key, value = own if context is None else self._seen(context, own)
         query = rotate(attend.split(attend.q_proj(normed)), by)
         x = _add(x, attend.o_proj(attention(query, key, value, mask)), gate)
-        normed, gate = self.normed(self.post_attention_layernorm, x, condition)
+        normed, gate = self._normed(self.post_attention_layernorm, x, condition)
         return _add(x, self.mlp(normed), gate), own
 
-    def seen(self, context: KeyValue, own: KeyValue) -> KeyValue:
+    def _seen(self, context: KeyValue, own: KeyValue) -> KeyValue:
         """Keys and values that the tokens attend to, the context's first."""
         return torch.cat((context[0], own[0]), 2), torch.cat((context[1], own[1]), 2)
 
     def cache(self, x: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
         """Keys and values alone, where updated tokens are not needed."""
-        return self.key_value(self.normed(self.input_layernorm, x, None)[0], by)
+        return self._key_value(self._normed(self.input_layernorm, x, None)[0], by)
 
-    def normed(
+    def _normed(
         self, norm: nn.Module, x: Float[Tensor, "b t d"], condition: Float[Tensor, "b m d"] | None
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b #t d"] | None]:
         """Normed tokens, and what their update is multiplied by, where a condition says it."""
         return norm(x), None
 
-    def key_value(self, normed: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
+    def _key_value(self, normed: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
         """Keys and values of tokens that are normed."""
         attend = self.self_attn
         key = rotate(attend.split(attend.k_proj(normed)), by)

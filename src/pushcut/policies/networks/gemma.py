@@ -95,7 +95,7 @@ class GemmaBlock(ContextBlock):
             make_norm(sizes.width, adaptive=adaptive),
         )
 
-    def normed(
+    def _normed(
         self, norm: nn.Module, x: Float[Tensor, "b t d"], condition: Float[Tensor, "b m d"] | None
     ) -> tuple[Float[Tensor, "b t d"], Float[Tensor, "b #t d"] | None]:
         return norm(x, condition)

@@ -88,13 +88,13 @@ class CrossBlock(ContextBlock):
         attend.v_proj = nn.Linear(given, keys, bias=False)
         super().__init__(attend, GatedMLP(sizes.width, sizes.mlp), *norms)
 
-    def seen(self, context: KeyValue, own: KeyValue) -> KeyValue:
+    def _seen(self, context: KeyValue, own: KeyValue) -> KeyValue:
         """The context's, projected; keys keep the positions that they were rotated by."""
         attend = self.self_attn
         key, value = (x.transpose(1, 2).flatten(2) for x in context)
         return attend.split(attend.k_proj(key)), attend.split(attend.v_proj(value))
 
-    def key_value(self, normed: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
+    def _key_value(self, normed: Float[Tensor, "b t d"], by: Rotation) -> KeyValue:
         """None of its own: no token."""
         empty = normed.new_zeros(len(normed), self.self_attn.sizes.kv_heads, 0, by[0].shape[-1])
         return empty, empty
