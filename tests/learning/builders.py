@@ -57,6 +57,8 @@ def rollout_of(policy: Policy, lengths: list[int]) -> Rollout:
         sim_steps=torch.tensor(lengths),
         cut=torch.zeros(n, dtype=torch.bool),
         inits=tuple(InitState("t", i) for i in range(len(lengths))),
+        drawn=sample.drawn,
+        malformed=sample.malformed,
     )
 
 

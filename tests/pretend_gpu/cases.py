@@ -63,7 +63,7 @@ def acts(both: Both, mode: Mode) -> None:
     close(got.actions, want.actions, "actions")
     close(got.logprob, want.logprob, "logprob")
     for name, tensor in got.trace.items():
-        close(tensor, want.trace[name], name)
+        close(tensor.float(), want.trace[name].float(), name)
 
 
 def clones_behaviour(both: Both) -> None:
@@ -92,7 +92,8 @@ def played(policy: Policy) -> Rollout:
     assert rollout.experience is not None
     trace = {name: tensor.cpu() for name, tensor in rollout.experience.trace.items()}
     experience = replace(rollout.experience, trace=trace)
-    columns = {name: getattr(rollout, name) for name in ("logprob", "value", "next_value")}
+    names = ("logprob", "value", "next_value", "drawn", "malformed")
+    columns = {name: getattr(rollout, name) for name in names}
     there = {name: None if x is None else x.cpu() for name, x in columns.items()}
     return replace(rollout, experience=experience, **there)
 
@@ -134,7 +135,10 @@ def learns(
 
 
 def never_waits_in_a_micro_batch(both: Both) -> None:
-    """A step reads its norm and its metrics, and no copy is from memory that is not pinned."""
+    """A step reads its norm and its metrics, and no copy is from memory that is not pinned.
+
+    Of sequences each micro-batch reads how long its longest is, and computes no more.
+    """
     policy = both.device
     rollout = played(policy)
     counts = {}
@@ -144,17 +148,29 @@ def never_waits_in_a_micro_batch(both: Both) -> None:
         with counted() as traffic:
             learner.update(rollout, credit, 0)
         counts[size] = traffic
-    assert counts[11].reads == counts[3].reads == 2, [x.counts for x in counts.values()]
+    own = {size: 0 if rollout.drawn is None else -(-len(rollout) // size) for size in counts}
+    for size, traffic in counts.items():
+        assert traffic.reads == 2 + own[size], (size, traffic.counts)
     assert counts[3].counts["pageable"] == 0, counts[3].counts
     assert counts[3].counts["pinned"] > 3 * counts[11].counts["pinned"] > 0
 
 
 def reads_only_what_it_plays(both: Both) -> None:
-    """A decision waits for what leaves the device and for nothing on the way."""
+    """A decision waits for what leaves the device and for nothing on the way.
+
+    A sequence waits after each token, but the last that there is room for, to learn whether it
+    ends, and for its tokens and their number, of which the host makes actions.
+    """
     obs = both.device.prepare(observation(6))
     with counted() as traffic:
-        both.device.sample(obs, noise(6), "sampled")
-    assert traffic.waits == 0, traffic.counts
+        sample = both.device.sample(obs, noise(6), "sampled")
+    if sample.drawn is None:
+        assert traffic.waits == 0, traffic.counts
+        return
+    room, longest = sample.drawn.shape[2], int(sample.drawn.cpu().sum(2).max())
+    waits = {kind: traffic.counts[kind] for kind in ("item", "to host", "size", "pageable")}
+    expected = {"item": min(longest, room - 1), "to host": 2, "size": 0, "pageable": 0}
+    assert waits == expected
 
 
 def plays_with_a_copy(both: Both) -> None:

@@ -151,9 +151,9 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
             )
 
     def evaluate(self, obs: Observation, trace: dict[str, Tensor]) -> Evaluation:
-        drawn = to_device(trace["drawn"], self.device)
         # Behind the longest answer of the batch there is nothing to compute.
-        length = int(drawn.sum(1).max())
+        length = int(trace["drawn"].cpu().sum(1).max())
+        drawn = to_device(trace["drawn"], self.device)
         ids = to_device(trace["tokens"], self.device)[:, :length].long()
         with self.computing():
             prefix = self._read(obs)
@@ -247,8 +247,7 @@ class Pi0FastPolicy(PaliGemmaPolicy, TokenPolicy):
     ) -> tuple[Float[Tensor, "b h a"], Bool[Tensor, " b"]]:
         """The steps to execute in environment units, and where the answer is no proper one."""
         shape = (self.config.horizon, self.action_size)
-        lengths = drawn.sum(1).tolist()
-        rows = zip(ids.tolist(), lengths, strict=True)
+        rows = zip(ids.cpu().tolist(), drawn.cpu().sum(1).tolist(), strict=True)
         said = [self.text.read(row[:length], shape) for row, length in rows]
         action = torch.from_numpy(np.stack([one.action for one in said]))
         action = self.denormalise(to_device(action[:, : self.chunk].contiguous(), self.device))
