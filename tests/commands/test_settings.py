@@ -15,7 +15,7 @@ def test_presets_with_words_are_listed_alone(capsys):
     lines = printed(capsys, "presets", "libero", "long").splitlines()
     names = [line.split()[0] for line in lines if line.startswith("  ")]
     assert names[:3] == ["libero-long", "libero-long-flow", "libero-long-openvla-oft"]
-    assert len(names) == 11
+    assert len(names) == 14
     assert main(["presets", "aloha"]) == 1
     assert "no preset with 'aloha'" in capsys.readouterr().err
 

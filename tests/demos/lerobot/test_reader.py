@@ -187,7 +187,10 @@ def _break_column(root: Path) -> None:
 @pytest.mark.parametrize(
     ("breaking", "message"),
     [
-        (_break_folder, r"it has no meta/info.json \(LeRobot\) and no \*.hdf5 \(LIBERO\)"),
+        (
+            _break_folder,
+            r"it has no meta/info.json \(LeRobot\), no \*.hdf5 \(LIBERO\) and no ep_start_end_ids",
+        ),
         (_break_version, "version v1.6; this reads v2.x and v3.x"),
         (_break_json, "info.json is corrupted, truncated"),
         (_break_features, "no feature 'action'; it has"),
