@@ -9,12 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pushcut.config import SFTConfig
-from pushcut.envs.libero.env import LiberoConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.released.options import ReleasedConfig
 from pushcut.policies.source import StartPolicy
 from pushcut.presets.base import Preset
-from pushcut.presets.vla import IMAGE_SIZE, SUITES, flow
+from pushcut.presets.vla import IMAGE_SIZE, SUITES, both_cameras, flow
 from pushcut.presets.vla_columns import GROOT
 from pushcut.presets.vla_sources import groot_sources
 
@@ -54,13 +53,7 @@ def groot_libero(suite: str) -> Preset:
         padded_length=PADDED_LENGTH,
         precision="bfloat16",
     )
-    env = LiberoConfig(
-        tasks=(own,),
-        image_size=IMAGE_SIZE,
-        cameras=("agentview", "wrist"),
-        max_steps=column.max_steps,
-        render="stock",
-    )
+    env = both_cameras(own, column.max_steps)
     summary = f"groot on {own}: flow-sde, PPO (pi_RL, appendix H)"
     made = flow(summary, env, released, "groot", "flow-sde", column, "appendix H")
     critic = replace(made.train.critic, detach=False)

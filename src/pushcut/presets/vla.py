@@ -200,6 +200,17 @@ def flow(
     )
 
 
+def both_cameras(tasks: str, max_steps: int) -> LiberoConfig:
+    """Tasks of LIBERO as pi_RL plays them: both cameras, drawn as LIBERO draws them."""
+    return LiberoConfig(
+        tasks=(tasks,),
+        image_size=IMAGE_SIZE,
+        cameras=("agentview", "wrist"),
+        max_steps=max_steps,
+        render="stock",
+    )
+
+
 def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
     """A column of table 11; as read by openpi's pi0_libero and pi05_libero."""
     column, own = LIBERO[model][suite], f"libero_{SUITES[suite]}"
@@ -215,13 +226,7 @@ def pi_libero(model: Model, suite: str, noise: Noise) -> Preset:
         state_in_prompt=False if model == "pi05" else None,
         precision="bfloat16",
     )
-    env = LiberoConfig(
-        tasks=(own,),
-        image_size=IMAGE_SIZE,
-        cameras=("agentview", "wrist"),
-        max_steps=column.max_steps,
-        render="stock",
-    )
+    env = both_cameras(own, column.max_steps)
     summary = f"{model} on {own}: {noise}, PPO (pi_RL, table 11)"
     return flow(summary, env, released, model, noise, column, "table 11")
 
