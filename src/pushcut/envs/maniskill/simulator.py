@@ -14,8 +14,14 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
+from pushcut.envs.maniskill.control import HandControl
 from pushcut.envs.maniskill.experts import Expert
-from pushcut.envs.maniskill.sapien_process import keep_imports_out_of_garbage, made, pose_of
+from pushcut.envs.maniskill.sapien_process import (
+    keep_imports_out_of_garbage,
+    made,
+    pose_of,
+    positions_of,
+)
 from pushcut.envs.replayed import ReplayedSimulator
 
 RENDER_SIZE = 256
@@ -48,9 +54,11 @@ class PandaScene:
     def start(self, seed: int) -> None:
         # A scene that was used orders its contacts differently: 10 of 60 episodes changed.
         self.env.reset(seed=seed_of_32_bits(seed), options={"reconfigure": True})
+        self.control = HandControl(self.env)
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
-        return bool(self.env.step(action * TO_NATIVE)[4]["success"])
+        self.control.step(action * TO_NATIVE)
+        return bool(self.env.evaluate()["success"])
 
     def close(self) -> None:
         self.env.close()
@@ -75,7 +83,7 @@ class TaskSimulator(ReplayedSimulator[PandaScene]):
 
     def observed_state(self) -> Float32[np.ndarray, " 29"]:
         """Hand, opening of the gripper, cube, target, and how they lie to each other."""
-        fingers = self._env.agent.robot.get_qpos()[0, -2:]
+        fingers = positions_of(self._env)[-2:]
         opening = min(max(float(fingers.sum()) / 0.08, 0.0), 1.0)  # each at 4 cm: fully open
         hand, cube, target = self._poses()
         parts = (hand, [opening], cube, target, cube[:3] - hand[:3], target[:3] - cube[:3])
@@ -88,7 +96,7 @@ class TaskSimulator(ReplayedSimulator[PandaScene]):
         hand, cube, target = self._poses()
         return self._expert.action(
             self._task,
-            qpos=self._env.agent.robot.get_qpos()[0].numpy(),
+            qpos=positions_of(self._env),
             hand=hand,
             cube=cube,
             target=target,
@@ -135,7 +143,7 @@ class TaskSimulator(ReplayedSimulator[PandaScene]):
     def _held(self) -> bool:
         """Whether both fingers press the cube."""
         cube = getattr(self._env, TARGETS[self._task][0])
-        return bool(self._env.agent.is_grasping(cube)[0])
+        return self.now.control.grip.holds(cube)
 
     def _make(self) -> PandaScene:
         size = {"width": self._image_size, "height": self._image_size}

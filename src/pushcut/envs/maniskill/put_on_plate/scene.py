@@ -24,6 +24,7 @@ from mani_skill.utils.structs.types import SimConfig
 from sapien.physx import PhysxMaterial
 
 from pushcut.envs.init_states import seed_of_32_bits
+from pushcut.envs.maniskill.control import HandControl
 from pushcut.envs.maniskill.put_on_plate.assets import Model, model
 from pushcut.envs.maniskill.put_on_plate.outcome import Outcome, Resting, Reward
 from pushcut.envs.maniskill.put_on_plate.starts import Placed, Start
@@ -139,6 +140,7 @@ class PlateScene:
             keep_drawing(self.env)
         self.env.start_state = start
         self.env.reset(seed=seed_of_32_bits(seed), options={"reconfigure": True})
+        self.control = HandControl(self.env)
         self._steps = 0
         boxes = zip(self.env.actors[:2], self.env.models, strict=False)
         obj, receptacle = (Resting.of(arm.matrix(actor), own.size) for actor, own in boxes)
@@ -146,7 +148,7 @@ class PlateScene:
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
         env = self.env
-        env.step(action)
+        self.control.step(action)
         self._steps += 1
         start: Start = env.start_state
         obj, receptacle = env.actors[:2]
@@ -155,8 +157,8 @@ class PlateScene:
         self.outcome.note(
             obj=_position(obj),
             receptacle=_position(receptacle),
-            force=float(env.scene.get_pairwise_contact_forces(obj, receptacle)[0].norm()),
-            grasped=bool(env.agent.is_grasping(obj)[0]),
+            force=self.control.grip.force(obj, receptacle),
+            grasped=self.control.grip.holds(obj),
         )
         return self.outcome.placed
 

@@ -82,7 +82,7 @@ class VariantSimulator(ReplayedSimulator[PlateScene]):
         env = self.now.env
         tip, closing = arm.grip(env)
         obj, receptacle = env.actors[:2]
-        held = bool(env.agent.is_grasping(obj)[0])
+        held = self.now.control.grip.holds(obj)
         return Things(tip, closing, _thing(obj), _thing(receptacle), held)
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.init_states import seed_of_32_bits
+from pushcut.envs.maniskill.control import HandControl
 from pushcut.envs.maniskill.sapien_process import keep_drawing, keep_imports_out_of_garbage, made
 from pushcut.envs.maniskill.simpler.assets import PHOTOGRAPHS, TABLE_TOP
 from pushcut.envs.maniskill.simpler.tasks import SINK, TASKS, placement
@@ -38,9 +39,11 @@ class BridgeScene:
         env.xyz_configs = placed.position[None].astype(np.float32)
         env.quat_configs = placed.orientation[None].astype(np.float32)
         env.reset(seed=seed_of_32_bits(seed), options={"reconfigure": True, "episode_id": 0})
+        self.control = HandControl(env)
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> bool:
-        return bool(self.env.step(action)[4]["success"])
+        self.control.step(action)
+        return bool(self.env.evaluate()["success"])
 
     def close(self) -> None:
         self.env.close()
@@ -82,7 +85,7 @@ class TaskSimulator(ReplayedSimulator[BridgeScene]):
         env = self.now.env
         tip, closing = arm.grip(env)
         source, target = (self._thing(name) for name in (env.source_obj_name, env.target_obj_name))
-        held = bool(env.agent.is_grasping(env.objs[env.source_obj_name])[0])
+        held = self.now.control.grip.holds(env.objs[env.source_obj_name])
         return Things(tip, closing, source, target, held)
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:

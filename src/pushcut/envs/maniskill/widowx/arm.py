@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Integer, UInt8
 
+from pushcut.envs.maniskill.sapien_process import positions_of, sapien_pose
 from pushcut.envs.maniskill.widowx.env import CAMERA
 
 FOCAL, CENTRE_X, CENTRE_Y = 623.588, 319.501, 239.545
@@ -24,7 +25,7 @@ FINGER = 0.044
 
 def joints(env: Any) -> Float32[np.ndarray, " 8"]:
     """Positions of the six joints, radians, and of the two fingers, metres."""
-    return env.agent.robot.get_qpos()[0].cpu().numpy().astype(np.float32)
+    return positions_of(env)
 
 
 def grip(env: Any) -> tuple[Float64[np.ndarray, " 3"], Float64[np.ndarray, " 3"]]:
@@ -63,4 +64,4 @@ def camera(width: int, height: int, shader: str) -> dict[str, Any]:
 
 def matrix(thing: Any) -> Float64[np.ndarray, "4 4"]:
     """Pose of an actor or link."""
-    return thing.pose.to_transformation_matrix()[0].cpu().numpy().astype(np.float64)
+    return sapien_pose(thing).to_transformation_matrix().astype(np.float64)
