@@ -1,8 +1,8 @@
 """Moves an arm of ManiSkill's and judges its grip as ManiSkill does, without tensors.
 
 ManiSkill computes with tensors for many scenes at once. For a single one on a CPU that takes
-several times as long as PhysX: a control step of the Panda 4.0 ms, PhysX' share 0.5, and 0.7 here. Here
-the same numbers (to float32's rounding) come from SAPIEN's own poses and numpy.
+several times as long as PhysX: a control step of the Panda 4.0 ms, of which PhysX takes 0.5. Here
+it takes 0.7: the same numbers (to float32's rounding) from SAPIEN's own poses and numpy.
 
 This module imports the simulator, so it is itself imported late, by the simulators.
 """
@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import sapien
-import torch
 from jaxtyping import Float32, Float64
+from mani_skill.utils.common import to_tensor
 
 from pushcut.envs.maniskill.sapien_process import sapien_pose
 
@@ -52,7 +52,7 @@ class HandControl:
         self._opening = (float(fingers.config.lower), float(fingers.config.upper))
         self.grip = Grip(env)
         # The tasks' own judgement asks the robot, at every step.
-        env.agent.is_grasping = lambda thing: torch.tensor([self.grip.holds(thing)])
+        env.agent.is_grasping = lambda thing: to_tensor(np.array([self.grip.holds(thing)]))
 
     def step(self, action: Float32[np.ndarray, " 7"]) -> None:
         """One control step: displacement and turn of the hand, and the gripper (1: open)."""
@@ -150,7 +150,7 @@ class Grip:
 
 
 def quaternion(turn: Float64[np.ndarray, " 3"]) -> Float64[np.ndarray, " 4"]:
-    """Of angles about x, then the new y, then the new z, radians; w first."""
+    """Turns about x, then the new y, then the new z, radians, as one quaternion, w first."""
     (a, b, c), (sa, sb, sc) = np.cos(turn / 2), np.sin(turn / 2)
     return np.array(
         [
