@@ -115,7 +115,21 @@ def times_faster(spent: Mapping[str, list[float]], baseline: str, kind: str) -> 
     return round(statistics.median(ratios), 2)
 
 
-def inside(task: str, kinds: Mapping[str, Step], chunks: int, rounds: int) -> None:
+RATIOS = {
+    "published_picture": ("stock", "published_picture"),
+    "minimal_shader, stock too": ("stock_minimal_shader", "minimal_shader"),
+    "preset": ("stock", "preset"),
+}
+"""Name of a ratio -> its baseline and what is compared with it."""
+
+
+def inside(
+    task: str,
+    kinds: Mapping[str, Step],
+    ratios: Mapping[str, tuple[str, str]],
+    chunks: int,
+    rounds: int,
+) -> None:
     """In ManiSkill's interpreter: prints what was measured."""
     spent = measure(kinds, chunks=chunks, rounds=rounds)
     result = {
@@ -123,11 +137,7 @@ def inside(task: str, kinds: Mapping[str, Step], chunks: int, rounds: int) -> No
         "task": task,
         "cpu_ms_per_step": {k: round(statistics.median(ms), 2) for k, ms in spent.items()},
         "times_less_processor_time": {
-            "published_picture": times_faster(spent, "stock", "published_picture"),
-            "minimal_shader, stock too": times_faster(
-                spent, "stock_minimal_shader", "minimal_shader"
-            ),
-            "preset": times_faster(spent, "stock", "preset"),
+            name: times_faster(spent, *pair) for name, pair in ratios.items()
         },
         "rounds": rounds,
         "load": os.getloadavg(),
@@ -140,6 +150,7 @@ def main(
     about: str = __doc__ or "",
     task: str = CARROT,
     kinds: Callable[[str], Mapping[str, Step]] = kinds_of,
+    ratios: Mapping[str, tuple[str, str]] = RATIOS,
 ) -> None:
     """Starts a script where ManiSkill is."""
     parser = argparse.ArgumentParser(description=about.splitlines()[0])
@@ -150,7 +161,7 @@ def main(
     options = parser.parse_args()
     if options.inside:
         sys.path.insert(0, str(SOURCE))
-        inside(options.task, kinds(options.task), options.chunks, options.rounds)
+        inside(options.task, kinds(options.task), ratios, options.chunks, options.rounds)
         return
     from pushcut.envs.isolated.simulators import installed, isolated_launch
 
