@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.bimanual.env import BimanualEnv
+from pushcut.envs.calvin.env import CalvinEnv
 from pushcut.envs.init_states import demo_inits
 from pushcut.envs.pool.expert import run_expert
 from pushcut.evaluation.intervals import Rate
 from pushcut.system.progress import bar
 
 
-def expert_rates(env: EpisodicEnv, starts: int) -> dict[str, Any]:
+def expert_rates(env: BimanualEnv | CalvinEnv, starts: int) -> dict[str, Any]:
     """Successes of each task of ``env``, and how many control steps they took."""
     rng = np.random.default_rng(0)
     found: dict[str, Any] = {}
