@@ -18,16 +18,13 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
+from benchmarks.expert_rates import all_together, expert_rates
 
 from pushcut.envs.calvin.chains import LENGTH
 from pushcut.envs.calvin.env import CalvinConfig, CalvinEnv
 from pushcut.envs.calvin.scenes import SCENES
 from pushcut.envs.calvin.starts import CHAIN
 from pushcut.envs.calvin.tasks import TASKS
-from pushcut.envs.init_states import demo_inits
-from pushcut.envs.pool.expert import run_expert
-from pushcut.evaluation.intervals import Rate
 from pushcut.evaluation.results import LedgerLine
 from pushcut.evaluation.stages import Chains
 from pushcut.system.progress import bar
@@ -40,18 +37,7 @@ LIMIT = 200
 def sub_tasks(scene: str, starts: int) -> dict[str, Any]:
     """Successes of each sub-task, and how many control steps they took."""
     env = CalvinConfig(tuple(TASKS), scene, cameras=(), scenes=1, max_steps=LIMIT).build()
-    rng = np.random.default_rng(0)
-    found: dict[str, Any] = {}
-    with bar("playing sub-tasks", starts * len(TASKS)) as shown:
-        for task in TASKS:
-            lengths = []
-            for init in demo_inits(task, 0, starts):
-                played = run_expert(env, init, noise=0.0, rng=rng)
-                lengths += [len(played.action)] if played.success else []
-                shown.advance()
-            steps = {"median_steps": sorted(lengths)[len(lengths) // 2]} if lengths else {}
-            found[task] = Rate(len(lengths), starts).to_json() | steps
-            env.release(task)
+    found = expert_rates(env, starts)
     env.close()
     return found
 
@@ -89,14 +75,11 @@ def main() -> None:
     options = parser.parse_args()
     began = time.perf_counter()
     alone = sub_tasks(options.scene, options.starts)
-    rates = [Rate(one["successes"], one["episodes"]) for one in alone.values()]
     result = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "scene": options.scene,
         "sub_tasks": alone,
-        "all_sub_tasks": Rate(
-            sum(rate.successes for rate in rates), sum(rate.episodes for rate in rates)
-        ).to_json(),
+        "all_sub_tasks": all_together(alone),
         "chains": chains(options.scene, options.chains),
         "wall_seconds": round(time.perf_counter() - began, 1),
         "load": os.getloadavg(),

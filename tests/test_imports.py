@@ -40,7 +40,7 @@ LEVELS = {
         "base checks episodes init_states isolated replayed resized",
         "instructions still",
         "mujoco pool point_mass",
-        "calvin gymnasium metaworld libero maniskill contract",
+        "bimanual calvin gymnasium metaworld libero maniskill contract",
         "mixed",
     ),
     "policies": (

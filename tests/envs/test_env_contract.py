@@ -74,6 +74,12 @@ def put_on_plate() -> EnvConfig:
     return RemoteConfig(PutOnPlateConfig(tasks, image_size=64, shader="minimal", stand_ins=True))
 
 
+def bimanual() -> EnvConfig:
+    from pushcut.envs.bimanual.env import BimanualConfig
+
+    return BimanualConfig(("lift-pot", "hand-over"), cameras=("head", "left_wrist"), image_size=32)
+
+
 def calvin() -> EnvConfig:
     from pushcut.envs.calvin.env import CalvinConfig
 
@@ -145,6 +151,7 @@ ASSETS = {simpler: "simpler_assets", put_on_plate: "plate_assets"}
         pytest.param(maniskill_images, marks=MANISKILL),
         pytest.param(simpler, marks=MANISKILL),
         pytest.param(put_on_plate, marks=MANISKILL),
+        pytest.param(bimanual, marks=pytest.mark.sim),
         pytest.param(calvin, marks=[pytest.mark.sim, NEEDS_CALVIN]),
         pytest.param(reacher, marks=pytest.mark.sim),
         pytest.param(lunar_lander, marks=pytest.mark.sim),

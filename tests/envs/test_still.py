@@ -32,6 +32,12 @@ def test_nothing_moves_and_the_gripper_stays():
     assert still.tolist() == [0, 0, 0, 0, 0, 0, np.float32(-0.7)]
 
 
+def test_targets_of_joints_and_grippers_of_two_arms_stay_as_they_are():
+    names = tuple(f"{side}_{what}" for side in ("left", "right") for what in ("joint_1", "gripper"))
+    last = np.array([0.5, 1, -0.25, -1], np.float32)
+    assert still_action(named(*names), last).tolist() == last.tolist()
+
+
 def test_actions_without_known_names_are_refused():
     with pytest.raises(UserError, match="not known of actions like 'action_0', only of dx, dy"):
         still_action(named("action_0", "gripper"), np.zeros(2, np.float32))

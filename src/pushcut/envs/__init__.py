@@ -8,6 +8,7 @@ member to.
 from __future__ import annotations
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.bimanual.env import BimanualConfig
 from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.gymnasium.env import GymnasiumConfig
 from pushcut.envs.libero.env import LiberoConfig
@@ -23,6 +24,7 @@ ENVS: Registry[type[EnvConfig]] = Registry(
     "environment",
     "pushcut.envs",
     {
+        "bimanual": BimanualConfig,
         "calvin": CalvinConfig,
         "gymnasium": GymnasiumConfig,
         "libero": LiberoConfig,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from jaxtyping import Float32
 
@@ -11,8 +13,8 @@ from pushcut.types import EnvSpec
 
 _MOTION = ("dx", "dy", "dz", "rx", "ry", "rz")
 """Names of displacements: 0 is no motion."""
-_KEPT = ("gripper",)
-"""Names of commands that hold while they stay as they are."""
+_KEPT = re.compile(r"(left_|right_)?(gripper|joint_\d+)")
+"""Names of commands that hold while they stay as they are: openings and targets of joints."""
 
 
 def still_action(spec: EnvSpec, last: Float32[np.ndarray, " a"]) -> Float32[np.ndarray, " a"]:
@@ -20,14 +22,16 @@ def still_action(spec: EnvSpec, last: Float32[np.ndarray, " a"]) -> Float32[np.n
 
     UserError where the names of an action's numbers do not say which one that is.
     """
-    if unknown := [name for name in spec.action_names if name not in (*_MOTION, *_KEPT)]:
-        raise UserError(
-            f"--hold-frames: what holds still is not known of actions like {unknown[0]!r}, only of "
-            f"{', '.join((*_MOTION, *_KEPT))}"
-        )
     if len(spec.action_names) != len(last):
         raise UserError("--hold-frames: the environment does not name the numbers of its actions")
-    kept = np.array([name in _KEPT for name in spec.action_names])
+    kept = np.array([_KEPT.fullmatch(name) is not None for name in spec.action_names])
+    known = kept | np.isin(spec.action_names, _MOTION)
+    if not known.all():
+        unknown = spec.action_names[int(known.argmin())]
+        raise UserError(
+            f"--hold-frames: what holds still is not known of actions like {unknown!r}, only of "
+            f"{', '.join(_MOTION)}, gripper, joint_1 and so on, of an arm or of left_ and right_"
+        )
     return np.where(kept, last, 0).astype(np.float32)
 
 

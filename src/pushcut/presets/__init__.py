@@ -11,6 +11,7 @@ from typing import Any
 from pushcut.envs import ENVS
 from pushcut.errors import UserError
 from pushcut.presets import (
+    bimanual,
     calvin,
     groot,
     gymnasium,
@@ -49,6 +50,8 @@ _OWN: dict[str, Preset] = {
     "metaworld-flow-grpo": metaworld.METAWORLD_FLOW_GRPO,
     "maniskill-grpo": maniskill.MANISKILL_GRPO,
     "maniskill-flow": maniskill.MANISKILL_FLOW,
+    "bimanual-tokens-grpo": bimanual.BIMANUAL_TOKENS_GRPO,
+    "bimanual-flow-ppo": bimanual.BIMANUAL_FLOW_PPO,
     "calvin-d": calvin.CALVIN_D,
     "calvin-abc-d": calvin.CALVIN_ABC_D,
     "put-on-plate-grpo": put_on_plate.PUT_ON_PLATE_GRPO,
