@@ -181,7 +181,8 @@ def _ood(rest: Arguments) -> None:
 
 def _serve(rest: Arguments) -> None:
     from pushcut.arguments.configure import of_checkpoint
-    from pushcut.commands.serve import ServeConfig, run_serve
+    from pushcut.commands.serve import run_serve
+    from pushcut.commands.serve_config import ServeConfig
 
     run_serve(*of_checkpoint("serve", rest, ServeConfig))
 

@@ -83,7 +83,7 @@ def served(policy: Policy, **limits: Any) -> Iterator[tuple[str, Batches]]:
     thread.start()
     ready.wait(10)
     try:
-        yield "ws://127.0.0.1:{}".format(listening.getsockname()[1]), running["batches"]
+        yield f"ws://127.0.0.1:{listening.getsockname()[1]}", running["batches"]
     finally:
         running["loop"].call_soon_threadsafe(running["stop"].set)
         thread.join(10)

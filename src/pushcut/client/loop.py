@@ -72,8 +72,9 @@ class ActionLoop:
         if execute < 1:
             raise ValueError(f"execute must be >= 1, got {execute}")
         if not stale_s > execute / rate_hz:
+            least_s = execute / rate_hz
             raise ValueError(
-                f"stale_s must be above execute / rate_hz ({execute / rate_hz:g} s), got {stale_s:g}"
+                f"stale_s must be above execute / rate_hz ({least_s:g} s), got {stale_s:g}"
             )
         self._policy, self._safe = policy, safe_action
         self._execute, self._stale_s, self._first_s = execute, stale_s, first_s

@@ -9,7 +9,7 @@ from functools import partial
 from socket import socket
 from typing import Any
 
-from pushcut.commands.serve import ServeConfig
+from pushcut.commands.serve_config import ServeConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.policies.base import Policy
 from pushcut.policies.released.hub import local_folder
