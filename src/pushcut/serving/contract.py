@@ -26,7 +26,7 @@ class CameraTerms:
 
     name: str
     send_as: str
-    """Its name in a message."""
+    """What a message calls it."""
     height: int
     width: int
     """Pixels."""
@@ -72,7 +72,7 @@ class Contract:
     prompts: Mapping[str, Sequence[str]]
     """Sentences that it was fine-tuned on, by task; empty where it does not remember them."""
     statistics_sha256: str
-    """Of the statistics as JSON with sorted keys: two policies that scale alike have the same."""
+    """SHA-256 of the statistics as JSON with sorted keys: the same for policies that scale alike."""
     pushcut: str = __version__
 
     def to_json(self) -> dict[str, Any]:
