@@ -8,7 +8,7 @@ An array is a map with the byte strings ``__ndarray__`` (true), ``data`` (its by
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, TypeGuard
 
 import msgpack
 import numpy as np
@@ -100,5 +100,5 @@ def _check(dtype: np.dtype) -> None:
         raise WireError(f"arrays of dtype {dtype} do not travel: send booleans, integers or floats")
 
 
-def _is_shape(shape: Any) -> bool:
+def _is_shape(shape: Any) -> TypeGuard[list[int]]:
     return isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)

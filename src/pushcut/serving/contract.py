@@ -72,7 +72,7 @@ class Contract:
     prompts: Mapping[str, Sequence[str]]
     """Sentences that it was fine-tuned on, by task; empty where it does not remember them."""
     statistics_sha256: str
-    """SHA-256 of the statistics as JSON with sorted keys: the same for policies that scale alike."""
+    """SHA-256 of the statistics as sorted JSON: the same where policies scale alike."""
     pushcut: str = __version__
 
     def to_json(self) -> dict[str, Any]:
