@@ -43,6 +43,7 @@ def test_no_command_is_a_usage_error_that_teaches(capsys):
             ["unknown preset 'metaworld-grop'; did you mean 'metaworld-grpo'? there are"],
         ),
         (["report"], ["usage: pushcut report RUN"]),
+        (["serve"], ["which checkpoint? pushcut serve CHECKPOINT"]),
         (["doctor", "smoek"], ["unknown preset", "did you mean 'smoke'?"]),
     ],
 )
@@ -93,6 +94,7 @@ def test_a_value_that_cannot_be_is_refused_in_words(capsys, arguments, part):
         (["sft", "smoke", "--dataset", "nowhere", "--out", "run"], "nowhere"),
         (["eval", "smoke", "--policy.path", "nowhere"], "nowhere"),
         (["report", "nowhere"], "nowhere is no run"),
+        (["serve", "nowhere"], "no policy at nowhere"),
         (["doctor", "smoke", "--policy.path", "nowhere"], "nowhere"),
     ],
 )

@@ -24,10 +24,10 @@ TESTS = Path(__file__).parent
 LEVELS = {
     "": (
         "errors weights types transfers",
-        "batch system registry plugins promises",
+        "batch system registry plugins promises client",
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
-        "learning evaluation instructions",
+        "learning evaluation instructions serving",
         "config reporting",
         "trainer presets memory loading before_loading",
         "assembly",
@@ -95,10 +95,11 @@ ONLY_IN = {
     "simplejpeg": "policies",
     "huggingface_hub": "policies",
     "peft": "policies",
+    "msgpack": "client",
 }
 """Foreign package -> the one part that may import it."""
 
-WITHOUT_TORCH = "errors types promises system envs demos"
+WITHOUT_TORCH = "errors types promises system envs demos client"
 """Parts that never import torch, nor anything that does: the workers are made of them."""
 
 FOUND = all_imports()

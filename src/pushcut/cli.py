@@ -32,6 +32,9 @@ the papers' protocols, each one folder with its table or plot:
   ood CHECKPOINT [--baseline CHECKPOINT]           success in each variant of its environment
   data-scarcity  PRESET                 SFT and RL from one demonstration per task and from all
 
+on a robot:
+  serve CHECKPOINT [--port 8000]        its actions over openpi's websocket protocol
+
 around it:
   report RUN                            write RUN/report.html
   export RUN --out DIR                  its newest checkpoint as one policy folder
@@ -176,6 +179,14 @@ def _ood(rest: Arguments) -> None:
     run_ood(configure("ood", rest, OODConfig, config_of=OODConfig.of))
 
 
+def _serve(rest: Arguments) -> None:
+    from pushcut.arguments.configure import of_checkpoint
+    from pushcut.commands.serve import run_serve
+    from pushcut.commands.serve_config import ServeConfig
+
+    run_serve(*of_checkpoint("serve", rest, ServeConfig))
+
+
 def _report(rest: Arguments) -> None:
     if not rest:
         raise UsageError("usage: pushcut report RUN")
@@ -278,6 +289,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "generalisation": _generalisation,
     "ood": _ood,
     "data-scarcity": _data_scarcity,
+    "serve": _serve,
     "report": _report,
     "export": _export,
     "table": _table,

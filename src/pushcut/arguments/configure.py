@@ -74,6 +74,25 @@ def configure(
     return with_instructions(given, config, flags)
 
 
+def of_checkpoint(command: str, rest: list[str], kind: type) -> tuple[Any, Any]:
+    """The config of a command that names a checkpoint first, and the environment behind that.
+
+    Args:
+        command: As it was typed.
+        rest: What was typed after it.
+        kind: Class of the config; it has ``policy`` and ``like``.
+    """
+    if rest and rest[0] in HELP:
+        fields_from(f"{command} CHECKPOINT", kind(), rest[:1])
+    if not rest or rest[0].startswith("-"):
+        raise UsageError(f"which checkpoint? pushcut {command} CHECKPOINT, a policy or a run")
+    from pushcut.commands.remembered import policy_behind
+
+    path, *rest = rest
+    source, env = policy_behind(Path(path), value_of("--like", rest))
+    return fields_from(f"{command} {path}", kind(policy=source), rest), env
+
+
 def named_preset(name: str) -> Preset:
     """The preset that the command line names, or what an environment's name stands for.
 

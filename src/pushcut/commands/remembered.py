@@ -11,7 +11,13 @@ from pushcut import plugins
 from pushcut.config import CollectConfig, EvalConfig, TrainConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
-from pushcut.evaluation.leakage import runs_behind
+from pushcut.evaluation.leakage import run_folder_of, runs_behind
+from pushcut.policies import POLICIES, kind_of
+from pushcut.policies.places import policy_folder
+from pushcut.policies.pretrained import read_description
+from pushcut.policies.released.hub import local_folder
+from pushcut.policies.released.options import ReleasedConfig
+from pushcut.policies.source import PolicySource
 from pushcut.presets import Preset, find_preset
 from pushcut.runs import renamed
 from pushcut.runs.config_json import from_stored, stored_config, to_json, with_defaults
@@ -83,6 +89,32 @@ def preset_behind(path: Path) -> str:
             f"--policy.path {path}"
         )
     return name
+
+
+def policy_behind(path: Path, like: str | None = None) -> tuple[PolicySource, EnvConfig | None]:
+    """How to load a checkpoint, and the environment that it acted in, where that is known.
+
+    Args:
+        path: The checkpoint, a run or a policy's folder.
+        like: A preset that says both; else the run behind the checkpoint does.
+    """
+    if like is not None:
+        preset = find_preset(like)
+        return replace(preset.eval.policy, path=path), preset.eval.env
+    folder = policy_folder(local_folder(path, download=False))
+    kind = kind_of(read_description(folder))
+    chosen = (kind in POLICIES and POLICIES[kind].source) or PolicySource
+    source, env = chosen(path=path), None
+    try:
+        if (found := _origin(path)) is not None:
+            env = from_stored(EnvConfig, renamed.current(found["config"]["env"]), path)
+        if found and (run := run_folder_of(path)):
+            stored = stored_config(run).get("policy", {}).get("released", {})
+            source = replace(source, released=from_stored(ReleasedConfig, stored, run))
+    # The checkpoint can be loaded without; the environment may be of a plug-in that is not here.
+    except (UserError, ImportError, OSError, ValueError, KeyError) as error:
+        say(f"warning: {path} does not say what it acted in: {error}")
+    return source, env
 
 
 def _preset_of(run: dict[str, Any]) -> Preset | None:

@@ -17,6 +17,7 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.errors import UserError
 from pushcut.policies.adapter_files import Adapters
 from pushcut.policies.noise import DecisionNoise
+from pushcut.policies.normalisation import DataStats
 from pushcut.policies.tensor_files import SharedFiles
 from pushcut.policies.told import Told
 from pushcut.policies.value_head import CriticConfig, ValueHead
@@ -137,6 +138,13 @@ class Policy(nn.Module, ABC):
     def add_critic(self, config: CriticConfig, *, seed: int) -> None:
         """Puts a fresh critic into ``training_parts["critic"]``: samples then have a value."""
         raise UserError(f"{type(self).__name__} has no place for a critic: use GRPO")
+
+    def data_stats(self) -> DataStats:
+        """Statistics of "state" and "action" that it scales by; without what it does not know.
+
+        A released checkpoint's are its own: its gripper may count another way than ours.
+        """
+        return {}
 
     def reading(self, instruction: str) -> Reading | None:
         """What it makes of an instruction; None where it reads any text."""

@@ -129,6 +129,9 @@ class PolicyFromData(Policy):
         policy.load_weights(path)
         return policy
 
+    def data_stats(self) -> DataStats:
+        return self.statistics
+
     def load_weights(self, path: Path) -> None:
         load_weights(self, path)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pushcut.errors import UserError
 from pushcut.policies.networks.openvla import OpenVLANetwork, OpenVLASizes
-from pushcut.policies.normalisation import NormStats, known
+from pushcut.policies.normalisation import DataStats, NormStats, known
 from pushcut.policies.precision import Compute
 from pushcut.policies.released.images import CROP_AREA, openvla_pixel_values, openvla_pixels
 from pushcut.policies.released.openvla_folder import (
@@ -103,6 +103,10 @@ class OpenVLAOFTPolicy(ReleasedPolicy, ParallelTokenPolicy):
         self.state_scaling = state_scaling(config, statistics) if sizes.proprio_dim else None
         self._prompts: dict[str, list[int]] = {}
         tokenizer.check_fits(sizes.llm.vocab_padded)
+
+    def data_stats(self) -> DataStats:
+        known = {"action": self.statistics.action, "state": self.statistics.proprio}
+        return {name: found for name, found in known.items() if found is not None}
 
     @property
     def horizon(self) -> int:

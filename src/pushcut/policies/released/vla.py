@@ -103,6 +103,9 @@ class ReleasedVLA(ReleasedPolicy):
         tokenizer.check_fits(config.sizes.vocab_size)
         self.begin()
 
+    def data_stats(self) -> DataStats:
+        return self.statistics
+
     @property
     @abstractmethod
     def layout(self) -> str:
