@@ -37,6 +37,7 @@ LEVELS = {
         "__main__",
     ),
     "envs": (
+        "events",
         "base checks episodes init_states isolated replayed resized",
         "instructions still",
         "mujoco pool point_mass",

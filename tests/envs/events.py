@@ -1,0 +1,34 @@
+"""Hand-made events: one object, whose course a test writes down step by step."""
+
+import numpy as np
+
+from pushcut.envs.events import Events
+
+
+def events_of(
+    *,
+    height: list[float],
+    x: list[float] | None = None,
+    touch: list[float] | None = None,
+    fingers: list[int] | None = None,
+    rest: list[bool] | None = None,
+    opening: list[float] | None = None,
+    hand: list[list[float]] | None = None,
+    name: str = "puck",
+) -> Events:
+    """An episode with one object at (x, 0, height), lying on the table where nothing is said."""
+    count = len(height)
+    position = np.stack([x or [0.0] * count, np.zeros(count), height], -1)
+    pose = np.concatenate([position, np.tile([1.0, 0, 0, 0], (count, 1))], -1)[:, None]
+    touched = touch or [np.nan] * count
+    lying = np.where(rest if rest is not None else [True] * count, 1.0, np.nan)
+    return Events(
+        objects=(name,),
+        hand=np.array(hand or np.zeros((count, 3)), np.float32),
+        opening=np.array(opening or [0.1] * count, np.float32),
+        pose=pose.astype(np.float32),
+        touch=np.array(touched, np.float32)[:, None],
+        fingers=np.array(fingers or [0] * count, np.uint8)[:, None],
+        rest=lying.astype(np.float32)[:, None],
+        action=np.zeros((count, 4), np.float32),
+    )
