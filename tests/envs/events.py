@@ -1,5 +1,7 @@
 """Hand-made events: one object, whose course a test writes down step by step."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from pushcut.envs.events import Events
@@ -7,13 +9,13 @@ from pushcut.envs.events import Events
 
 def events_of(
     *,
-    height: list[float],
-    x: list[float] | None = None,
-    touch: list[float] | None = None,
-    fingers: list[int] | None = None,
-    rest: list[bool] | None = None,
-    opening: list[float] | None = None,
-    hand: list[list[float]] | None = None,
+    height: Sequence,
+    x: Sequence | None = None,
+    touch: Sequence | None = None,
+    fingers: Sequence | None = None,
+    rest: Sequence | None = None,
+    opening: Sequence | None = None,
+    hand: list[Sequence] | None = None,
     name: str = "puck",
 ) -> Events:
     """An episode with one object at (x, 0, height), lying on the table where nothing is said."""

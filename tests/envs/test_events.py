@@ -23,6 +23,6 @@ def test_a_simulator_without_events_says_which_have_them():
 def test_a_mix_tells_events_where_each_member_does():
     world = Member("world", MetaWorldConfig())
     other = Member("other", MetaWorldConfig())
-    mass = Member("mass", PointMassConfig())
+    mass = Member("mass", PointMassConfig(image_size=64), cameras=(("top", "corner2"),))
     assert MixedConfig(members=(world, other)).tells_events
     assert not MixedConfig(members=(world, mass)).tells_events
