@@ -28,7 +28,7 @@ LEVELS = {
         "envs policies algorithms ranks runs",
         "demos rollout cluster",
         "learning evaluation instructions serving",
-        "config reporting",
+        "config reporting analysis",
         "trainer presets memory loading before_loading",
         "assembly",
         "commands",
@@ -37,6 +37,7 @@ LEVELS = {
         "__main__",
     ),
     "envs": (
+        "events",
         "base checks episodes init_states isolated replayed resized",
         "instructions still",
         "mujoco pool point_mass",
@@ -58,7 +59,7 @@ LEVELS = {
     "demos": (
         "images stats pictures choice plain_pickles",
         "dialects frames",
-        "lerobot libero_hdf5 calvin_npz loading",
+        "lerobot libero_hdf5 calvin_npz loading event_files",
         "sources",
         "dataset collect sentences",
     ),

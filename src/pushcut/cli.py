@@ -39,6 +39,7 @@ around it:
   report RUN                            write RUN/report.html
   export RUN --out DIR                  its newest checkpoint as one policy folder
   table [NAME=]RESULT.json ... [--out FILE.md]     results side by side, as in the papers
+  analyse [NAME=]BEFORE.json [NAME=]AFTER.json     strategies, and those that RL found
   presets [WORD | NAME [--yaml]]        list presets, or what one sets and where it is from
   policies [NAME] [--markdown]          every kind of policy: its folder, what was verified how
   diff RUN RUN                          what two runs, or config files, set differently
@@ -207,6 +208,12 @@ def _table(rest: Arguments) -> None:
     print(call("table", run_table, rest), end="")
 
 
+def _analyse(rest: Arguments) -> None:
+    from pushcut.commands.analyse import run_analyse
+
+    print(call("analyse", run_analyse, rest))
+
+
 def _plan(rest: Arguments) -> None:
     from pushcut.commands.plan import PlanConfig, of_the_phase, run_plan
 
@@ -293,6 +300,7 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "report": _report,
     "export": _export,
     "table": _table,
+    "analyse": _analyse,
     "plan": _plan,
     "presets": _presets,
     "policies": _policies,

@@ -254,6 +254,9 @@ class EvalConfig:
     videos: int = 0
     """Episodes of each task that are played once more for a video, in a folder beside the result.
     With 2 or more, a success and a failure where there are both."""
+    events: bool = False
+    """Write beside the result what happened to the objects of each episode, for `pushcut analyse`:
+    MetaWorld and LIBERO can tell."""
     out: Path | None = None
     """File for the result (JSON); its ledger, table (Markdown) and videos are written beside it.
     The default is eval/MODE.json in the policy's run (or here, if it has none); if that exists,

@@ -12,6 +12,7 @@ import torch
 from pushcut.batch import Rollout
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.recording import NOTHING, Record
 from pushcut.errors import Interrupted, UserError
 from pushcut.policies.noise import DecisionKey, DecisionNoise
 from pushcut.policies.normalisation import small_stats
@@ -42,7 +43,7 @@ def inits(count: int) -> list[InitState]:
 
 
 def play(
-    policy: TinyPolicy, manifest: Sequence[InitState], slots: int = 4, record_size: int = 0
+    policy: TinyPolicy, manifest: Sequence[InitState], slots: int = 4, record: Record = NOTHING
 ) -> list[PlayedEpisode]:
     """Episodes in the order of the manifest."""
     episodes: list[PlayedEpisode] = []
@@ -55,7 +56,7 @@ def play(
             iteration=2,
             mode="sampled",
             on_episode=episodes.append,
-            record_size=record_size,
+            record=record,
         )
     return sorted(episodes, key=lambda episode: episode.task.group)
 
@@ -100,7 +101,7 @@ def test_the_number_of_slots_changes_no_episode(policy, slots):
 
 
 def test_images_are_recorded_of_every_control_step_and_of_the_start(policy):
-    for episode in play(policy, inits(3), record_size=24):
+    for episode in play(policy, inits(3), record=Record(image_size=24)):
         assert len(episode.frames) == episode.length + 1
         assert {frame.shape for frame in episode.frames} == {(24, 24, 3)}
 

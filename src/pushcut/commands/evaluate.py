@@ -12,13 +12,14 @@ from typing import Any
 
 from rich.table import Table as Printed
 
-from pushcut.before_loading import check_pictures, check_room
+from pushcut.before_loading import check_room
+from pushcut.commands.extras import Extras, check_extras, save_extras
 from pushcut.config import EvalConfig
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
-from pushcut.evaluation.films import Film, chosen, save_films, videos_of
+from pushcut.evaluation.films import chosen, save_films
 from pushcut.evaluation.leakage import OVERLAP, run_folder_of, saw_evaluation_states
 from pushcut.evaluation.results import (
     EvalResult,
@@ -46,9 +47,6 @@ from pushcut.runs.run import provenance
 from pushcut.system.progress import bar, console, mute, say
 from pushcut.system.signals import SafeExit
 from pushcut.types import InitState
-
-Films = dict[PolicySource, list[Film]]
-"""Videos of each policy."""
 
 
 def run_eval(config: EvalConfig) -> dict[str, Any]:
@@ -81,18 +79,18 @@ def run_eval_on(ranks: Ranks, config: EvalConfig) -> dict[str, Any]:
                 raise UserError(f"{path} exists; choose another --out, or none to have one found")
         check_writable(out)
         check_room(out)
-        check_pictures(config.env, videos=config.videos)
-    films: Films = {}
-    results = play_sources(config, sources, config.mode, films, ranks=ranks)
+        check_extras(config)
+    extras = Extras()
+    results = play_sources(config, sources, config.mode, extras, ranks=ranks)
     content: dict[str, Any] = {}
     with ranks.together():
         if ranks.first:
             rows = [row_of(config, source, results[source]) for source in sources]
             table = Table([saved, *rows] if saved else rows)
-            content = write_results(config, table, rows, out, films)
+            content = write_results(config, table, rows, out, extras)
             for source, row in zip(sources[:-1], rows[:-1], strict=True):
                 row.result.save(beside, **facts_of(config, source))
-                save_videos(config, beside, films.get(source))
+                save_extras(config, source, beside, extras)
     return ranks.gather(content)[0]
 
 
@@ -104,7 +102,7 @@ def check_writable(file: Path) -> None:
 
 
 def write_results(
-    config: EvalConfig, table: Table, played: list[Row], out: Path, films: Films
+    config: EvalConfig, table: Table, played: list[Row], out: Path, extras: Extras
 ) -> dict[str, Any]:
     """Prints what was played, and writes the result of the config's policy."""
     for row in played:
@@ -119,7 +117,7 @@ def write_results(
         say(f"\n{chains}")
     content = played[-1].result.save(out, **facts_of(config, config.policy), table=table.to_json())
     out.with_suffix(".md").write_text("\n".join(filter(None, (table.markdown(), chains))))
-    save_videos(config, out, films.get(config.policy))
+    save_extras(config, config.policy, out, extras)
     say(f"result: {out}; table: {out.with_suffix('.md')}")
     return content
 
@@ -132,14 +130,6 @@ def results_folder(source: PolicySource) -> Path:
     # As the user named it, where that is shorter than the whole path.
     here = Path.cwd()
     return (run.relative_to(here) if run.is_relative_to(here) else run) / "eval"
-
-
-def save_videos(config: EvalConfig, result: Path, films: Sequence[Film] | None) -> None:
-    """Writes the videos of a result into a folder beside it, and says so."""
-    if films:
-        folder = videos_of(result)
-        save_films(folder, films, spec=config.env.spec, mode=config.mode)
-        say(f"videos: {folder}")
 
 
 def row_of(config: EvalConfig, source: PolicySource, result: EvalResult) -> Row:
@@ -204,7 +194,7 @@ def play_sources(
     config: EvalConfig,
     sources: Iterable[PolicySource],
     mode: Mode,
-    films: Films | None = None,
+    extras: Extras | None = None,
     *,
     ranks: Ranks | None = None,
     env_flags: str = "env",
@@ -215,7 +205,7 @@ def play_sources(
         config: What is played, and how.
         sources: The policies.
         mode: In place of that of the config.
-        films: Takes the videos that the config asks for, of the same starts for all.
+        extras: Takes the videos, of the same starts for all, and events that the config asks for.
         ranks: Who share the episodes.
         env_flags: How the flags begin that set the environment; empty where there are none.
     """
@@ -246,10 +236,15 @@ def play_sources(
         for source in dict.fromkeys(reversed(sources)):
             with ranks.together():
                 policy = source.load_to_act(device=device)
-            results[source] = evaluator.evaluate(policy, mode)
-            if films is not None and config.videos:
+            told = (
+                extras.events.setdefault(source, {})
+                if extras is not None and config.events
+                else None
+            )
+            results[source] = evaluator.evaluate(policy, mode, events=told)
+            if extras is not None and config.videos:
                 lines = lines or chosen(results[source].ledger, config.videos)
-                films[source] = evaluator.film(policy, mode, lines, mp4_of)
+                extras.films[source] = evaluator.film(policy, mode, lines, mp4_of)
             del policy
         return {source: results[source] for source in sources}
 

@@ -84,6 +84,9 @@ class EnvConfig(ABC):
     """Name of the simulator among the isolated ones, where it can be one; where a package is
     installed is not part of an experiment."""
 
+    tells_events: ClassVar[bool] = False
+    """Whether what it builds is one of ``envs.events.TellsEvents``."""
+
     instructions: str = ""
     """Instructions from elsewhere: a dataset, a JSON file {task: sentence}, a policy folder, or a
     name (MetaWorld: lerobot). Else what the policy was fine-tuned on, where that is known, or the

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from pushcut.envs.events import Events
+from pushcut.envs.pool.recording import Record
 from pushcut.evaluation.films import FILM_SIZE, Encode, Film
 from pushcut.evaluation.results import EvalResult, LedgerLine
 from pushcut.policies.base import Mode, Policy
@@ -12,6 +14,9 @@ from pushcut.ranks.base import Ranks, SingleProcess
 from pushcut.rollout.episode_runner import EpisodeRunner, PlayedEpisode
 from pushcut.rollout.scheduler import EpisodeTask, ListSchedule
 from pushcut.types import InitState
+
+EpisodeEvents = dict[tuple[str, int, int], Events]
+"""Task, seed of the initial state and repeat -> what happened in the episode."""
 
 EVALUATION_STREAM = 2**32 - 1
 """Stands where training has its iteration: no training episode draws the same noise."""
@@ -33,10 +38,16 @@ class Evaluator:
         self._repeats, self._on_episode = repeats, on_episode
         self._ranks = ranks or SingleProcess()
 
-    def evaluate(self, policy: Policy, mode: Mode = "greedy") -> EvalResult:
-        """Plays each initial state of the manifest exactly ``repeats`` times."""
+    def evaluate(
+        self, policy: Policy, mode: Mode = "greedy", *, events: EpisodeEvents | None = None
+    ) -> EvalResult:
+        """Plays each initial state of the manifest exactly ``repeats`` times.
+
+        ``events`` takes what happened in each episode, in the order of the ledger, on every rank.
+        """
         start = time.perf_counter()
         lines: dict[tuple[int, int], LedgerLine] = {}
+        told: EpisodeEvents = {}
         stages = self._runner.spec.stages
 
         def note(episode: PlayedEpisode) -> None:
@@ -50,6 +61,8 @@ class Evaluator:
                 repeat=task.member,
                 stage=round(episode.reward) if init.task in stages else None,
             )
+            if episode.events is not None:
+                told[init.task, init.seed, task.member] = episode.events
             self._on_episode(episode)
 
         episodes = len(self._manifest) * self._repeats
@@ -63,11 +76,16 @@ class Evaluator:
                 mode=mode,
                 on_episode=note,
                 coordination=self._ranks.coordination(),
+                record=Record(events=events is not None),
             )
         for theirs in self._ranks.gather(lines):
             lines |= theirs
+        for theirs in self._ranks.gather(told):
+            told |= theirs
         groups = range(len(self._manifest))
         ledger = tuple(lines[repeat, group] for repeat in range(self._repeats) for group in groups)
+        if events is not None:
+            events |= {x.episode: told[x.episode] for x in ledger if x.episode in told}
         seconds = time.perf_counter() - start
         played = {task: n for task, n in stages.items() if any(x.task == task for x in ledger)}
         return EvalResult(mode, ledger, seconds, self._runner.spec.groups, played)
@@ -106,7 +124,7 @@ class Evaluator:
                 mode=mode,
                 on_episode=note,
                 coordination=self._ranks.coordination(),
-                record_size=size,
+                record=Record(image_size=size),
             )
         for theirs in self._ranks.gather(films):
             films |= theirs

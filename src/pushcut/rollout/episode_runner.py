@@ -13,8 +13,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from torch import Tensor
 
+from pushcut.envs.events import Events
 from pushcut.envs.pool.base import Simulators
 from pushcut.envs.pool.pool import Reply
+from pushcut.envs.pool.recording import NOTHING, Record
 from pushcut.errors import DivergedError, UserError
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionKey, DecisionNoise
@@ -54,6 +56,8 @@ class PlayedEpisode:
     """The critic's estimate of the final observation, where it was asked for."""
     frames: list[np.ndarray] = field(default_factory=list)
     """Images of each control step, where they were asked for."""
+    events: Events | None = None
+    """What happened to the objects, where it was asked for and the episode ended."""
 
     @property
     def success(self) -> bool:
@@ -127,7 +131,7 @@ class EpisodeRunner:
         """``check`` is called regularly and may raise to stop (Ctrl-C)."""
         self._pool, self._seed = pool, seed
         self._inference_batch = inference_batch
-        self._record_size = 0
+        self._record = NOTHING
         self._looks = {"final": False, "terminal": False}
         self._check = check
         self._episodes: dict[int, PlayedEpisode] = {}
@@ -153,14 +157,14 @@ class EpisodeRunner:
         final_values: bool = False,
         terminal_values: bool = False,
         coordination: Coordination = INDEPENDENT,
-        record_size: int = 0,
+        record: Record = NOTHING,
     ) -> Seconds:
         """Plays until the schedule is done; calls ``on_episode`` for each finished episode.
 
         Returns where the time went: ``infer`` and ``wait`` here, ``simulate`` and ``render`` in a
         worker on average.
 
-        With ``record_size`` above 0 episodes have images of so many pixels of each control step.
+        Episodes have the images and events that ``record`` asks for.
         With ``final_values`` the policy looks once more where an episode is truncated (the pool
         must observe there) or cut off, for what its critic says; with ``terminal_values`` at
         every end.
@@ -169,7 +173,7 @@ class EpisodeRunner:
         if reason := misfit(policy, self._pool.spec):
             raise UserError(reason)
         policy.eval()
-        self._record_size = record_size
+        self._record = record
         self._stopwatch.take()
         before = dict(self._pool.seconds)
 
@@ -272,7 +276,7 @@ class EpisodeRunner:
                 continue
             seen = observation.select([row])
             self._acts[slot] = _Act(seen, row_trace, row_numbers)
-            self._pool.step(slot, actions[row], record_size=self._record_size)
+            self._pool.step(slot, actions[row], self._record)
 
     def _key(self, slot: int, iteration: int) -> DecisionKey:
         episode = self._episodes[slot]
@@ -297,6 +301,7 @@ class EpisodeRunner:
         episode.decisions.append(self._acts.pop(slot).then(reply.result))
         if reply.frames is not None:
             episode.frames.extend(reply.frames)
+        episode.events = reply.events
         if not episode.over or episode.looks_once_more(**self._looks):
             self._ready.append(slot)
             return

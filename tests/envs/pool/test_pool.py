@@ -7,6 +7,7 @@ import pytest
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.expert import run_expert
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.recording import Record
 from pushcut.errors import UserError
 from pushcut.types import InitState
 from tests.envs.pool.faulty import FaultyConfig
@@ -112,7 +113,7 @@ def test_recorded_frames_join_to_the_video_of_the_episode():
         start(pool, [init])
         frames, rewards = [], []
         for chunk in (actions[:4], actions[4:]):
-            pool.step(0, chunk, record_size=48)
+            pool.step(0, chunk, record=Record(image_size=48))
             (reply,) = wait(pool)
             assert reply.frames is not None
             assert reply.result is not None
@@ -129,7 +130,7 @@ def test_recording_changes_nothing():
         start(pool, [init, init])
         pool.step(0, chunk_of(init, 0))
         wait(pool)
-        pool.step(1, chunk_of(init, 0), record_size=16)
+        pool.step(1, chunk_of(init, 0), record=Record(image_size=16))
         (reply,) = wait(pool)
         assert reply.frames is not None
         assert reply.frames.shape == (5, 16, 16, 3)

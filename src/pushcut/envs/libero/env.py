@@ -53,6 +53,7 @@ class LiberoConfig(EnvConfig):
     """Describes a ``LiberoEnv``."""
 
     simulator = "libero"
+    tells_events = True
     experts = EXPERTS
 
     tasks: tuple[str, ...] = ("libero_object",)

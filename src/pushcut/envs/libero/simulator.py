@@ -32,6 +32,7 @@ from pushcut.envs.libero.package import (
     problem_name,
 )
 from pushcut.envs.libero.tasks import FIXED_INITS
+from pushcut.envs.mujoco.contacts import GripperBodies
 from pushcut.envs.mujoco.simulator import MuJoCoSimulator, frozen
 
 PLACEMENT_STREAM = 0x11BE
@@ -71,6 +72,10 @@ class TaskSimulator(MuJoCoSimulator):
     ``env`` is robosuite's environment, ``model`` and ``data`` MuJoCo's: scripted experts read
     them (after ``sync``) and change nothing.
     """
+
+    gripper = GripperBodies(
+        "gripper0_right_gripper", ("gripper0_leftfinger", "gripper0_rightfinger")
+    )
 
     def __init__(
         self,

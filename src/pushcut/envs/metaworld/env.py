@@ -58,6 +58,7 @@ class MetaWorldConfig(EnvConfig):
     """Describes a ``MetaWorldEnv``."""
 
     simulator = "metaworld"
+    tells_events = True
 
     tasks: tuple[str, ...] = (
         "button-press-topdown-v3",

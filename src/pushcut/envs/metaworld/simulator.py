@@ -19,6 +19,7 @@ from jaxtyping import Float32, Float64
 from metaworld.env_dict import ALL_V3_ENVIRONMENTS
 from metaworld.policies import ENV_POLICY_MAP
 
+from pushcut.envs.mujoco.contacts import GripperBodies
 from pushcut.envs.mujoco.simulator import MuJoCoSimulator, frozen
 
 PLACEMENT_STREAM = 0x4D57
@@ -48,6 +49,8 @@ class SimulatorState:
 
 class TaskSimulator(MuJoCoSimulator):
     """One task. Actions here are MetaWorld's own: the gripper closes at +1."""
+
+    gripper = GripperBodies("hand", ("rightclaw", "leftclaw"))
 
     def __init__(self, task: str) -> None:
         env: Any = _outcome_only(ALL_V3_ENVIRONMENTS[task], task)()

@@ -149,6 +149,11 @@ class MixedConfig(EnvConfig):
         return tuple(task for member in self.members for task in member.expert_tasks)
 
     @property
+    def tells_events(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """Whether each member does."""
+        return all(member.env.tells_events for member in self.members)
+
+    @property
     def parts(self) -> tuple[PartConfig, ...]:
         mix = self.spec
         return tuple(PartConfig(member.told(mix.tasks), mix) for member in self.members)

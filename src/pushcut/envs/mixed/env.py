@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import Env, EnvConfig
 from pushcut.envs.checks import problem_of_observation, trusted
+from pushcut.envs.events import Events, telling
 from pushcut.envs.still import stay_with
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
@@ -63,6 +64,12 @@ class PartEnv:
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         return self._inner.render(size)
 
+    def mark(self, *, start: bool) -> Any:
+        return telling(self._inner).mark(start=start)
+
+    def read_marks(self, marks: Sequence[Any]) -> Events:
+        return telling(self._inner).read_marks(marks)
+
     def snapshot(self) -> Any:
         return self._inner.snapshot()
 
@@ -114,6 +121,12 @@ class MixedEnv:
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         return self._now().render(size)
+
+    def mark(self, *, start: bool) -> Any:
+        return telling(self._now()).mark(start=start)
+
+    def read_marks(self, marks: Sequence[Any]) -> Events:
+        return telling(self._now()).read_marks(marks)
 
     def snapshot(self) -> tuple[str, Any]:
         return self._playing, self._now().snapshot()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.episodes import EpisodicEnv
+from pushcut.envs.events import Events
 from pushcut.envs.mujoco.gl import not_drawing
 from pushcut.types import EnvSpec
 
@@ -23,7 +25,7 @@ COARSEST = 0.05
 class MuJoCoEnv(EpisodicEnv):
     """Draws each task with a renderer of its own, made when first needed and freed with the task.
 
-    A simulator also has ``model``, ``data`` and ``sync()``; its gripper closes at +1.
+    A simulator also has ``model``, ``data``, ``sync()`` and ``contacts``; its gripper closes at +1.
     """
 
     def __init__(self, spec: EnvSpec, *, max_sim_steps: int, image_size: int) -> None:
@@ -56,6 +58,17 @@ class MuJoCoEnv(EpisodicEnv):
 
     def _to_native(self, actions: Float32[np.ndarray, "h a"]) -> Float32[np.ndarray, "h a"]:
         return flip_gripper(actions)
+
+    def mark(self, *, start: bool) -> Any:
+        """A raw copy of this moment for ``read_marks``; see ``envs.events.TellsEvents``."""
+        simulator = self._now
+        if start:
+            simulator.sync()
+        return simulator.contacts.mark(start=start)
+
+    def read_marks(self, marks: Sequence[Any]) -> Events:
+        """The events of an episode of the present task, without actions."""
+        return self._now.contacts.read(marks)
 
     def _draw(self, camera: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What one of the model's cameras sees."""

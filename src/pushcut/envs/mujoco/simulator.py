@@ -8,10 +8,13 @@ This module imports mujoco, so it is itself imported late, by those simulators.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar
 
 import mujoco
 import numpy as np
+
+from pushcut.envs.mujoco.contacts import ContactReader, GripperBodies
 
 PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 """All that MuJoCo's next step depends on, the solver's warm start included."""
@@ -20,9 +23,16 @@ PHYSICS = mujoco.mjtState.mjSTATE_INTEGRATION
 class MuJoCoSimulator:
     """A MuJoCo model and its data; ``_stale`` says that positions lag behind the state."""
 
+    gripper: ClassVar[GripperBodies]
+
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self.model, self.data = model, data
         self._stale = True
+
+    @cached_property
+    def contacts(self) -> ContactReader:
+        """Tells where the objects are and what touches them."""
+        return ContactReader(self.model, self.data, self.gripper)
 
     def sync(self) -> None:
         """Moves bodies, sites, cameras and lights to where the state has them.

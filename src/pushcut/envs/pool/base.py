@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pushcut.envs.pool.recording import NOTHING, Record
 from pushcut.envs.pool.shared_rows import SharedRows, rows_file, rows_size
 from pushcut.envs.pool.slots import Reply, RequestKind, Slot
 from pushcut.system.stopwatch import Seconds
@@ -58,8 +59,8 @@ class Simulators(ABC):
         self._begin(slot, init)
         self._submit("reset", slot, init)
 
-    def step(self, slot: int, actions: np.ndarray, record_size: int = 0) -> None:
-        """Submits an action chunk, float32 [h, a]; ``record_size`` > 0 asks for frames."""
+    def step(self, slot: int, actions: np.ndarray, record: Record = NOTHING) -> None:
+        """Submits an action chunk, float32 [h, a]; ``record`` asks for more than its outcome."""
         self._require_no_request(slot)
         if slot not in self._slots or not self._slots[slot].playing:
             raise RuntimeError(f"slot {slot} has no episode under way: reset it first")
@@ -72,7 +73,7 @@ class Simulators(ABC):
             raise ValueError(f"actions for slot {slot} are not finite: {actions.tolist()}")
         state = self._slots[slot]
         state.chunk, state.waiting, state.observed = len(actions), True, False
-        self._submit("step", slot, actions, record_size)
+        self._submit("step", slot, actions, record)
 
     def abandon(self, slot: int) -> None:
         """Notes that the episode in ``slot`` goes no further: its process may let it go."""

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import UInt8
 
+from pushcut.envs.events import Events
 from pushcut.types import ChunkResult, Demonstration, InitState
 
 RequestKind = Literal["reset", "step", "demonstrate", "release"]
@@ -27,6 +28,8 @@ class Reply:
     frames: UInt8[np.ndarray, "t _ _ 3"] | None = None
     """After a recorded ``step``: an image after each control step, and one before the
     episode's first, so that the frames of an episode's replies join to its video."""
+    events: Events | None = None
+    """After the last ``step`` of an episode, where they were asked for."""
     reason: str = ""
     """Why the episode was lost."""
 

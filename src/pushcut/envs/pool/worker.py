@@ -5,7 +5,7 @@ imports torch. Messages are pickled tuples:
 
 - first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
   ``("refused", -1, message)`` when the environment cannot be built;
-- then in: ``("reset", slot, init)``, ``("step", slot, actions, record_size)``,
+- then in: ``("reset", slot, init)``, ``("step", slot, actions, record)``,
   ``("demonstrate", slot, init, noise, seed, hold_frames)`` or ``("release", -2, tasks)``; out:
   ``(kind, slot, payload, seconds)``, or
   ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
@@ -42,7 +42,9 @@ from pushcut.envs.checks import (
     problem_of_result,
     trusted,
 )
+from pushcut.envs.events import Events
 from pushcut.envs.pool.expert import run_expert
+from pushcut.envs.pool.recording import Record, Recording
 from pushcut.envs.pool.shared_rows import SharedRows
 from pushcut.errors import UserError
 from pushcut.system.stopwatch import Stopwatch
@@ -67,6 +69,7 @@ class Worker:
         self._playing: int | None = None
         self._parked: dict[int, Any] = {}
         self._unplayed: set[int] = set()
+        self._recordings: dict[int, Recording] = {}
         self._starts: OrderedDict[InitState, tuple[Any, Observation]] = OrderedDict()
 
     def reset(self, slot: int, init: InitState) -> None:
@@ -84,17 +87,20 @@ class Worker:
         self._unplayed.add(slot)
 
     def step(
-        self, slot: int, actions: np.ndarray, record_size: int
-    ) -> tuple[ChunkResult, np.ndarray | None]:
-        """Executes a chunk and observes what comes after it, unless the episode is over."""
+        self, slot: int, actions: np.ndarray, record: Record
+    ) -> tuple[ChunkResult, np.ndarray | None, Events | None]:
+        """Executes a chunk and observes what comes after it, unless the episode is over.
+
+        Returns the outcome, images of its control steps, and at the end the episode's events.
+        """
         if self._playing != slot:
             self._park()
             self._env.restore(self._parked.pop(slot))
             self._playing = slot
-        frames = None
-        if record_size > 0:
-            first = slot in self._unplayed
-            result, frames = _step_recorded(self._env, actions, record_size, first=first)
+        frames = events = recording = None
+        if record:
+            recording = self._recording(slot, record)
+            result, frames = recording.step(actions), recording.frames()
         else:
             result = self._env.step_chunk(actions)
         trusted(problem_of_result(result, len(actions)))
@@ -102,8 +108,9 @@ class Worker:
         if result.shown(final_observation=self._final_observation):
             self._rows.write(slot, self._observe())
         if result.done:
+            events = recording.events() if recording else None
             self._forget(slot)
-        return result, frames
+        return result, frames, events
 
     def demonstrate(
         self, slot: int, init: InitState, noise: float, seed: int, hold_frames: int
@@ -141,31 +148,18 @@ class Worker:
             self._parked[self._playing] = self._env.snapshot()
             self._playing = None
 
+    def _recording(self, slot: int, record: Record) -> Recording:
+        """What is kept of the slot's episode, which is in the simulator."""
+        if slot not in self._recordings:
+            first = slot in self._unplayed
+            self._recordings[slot] = Recording(self._env, record, first=first)
+        return self._recordings[slot]
+
     def _forget(self, slot: int) -> None:
         self._parked.pop(slot, None)
+        self._recordings.pop(slot, None)
         if self._playing == slot:
             self._playing = None
-
-
-def _step_recorded(
-    env: Env, actions: np.ndarray, size: int, *, first: bool
-) -> tuple[ChunkResult, np.ndarray]:
-    """Executes a chunk step by step with an image after each (and before, where asked)."""
-    frames = [env.render(size)] if first else []
-    reward = np.zeros(len(actions), dtype=np.float32)
-    steps = sim_steps = 0
-    while True:
-        result = env.step_chunk(actions[steps : steps + 1])
-        reward[steps] = result.reward[0]
-        steps += result.steps
-        sim_steps += result.sim_steps
-        frames.append(env.render(size))
-        if result.done or steps == len(actions):
-            break
-    total = ChunkResult(
-        steps, sim_steps, reward, result.success, result.terminated, result.truncated
-    )
-    return total, np.stack(frames)
 
 
 def one_line(error: Exception) -> str:
