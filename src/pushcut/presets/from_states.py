@@ -14,6 +14,9 @@ from pushcut.presets.base import Preset, preset
 
 POLICY = FlowConfig(cameras=(), width=128, depth=3, heads=4, expert_width=96, chunk=4)
 
+LEARNER = LearnerConfig(lr=1e-4, warmup_iterations=3, epochs=2)
+CRITIC = CriticConfig(detach=False, warmup_iterations=1)
+
 
 def flow_from_states(
     summary: str,
@@ -25,6 +28,8 @@ def flow_from_states(
     episodes: int,
     iterations: int,
     episodes_per_task: int = 100,
+    learner: LearnerConfig = LEARNER,
+    critic: CriticConfig = CRITIC,
 ) -> Preset:
     """A small flow policy without cameras, Flow-SDE and PPO.
 
@@ -42,8 +47,8 @@ def flow_from_states(
             env,
             policy=FlowPolicySource(trained="all"),
             algorithm=PPO(episodes=episodes, bootstrap_on_truncation=False),
-            critic=CriticConfig(detach=False, warmup_iterations=1),
-            learner=LearnerConfig(lr=1e-4, warmup_iterations=3, epochs=2),
+            critic=critic,
+            learner=learner,
             rollout=RolloutConfig(slots=16, timeout_s=180.0),
             evaluation=EvaluationConfig(every=0),
             iterations=iterations,

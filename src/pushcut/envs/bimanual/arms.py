@@ -34,7 +34,7 @@ FINGER_THICK = 0.006
 STIFFNESS = (1200, 1200, 1000, 300, 300, 200)
 DAMPING = (80, 80, 60, 15, 15, 10)
 TORQUE = (120, 120, 100, 40, 40, 25)
-"""Of each joint's position controller: N·m/rad, N·m·s/rad, N·m."""
+"""Each joint's position controller: N·m/rad, N·m·s/rad, N·m."""
 GRIP_FORCE = 15.0
 """The most with which a finger presses, N."""
 

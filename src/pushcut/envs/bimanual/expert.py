@@ -31,7 +31,7 @@ class Commanded:
 
     joints: Float64[np.ndarray, " 6"]
     position: Float64[np.ndarray, " 3"]
-    """Of the hand, as is ``yaw``."""
+    """Where the hand is to be, as is ``yaw``."""
     yaw: float
 
 

@@ -35,11 +35,11 @@ class Pose:
     position: Vector
     """Metres."""
     axes: Float64[np.ndarray, "3 3"]
-    """Its axes in the world, one in each column."""
+    """Axes in the world, one in each column."""
 
     @property
     def yaw(self) -> float:
-        """Its turn about the vertical, radians."""
+        """Turn about the vertical, radians."""
         return float(np.arctan2(self.axes[1, 0], self.axes[0, 0]))
 
     @property
@@ -82,9 +82,9 @@ class View:
     """What holds in the simulator."""
 
     hands: Mapping[str, Hand]
-    """Of the left and of the right arm."""
+    """The left arm and the right one."""
     bodies: Mapping[str, Pose]
-    """Of the task's objects and marks."""
+    """The task's objects and marks."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ class Goal:
     """What an expert wants of a hand; it always points down."""
 
     position: Vector
-    """Of the middle between the fingertips, metres."""
+    """Where the middle between the fingertips is to be, metres."""
     yaw: float = 0.0
     """Turn about the vertical, radians; at 0 the fingers close along y."""
     open: bool = True

@@ -23,7 +23,7 @@ FOOT, FLOOR, RIM = 0.024, 0.030, 0.052
 """Heights at which a bowl's foot ends, its floor ends and its wall ends; metres. The foot of one
 bowl fits into another, so that it stands ``FLOOR`` higher."""
 RADIUS, FOOT_RADIUS = 0.050, 0.028
-"""Of the middle of the wall, and of the foot; metres."""
+"""How wide a bowl is in the middle of its wall, and at its foot; metres."""
 WALL = 0.004
 """Half of the wall's thickness, metres."""
 GRIP_HEIGHT = 0.046
