@@ -110,7 +110,7 @@ def test_a_robot_is_listed_and_described_and_its_run_names_it(tmp_path):
     code, _, err = pushcut(tmp_path, "train", "--resume", "--out", "all/rl")
     assert code == 1
     assert err.count("\n") == 1
-    assert "type 'ReachConfig' is unknown; have CalvinConfig, " in err
+    assert "type 'ReachConfig' is unknown; have BimanualConfig, CalvinConfig, " in err
     assert err.endswith(f"it was made with --plugin {REACH}\n")
     code, _, err = pushcut(tmp_path, "quickstart", "--resume", "--out", "all", *robot)
     assert code == 0, err

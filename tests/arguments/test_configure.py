@@ -170,7 +170,7 @@ def test_a_part_keeps_what_was_set_in_every_part_of_its_kind():
     ("arguments", "said"),
     [
         (["--env", "metawrld"], "unknown environment 'metawrld'; did you mean 'metaworld'"),
-        (["--env"], "--env needs a name; have calvin, gymnasium, libero"),
+        (["--env"], "--env needs a name; have bimanual, calvin, gymnasium"),
         (["--algorithm", "--seed"], "--algorithm needs a name; have grpo, ppo"),
         (["--env", "mixed"], "mixed needs values that have no default"),
         (["--policy", "nosuch"], "unknown policy 'nosuch'; have tiny, flow, "),
