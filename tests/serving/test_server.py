@@ -64,7 +64,7 @@ class OpenpiClient:
 def served(policy: Policy, **limits: Any) -> Iterator[tuple[str, Batches]]:
     """A server in a thread; its address."""
     actor = Actor(policy, mode="greedy", seed=0, batch=4)
-    settings = {"message_bytes": 1_000_000, "clients": 8} | limits
+    settings: dict[str, Any] = {"message_bytes": 1_000_000, "clients": 8} | limits
     waiting = settings.pop("waiting", 8)
     ready, running = threading.Event(), {}
     listening = socket.socket()
