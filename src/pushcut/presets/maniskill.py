@@ -46,7 +46,7 @@ MANISKILL_FLOW = flow_from_states(
     fit_steps=1500,
     episodes=128,
     iterations=60,
-    # At 1e-4 and 1e-3 the values swing for ten iterations, and success falls (docs/results/log.md).
+    # With a critic at 1e-3 the values swing for ten iterations (docs/results/log.md).
     learner=replace(LEARNER, lr=3e-5, epochs=5),
     critic=replace(CRITIC, lr=3e-4, warmup_iterations=3),
 )
