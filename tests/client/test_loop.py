@@ -62,6 +62,20 @@ def test_chunks_are_asked_for_every_few_steps_and_played_by_time():
         assert policy.asked == [0]
 
 
+def test_chunks_are_played_to_their_end_where_nothing_else_is_said():
+    policy, clock = Scripted(), Clock()
+    with looped(policy, clock) as loop:
+        for n, action in enumerate([10, 11, 12, 13]):
+            clock.now = n / 10
+            assert loop.act({"n": n}) == action
+        with loop._news:
+            assert loop._news.wait_for(lambda: loop._newest_s == 0.3, timeout=5)
+        assert policy.asked == [0, 3]  # with the last step of the chunk, as its answer took no time
+        clock.now = 0.4
+        assert loop.act({"n": 4}) == 21  # the step of it that is due: one has passed
+        assert loop.safe_steps == 0
+
+
 def test_a_policy_that_hangs_makes_the_robot_safe_once_its_answer_is_old(caplog):
     policy, clock = Scripted(), Clock()
     with looped(policy, clock, execute=1, stale_s=0.25) as loop, caplog.at_level(logging.WARNING):

@@ -56,6 +56,13 @@ class Chunks:
         """Forgets all chunks: another episode begins."""
         self._held.clear()
 
+    def left(self, now_s: float) -> int:
+        """Steps that the newest chunk gives from the one on that is due; 0 without a chunk."""
+        if not self._held:
+            return 0
+        observed_s, actions = self._held[-1]
+        return max(0, len(actions) - round((now_s - observed_s) * self._rate_hz))
+
     def at(self, now_s: float) -> np.ndarray | None:
         """The action float32 [action size] that is due; None where no chunk reaches so far."""
         due = [

@@ -12,6 +12,7 @@ import numpy as np
 
 from pushcut.client.chunks import Chunks
 from pushcut.client.errors import ServerRefusedError
+from pushcut.client.schedule import Schedule
 
 logger = logging.getLogger("pushcut.client")
 
@@ -36,10 +37,12 @@ class Answers(Protocol):
 class ActionLoop:
     """Turns observations into actions at a fixed rate, while a thread asks the policy.
 
-    Every ``execute`` steps the newest observation is sent (receding horizon); what comes back is
-    used from the step on that is due by then (``Chunks``). Where no action is due, or the newest
-    chunk's observation is older than ``stale_s``, the watchdog gives the safe action and says so
-    at once and every second, as a warning of the logger ``pushcut.client``.
+    Chunks are played to their end, as policies are trained and evaluated: the observation is sent
+    just so early that, as long as answers took lately, the next chunk is there by then. With
+    ``execute`` it is sent every so many steps instead (receding horizon). What comes back is used
+    from the step on that is due by then (``Chunks``). Where no action is due, or the newest chunk's
+    observation is older than ``stale_s``, the watchdog gives the safe action and says so at once
+    and every second, as a warning of the logger ``pushcut.client``.
     """
 
     def __init__(
@@ -48,7 +51,7 @@ class ActionLoop:
         *,
         rate_hz: float,
         safe_action: SafeAction,
-        execute: int = 1,
+        execute: int | None = None,
         decay: float | None = None,
         stale_s: float = 0.5,
         first_s: float = 10.0,
@@ -62,27 +65,28 @@ class ActionLoop:
             safe_action: What to do without an answer; it has no default, since only the robot's
                 owner knows (zeros stand still where actions are velocities, and go to the origin
                 where they are positions).
-            execute: Steps between questions; a question also waits for the answer before it.
+            execute: Steps between questions; a question also waits for the answer before it. None
+                plays chunks to their end, or until they are stale.
             decay: Averages overlapping chunks, as ``Chunks`` says; None takes the newest.
             stale_s: Age of the newest chunk's observation from which on it is not trusted.
             first_s: How long ``act`` may wait for the first chunk of an episode, while the robot
                 stands still.
             clock: Seconds; tests give their own.
         """
-        if execute < 1:
+        if execute is not None and execute < 1:
             raise ValueError(f"execute must be >= 1, got {execute}")
-        if not stale_s > execute / rate_hz:
-            least_s = execute / rate_hz
+        if not stale_s > (least_s := (execute or 1) / rate_hz):
             raise ValueError(
                 f"stale_s must be above execute / rate_hz ({least_s:g} s), got {stale_s:g}"
             )
         self._policy, self._safe = policy, safe_action
-        self._execute, self._stale_s, self._first_s = execute, stale_s, first_s
+        self._stale_s, self._first_s = stale_s, first_s
         self._clock = clock
-        self._chunks = Chunks(rate_hz, decay=decay)
+        self._chunks, self._rate_hz = Chunks(rate_hz, decay=decay), rate_hz
         self._news = threading.Condition()
         self._question: tuple[int, float, Mapping[str, Any]] | None = None
-        self._episode, self._since, self._again = 0, execute, False
+        self._schedule = Schedule(rate_hz, execute)
+        self._episode, self._again = 0, False
         self._waiting, self._refused = True, False
         self._newest_s: float | None = None
         self._trouble, self._said_s = "", -np.inf
@@ -98,7 +102,8 @@ class ActionLoop:
             self._episode += 1
             self._chunks.clear()
             self._question, self._newest_s = None, None
-            self._since, self._again = self._execute, False
+            self._schedule.begin()
+            self._again = False
             self._waiting, self._refused = True, False
             self._trouble = ""
 
@@ -109,12 +114,13 @@ class ActionLoop:
             observation: As ``RemotePolicy.infer`` takes it; it must not be changed afterwards.
         """
         with self._news:
-            self._since += 1
-            if self._since >= self._execute or self._again or self._question is not None:
-                # An observation that still waits makes way for this one.
+            must_ask = self._schedule.must_ask(self._steps_left())
+            # An observation that still waits makes way for this one.
+            if asked := must_ask or self._again or self._question is not None:
                 self._question = (self._episode, self._clock(), observation)
-                self._since, self._again = 0, False
+                self._again = False
                 self._news.notify_all()
+            self._schedule.step(asked=asked)
             if self._waiting:
                 self._news.wait_for(
                     lambda: self._newest_s is not None or self._refused, timeout=self._first_s
@@ -132,6 +138,14 @@ class ActionLoop:
         with self._news:
             self._closed = True
             self._news.notify_all()
+
+    def _steps_left(self) -> int:
+        """Steps from this one on that the newest chunk gives before it is used up or stale."""
+        if self._newest_s is None:
+            return 0
+        now = self._clock()
+        fresh = 1 + int((self._newest_s + self._stale_s - now) * self._rate_hz)
+        return min(fresh, self._chunks.left(now))
 
     def _why_unsafe(self, now: float, action: np.ndarray | None) -> str:
         if self._newest_s is None:
@@ -182,6 +196,7 @@ class ActionLoop:
         trouble: str,
     ) -> None:
         """Takes an answer, or why there is none; the lock is held."""
+        self._schedule.answered(self._clock() - observed_s, first=self._waiting)
         # Until an episode's first chunk the robot stands still: what it saw is as good as new.
         observed_s = self._clock() if self._waiting else observed_s
         self._trouble, self._again = trouble, bool(trouble)

@@ -120,14 +120,15 @@ def loop_of(
     from pushcut.client import ActionLoop
     from pushcut.robot.terms import InRobotsOrder
 
-    execute = config.execute or max(1, terms.chunk // 2)
+    # Averages need chunks that overlap.
+    execute = config.execute or (None if config.decay is None else max(1, terms.chunk // 2))
     return ActionLoop(
         InRobotsOrder(policy, terms),
         rate_hz=terms.rate_hz,
         safe_action=safe,
         execute=execute,
         decay=config.decay,
-        stale_s=config.stale_s or max(terms.chunk, execute + 1) / terms.rate_hz,
+        stale_s=config.stale_s or max(terms.chunk, (execute or 0) + 1) / terms.rate_hz,
     )
 
 

@@ -37,7 +37,8 @@ class RunRobotConfig:
     rate_hz: float = 0.0
     """Actions per second; 0: as the policy's contract says."""
     execute: int = 0
-    """Steps between questions to the policy; 0: half of its chunk."""
+    """Steps between questions to the policy; 0: its chunks are played to their end, as in training
+    and evaluation (with --decay: half of a chunk)."""
     decay: float | None = None
     """Averages overlapping chunks with weights exp(-decay * i), the oldest first; none takes the
     newest."""

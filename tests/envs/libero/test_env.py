@@ -116,6 +116,30 @@ def test_a_start_depends_on_the_seed_and_on_nothing_else(stove: LiberoEnv):
     assert (starts[0] != starts[2]).any()
 
 
+def test_drawn_starts_move_the_arm_as_the_benchmarks_own_do(stove: LiberoEnv):
+    """Robosuite's draws none, so that a policy that saw drawn starts alone met the others anew."""
+    from pushcut.envs.libero.package import init_states_file
+
+    simulator = stove._simulator(STOVE)
+
+    def arms(seeds: range) -> np.ndarray:
+        rows = []
+        for seed in seeds:
+            simulator.reset(seed, settle_steps=0)
+            rows.append(simulator.data.qpos[:7].copy())
+        return np.array(rows)
+
+    drawn, stored = arms(range(50, 90)), np.load(init_states_file(STOVE))["states"][:, 1:8]
+    assert arms(range(0, 5)).tolist() == stored[:5].tolist()
+    # 280 numbers of one deviation: 0.02 to a standard error of 4 %, and so are the stored 350.
+    assert np.sqrt(((drawn - stored.mean(0)) ** 2).mean()) == pytest.approx(0.02, rel=0.15)
+    assert stored.std(0).mean() == pytest.approx(0.02, rel=0.15)
+    still = replace(stove._config, joint_noise=0.0).build()
+    simulator = still._simulator(STOVE)
+    assert np.ptp(arms(range(50, 53)), axis=0).max() == 0
+    still.close()
+
+
 def test_nothing_of_the_model_changes_but_what_snapshots_hold(stove: LiberoEnv):
     import mujoco
 

@@ -50,6 +50,9 @@ CONTROL_HZ = 20.0
 STARTS_KEPT = 64
 """Initial states of which the settled state is remembered (30 kB each)."""
 
+AT_LEAST = {"max_steps": 1, "action_repeat": 1, "settle_steps": 0, "joint_noise": 0}
+"""Field -> its least value."""
+
 
 @dataclass(frozen=True)
 class LiberoConfig(EnvConfig):
@@ -86,6 +89,9 @@ class LiberoConfig(EnvConfig):
     """Simulator steps for which an action is held."""
     init_folder: str | None = None
     """Folder of files <task>.pruned_init whose 50 states take the place of the benchmark's."""
+    joint_noise: float = 0.02
+    """Standard deviation of the arm's joints where starts are drawn, radians. The benchmark's own
+    states have 0.02 in all tasks, though LIBERO's environment draws none."""
     mesh_detail: float = 0.0
     """Smallest detail of meshes that is drawn, metres; 0: all. 0.002 draws 1.5 times as
     fast."""
@@ -97,7 +103,7 @@ class LiberoConfig(EnvConfig):
         if self.texture_size is not None and self.texture_size < 16:
             raise ValueError(f"texture_size must be >= 16 or none, got {self.texture_size}")
         check_mesh_detail(self.mesh_detail)
-        for name, least in (("max_steps", 1), ("action_repeat", 1), ("settle_steps", 0)):
+        for name, least in AT_LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be >= {least}, got {getattr(self, name)}")
         for name, choices in CHOICES.items():
@@ -160,8 +166,8 @@ class LiberoEnv(MuJoCoEnv):
     orientation, axis times angle, radians; 6 ``left_finger``, 7 ``right_finger``: positions of
     the fingers, metres.
     Images: the cameras of the config, in the config's orientation.
-    Initial state: seeds 0 to 49 are the benchmark's own; all others are drawn by the
-    simulator's placement sampler from the seed alone. Then ``settle_steps`` without motion.
+    Initial state: seeds 0 to 49 are the benchmark's own; in all others the simulator's sampler
+    draws placements and the arm's joints from the seed alone. Then ``settle_steps`` without motion.
     Reward: 1 in the control step in which LIBERO's own check reports success, else 0.
     Terminates at success, also in the middle of a held action; truncates at the time limit.
     Expert: a script for some of the tasks, which sees the simulator's state.
@@ -220,6 +226,7 @@ class LiberoEnv(MuJoCoEnv):
             control=self._config.control,
             texture_size=self._config.texture_size,
             init_folder=self._config.init_folder,
+            joint_noise=self._config.joint_noise,
         )
 
     def _start(self, simulator: TaskSimulator, init: InitState) -> None:

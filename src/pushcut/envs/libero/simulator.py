@@ -38,6 +38,9 @@ from pushcut.envs.mujoco.simulator import MuJoCoSimulator, frozen
 PLACEMENT_STREAM = 0x11BE
 """Keeps the placements of a seed apart from whatever else draws from that seed."""
 
+JOINT_STREAM = 0x11BF
+"""Likewise what is added to the arm's joints."""
+
 PLACEMENT_TRIES = 20
 """Attempts to place the objects, each with thousands of positions, before giving up."""
 
@@ -84,6 +87,7 @@ class TaskSimulator(MuJoCoSimulator):
         control: Literal["fast", "stock"] = "fast",
         texture_size: int | None = None,
         init_folder: str | None = None,
+        joint_noise: float = 0.0,
     ) -> None:
         """Makes the simulator, which takes 4 to 9 s.
 
@@ -92,6 +96,7 @@ class TaskSimulator(MuJoCoSimulator):
             control: Whose control step.
             texture_size: Textures with a longer side are shrunk to this, pixels.
             init_folder: Where ``<task>.pruned_init`` is, in the place of the benchmark's own.
+            joint_noise: Standard deviation of the arm's joints in drawn states, radians.
         """
         path = problem_file(task)
         self._task = task
@@ -111,6 +116,7 @@ class TaskSimulator(MuJoCoSimulator):
                 texture_size=texture_size,
             )
         super().__init__(self.env.sim.model._model, self.env.sim.data._data)
+        self._joint_noise = joint_noise
         self._inits: np.ndarray | None = None
         self._pristine = {name: getattr(self.model, name).copy() for name in MODEL_FIELDS}
         self.env.placed = True  # from now on resets are real ones
@@ -127,7 +133,9 @@ class TaskSimulator(MuJoCoSimulator):
         """Places everything as ``seed`` says, whatever was played before, and lets it settle.
 
         Seeds below ``FIXED_INITS`` are the benchmark's own initial states: joints and objects
-        as stored, fixtures as its protocol has them, drawn by the sampler.
+        as stored, fixtures as its protocol has them, drawn by the sampler. In drawn states the
+        arm's joints are moved as they are in stored ones: after robosuite's reset, whose pose its
+        controller goes back to in the first step.
         """
         env = self.env
         with _numpy_stream(PLACEMENT_STREAM, seed):
@@ -136,7 +144,11 @@ class TaskSimulator(MuJoCoSimulator):
         env.visualize(vis_settings=dict.fromkeys(env._visualizations, False))
         if seed < FIXED_INITS:
             env.sim.set_state_from_flattened(self._fixed_inits()[seed])
-            env.sim.forward()
+        else:
+            arm = list(env.robots[0]._ref_joint_pos_indexes)
+            rng = np.random.default_rng((JOINT_STREAM, seed))
+            self.data.qpos[arm] += self._joint_noise * rng.standard_normal(len(arm))
+        env.sim.forward()
         env._check_success()
         env._post_process()
         self._stale = True
