@@ -39,7 +39,7 @@ def test_an_environment_that_is_not_randomised_is_the_plain_one():
     assert type(PointMassConfig().build()) is PointMassEnv
     assert PointMassConfig().randomisation == OFF
     assert not OFF.axes
-    assert set(ALL.axes) == {name for name, axis in AXES.items() if not axis.scene}
+    assert set(ALL.axes) == {name for name, axis in AXES.items() if not axis.simulated}
 
 
 @pytest.mark.parametrize("length", [1, 2, 5])

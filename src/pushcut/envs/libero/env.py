@@ -22,7 +22,7 @@ from pushcut.envs.libero.tasks import (
 )
 from pushcut.envs.mujoco.env import MuJoCoEnv, check_mesh_detail
 from pushcut.envs.mujoco.gl import choose_gl
-from pushcut.envs.randomised.config import SCENE_AXES
+from pushcut.envs.randomised.config import PLACED_AXES, SCENE_AXES
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec, InitState
 
@@ -61,7 +61,7 @@ class LiberoConfig(EnvConfig):
     simulator = "libero"
     tells_events = True
     # Nothing says where the tables of the many scenes have room for distractors.
-    scene_axes = tuple(name for name in SCENE_AXES if name != "distractors")
+    scene_axes = (*(name for name in SCENE_AXES if name != "distractors"), *PLACED_AXES)
     experts = EXPERTS
 
     tasks: tuple[str, ...] = ("libero_object",)
@@ -185,7 +185,7 @@ class LiberoEnv(MuJoCoEnv):
         self._simulator_type = TaskSimulator
         super().__init__(config.spec, max_sim_steps=config.max_steps, image_size=config.image_size)
         self._config = config
-        self._starts: OrderedDict[InitState, SimulatorState] = OrderedDict()
+        self._starts: OrderedDict[tuple[InitState, float], SimulatorState] = OrderedDict()
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """Draws what the first camera sees, in any size; always upright."""
@@ -230,14 +230,16 @@ class LiberoEnv(MuJoCoEnv):
         )
 
     def _start(self, simulator: TaskSimulator, init: InitState) -> None:
-        if init in self._starts:
-            simulator.set_state(self._starts[init])
+        start = (init, self._raised)
+        if start in self._starts:
+            simulator.set_state(self._starts[start])
         else:
-            simulator.reset(init.seed, settle_steps=self._config.settle_steps)
-            self._starts[init] = simulator.state()
+            settle_steps = self._config.settle_steps
+            simulator.reset(init.seed, settle_steps=settle_steps, raised=self._raised)
+            self._starts[start] = simulator.state()
             if len(self._starts) > STARTS_KEPT:
                 self._starts.popitem(last=False)
-        self._starts.move_to_end(init)
+        self._starts.move_to_end(start)
 
     def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
         images = {}

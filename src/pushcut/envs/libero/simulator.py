@@ -80,6 +80,8 @@ class TaskSimulator(MuJoCoSimulator):
         "gripper0_right_gripper", ("gripper0_leftfinger", "gripper0_rightfinger")
     )
 
+    base = "robot0_base"
+
     def __init__(
         self,
         task: str,
@@ -129,17 +131,18 @@ class TaskSimulator(MuJoCoSimulator):
         self._hand_quat = self.data.body(robot.robot_model.eef_name).xquat
         self._fingers = list(robot._ref_gripper_joint_pos_indexes)
 
-    def reset(self, seed: int, *, settle_steps: int) -> None:
+    def reset(self, seed: int, *, settle_steps: int, raised: float = 0.0) -> None:
         """Places everything as ``seed`` says, whatever was played before, and lets it settle.
 
         Seeds below ``FIXED_INITS`` are the benchmark's own initial states: joints and objects
         as stored, fixtures as its protocol has them, drawn by the sampler. In drawn states the
         arm's joints are moved as they are in stored ones: after robosuite's reset, whose pose its
-        controller goes back to in the first step.
+        controller goes back to in the first step. ``raised``: how much higher the table stands,
+        metres.
         """
         env = self.env
         with _numpy_stream(PLACEMENT_STREAM, seed):
-            self._place(seed)
+            self._place(seed, raised)
         env.sim.forward()
         env.visualize(vis_settings=dict.fromkeys(env._visualizations, False))
         if seed < FIXED_INITS:
@@ -222,15 +225,21 @@ class TaskSimulator(MuJoCoSimulator):
         env.timestep, env.cur_time = state.clock
 
     def proprioception(self) -> Float32[np.ndarray, " 8"]:
-        """Position (m) and axis-angle (rad) of the hand, position of the two fingers (m)."""
+        """Position (m) and axis-angle (rad) of the hand, position of the two fingers (m).
+
+        Positions are those that the robot measures, whose base may stand lower than usual.
+        """
         self.sync()
         angle = _axis_angle(self._hand_quat)
-        return np.array([*self._hand, *angle, *self.data.qpos[self._fingers]], dtype=np.float32)
+        x, y, z = self._hand
+        fingers = self.data.qpos[self._fingers]
+        return np.array([x, y, z + self.raised, *angle, *fingers], dtype=np.float32)
 
-    def _place(self, seed: int) -> None:
+    def _place(self, seed: int, raised: float) -> None:
         """Draws a placement: the stock reset without its rebuilding and its endless retries."""
         for _ in range(PLACEMENT_TRIES):
             self._forget()
+            self._raise_table(raised)
             try:
                 self.env._reset_internal()
             except _randomization_error():

@@ -20,9 +20,9 @@ from pushcut.envs.metaworld.tasks import (
 )
 from pushcut.envs.mujoco.env import MuJoCoEnv, check_mesh_detail, flip_gripper
 from pushcut.envs.mujoco.gl import choose_gl, import_without_images
-from pushcut.envs.randomised.config import SCENE_AXES
+from pushcut.envs.randomised.config import PLACED_AXES, SCENE_AXES
 from pushcut.errors import UserError
-from pushcut.types import EnvSpec
+from pushcut.types import EnvSpec, InitState
 
 if TYPE_CHECKING:
     from pushcut.envs.metaworld.simulator import TaskSimulator
@@ -64,7 +64,7 @@ class MetaWorldConfig(EnvConfig):
 
     simulator = "metaworld"
     tells_events = True
-    scene_axes = SCENE_AXES
+    scene_axes = (*SCENE_AXES, *PLACED_AXES)
 
     tasks: tuple[str, ...] = (
         "button-press-topdown-v3",
@@ -217,6 +217,9 @@ class MetaWorldEnv(MuJoCoEnv):
 
     def _make_simulator(self, task: str) -> TaskSimulator:
         return self._simulator_type(task)
+
+    def _start(self, simulator: TaskSimulator, init: InitState) -> None:
+        simulator.reset(init.seed, raised=self._raised)
 
     def _images(self) -> dict[str, UInt8[np.ndarray, "_ _ 3"]]:
         return {name: self._image(name, self._config.image_size) for name in self._config.cameras}

@@ -51,6 +51,7 @@ class TaskSimulator(MuJoCoSimulator):
     """One task. Actions here are MetaWorld's own: the gripper closes at +1."""
 
     gripper = GripperBodies("hand", ("rightclaw", "leftclaw"))
+    base = "base"
 
     def __init__(self, task: str) -> None:
         env: Any = _outcome_only(ALL_V3_ENVIRONMENTS[task], task)()
@@ -80,10 +81,17 @@ class TaskSimulator(MuJoCoSimulator):
         # Which attributes are views into the simulator is settled by the first reset.
         self._attributes = self._plain_attributes()
 
-    def reset(self, seed: int) -> None:
-        """Places everything as ``seed`` says, whatever was played before."""
+    def reset(self, seed: int, *, raised: float = 0.0) -> None:
+        """Places everything as ``seed`` says, whatever was played before.
+
+        ``raised``: how much higher the table stands, metres.
+        """
         env = self._env
         self._forget()
+        if raised:
+            self._raise_table(raised)
+            for bound in ("hand_init_pos", "mocap_low", "mocap_high"):
+                setattr(env, bound, getattr(env, bound) - (0, 0, raised))
         env.np_random = np.random.default_rng((PLACEMENT_STREAM, seed))
         # As the stock reset does, settle twice: the second time with the objects in place.
         # Only the first draws, again and again until the task accepts the placement.
@@ -133,15 +141,21 @@ class TaskSimulator(MuJoCoSimulator):
         self._env.__dict__.update(state.attributes)
 
     def proprioception(self) -> Float32[np.ndarray, " 4"]:
-        """Position of the hand in metres and opening of the gripper in [0, 1]."""
+        """Position of the hand in metres and opening of the gripper in [0, 1].
+
+        Positions are those that the robot measures, whose base may stand lower than usual.
+        """
         self.sync()
-        return np.array([*self._hand, self._opening()], dtype=np.float32)
+        x, y, z = self._hand
+        return np.array([x, y, z + self.raised, self._opening()], dtype=np.float32)
 
     def objects_and_goal(self) -> Float32[np.ndarray, " 9"]:
         """Positions of the object, the other object (0 where there is none) and the goal."""
         self.sync()
         seen = self._privileged()
-        return np.concatenate([seen[4:7], seen[11:14], seen[36:]]).astype(np.float32)
+        places = np.stack([seen[4:7], seen[11:14], seen[36:]])
+        places[places.any(axis=1), 2] += self.raised
+        return places.ravel().astype(np.float32)
 
     def expert_action(self) -> Float32[np.ndarray, " 4"]:
         """The scripted policy's action, clipped to [-1, 1]."""

@@ -41,6 +41,7 @@ class MuJoCoEnv(EpisodicEnv):
         self._opengl: OpenGL | None = None
         self._renderers: dict[str, TaskRenderer] = {}
         self._scene: Scene | None = None
+        self._raised = 0.0
 
     @property
     @abstractmethod
@@ -60,6 +61,10 @@ class MuJoCoEnv(EpisodicEnv):
     def show(self, scene: Scene | None) -> None:
         """Draws what follows so; see ``envs.randomised.scene.ShowsScenes``."""
         self._scene = scene
+
+    def raise_table(self, metres: float) -> None:
+        """Starts what follows so; see ``envs.randomised.scene.RaisesTables``."""
+        self._raised = metres
 
     def release(self, task: str) -> None:
         if renderer := self._renderers.pop(task, None):
@@ -111,12 +116,14 @@ class MuJoCoEnv(EpisodicEnv):
 
     def _as_shown(self, simulator: Any) -> AbstractContextManager[None]:
         """Inside, the simulator looks as it was told to."""
-        if self._scene is None:
+        if self._scene is None and not simulator.raised:
             return nullcontext()
         from pushcut.envs.mujoco.scene import drawn_as
 
-        model, data = simulator.model, simulator.data
-        return drawn_as(model, data, self._scene, self._surfaces, self._model_cameras)
+        model, data, scene = simulator.model, simulator.data, self._scene or Scene()
+        return drawn_as(
+            model, data, scene, self._surfaces, self._model_cameras, raised=simulator.raised
+        )
 
     def _open_gl(self) -> OpenGL:
         """A context; UserError where the machine gives none, to any process."""

@@ -45,6 +45,8 @@ def drawn_as(
     scene: Scene,
     surfaces: Surfaces,
     cameras: Mapping[str, str],
+    *,
+    raised: float = 0.0,
 ) -> Iterator[None]:
     """Inside, what is drawn looks as ``scene`` says; afterwards all is as it was, to the bit.
 
@@ -56,6 +58,7 @@ def drawn_as(
         scene: What is changed.
         surfaces: Where its colours go.
         cameras: Camera as the scene names it -> as the model does.
+        raised: How far cameras that stand in the world go down, as the robot's base did, metres.
     """
     head = model.vis.headlight
     strengths = (model.light_diffuse, model.light_specular, model.light_ambient,
@@ -72,6 +75,7 @@ def drawn_as(
             (surfaces.background, scene.background),
         ):
             _tint(model, pattern, share, colour)
+        data.cam_xpos[model.cam_bodyid == 0, 2] -= raised
         for name, change in scene.cameras:
             _move(model, data, model.camera(cameras.get(name, name)).id, change)
         yield

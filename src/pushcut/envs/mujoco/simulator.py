@@ -24,15 +24,29 @@ class MuJoCoSimulator:
     """A MuJoCo model and its data; ``_stale`` says that positions lag behind the state."""
 
     gripper: ClassVar[GripperBodies]
+    base: ClassVar[str] = ""
+    """The body that carries the robot, where tables can be raised: it goes down instead."""
 
     def __init__(self, model: mujoco.MjModel, data: mujoco.MjData) -> None:
         self.model, self.data = model, data
+        # Named access costs as much as a physics step; a view of the same memory costs nothing.
+        self._base = model.body(self.base).pos if self.base else np.zeros(3)
+        self._base_height = float(self._base[2])
         self._stale = True
 
     @cached_property
     def contacts(self) -> ContactReader:
         """Tells where the objects are and what touches them."""
         return ContactReader(self.model, self.data, self.gripper)
+
+    @property
+    def raised(self) -> float:
+        """How much higher than usual the table stands, seen from the robot, metres."""
+        return self._base_height - float(self._base[2])
+
+    def _raise_table(self, metres: float) -> None:
+        """Lowers the robot, which to robot and cameras is the same: no rule of a task changes."""
+        self._base[2] = self._base_height - metres
 
     def sync(self) -> None:
         """Moves bodies, sites, cameras and lights to where the state has them.

@@ -21,7 +21,14 @@ class Axis:
     """What `pushcut robustness` tries where it is not told otherwise."""
     unit: str
     scene: bool = False
-    """Whether the simulator must do it; the others happen between environment and policy."""
+    """Whether the simulator must draw it so; physics does not see it."""
+    placed: bool = False
+    """Whether the simulator must place things so; physics sees it."""
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator must do it; the others happen between environment and policy."""
+        return self.scene or self.placed
 
 
 AXES: Mapping[str, Axis] = {
@@ -42,6 +49,7 @@ AXES: Mapping[str, Axis] = {
     "field_of_view": Axis("vision", (0.05, 0.1, 0.2), "of the angle", scene=True),
     "distractors": Axis("vision", (1, 3, 6), "objects", scene=True),
     "paraphrases": Axis("semantic", (1,), "sentences of the list"),
+    "table_height": Axis("execution", (0.01, 0.02, 0.04), "metres", placed=True),
     "action_latency": Axis("execution", (1, 2, 4), "control steps"),
     "observation_delay": Axis("execution", (1, 2, 4), "control steps"),
     "gain": Axis("execution", (0.1, 0.2, 0.4), "of the action"),
@@ -55,14 +63,16 @@ PICTURE_AXES = tuple(
 )
 """What is done to a picture that is there."""
 SCENE_AXES = tuple(name for name, axis in AXES.items() if axis.scene)
-"""What only a simulator can do."""
+"""What only a simulator can draw."""
+PLACED_AXES = tuple(name for name, axis in AXES.items() if axis.placed)
+"""What only a simulator can place."""
 BELOW_ONE = ("jpeg", "brightness", "contrast", "gain", "light_intensity", "zoom", "field_of_view")
 """Strengths that would leave nothing at 1."""
 SHARES = ("table_colour", "background_colour")
 """Strengths that mean all of it at 1."""
 MOST = {"shift": 0.5, "blur": 0.25, "hue": 180.0, "camera_angle": 45.0, "light_angle": 90.0,
         "distractors": 50, "camera_position": 1.0, "image_noise": 1.0,
-        "action_noise": 1.0}  # fmt: skip
+        "action_noise": 1.0, "table_height": 0.1}  # fmt: skip
 """Largest strengths of others."""
 
 
@@ -121,6 +131,9 @@ class Randomisation:
     """Pairs of a task, or of a sentence that an environment says, and one that may take its
     place: what was read from ``paraphrases``, so that the run knows it."""
 
+    table_height: float = 0.0
+    """Metres by which the table and all on it stand higher or lower, seen from the robot and its
+    cameras."""
     action_latency: int = 0
     """Control steps after which an action is executed, across chunks. Until the first arrives
     nothing moves; grippers and joints that are told targets hold those of the first."""

@@ -20,7 +20,7 @@ class Disturbable(Protocol):
     """An environment's config, as far as it is needed here."""
 
     scene_axes: ClassVar[tuple[str, ...]]
-    """Axes that its simulator can do."""
+    """Axes that its simulator can draw or place."""
     whole_chunks: ClassVar[bool]
     """Whether a chunk cannot be taken apart."""
 
@@ -53,10 +53,10 @@ def spec_of(config: Disturbable, told: EnvSpec) -> EnvSpec:
         return told
     can = axes_of(config, told)
     if lacking := [name for name in config.randomisation.axes if name not in can]:
-        scene = ", ".join(name for name in can if AXES[name].scene) or "nothing"
+        own = ", ".join(name for name in can if AXES[name].simulated) or "nothing"
         raise UserError(
-            f"{config.title} cannot randomise {', '.join(lacking)}: its simulator has {scene}; of "
-            f"the others it has {', '.join(name for name in can if not AXES[name].scene)}"
+            f"{config.title} cannot randomise {', '.join(lacking)}: its simulator has {own}; of "
+            f"the others it has {', '.join(name for name in can if not AXES[name].simulated)}"
         )
     return _with_paraphrases(told, config.randomisation)
 
@@ -76,7 +76,7 @@ def axes_of(config: Disturbable, spec: EnvSpec) -> tuple[str, ...]:
     return tuple(
         name
         for name, axis in AXES.items()
-        if name not in without and (not axis.scene or name in own)
+        if name not in without and (not axis.simulated or name in own)
     )
 
 

@@ -15,7 +15,7 @@ from pushcut.envs.randomised.actions import executed, late
 from pushcut.envs.randomised.config import Randomisation
 from pushcut.envs.randomised.draws import Draws
 from pushcut.envs.randomised.pictures import disturbed
-from pushcut.envs.randomised.scene import Scene, ShowsScenes, scene_of, showing
+from pushcut.envs.randomised.scene import RaisesTables, Scene, ShowsScenes, scene_of, showing
 from pushcut.envs.still import stay_with
 from pushcut.types import ChunkResult, InitState, Observation
 
@@ -41,6 +41,8 @@ class Course:
     latency: int
     delay: int
     scene: Scene | None
+    raised: float
+    """How much higher the table stands, metres."""
 
 
 class RandomisedEnv(AroundEnv):
@@ -62,6 +64,9 @@ class RandomisedEnv(AroundEnv):
 
     def reset(self, init: InitState) -> None:
         """Starts the episode of ``init``; raises KeyError for an unknown task."""
+        self._course = self._draw(init)
+        if isinstance(self._inner, RaisesTables):  # another wrapper may have raised it
+            self._inner.raise_table(self._course.raised)
         self._inner.reset(init)
         self._go_on(Moment(init))
         if self._drawn.delay:
@@ -132,15 +137,24 @@ class RandomisedEnv(AroundEnv):
     def _go_on(self, moment: Moment) -> None:
         """An episode begins, or goes on."""
         if self._moment is None or moment.init != self._moment.init or self._course is None:
-            draws = Draws(self._randomisation, moment.init.seed)
-            scene = None
-            if self._randomisation.scene_axes:
-                scene = scene_of(draws, tuple(self.spec.cameras))
-            latency, delay = draws.steps("action_latency"), draws.steps("observation_delay")
-            self._course = Course(draws, latency, delay, scene)
+            self._course = self._draw(moment.init)
         self._moment = moment
         if self._simulator is not None:  # another wrapper may have shown something else
             self._simulator.show(self._course.scene)
+
+    def _draw(self, init: InitState) -> Course:
+        """What an episode draws."""
+        draws = Draws(self._randomisation, init.seed)
+        scene = None
+        if self._randomisation.scene_axes:
+            scene = scene_of(draws, tuple(self.spec.cameras))
+        return Course(
+            draws,
+            latency=draws.steps("action_latency"),
+            delay=draws.steps("observation_delay"),
+            scene=scene,
+            raised=draws.signed("table_height"),
+        )
 
     def _play(self, actions: Float32[np.ndarray, "h a"]) -> ChunkResult:
         result = self._inner.step_chunk(actions)

@@ -1,4 +1,4 @@
-"""What a simulator is told to draw differently: lights, colours, cameras, objects."""
+"""What a simulator is told to draw or place differently: lights, colours, cameras, the table."""
 
 from __future__ import annotations
 
@@ -64,6 +64,15 @@ class ShowsScenes(Protocol):
 
     def show(self, scene: Scene | None) -> None:
         """Draws what follows so, until it is told otherwise; None: as the simulator has it."""
+        ...
+
+
+@runtime_checkable
+class RaisesTables(Protocol):
+    """What an ``Env`` has besides, if the table can stand higher or lower under its robot."""
+
+    def raise_table(self, metres: float) -> None:
+        """Episodes that are started from now on have the table so much higher than usual."""
         ...
 
 
