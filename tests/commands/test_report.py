@@ -3,18 +3,20 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from pushcut.commands.failure_modes import FailureModesConfig
 from pushcut.commands.preset_of_run import changes_of
 from pushcut.commands.quickstart import changed_tasks
 from pushcut.commands.report import run_report
-from pushcut.config import TrainConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.errors import UserError
 from pushcut.evaluation.films import Film, save_films
 from pushcut.presets import PRESETS
+from pushcut.reporting.facts import Changes
 from pushcut.reporting.video import mp4_of
 from pushcut.runs.config_json import to_json
 from tests.commands.runs import result, run
@@ -151,10 +153,10 @@ def test_the_quickstart_says_which_tasks_got_worse_and_which_better():
     ]
 
 
-def with_config(folder: Path, config: TrainConfig, *words: str) -> Path:
+def with_config(folder: Path, config: Any, *words: str, command: str = "train") -> Path:
     made = run(folder, {"success_rate_sampled": 0.5})
     content = json.loads((made / "config.json").read_text())
-    content |= {"config": to_json(config), "command": ["/x/pushcut", "train", *words]}
+    content |= {"config": to_json(config), "command": ["/x/pushcut", command, *words]}
     (made / "config.json").write_text(json.dumps(content))
     return made
 
@@ -178,3 +180,37 @@ def test_what_was_set_otherwise_than_in_the_preset_stands_above_all_settings(tmp
 def test_a_run_whose_preset_is_unknown_is_compared_with_none(tmp_path, words):
     page = page_of(with_config(tmp_path / "rl", PRESETS["smoke"].train, *words))
     assert "of the preset" not in page
+
+
+def test_a_quickstart_without_a_name_is_compared_with_the_preset_that_it_means():
+    own = PRESETS["quickstart"].quickstart
+    told = to_json(replace(own, seed=own.seed + 1, out=Path("runs/mine")))
+    changes = changes_of({"config": told, "command": ["pushcut", "quickstart", "--seed", "1"]})
+    assert changes == Changes("quickstart", [("seed", str(own.seed), str(own.seed + 1))])
+
+
+def test_settings_that_are_newer_than_a_run_are_no_differences():
+    stored = to_json(PRESETS["smoke"].train)
+    del stored["env"]["randomisation"], stored["seed"]
+    changes = changes_of({"config": stored, "command": ["pushcut", "train", "smoke"]})
+    assert changes == Changes("smoke", [])
+
+
+def test_a_protocol_is_compared_with_what_a_preset_makes_of_it(tmp_path):
+    own = FailureModesConfig.of(PRESETS["smoke"])
+    folder = with_config(tmp_path / "run", replace(own, seeds=7), "smoke", command="failure-modes")
+    (folder / "metrics.jsonl").unlink()
+    (folder / "result.json").write_text(json.dumps({"protocol": "failure modes"}))
+    row = f'<th scope="row">seeds</th><td>{own.seeds}</td><td>7</td>'
+    assert row in page_of(folder)
+
+
+def test_several_runs_say_each_in_what_they_differ_from_their_presets(tmp_path):
+    own = PRESETS["smoke"].train
+    other = replace(own, learner=replace(own.learner, lr=0.5))
+    runs = tuple(
+        with_config(tmp_path / name, config, "smoke") for name, config in (("a", own), ("b", other))
+    )
+    page = " ".join(run_report(runs, tmp_path / "both.html").read_text().split())
+    assert page.count("All settings are those of the preset smoke.") == 1
+    assert page.count("Settings that are not those of the preset smoke") == 1

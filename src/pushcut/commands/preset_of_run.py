@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.diff import differing, flat
-from pushcut.presets import PRESETS
+from pushcut.commands.failure_modes import FailureModesConfig
+from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.remembered import preset_named
+from pushcut.config import QuickstartConfig, SFTConfig, TrainConfig
+from pushcut.errors import UserError
+from pushcut.presets import Preset, find_preset
 from pushcut.reporting.facts import Changes
-from pushcut.runs.config_json import to_json
+from pushcut.runs.config_json import to_json, with_defaults
 from pushcut.runs.renamed import current
 
-PART_OF = {"TrainConfig": "train", "SFTConfig": "sft", "QuickstartConfig": "quickstart"}
-"""Kind of a run's config -> what a preset calls it."""
+PARTS: Mapping[type, Callable[[Preset], Any]] = {
+    TrainConfig: lambda preset: preset.train,
+    SFTConfig: lambda preset: preset.sft,
+    QuickstartConfig: lambda preset: preset.quickstart,
+    GeneralisationConfig: GeneralisationConfig.of,
+    DataScarcityConfig: DataScarcityConfig.of,
+    FailureModesConfig: FailureModesConfig.of,
+}
+"""Kind of a run's config -> what a preset has for it."""
 WHERE = ("out", "resume", "policy.path", "dataset")
 """Settings that say where things are; no preset knows them."""
 
@@ -20,16 +33,18 @@ WHERE = ("out", "resume", "policy.path", "dataset")
 def changes_of(content: Mapping[str, Any]) -> Changes | None:
     """The settings of a config.json that are not the preset's, as this version has it.
 
-    None where the command names no preset that there is.
+    What is newer than the run has its default. None where the command names no preset we have.
     """
-    config = content.get("config")
-    words = [word for word in content.get("command") or [] if isinstance(word, str)]
-    name = words[2] if len(words) > 2 else ""
-    part = PART_OF.get(config.get("type", "")) if isinstance(config, dict) else None
-    if part is None or name not in PRESETS:
+    config, name = content.get("config"), preset_named(content)
+    kind = config.get("type") if isinstance(config, dict) else None
+    part = next((part for one, part in PARTS.items() if one.__name__ == kind), None)
+    if part is None or not isinstance(config, dict):
         return None
-    own = getattr(PRESETS[name], part)
-    rows = differing([flat(to_json(own)), flat(current(config))])
+    try:
+        own = part(find_preset(name))
+    except UserError:
+        return None
+    rows = differing([flat(to_json(own)), flat(with_defaults(current(config), own))])
     told = [(row, before, after) for row, (before, after) in rows if not _is_place(row)]
     return Changes(name, told)
 

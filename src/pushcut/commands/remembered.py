@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -85,7 +86,7 @@ def preset_behind(path: Path) -> str:
     UserError where none is known.
     """
     found = _origin(path)
-    name = _preset_in(found.get("command") or []) if found is not None else ""
+    name = preset_named(found) if found is not None else ""
     if found is None or _preset_of(found) is None:
         raise UserError(
             f"{path} does not say with which preset it was made: name one, as in PRESET "
@@ -123,7 +124,7 @@ def policy_behind(path: Path, like: str | None = None) -> tuple[PolicySource, En
 def _preset_of(run: dict[str, Any]) -> Preset | None:
     """The preset with which a run began, if there is one of that name."""
     try:
-        return find_preset(_preset_in(run.get("command") or []))
+        return find_preset(preset_named(run))
     except UserError:
         return None
 
@@ -137,7 +138,7 @@ def with_stored_settings(config: Any, preset: str, out: Path) -> Any:
         return config
     content = json.loads((out / "config.json").read_text())
     stored = stored_config(out)
-    began = _preset_in(content.get("command") or [])
+    began = preset_named(content)
     if began != preset or stored.get("type") != type(config).__name__:
         return config
     return from_stored(type(config), stored, out / "config.json")
@@ -155,8 +156,9 @@ def _origin(path: Path) -> dict[str, Any] | None:
     return None
 
 
-def _preset_in(command: list[str]) -> str:
-    """The preset that a command names, as `sys.argv` had it; quickstart needs none."""
+def preset_named(run: Mapping[str, Any]) -> str:
+    """The preset that the command of a run's config.json names, or ""; quickstart needs none."""
+    command = [word for word in run.get("command") or [] if isinstance(word, str)]
     try:
         _, words = plugins.taken(plugins.FLAG, command[1:])
         _, words = plugins.taken("--config", [word for word in words if word != "--debug"])

@@ -214,7 +214,7 @@ def _protocol(folder: Path, content: dict[str, Any]) -> Report:
     """The page of a protocol: its table or plot, and every evaluation."""
     table, picture = folder / "result.md", folder / "result.png"
     file = folder / "config.json"
-    config = json.loads(file.read_text())["config"] if file.exists() else {}
+    stored = json.loads(file.read_text()) if file.exists() else {}
     facts = {f"seconds: {name}": f"{x:.1f}" for name, x in content.get("seconds", {}).items()}
     names = ("algorithm", "iterations", "mode", "states_per_task", "repeats", "seed")
     facts |= {name.replace("_", " "): str(content[name]) for name in names if name in content}
@@ -223,7 +223,8 @@ def _protocol(folder: Path, content: dict[str, Any]) -> Report:
         kind="protocol",
         evaluations={result.path.stem: result.content for result in results_in(folder / "eval")},
         facts=facts | provenance_facts(content),
-        settings=list(settings(config)),
+        settings=list(settings(stored.get("config", {}))),
+        beyond_preset=changes_of(stored),
         picture=picture if picture.exists() else None,
         text=table.read_text() if table.exists() else "",
     )
