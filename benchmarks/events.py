@@ -5,7 +5,8 @@ the simulator's time alone; a policy's inference, which a rollout has besides, m
 Actions are those of an expert, so that hands touch objects; episodes are read at their ends.
 
 The last line is one JSON object. Run: python benchmarks/events.py [--env metaworld|libero]; with
-the interpreter of ManiSkill's environment: --env maniskill
+the interpreter of ManiSkill's environment: --env maniskill; where pybullet is, and $CALVIN_ASSETS
+names a checkout: --env calvin
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from pushcut.envs.base import Env, EnvConfig
+from pushcut.envs.calvin.env import CalvinConfig
 from pushcut.envs.libero.env import LiberoConfig
 from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -30,6 +32,7 @@ CONFIGS: dict[str, tuple[EnvConfig, int]] = {
     "metaworld": (MetaWorldConfig(tasks=("pick-place-v3",)), 5),
     "libero": (LiberoConfig(tasks=("libero_object/0",)), 8),
     "maniskill": (ManiSkillConfig(tasks=("StackCube-v1",)), 5),
+    "calvin": (CalvinConfig(tasks=("lift_red_block_table",)), 5),
 }
 """Environment -> its settings and the length of a chunk."""
 

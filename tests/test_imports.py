@@ -42,7 +42,7 @@ LEVELS = {
         "around resized still",
         "randomised",
         "base checks episodes init_states isolated replayed two_arms",
-        "instructions",
+        "instructions telling",
         "mujoco pool point_mass",
         "bimanual calvin gymnasium metaworld libero maniskill contract",
         "robotwin",

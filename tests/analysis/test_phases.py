@@ -77,6 +77,17 @@ def test_the_first_centimetre_of_a_lift_is_part_of_it():
     ]
 
 
+def test_what_begins_in_the_hand_and_is_set_down_was_carried():
+    events = events_of(
+        height=[0.3, 0.3, 0.2, 0.1, 0.0, 0.0],
+        touch=[NONE, 9, 9, 9, 9, NONE],
+        fingers=[0, 2, 2, 2, 2, 0],
+        rest=[False] * 5 + [True],
+    )
+    strategy = strategy_of(phases_of(events, HZ))
+    assert strategy == (("carry", "puck"), ("release", "puck"))
+
+
 def test_what_never_gets_a_centimetre_high_is_not_lifted():
     events = events_of(
         height=[0, 0, 0.004, 0.004, 0.004, 0.004],

@@ -12,12 +12,12 @@ from pushcut.errors import UserError
 
 def test_a_simulator_without_events_says_which_have_them():
     env = PointMassConfig().build()
-    told = "this simulator tells no events .* metaworld, libero and maniskill's do"
+    told = "this simulator tells no events .* metaworld, libero, calvin and maniskill's do"
     with pytest.raises(UserError, match=told):
         telling(env)
     telling_ones = {name for name in ENVS if ENVS[name].tells_events is True}
     maniskills = {"maniskill", "simpler", "put-on-plate"}
-    assert telling_ones == {"metaworld", "libero", *maniskills}
+    assert telling_ones == {"metaworld", "libero", "calvin", *maniskills}
 
 
 def test_a_mix_tells_events_where_each_member_does():

@@ -34,8 +34,8 @@ MOVES_M_PER_S = 0.02
 TURNS_RAD_PER_S = 0.2
 """What is faster moves."""
 LIFTED_M = 0.01
-"""How far an object that the gripper alone carries must get above where it began, before something
-else touches it again or it is let go."""
+"""How far an object that the gripper alone carries must get above where it began, or below where it
+began in the hand, before something else touches it again or it is let go."""
 PUSHED_M, PUSHED_RAD = 0.01, 0.1
 """Least that a push or drag moves or turns an object by."""
 NOBODY = ""
@@ -88,7 +88,7 @@ def _labels(events: Events, hz: float, shortest: int) -> list[tuple[str, int]]:
     held = _closed(events.fingers == 2, shortest)
     moves, rises = _motion(events, hz, shortest)
     height = events.pose[:, :, 2] - events.pose[:1, :, 2]
-    carried = _reaching(held & ~_closed(events.resting, shortest), height > LIFTED_M)
+    carried = _reaching(held & ~_closed(events.resting, shortest), np.abs(height) > LIFTED_M)
     force = np.nan_to_num(events.touch) + np.where(held, 1e9, 0.0)
     which = np.where(touched, force, -1.0).argmax(1)
     labels: list[tuple[str, int]] = []

@@ -13,6 +13,8 @@ OTHER, ROBOT, FIRST_FINGER = -1, -2, -3
 WIDEST_ANGLE = math.radians(85)
 """How far a finger's force may be from the direction in which it opens, if it holds a thing
 (ManiSkill's)."""
+OPENS = 1.0, -1.0
+"""Each finger's direction along its y axis in which it opens, in the usual model of a gripper."""
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,10 @@ class Contacts:
         """Moment, object and what touches it, of each side that is an object."""
         kept, (thing, by) = self._objects, self._sides()
         return np.tile(self.row, 2)[kept], thing[kept], by[kept]
+
+
+def opens_along_y(orientation: Float[np.ndarray, "t 2 4"]) -> Float[np.ndarray, "t 2 3"]:
+    """Direction in which each finger opens, by its quaternion (w, x, y, z)."""
+    w, x, y, z = np.moveaxis(orientation, -1, 0)
+    y_axis = np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], -1)
+    return y_axis * np.array(OPENS, orientation.dtype)[:, None]

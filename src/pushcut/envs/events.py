@@ -25,7 +25,8 @@ a quaternion."""
 class Events:
     """An episode after each of its control steps; row 0 is its start, whose contacts are unknown.
 
-    Contacts are those of the control step's last simulator step. A force is the sum of the normal
+    Contacts are those of the control step's last simulator step; in pybullet, where they last for
+    single steps, those of all of them, and forces are means. A force is the sum of the normal
     forces, newtons; NaN says that nothing touches.
     """
 
@@ -40,8 +41,8 @@ class Events:
     touch: Float32[np.ndarray, "t n"]
     """Force between the robot and each object."""
     fingers: UInt8[np.ndarray, "t n"]
-    """How many of the two fingers touch each object; in SAPIEN, which tells the direction of a
-    push, how many it pushes as they open."""
+    """How many of the two fingers touch each object; in SAPIEN and pybullet, which tell the
+    direction of a push, how many it pushes as they open."""
     rest: Float32[np.ndarray, "t n"]
     """Force between each object and everything else: the table, other objects."""
     action: Float32[np.ndarray, "t a"]
@@ -102,4 +103,6 @@ def telling(env: Any, title: str = "this simulator") -> TellsEvents:
 
 def no_events(title: str) -> str:
     """What is said of a simulator that tells nothing."""
-    return f"{title} tells no events (objects, contacts): metaworld, libero and maniskill's do"
+    return (
+        f"{title} tells no events (objects, contacts): metaworld, libero, calvin and maniskill's do"
+    )

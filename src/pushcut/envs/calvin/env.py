@@ -22,8 +22,8 @@ from pushcut.envs.calvin.scenes import (
 )
 from pushcut.envs.calvin.starts import CHAIN
 from pushcut.envs.calvin.tasks import TASKS
-from pushcut.envs.episodes import EpisodicEnv
 from pushcut.envs.resized import resized
+from pushcut.envs.telling import ContactReader, TellingEnv
 from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class CalvinConfig(EnvConfig):
     """Describes a ``CalvinEnv``."""
 
     simulator = "calvin"
+    tells_events = True
 
     tasks: tuple[str, ...] = (CHAIN,)
     """What is played: chain (five sub-tasks in a row), or some of the 34 sub-tasks, such as
@@ -180,7 +181,7 @@ class CalvinConfig(EnvConfig):
         return CalvinEnv(self)
 
 
-class CalvinEnv(EpisodicEnv):
+class CalvinEnv(TellingEnv):
     """A Franka arm at a table with a drawer, a sliding door, a button, a switch and three blocks.
 
     Action (30 Hz): 0 ``dx``, 1 ``dy``, 2 ``dz``: displacement of the hand's target, of 2 cm at 1;
@@ -210,11 +211,13 @@ class CalvinEnv(EpisodicEnv):
     def __init__(self, config: CalvinConfig) -> None:
         folder = assets.data_folder(config.assets, config.scene)
         assets.check_sentences(config.assets, config.wording)
+        from pushcut.envs.calvin.contacts import Watch
         from pushcut.envs.calvin.simulator import Looks, TaskSimulator
 
         super().__init__(config.spec, max_sim_steps=config.spec.max_steps * SUBSTEPS)
         self._simulator_type = TaskSimulator
         self._config, self._folder, self._told = config, folder, config.told
+        self._watch = Watch()
         self._looks = Looks(folder, "egl" if config.renderer == "egl" else "tiny")
 
     def render(self, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
@@ -232,10 +235,15 @@ class CalvinEnv(EpisodicEnv):
             config.scene,
             self._folder,
             self._looks,
+            self._watch,
             kind=config.state,
             subtask_steps=config.subtask_steps,
             scenes=config.scenes,
         )
+
+    @property
+    def _contacts(self) -> ContactReader:
+        return self._now.now.world.contacts
 
     def _instruction(self) -> str:
         init = self._episode()

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.calvin.contacts import Watch
 from pushcut.envs.calvin.episode import Episode
 from pushcut.envs.calvin.experts import action
 from pushcut.envs.calvin.pictures import Pictures, Renderer
@@ -49,6 +50,7 @@ class TaskSimulator(ReplayedSimulator[Episode]):
         letters: str,
         folder: Path,
         looks: Looks,
+        watch: Watch,
         *,
         kind: str,
         subtask_steps: int,
@@ -57,7 +59,7 @@ class TaskSimulator(ReplayedSimulator[Episode]):
         """``letters``: scenes among which the seed draws; ``kind``: of state."""
         super().__init__(scenes=scenes)
         self._task, self._letters = task, letters
-        self._folder, self._looks = folder, looks
+        self._folder, self._looks, self._watch = folder, looks, watch
         self._kind, self._subtask_steps = kind, subtask_steps
 
     def numbers(self) -> Float32[np.ndarray, " s"]:
@@ -80,7 +82,7 @@ class TaskSimulator(ReplayedSimulator[Episode]):
 
     def _make(self) -> Episode:
         return Episode(
-            World(self._folder),
+            World(self._folder, self._watch),
             partial(_start, self._task, self._letters),
             subtask_steps=self._subtask_steps,
         )

@@ -15,6 +15,7 @@ import pybullet as p
 from jaxtyping import Float32, Float64
 
 from pushcut.envs.calvin.bodies import ARM, FINGERS, TCP, Bodies, load
+from pushcut.envs.calvin.contacts import ContactReader, Watch
 from pushcut.envs.calvin.oracles import Block, Contact, Info
 from pushcut.envs.calvin.scenes import (
     COLOURS,
@@ -49,11 +50,12 @@ not the benchmark's own."""
 class World:
     """An arm at a play table."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, watch: Watch | None = None) -> None:
         """``folder``: the benchmark's data folder."""
-        self._folder = folder
+        self._folder, self._watch = folder, watch or Watch()
         self.client: int = p.connect(p.DIRECT)
         self.bodies: Bodies
+        self.contacts: ContactReader
         self.lightbulb = self.led = 0
         self._switch_on = self._was_pressed = False
         self.gripper = 1.0
@@ -64,6 +66,7 @@ class World:
     def start(self, start: Start) -> None:
         """Loads the scene and places everything."""
         self.bodies = load(self.client, self._folder, start.letter, visible=False)
+        self.contacts = ContactReader(self.client, self.bodies, self._watch)
         self._brake_table()
         self._place_scene(start)
         self._place_robot()
@@ -80,8 +83,10 @@ class World:
         self.gripper = 1.0 if action[6] >= 0 else -1.0
         self._move_arm(self._inverse_kinematics())
         self._move_fingers()
+        self.contacts.begin_step()
         for _ in range(SUBSTEPS):
             p.stepSimulation(physicsClientId=self.client)
+            self.contacts.look()
         self._update_lights()
 
     def robot_obs(self) -> Float64[np.ndarray, " 15"]:

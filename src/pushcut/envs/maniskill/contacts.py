@@ -11,13 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float32
 
-from pushcut.envs.contacts import FIRST_FINGER, OTHER, ROBOT, Contacts
+from pushcut.envs.contacts import FIRST_FINGER, OTHER, ROBOT, Contacts, opens_along_y
 from pushcut.envs.events import Events
-
-SIGNS = 1.0, -1.0
-"""Each finger's direction along its y axis in which it opens."""
 
 
 @dataclass(frozen=True)
@@ -89,17 +85,10 @@ class ContactReader:
             opening=np.linalg.norm(poses[:, 1, :3] - poses[:, 2, :3], axis=-1),
             pose=poses[:, 3:],
             touch=touch,
-            fingers=contacts.holding(push[pushing], _opens(poses[:, 1:3, 3:])),
+            fingers=contacts.holding(push[pushing], opens_along_y(poses[:, 1:3, 3:])),
             rest=rest,
             action=np.zeros((len(marks), 0), np.float32),
         )
-
-
-def _opens(orientation: Float32[np.ndarray, "t 2 4"]) -> Float32[np.ndarray, "t 2 3"]:
-    """Direction in which each finger opens."""
-    w, x, y, z = np.moveaxis(orientation, -1, 0)
-    y_axis = np.stack([2 * (x * y - w * z), 1 - 2 * (x * x + z * z), 2 * (y * z + w * x)], -1)
-    return y_axis * np.array(SIGNS, np.float32)[:, None]
 
 
 def _joined(parts: Iterable[bytes]) -> np.ndarray:

@@ -21,8 +21,8 @@ import sapien
 from jaxtyping import Float32, Float64
 from mani_skill.utils.common import to_tensor
 
-from pushcut.envs.contacts import WIDEST_ANGLE
-from pushcut.envs.maniskill.contacts import SIGNS, ContactReader
+from pushcut.envs.contacts import OPENS, WIDEST_ANGLE
+from pushcut.envs.maniskill.contacts import ContactReader
 from pushcut.envs.maniskill.sapien_process import sapien_pose
 
 LEAST_FORCE = 0.5
@@ -122,7 +122,7 @@ class Grip:
     def __init__(self, env: Any) -> None:
         self._physics = env.scene.px
         agent = env.agent
-        self._fingers = tuple(zip((agent.finger1_link, agent.finger2_link), SIGNS, strict=True))
+        self._fingers = tuple(zip((agent.finger1_link, agent.finger2_link), OPENS, strict=True))
 
     def holds(self, thing: Any) -> bool:
         """Whether each finger presses an actor, about in the direction in which it closes."""

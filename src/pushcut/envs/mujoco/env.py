@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
-from pushcut.envs.episodes import EpisodicEnv
-from pushcut.envs.events import Events
 from pushcut.envs.mujoco.gl import not_drawing
 from pushcut.envs.randomised.scene import Scene
+from pushcut.envs.telling import ContactReader, TellingEnv
 from pushcut.types import EnvSpec
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ COARSEST = 0.05
 """Details of meshes, metres: with larger ones left out, hands and objects would be gone."""
 
 
-class MuJoCoEnv(EpisodicEnv):
+class MuJoCoEnv(TellingEnv):
     """Draws each task with a renderer of its own, made when first needed and freed with the task.
 
     A simulator also has ``model``, ``data``, ``sync()`` and ``contacts``; its gripper closes at +1.
@@ -83,15 +82,13 @@ class MuJoCoEnv(EpisodicEnv):
         return flip_gripper(actions)
 
     def mark(self, *, start: bool) -> Any:
-        """A raw copy of this moment for ``read_marks``; see ``envs.events.TellsEvents``."""
-        simulator = self._now
         if start:
-            simulator.sync()
-        return simulator.contacts.mark(start=start)
+            self._now.sync()
+        return super().mark(start=start)
 
-    def read_marks(self, marks: Sequence[Any]) -> Events:
-        """The events of an episode of the present task, without actions."""
-        return self._now.contacts.read(marks)
+    @property
+    def _contacts(self) -> ContactReader:
+        return self._now.contacts
 
     def _draw(self, camera: str, size: int) -> UInt8[np.ndarray, "{size} {size} 3"]:
         """What one of the model's cameras sees."""
