@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from pushcut.analysis.phases import phases_of, strategy_of
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.events import Events
 from pushcut.envs.maniskill.contacts import ContactReader
 from pushcut.envs.maniskill.env import CONTROL_HZ, ManiSkillConfig
+from pushcut.envs.maniskill.put_on_plate.env import MAIN, PutOnPlateConfig
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.evaluation.experts import ExpertPlay, play_experts
 from pushcut.types import InitState
@@ -78,26 +80,38 @@ def test_contacts_of_a_scene_are_told_apart():
     np.testing.assert_allclose(events.pose[1, 1], [0.3, 0, 0.02, 1, 0, 0, 0])
 
 
-def told(inits: list[InitState], *, scenes: int, slots: int) -> dict[str, Events]:
-    config = ManiSkillConfig(tasks=(PICK, PUSH), scenes=scenes)
+def told(config: EnvConfig, *inits: InitState) -> list[Events]:
     events: dict[tuple[str, int, int], Events] = {}
-    with EnvPool(config, slots=slots, workers=1, timeout_s=300.0, start_timeout_s=300.0) as pool:
-        result = play_experts(pool, inits, ExpertPlay(0.0, 1, 0), events=events)
+    with EnvPool(config, slots=1, workers=1, timeout_s=300.0, start_timeout_s=300.0) as pool:
+        result = play_experts(pool, list(inits), ExpertPlay(0.0, 1, 0), events=events)
     assert all(line.success for line in result.ledger)
-    return {task: one for (task, _, _), one in events.items()}
+    return [events[init.task, init.seed, 0] for init in inits]
 
 
 @pytest.mark.sim
 @pytest.mark.slow
 @NEEDS_MANISKILL
 def test_experts_carry_and_push_the_cube():
-    found = told([InitState(PICK, 3), InitState(PUSH, 3)], scenes=1, slots=1)
-    held = found[PICK]
+    config = ManiSkillConfig(tasks=(PICK, PUSH), scenes=1)
+    held, pushed = told(config, InitState(PICK, 3), InitState(PUSH, 3))
     assert held.objects == ("cube",)
     assert (held.fingers[-1, 0], held.fingers[1, 0]) == (2, 0)
     assert held.resting[1, 0] and not held.resting[-1, 0]
     assert held.opening[1] > 0.07 > held.opening[-1]
     assert strategy_of(phases_of(held, CONTROL_HZ)) == (("carry", "cube"),)
-    pushed = found[PUSH]
     assert pushed.touched.any() and (pushed.fingers < 2).all()
     assert strategy_of(phases_of(pushed, CONTROL_HZ)) == (("push", "cube"),)
+
+
+@pytest.mark.sim
+@pytest.mark.slow
+@NEEDS_MANISKILL
+@pytest.mark.usefixtures("plate_assets")
+def test_what_is_put_on_a_plate_has_its_role_as_name_whichever_model_it_is():
+    config = PutOnPlateConfig(cameras=(), state="objects", scenes=1, stand_ins=True)
+    seeds = 0, 1
+    digits = [config.variants[MAIN].of_seed(seed) for seed in seeds]
+    assert digits[0].obj != digits[1].obj
+    for events in told(config, *(InitState(MAIN, seed) for seed in seeds)):
+        assert ("carry", "object") in strategy_of(phases_of(events, config.spec.control_hz))
+        assert events.objects[0] == "object"

@@ -27,7 +27,7 @@ from pushcut.envs.init_states import seed_of_32_bits
 from pushcut.envs.maniskill.control import HandControl
 from pushcut.envs.maniskill.put_on_plate.assets import Model, model
 from pushcut.envs.maniskill.put_on_plate.outcome import Outcome, Resting, Reward
-from pushcut.envs.maniskill.put_on_plate.starts import Placed, Start
+from pushcut.envs.maniskill.put_on_plate.starts import ROLES, Placed, Start
 from pushcut.envs.maniskill.put_on_plate.variants import MOVED_AFTER
 from pushcut.envs.maniskill.sapien_process import keep_drawing
 from pushcut.envs.maniskill.simpler.assets import BRIDGE, TABLES
@@ -79,10 +79,10 @@ class PlateEnv(BaseEnv):
         builder.initial_pose = sapien.Pose(TABLE_OFFSET)
         builder.build_static(name="arena")
         self.models = [model(t.kind, t.place, self._folder) for t in self.start_state.things]
-        things = zip(self.models, self.start_state.things, strict=True)
-        self.actors = [self._actor(own, thing) for own, thing in things]
+        things = zip(self.models, self.start_state.things, ROLES, strict=False)
+        self.actors = [self._actor(own, thing, role) for own, thing, role in things]
 
-    def _actor(self, own: Model, thing: Placed) -> Any:
+    def _actor(self, own: Model, thing: Placed, role: str) -> Any:
         material = PhysxMaterial(FRICTION, FRICTION, 0.0)
         builder = self.scene.create_actor_builder()
         builder.add_multiple_convex_collisions_from_file(
@@ -90,7 +90,7 @@ class PlateEnv(BaseEnv):
         )
         builder.add_visual_from_file(str(own.visual))
         builder.initial_pose = sapien.Pose(thing.position, thing.orientation)
-        return builder.build(name=own.folder.name)
+        return builder.build(name=role)
 
     def _load_lighting(self, options: dict) -> None:
         self.scene.set_ambient_light([0.3] * 3)

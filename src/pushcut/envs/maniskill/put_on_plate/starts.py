@@ -13,6 +13,10 @@ from pushcut.envs.maniskill.put_on_plate.variants import Episode, Variant
 
 UPRIGHT = (1.0, 0.0, 0.0, 0.0)
 
+ROLES = ("object", "receptacle", "distractor")
+"""What the things of a start are called in events, whichever models they are: so what is done to
+them is the same from episode to episode."""
+
 
 @dataclass(frozen=True)
 class Placed:
@@ -33,7 +37,7 @@ class Start:
     """The start of an episode."""
 
     things: tuple[Placed, ...]
-    """What is to be moved, where to, and a distractor if there is one."""
+    """What is to be moved, where to, and a distractor if there is one, as ``ROLES`` has them."""
     table: int
     texture: int
     """Place in the tables' list of what is blended over, where the variant says so."""
