@@ -31,6 +31,7 @@ from pushcut.batch import Evaluation, PolicySample
 from pushcut.envs.init_states import evaluation_inits
 from pushcut.envs.metaworld.env import MetaWorldConfig
 from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.recording import NOTHING, Record
 from pushcut.policies.base import Mode, Policy
 from pushcut.policies.noise import DecisionNoise
 from pushcut.policies.normalisation import small_stats
@@ -68,7 +69,13 @@ class RandomPolicy(Policy):
         raise NotImplementedError
 
 
-def rate(policy: Policy, pool: EnvPool, episodes_per_task: int, inference_batch: int) -> float:
+def rate(
+    policy: Policy,
+    pool: EnvPool,
+    episodes_per_task: int,
+    inference_batch: int,
+    record: Record = NOTHING,
+) -> float:
     """Environment steps per second of sampled episodes."""
     steps = 0
 
@@ -79,8 +86,15 @@ def rate(policy: Policy, pool: EnvPool, episodes_per_task: int, inference_batch:
     player = EpisodeRunner(pool, seed=0, inference_batch=inference_batch)
     schedule = ListSchedule(evaluation_inits(list(pool.spec.tasks), episodes_per_task))
     start = time.perf_counter()
-    player.play(policy, schedule, iteration=0, mode="sampled", on_episode=count)
+    player.play(policy, schedule, iteration=0, mode="sampled", on_episode=count, record=record)
     return steps / (time.perf_counter() - start)
+
+
+def fresh_policy(tasks: tuple[str, ...]) -> TinyPolicy:
+    """The default tiny policy, whose head is nearly uniform over the bins: it acts at random."""
+    torch.manual_seed(0)
+    instructions = MetaWorldConfig(tasks=tasks).spec.tasks.values()
+    return TinyPolicy.for_data(TinyConfig(), statistics=STATISTICS, instructions=instructions)
 
 
 def startup_seconds(*command: str) -> float:
@@ -101,12 +115,8 @@ def main() -> None:
     parser.add_argument("--episodes-per-task", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    torch.manual_seed(0)
-    instructions = MetaWorldConfig(tasks=TASKS).spec.tasks.values()
-    tiny = TinyPolicy.for_data(TinyConfig(), statistics=STATISTICS, instructions=instructions)
-    # A fresh head is nearly uniform over the bins: both policies act at random and their
-    # episodes last equally long.
-    policies: dict[str, Policy] = {"random": RandomPolicy(), "tiny": tiny}
+    # Both policies act at random: their episodes last equally long.
+    policies: dict[str, Policy] = {"random": RandomPolicy(), "tiny": fresh_policy(TASKS)}
     rates: dict[str, list[float]] = {name: [] for name in policies}
     config = MetaWorldConfig(tasks=TASKS)
     with EnvPool(config, slots=options.slots, workers=options.workers) as pool:
