@@ -81,25 +81,11 @@ def _quickstart(rest: Arguments) -> None:
     run_quickstart(configure("quickstart", rest, QuickstartConfig, default_preset="quickstart"))
 
 
-def _generalisation(rest: Arguments) -> None:
-    from pushcut.commands.generalisation import GeneralisationConfig, run_generalisation
+def _protocol(command: str, rest: Arguments) -> None:
+    from pushcut.commands.protocols import STUDIES
 
-    kind = GeneralisationConfig
-    run_generalisation(configure("generalisation", rest, kind, config_of=kind.of))
-
-
-def _data_scarcity(rest: Arguments) -> None:
-    from pushcut.commands.data_scarcity import DataScarcityConfig, run_data_scarcity
-
-    kind = DataScarcityConfig
-    run_data_scarcity(configure("data-scarcity", rest, kind, config_of=kind.of))
-
-
-def _failure_modes(rest: Arguments) -> None:
-    from pushcut.commands.failure_modes import FailureModesConfig, run_failure_modes
-
-    kind = FailureModesConfig
-    run_failure_modes(configure("failure-modes", rest, kind, config_of=kind.of))
+    study = STUDIES[command]
+    study.run(configure(command, rest, study.kind, config_of=study.kind.of))
 
 
 def _ood(rest: Arguments) -> None:
@@ -268,11 +254,11 @@ COMMANDS: dict[str, Callable[[Arguments], int | None]] = {
     "train": _train,
     "eval": _eval,
     "expert": _expert,
-    "generalisation": _generalisation,
+    "generalisation": partial(_protocol, "generalisation"),
     "ood": _ood,
     "robustness": _robustness,
-    "data-scarcity": _data_scarcity,
-    "failure-modes": _failure_modes,
+    "data-scarcity": partial(_protocol, "data-scarcity"),
+    "failure-modes": partial(_protocol, "failure-modes"),
     "serve": _serve,
     "contract": _contract,
     "run-robot": _run_robot,

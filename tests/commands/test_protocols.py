@@ -7,15 +7,14 @@ import pytest
 import torch
 
 from pushcut.analysis.threshold import in_words
-from pushcut.commands import recipe
-from pushcut.commands.data_scarcity import DataScarcityConfig, lines_of, run_data_scarcity
-from pushcut.commands.failure_modes import FailureModesConfig, run_failure_modes
+from pushcut.commands import data_scarcity, failure_modes, generalisation, recipe
+from pushcut.commands.data_scarcity import DataScarcityConfig, lines_of
+from pushcut.commands.failure_modes import FailureModesConfig
 from pushcut.commands.generalisation import (
     GeneralisationConfig,
     held_out_groups,
-    run_generalisation,
 )
-from pushcut.commands.protocol import marks, with_suite
+from pushcut.commands.protocol import counts_in, gain_in, marks, with_suite
 from pushcut.commands.sft_start import first_policy, open_dataset
 from pushcut.config import RecipeConfig
 from pushcut.envs.metaworld.env import MetaWorldConfig
@@ -54,21 +53,21 @@ def generalised(tmp_path_factory, smoke) -> tuple[GeneralisationConfig, dict]:
         points=2,
         further_fit=replace(smoke.sft.fit, **FIT),
     )
-    return config, run_generalisation(config)
+    return config, generalisation.STUDY.run(config)
 
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, smoke) -> tuple[DataScarcityConfig, dict]:
     fields = parts(smoke, tmp_path_factory.mktemp("scarcity"))
     config = DataScarcityConfig(**fields, few_fit=replace(smoke.sft.fit, **FIT))
-    return config, run_data_scarcity(config)
+    return config, data_scarcity.STUDY.run(config)
 
 
 @pytest.fixture(scope="module")
 def failed(tmp_path_factory, smoke) -> tuple[FailureModesConfig, dict]:
     fields = parts(smoke, tmp_path_factory.mktemp("failure"))
     config = FailureModesConfig(**fields, demonstrations=(0, 1), seeds=2, seed=3)
-    return config, run_failure_modes(config)
+    return config, failure_modes.STUDY.run(config)
 
 
 def test_three_held_out_tasks_are_spaced_evenly_over_the_suite():
@@ -117,7 +116,7 @@ def test_the_suite_of_a_protocol_is_one(smoke, tmp_path):
         assert tuple(part.env.spec.tasks) == ML45_TEST
     fields = parts(smoke, tmp_path) | {"eval": smoke.eval}
     with pytest.raises(UserError, match="different tasks"):
-        run_data_scarcity(DataScarcityConfig(**fields))
+        data_scarcity.STUDY.run(DataScarcityConfig(**fields))
     assert not (tmp_path / "run").exists()
 
 
@@ -149,9 +148,24 @@ def test_every_point_counts_seen_and_unseen_tasks_apart(generalised):
     assert json.loads((config.out / "result.json").read_text())["splits"] == result["splits"]
 
 
-def test_the_plot_is_a_image(generalised):
-    config, _ = generalised
+def test_generalisation_has_a_table_and_a_plot(generalised):
+    config, result = generalised
+    lines = (config.out / "result.md").read_text().splitlines()
+    (split,) = result["splits"]
+    last = split["rl"][-1]
+    counts, gain = counts_in(last["unseen"]), gain_in(last["change"]["unseen"])
+    (row,) = [line for line in lines if "GRPO, 2 iterations" in line]
+    assert row.startswith("| reach-green |")
+    assert (f"| {counts} |" in row, row.endswith(f"| {gain} |")) == (True, True)
+    assert len(lines) == 5 + 5  # the heads, then base, two of SFT and two of RL
     assert (config.out / "result.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_cannot_be_held_out_is_said_before_anything_is_written(generalised, tmp_path):
+    config, _ = generalised
+    with pytest.raises(UserError, match="no mauve"):
+        generalisation.STUDY.run(replace(config, held_out=("mauve",), out=tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_both_ways_start_at_the_base_and_train_on_the_seen_tasks(generalised):
@@ -181,7 +195,7 @@ def test_an_unseen_task_may_be_unseen_from_the_start(generalised, tmp_path, monk
         config, base_tasks="seen", dataset=config.out / "demonstrations", out=tmp_path / "run"
     )
     with pytest.raises(KeyboardInterrupt):
-        run_generalisation(seen)
+        generalisation.STUDY.run(seen)
     assert set(asked[0].tasks) == TASKS - {"reach-green"}
     assert "move the point to the green goal" in asked[0].instructions
     assert asked[0].out == tmp_path / "run" / "reach-green" / "base"
@@ -195,9 +209,9 @@ def test_a_finished_protocol_is_only_summarised_again(generalised, monkeypatch):
 
     for name in ("run_collect", "run_sft", "run_eval", "train"):
         monkeypatch.setattr(recipe, name, never)
-    assert run_generalisation(replace(config, resume=True))["splits"] == result["splits"]
+    assert generalisation.STUDY.run(replace(config, resume=True))["splits"] == result["splits"]
     with pytest.raises(UserError, match="started with --points 2, the command says --points 1"):
-        run_generalisation(replace(config, resume=True, points=1))
+        generalisation.STUDY.run(replace(config, resume=True, points=1))
 
 
 def test_both_columns_differ_in_their_demonstrations_only(compared):
@@ -280,7 +294,7 @@ def test_failure_modes_have_a_table_a_plot_and_go_on(failed, monkeypatch):
     assert (config.out / "result.png").read_bytes().startswith(b"\x89PNG")
     for name in ("run_collect", "run_sft", "run_eval", "train"):
         monkeypatch.setattr(recipe, name, None)
-    again = run_failure_modes(replace(config, resume=True))
+    again = failure_modes.STUDY.run(replace(config, resume=True))
     assert (again["columns"], again["threshold"]) == (result["columns"], result["threshold"])
 
 
@@ -296,7 +310,7 @@ def test_demonstrations_rise_and_there_are_enough(failed, smoke, tmp_path):
         out=tmp_path / "run",
     )
     with pytest.raises(UserError, match="2 demonstrations of reach-red, --demonstrations asks"):
-        run_failure_modes(few)
+        failure_modes.STUDY.run(few)
 
 
 def test_a_preset_has_none_a_tenth_and_all_of_its_demonstrations():

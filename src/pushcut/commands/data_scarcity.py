@@ -16,20 +16,18 @@ from typing import Any
 from pushcut.commands.protocol import (
     Protocol,
     ProtocolConfig,
+    Study,
     check_more,
     counts_in,
     gain_in,
     longer,
+    overlap_in,
     parts_of,
-    with_suite,
 )  # fmt: skip
 from pushcut.config import SFTConfig
-from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.tables import markdown_line
 from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
-from pushcut.runs.lock import alone_in_folder
-from pushcut.system.progress import say
 
 
 @dataclass(frozen=True)
@@ -54,22 +52,15 @@ class DataScarcityConfig(ProtocolConfig):
         return DataScarcityConfig(**parts, few_fit=fit)
 
 
-@alone_in_folder
-def run_data_scarcity(config: DataScarcityConfig) -> dict[str, Any]:
-    """Runs both columns, writes result.json and result.md, returns the result."""
-    protocol = Protocol.open(with_suite(config))
-    everything = protocol.sft_on(protocol.suite)
+def play(protocol: Protocol, config: DataScarcityConfig) -> dict[str, Any]:
+    """Both columns."""
+    everything, used = protocol.all_of_suite()
     few = replace(everything, fit=config.few_fit, episodes_per_task=config.few)
-    used = protocol.demonstrations.only(everything.tasks)
     columns = {
         "few": column(protocol, "few", few, len(used.take(config.few).episodes)),
         "all": column(protocol, "all", everything, len(used.episodes)),
     }
-    result = protocol.write("data scarcity (SimpleVLA-RL, Table 4)", columns=columns)
-    table = "\n".join(lines_of(result)) + "\n"
-    (config.out / "result.md").write_text(table)
-    say(f"\n{table}\nresult: {config.out / 'result.json'} and result.md")
-    return result
+    return {"columns": columns}
 
 
 def column(protocol: Protocol, name: str, sft: SFTConfig, demonstrations: int) -> dict[str, Any]:
@@ -92,9 +83,8 @@ def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
     for title, key in rows.items():
         yield markdown_line([title, *(counts_in(column[key]) for column in columns.values())])
     yield markdown_line(["gain", *(gain_in(column["gain"]) for column in columns.values())])
-    if result["trained_on_evaluation_states"]:
-        yield ""
-        yield f"RL: {OVERLAP}."
+    if overlap := overlap_in(result):
+        yield from ("", f"{overlap}.")
     yield ""
     kinds = [(name, key) for name in columns for key in rows.values()]
     heads = [f"{name}, {key.replace('_', ' + ').upper()}" for name, key in kinds]
@@ -103,3 +93,6 @@ def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
     for task in columns["few"]["sft"]["per_task"]:
         counts = (columns[name][key]["per_task"][task] for name, key in kinds)
         yield markdown_line([task, *(f"{x['successes']}/{x['episodes']}" for x in counts)])
+
+
+STUDY = Study("data scarcity (SimpleVLA-RL, Table 4)", DataScarcityConfig, play, lines_of)

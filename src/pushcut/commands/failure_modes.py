@@ -19,19 +19,17 @@ from pushcut.analysis.threshold import Point, in_words, threshold
 from pushcut.commands.protocol import (
     Protocol,
     ProtocolConfig,
+    Study,
     counts_in,
     gain_in,
-    with_suite,
+    overlap_in,
 )  # fmt: skip
 from pushcut.config import SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.errors import UserError
-from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.tables import markdown_line
 from pushcut.presets import Preset
 from pushcut.reporting.before_after_plot import Course, plot_before_after
-from pushcut.runs.lock import alone_in_folder
-from pushcut.system.progress import say
 
 FEW = 10
 """Few demonstrations are so many times fewer than many, as in the paper (100 and 1000)."""
@@ -77,12 +75,9 @@ class FailureModesConfig(ProtocolConfig):
         )
 
 
-@alone_in_folder
-def run_failure_modes(config: FailureModesConfig) -> dict[str, Any]:
-    """Runs all trainings, writes result.json, result.md and result.png, returns the result."""
-    protocol = Protocol.open(with_suite(config))
-    everything = protocol.sft_on(protocol.suite)
-    used = protocol.demonstrations.only(everything.tasks)
+def play(protocol: Protocol, config: FailureModesConfig) -> dict[str, Any]:
+    """All trainings, and the success from which they gain."""
+    everything, used = protocol.all_of_suite()
     check_enough(used, config.demonstrations[-1])
     columns = [
         column(protocol.seeded(seed), everything, used, count)
@@ -90,19 +85,7 @@ def run_failure_modes(config: FailureModesConfig) -> dict[str, Any]:
         for seed in range(config.seed, config.seed + config.seeds)
     ]
     found = threshold([point for one in columns for point in points_of(one)])
-    result = protocol.write(
-        "failure modes (SimpleVLA-RL, Table 6)", columns=columns, threshold=found
-    )
-    table = "\n".join(lines_of(result)) + "\n"
-    (config.out / "result.md").write_text(table)
-    plot_before_after(
-        config.out / "result.png",
-        courses_of(result),
-        gained_from=found["gained_from"],
-        note=note_on(result),
-    )
-    say(f"\n{table}\nresult: {config.out / 'result.json'}, result.md and result.png")
-    return result
+    return {"columns": columns, "threshold": found}
 
 
 def check_enough(used: DemoDataset, most: int) -> None:
@@ -164,9 +147,8 @@ def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
             )
     yield ""
     yield in_words(result["threshold"])
-    if result["trained_on_evaluation_states"]:
-        yield ""
-        yield f"RL: {OVERLAP}."
+    if overlap := overlap_in(result):
+        yield from ("", f"{overlap}.")
 
 
 def courses_of(result: Mapping[str, Any]) -> dict[str, list[Course]]:
@@ -182,9 +164,18 @@ def courses_of(result: Mapping[str, Any]) -> dict[str, list[Course]]:
 
 def note_on(result: Mapping[str, Any]) -> str:
     """Caption that says what a point is."""
-    overlap = f"; RL: {OVERLAP}" if result["trained_on_evaluation_states"] else ""
+    overlap = overlap_in(result)
     return (
         f"a point: one task and seed; {result['algorithm']}, {result['iterations']} iterations; "
         f"{result['mode']} actions, {result['states_per_task']} initial states per task; bars: "
-        f"95 % Wilson; dotted: lowest start of a gain{overlap}"
+        f"95 % Wilson; dotted: lowest start of a gain{overlap and '; '}{overlap}"
     )
+
+
+def draw(path: Path, result: Mapping[str, Any]) -> None:
+    """Success after RL over success before it."""
+    gained_from = result["threshold"]["gained_from"]
+    plot_before_after(path, courses_of(result), gained_from=gained_from, note=note_on(result))
+
+
+STUDY = Study("failure modes (SimpleVLA-RL, Table 6)", FailureModesConfig, play, lines_of, draw)

@@ -8,7 +8,7 @@ protocol (appendix D.3).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,23 +16,23 @@ from typing import Any, Literal
 from pushcut.commands.protocol import (
     Protocol,
     ProtocolConfig,
+    Study,
     check_more,
     counts_in,
+    gain_in,
     longer,
     marks,
     of_tasks,
+    overlap_in,
     parts_of,
-    with_suite,
 )  # fmt: skip
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
-from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, LedgerLine, pair, rate_of
+from pushcut.evaluation.tables import markdown_line
 from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
 from pushcut.reporting.plots import Point, plot_generalisation
-from pushcut.runs.lock import alone_in_folder
-from pushcut.system.progress import say
 
 SPLITS = 3
 """Held-out tasks, where none are named."""
@@ -68,20 +68,11 @@ class GeneralisationConfig(ProtocolConfig):
         return GeneralisationConfig(**parts_of(preset), further_fit=longer(preset.sft.fit))
 
 
-@alone_in_folder
-def run_generalisation(config: GeneralisationConfig) -> dict[str, Any]:
-    """Runs all splits, writes result.json and result.png, returns the result."""
-    config = with_suite(config)
+def play(protocol: Protocol, config: GeneralisationConfig) -> dict[str, Any]:
+    """All splits."""
     groups = held_out_groups(config.train.env, config.held_out)
-    protocol = Protocol.open(config)
     splits = [Split(protocol, config, name, tasks).run() for name, tasks in groups.items()]
-    result = protocol.write(
-        "generalisation (SimpleVLA-RL, Figure 4)", base_tasks=config.base_tasks, splits=splits
-    )
-    plot_generalisation(config.out / "result.png", curves_of(result), note=note_on(result))
-    announce(result)
-    say(f"result: {config.out / 'result.json'}, drawn in {config.out / 'result.png'}")
-    return result
+    return {"base_tasks": config.base_tasks, "splits": splits}
 
 
 def held_out_groups(env: EnvConfig, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -189,16 +180,31 @@ class Split:
         return {k: [line for line in result.ledger if line.task in v] for k, v in kinds.items()}
 
 
-def announce(result: dict[str, Any]) -> None:
-    """Prints where each split began and ended."""
+def lines_of(result: Mapping[str, Any]) -> Iterator[str]:
+    """The table in Markdown: the base policy, and every point along SFT and RL."""
+    yield f"Success ({result['mode']} actions, 95 % intervals) on seen and held-out tasks, and what"
+    yield "changed from the base policy on the same episodes"
+    yield ""
+    heads = ("held out", "policy", "seen", "unseen", "change, seen", "change, unseen")
+    yield markdown_line(list(heads))
+    yield markdown_line(["---", "---", *["---:"] * 4])
     for split in result["splits"]:
-        say(f"\nunseen: {split['name']}")
-        lines = {"base": split["base"], "SFT": split["sft"][-1], "RL": split["rl"][-1]}
-        for name, line in lines.items():
-            say(f"  {name:5} seen {counts_in(line['seen'])}   unseen {counts_in(line['unseen'])}")
+        points = [("base", split["base"])]
+        points += [(f"SFT, {point['steps']} steps", point) for point in split["sft"]]
+        points += [
+            (f"{result['algorithm']}, {point['iterations']} iterations", point)
+            for point in split["rl"]
+        ]
+        for name, point in points:
+            change = point.get("change")
+            gains = [gain_in(change[kind]) if change else "–" for kind in ("seen", "unseen")]
+            counts = [counts_in(point[kind]) for kind in ("seen", "unseen")]
+            yield markdown_line([split["name"], name, *counts, *gains])
+    if overlap := overlap_in(result):
+        yield from ("", f"{overlap}.")
 
 
-def curves_of(result: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
+def curves_of(result: Mapping[str, Any]) -> dict[str, dict[str, list[Point]]]:
     """Split -> method -> points of its curve, from the base policy on."""
     methods = {"SFT": ("sft", "steps"), f"RL ({result['algorithm']})": ("rl", "iterations")}
     return {
@@ -212,12 +218,27 @@ def curves_of(result: dict[str, Any]) -> dict[str, dict[str, list[Point]]]:
     }
 
 
-def note_on(result: dict[str, Any]) -> str:
+def note_on(result: Mapping[str, Any]) -> str:
     """Caption that says what the axes mean."""
     base = {"all": "of every task", "seen": "of the seen tasks only"}[result["base_tasks"]]
-    overlap = f"; RL: {OVERLAP}" if result["trained_on_evaluation_states"] else ""
+    overlap = overlap_in(result)
     return (
         f"both start from a base policy with demonstrations {base}; numbers: SFT steps, RL "
         f"iterations; {result['mode']} actions, {result['states_per_task']} initial states per "
-        f"task; bars: 95 % Wilson{overlap}"
+        f"task; bars: 95 % Wilson{overlap and '; '}{overlap}"
     )
+
+
+def draw(path: Path, result: Mapping[str, Any]) -> None:
+    """Success on the unseen tasks over success on the seen ones."""
+    plot_generalisation(path, curves_of(result), note=note_on(result))
+
+
+STUDY = Study(
+    "generalisation (SimpleVLA-RL, Figure 4)",
+    GeneralisationConfig,
+    play,
+    lines_of,
+    draw,
+    check=lambda config: held_out_groups(config.train.env, config.held_out),
+)

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from pushcut.commands.data_scarcity import DataScarcityConfig
 from pushcut.commands.diff import differing, flat
-from pushcut.commands.failure_modes import FailureModesConfig
-from pushcut.commands.generalisation import GeneralisationConfig
+from pushcut.commands.protocols import STUDIES
 from pushcut.commands.remembered import preset_named
 from pushcut.config import QuickstartConfig, SFTConfig, TrainConfig
 from pushcut.errors import UserError
@@ -21,9 +19,7 @@ PARTS: Mapping[type, Callable[[Preset], Any]] = {
     TrainConfig: lambda preset: preset.train,
     SFTConfig: lambda preset: preset.sft,
     QuickstartConfig: lambda preset: preset.quickstart,
-    GeneralisationConfig: GeneralisationConfig.of,
-    DataScarcityConfig: DataScarcityConfig.of,
-    FailureModesConfig: FailureModesConfig.of,
+    **{study.kind: study.kind.of for study in STUDIES.values()},
 }
 """Kind of a run's config -> what a preset has for it."""
 WHERE = ("out", "resume", "policy.path", "dataset")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pushcut.commands.recipe import Recipe, write_json
 from pushcut.commands.sft_start import first_policy, open_dataset
@@ -16,10 +16,13 @@ from pushcut.config import RecipeConfig, SFTConfig
 from pushcut.demos.dataset import DemoDataset
 from pushcut.envs.base import EnvConfig
 from pushcut.errors import UserError
+from pushcut.evaluation.leakage import OVERLAP
 from pushcut.evaluation.results import EvalResult, pair
 from pushcut.learning.checkpoint import latest
 from pushcut.learning.sft import FitConfig
 from pushcut.presets import Preset
+from pushcut.runs.lock import alone_in_folder
+from pushcut.system.progress import say
 
 ALL_DEMONSTRATIONS = 50
 """Demonstrations of each task, as in LIBERO and both papers."""
@@ -62,6 +65,11 @@ class Protocol(Recipe[ProtocolConfig]):
         names = tuple(task if named else self.suite[task] for task in tasks)
         path = self.demonstrations.info.path
         return replace(self.config.sft, dataset=(path,), tasks=names, **changes)
+
+    def all_of_suite(self) -> tuple[SFTConfig, DemoDataset]:
+        """SFT on all demonstrations of the suite, and these."""
+        sft = self.sft_on(self.suite)
+        return sft, self.demonstrations.only(sft.tasks)
 
     def train_from(self, policy: Path, name: str, where: str, **changes: Any) -> Path:
         """RL in OUT/NAME that only the protocol evaluates; a flat curve is a result here."""
@@ -130,6 +138,43 @@ class Protocol(Recipe[ProtocolConfig]):
             **self.facts(),
         }
         write_json(self.out / "result.json", result)
+        return result
+
+
+@dataclass(frozen=True)
+class Study(Generic[C]):
+    """One of the papers' protocols: what is played, and how its result is told.
+
+    Trainings and evaluations are phases in one folder: what was stopped goes on with ``resume``.
+    """
+
+    title: str
+    kind: type[C]
+    """Class of its config."""
+    play: Callable[[Protocol, C], dict[str, Any]]
+    """Runs everything; what its result has, besides how it was run."""
+    lines: Callable[[Mapping[str, Any]], Iterable[str]]
+    """A result in Markdown."""
+    draw: Callable[[Path, Mapping[str, Any]], None] | None = None
+    """Draws a result into a PNG."""
+    check: Callable[[C], object] = lambda config: None
+    """Raises UserError where it cannot be played, before anything is written."""
+
+    def run(self, config: C) -> dict[str, Any]:
+        """Plays it, writes result.json, result.md and result.png, returns the result."""
+        return alone_in_folder(self._run)(config)
+
+    def _run(self, config: C) -> dict[str, Any]:
+        config = with_suite(config)
+        self.check(config)
+        protocol = Protocol.open(config)
+        result = protocol.write(self.title, **self.play(protocol, config))
+        table = "\n".join(self.lines(result)) + "\n"
+        (config.out / "result.md").write_text(table)
+        if self.draw is not None:
+            self.draw(config.out / "result.png", result)
+        drawn = ", drawn in result.png" if self.draw else ""
+        say(f"\n{table}\nresult: {config.out / 'result.json'} and result.md{drawn}")
         return result
 
 
@@ -202,6 +247,11 @@ def counts_in(counts: Mapping[str, Any]) -> str:
     successes, episodes = counts["successes"], counts["episodes"]
     low, high = (100 * bound for bound in counts["interval"])
     return f"{100 * successes / episodes:.1f} % ({successes}/{episodes}; {low:.0f} to {high:.0f})"
+
+
+def overlap_in(result: Mapping[str, Any]) -> str:
+    """What a reader must know where RL trained on the evaluation's states; else nothing."""
+    return f"RL: {OVERLAP}" if result["trained_on_evaluation_states"] else ""
 
 
 def gain_in(pairs: Mapping[str, Any]) -> str:
