@@ -38,10 +38,10 @@ LEVELS = {
         "__main__",
     ),
     "envs": (
-        "events contacts protocol",
+        "checks events contacts protocol",
         "around resized still",
         "randomised",
-        "base checks episodes init_states isolated replayed two_arms",
+        "base batched episodes init_states isolated replayed two_arms",
         "instructions telling",
         "mujoco pool point_mass",
         "bimanual calvin gymnasium metaworld libero maniskill contract",

@@ -240,10 +240,30 @@ class TrainConfig:
                 "overlap: ranks that act in step cannot learn at the same time; use "
                 "--ranks.rollouts gathered"
             )
+        self._check_batch()
         # The spec only where there is need: some environments are made to know it.
         known = self.env.spec.tasks if self.tasks else {}
         if unknown := [task for task in self.tasks if task not in known]:
             raise ValueError(f"unknown tasks {unknown}; the environment has {list(known)}")
+
+    def _check_batch(self) -> None:
+        """ValueError where episodes that share a batch of scenes cannot be what is asked for."""
+        if not self.env.repeats and self.algorithm.branches:
+            raise ValueError(
+                "algorithm.branches: they go on from where another episode was, which this "
+                "environment does not repeat exactly; leave it at 0"
+            )
+        if not self.env.batched:
+            return
+        if self.evaluation.videos:
+            raise ValueError(
+                "evaluation.videos: a batch of scenes keeps no films; film the checkpoint "
+                "afterwards (`pushcut film`), or play without a batch"
+            )
+        if self.cluster.simulators != "ranks":
+            raise ValueError(
+                "cluster.simulators: hosts do not play batches of scenes; leave it at ranks"
+            )
 
 
 @dataclass(frozen=True)

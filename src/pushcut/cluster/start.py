@@ -9,7 +9,7 @@ from typing import Any
 from pushcut.cluster.config import ClusterConfig
 from pushcut.envs.base import EnvConfig
 from pushcut.envs.pool.base import Simulators
-from pushcut.envs.pool.pool import EnvPool
+from pushcut.envs.pool.batch_pool import open_pool
 from pushcut.errors import UserError
 from pushcut.types import Recovery
 
@@ -54,7 +54,7 @@ def open_simulators(
         "on_recovery": on_recovery,
     }
     if cluster.simulators == "ranks":
-        return EnvPool(env, slots=slots, workers=workers, **options)
+        return open_pool(env, slots=slots, workers=workers, **options)
     return _engine().open_hosted_pool(cluster, env, slots=slots, **options)
 
 

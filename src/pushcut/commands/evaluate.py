@@ -16,6 +16,7 @@ from pushcut.before_loading import check_room
 from pushcut.commands.extras import Extras, check_extras, save_extras
 from pushcut.config import EvalConfig
 from pushcut.envs.init_states import evaluation_inits
+from pushcut.envs.pool.batch_pool import open_pool as pool_or_batches
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
 from pushcut.evaluation.evaluator import Evaluator
@@ -223,7 +224,8 @@ def play_sources(
     with ExitStack() as opened:
         stop = opened.enter_context(SafeExit())
         with ranks.together():
-            pool = opened.enter_context(open_pool(config))
+            records = bool(config.videos) or config.events
+            pool = opened.enter_context(open_pool(config, records=records))
         shown = opened.enter_context(bar("evaluating", total // ranks.count))
         evaluator = Evaluator(
             runner_of(config, pool, stop),
@@ -290,15 +292,15 @@ def record_videos(config: EvalConfig, folder: Path, lines: Sequence[LedgerLine])
     """Films episodes of the evaluation that the config describes, into FOLDER with videos.json."""
     config = replace(config, env=as_remembered(config.env, config.policy))
     policy = config.policy.load_to_act(device=choose_device(config.device))
-    with SafeExit() as stop, open_pool(config) as pool:
+    with SafeExit() as stop, open_pool(config, records=True) as pool:
         runner = runner_of(config, pool, stop)
         films = Evaluator(runner, manifest_of(config)).film(policy, config.mode, lines, mp4_of)
     save_films(folder, films, spec=config.env.spec, mode=config.mode)
 
 
-def open_pool(config: EvalConfig) -> EnvPool:
-    """The pool that an evaluation asks for."""
-    return EnvPool(
+def open_pool(config: EvalConfig, *, records: bool = False) -> EnvPool:
+    """The pool that an evaluation asks for; a batch of scenes cannot keep ``records``."""
+    return (EnvPool if records else pool_or_batches)(
         config.env,
         slots=config.rollout.slots,
         workers=config.rollout.processes,

@@ -80,7 +80,7 @@ class OfPolicy(Replayable):
             frames = np.stack(episode.frames)
             return Played(self.name, episode.success, episode.length, frames)
 
-        with SafeExit() as stop, open_pool(self.config) as pool:
+        with SafeExit() as stop, open_pool(self.config, records=True) as pool:
             evaluator = Evaluator(runner_of(self.config, pool, stop), self.manifest)
             (played,) = evaluator.replay(policy, self.config.mode, [line], take)
         return played

@@ -77,7 +77,7 @@ def run_record(config: RecordConfig) -> Path:
         out, config.env.spec, storage=config.storage, robot_type=config.env.robot_type
     )
     policy = config.policy.load_to_act(device=choose_device(config.device))
-    with SafeExit() as stop, open_pool(config.playing) as pool, writer:
+    with SafeExit() as stop, open_pool(config.playing, records=True) as pool, writer:
         with bar("demonstrations", wanted) as progress:
             play_successes(
                 runner_of(config.playing, pool, stop),

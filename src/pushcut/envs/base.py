@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, wraps
 from typing import Any, ClassVar
 
-from pushcut.envs.protocol import Env
+from pushcut.envs.protocol import BatchedEnv, Env
 from pushcut.envs.randomised.config import OFF, Randomisation
 from pushcut.envs.randomised.disturbing import as_disturbed, spec_of
 from pushcut.types import EnvSpec
@@ -167,6 +167,23 @@ class EnvConfig(ABC):
     @abstractmethod
     def build(self) -> Env:
         """Imports the simulator and makes the environment."""
+
+    @property
+    def batched(self) -> bool:
+        """Whether a worker process plays its episodes in one batch, made by ``build_batch``."""
+        return False
+
+    @property
+    def repeats(self) -> bool:
+        """Whether the same actions from the same initial state are the same episode, to the bit.
+
+        Whoever shares the batch. Most simulators on a GPU cannot promise it.
+        """
+        return True
+
+    def build_batch(self, scenes: int) -> BatchedEnv:
+        """Imports the simulator and makes a batch of so many scenes."""
+        raise NotImplementedError(f"{self.title} has no batch of {scenes} scenes")
 
     def check_drawing(self, *, films: bool) -> None:
         """UserError where its cameras, or ``render()`` for ``films``, could not draw here.

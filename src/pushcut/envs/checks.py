@@ -5,9 +5,11 @@ Each function says in a few words what is wrong, or nothing.
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
 
-from pushcut.types import ChunkResult, Demonstration, EnvSpec, Observation
+from pushcut.types import ChunkResult, Demonstration, EnvSpec, InitState, Observation
 
 
 class CorruptedError(Exception):
@@ -73,6 +75,14 @@ def problem_of_demonstration(demonstration: Demonstration, spec: EnvSpec) -> str
     if action.shape != (count, spec.action_size) or not np.isfinite(action).all():
         return f"actions {list(action.shape)} that do not fit or are not finite"
     return problem_of_observation(demonstration.observation, spec)
+
+
+def check_init(init: InitState, tasks: Collection[str]) -> None:
+    """KeyError for an unknown task, ValueError for a negative seed."""
+    if init.task not in tasks:
+        raise KeyError(f"unknown task {init.task!r}; have {sorted(tasks)}")
+    if init.seed < 0:
+        raise ValueError(f"seed must be >= 0, got {init.seed}")
 
 
 def trusted(problem: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32, UInt8
 
+from pushcut.envs.checks import check_init
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
 
@@ -92,10 +93,7 @@ class EpisodicEnv(ABC):
 
     def reset(self, init: InitState) -> None:
         """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        if init.task not in self.spec.tasks:
-            raise KeyError(f"unknown task {init.task!r}; have {sorted(self.spec.tasks)}")
-        if init.seed < 0:
-            raise ValueError(f"seed must be >= 0, got {init.seed}")
+        check_init(init, self.spec.tasks)
         self._start(self._simulator(init.task), init)
         self._init, self._sim_steps, self._done = init, 0, False
 

@@ -1,10 +1,13 @@
-"""The protocol that every environment follows."""
+"""The protocols of environments: one robot, or a batch of scenes that step together."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from jaxtyping import Bool, Float32
 
 from pushcut.types import ChunkResult, EnvSpec, InitState, Observation
 
@@ -58,6 +61,57 @@ class Env(Protocol):
 
     def close(self) -> None:
         """Releases the simulator and its renderer."""
+        ...
+
+
+@dataclass(frozen=True)
+class BatchStep:
+    """What one control step of a batch led to; rows of scenes that do not play say nothing."""
+
+    reward: Float32[np.ndarray, " scenes"]
+    success: Bool[np.ndarray, " scenes"]
+    """Whether the task is solved, which ends the episode."""
+    terminated: Bool[np.ndarray, " scenes"]
+    """Whether the episode is over: solved, or beyond solving. The time limit is not told."""
+
+
+@runtime_checkable
+class BatchedEnv(Protocol):
+    """A simulator of many scenes that step together, an episode in each.
+
+    Conventions are those of ``Env``. The caller clips actions to the bounds of the spec, counts
+    control steps and ends an episode at the limit of the spec. It never steps while a scene that
+    plays has no action, so a simulator may move all its scenes at once. Snapshots are not asked
+    for: what must begin again is reset and played again.
+
+    A method ``expert_actions() -> float32 [scenes, a]`` is optional: the scripted expert's action
+    in each scene that plays.
+    """
+
+    spec: EnvSpec
+    scenes: int
+
+    def reset(self, inits: Mapping[int, InitState]) -> None:
+        """Starts an episode in some scenes, by their numbers; the others stay as they are.
+
+        An initial state is the same in every scene.
+        """
+        ...
+
+    def observe(self, scenes: Sequence[int]) -> Observation:
+        """What is seen in these scenes, a row for each, in their order; changes nothing."""
+        ...
+
+    def step(self, actions: np.ndarray, playing: np.ndarray) -> BatchStep:
+        """One control step with actions float32 [scenes, a].
+
+        ``playing``, bool [scenes]: where episodes are under way. The other scenes may do anything
+        until they are reset; their actions are 0.
+        """
+        ...
+
+    def close(self) -> None:
+        """Releases the simulator."""
         ...
 
 

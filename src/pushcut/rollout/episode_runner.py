@@ -225,6 +225,7 @@ class EpisodeRunner:
     def _next_turn(self, schedule: Schedule, coordination: Coordination) -> Turn:
         self._start_idle_slots(schedule)
         wants = len(self._ready) >= self._batch_threshold()
+        wants |= bool(self._ready) and self._pool.stalled
         return coordination.turn(wants=wants, busy=bool(self._episodes) or not schedule.done)
 
     def _look_around(self, timeout_s: float, finish: Callable[[int], None]) -> None:

@@ -42,5 +42,6 @@ IN_PROCESS: tuple[Promise[EnvCase], ...] = (
 PROMISES = (
     *IN_PROCESS,
     Promise(worker.a_worker_process_plays_the_same, needs=tuple(p.check for p in IN_PROCESS)),
+    Promise(worker.a_batch_plays_the_same, needs=tuple(p.check for p in IN_PROCESS)),
 )
-"""All of them: the last one starts a worker process."""
+"""All of them: the last two start a worker process."""

@@ -1,15 +1,17 @@
-"""The promise that only another process can keep: a worker plays the same episodes."""
+"""Promises that only another process can keep: a worker, or its batch, plays the same episodes."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from pushcut.envs.contract.case import EnvCase, difference_of_trails
+from pushcut.envs.pool.batch_pool import BatchPool
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
-from pushcut.promises import ContractError
+from pushcut.promises import ContractError, NotPromisedError
 from pushcut.types import ChunkResult, InitState, Observation
 
 CHUNKS = 3
@@ -19,6 +21,11 @@ EXPECTED = "a worker process to play the same episodes"
 MEND = (
     "the module of the config must be importable in a fresh Python (installed, or its folder on "
     "PYTHONPATH), and the environment must not depend on what this process has set up"
+)
+BATCH_MEND = (
+    "each scene must have all that its episode depends on for itself, an initial state be the same "
+    "in every scene, and reset leave the other scenes alone; if the simulator cannot repeat to the "
+    "bit, let the config's `repeats` be False"
 )
 
 Played = list[tuple[Observation, ChunkResult]]
@@ -40,6 +47,57 @@ def a_worker_process_plays_the_same(case: EnvCase) -> str:
         if difference := _difference(got[init], _alone(case, init, chunks)):
             raise ContractError(EXPECTED, f"for {init} {difference}", MEND)
     return f"started in {started:.1f} s"
+
+
+def a_batch_plays_the_same(case: EnvCase) -> str | None:
+    """A batch of scenes plays the same episodes, whoever shares the batch.
+
+    Three episodes step together; the first two are one and the same, and it begins again in
+    another scene when the others are under way.
+    """
+    if not case.config.batched:
+        raise NotPromisedError("it is not played in batches")
+    chunks = {init: case.chunks(30 + i, count=CHUNKS) for i, init in enumerate((case.a, case.b))}
+    order = (case.a, case.a, case.b, case.a)
+    with BatchPool(case.config, slots=3, workers=1, timeout_s=TIMEOUT_S, max_failures=1) as pool:
+        got = _together(pool, order, chunks)
+    found = (
+        (init, _difference(played, _alone(case, init, chunks[init])))
+        for init, played in zip(order, got, strict=True)
+    )
+    apart = next((f"for {init} {difference}" for init, difference in found if difference), "")
+    if apart and case.config.repeats:
+        expected = "a batch to play the same episodes whoever shares the batch"
+        raise ContractError(expected, apart, BATCH_MEND)
+    return f"not to the bit, which the config does not promise: {apart}" if apart else None
+
+
+def _together(
+    pool: BatchPool, order: Sequence[InitState], chunks: Mapping[InitState, np.ndarray]
+) -> list[Played]:
+    """Episodes in the slots of a pool, a chunk of each at a time; those too many come later."""
+    played: list[Played] = [[] for _ in order]
+    waiting = list(range(len(order)))
+    playing: dict[int, int] = {}
+    shown: dict[int, Observation] = {}
+    while waiting or playing:
+        for slot in range(pool.slots):
+            if waiting and slot not in playing:
+                playing[slot] = waiting.pop(0)
+                pool.reset(slot, order[playing[slot]])
+        for slot, result in ((reply.slot, reply.result) for reply in pool.wait()):
+            number, done = playing[slot], result is not None and result.done
+            if result is not None:
+                played[number].append((shown.pop(slot), result))
+            left = chunks[order[number]][len(played[number]) :]
+            if len(left) and not done:
+                shown[slot] = pool.observation([slot])
+                pool.step(slot, left[0])
+                continue
+            if not done:
+                pool.abandon(slot)
+            del playing[slot]
+    return played
 
 
 def _in_turns(pool: EnvPool, plays: dict[InitState, np.ndarray]) -> dict[InitState, Played]:

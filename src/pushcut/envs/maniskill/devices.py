@@ -110,6 +110,19 @@ def say_device(python: Path, asked: str) -> None:
     say(f"ManiSkill draws on {choice.name} ({choice.why}); --env.render-device chooses")
 
 
+NO_CUDA = (
+    "--env.batch cuda: ManiSkill's own environment finds no CUDA device (it needs an NVIDIA GPU, "
+    "and a torch built for CUDA there); --env.batch cpu plays the scenes of a batch on the CPU"
+)
+
+
+def require_cuda(python: Path) -> None:
+    """UserError where ManiSkill's interpreter has no GPU to simulate on."""
+    asks = "import torch, sys; sys.exit(not torch.cuda.is_available())"
+    if subprocess.run([python, "-c", asks], capture_output=True, check=False).returncode:
+        raise UserError(NO_CUDA)
+
+
 def check_playing(render_device: str, max_steps: int, scenes: int) -> None:
     """ValueError for settings that no environment of ManiSkill can have."""
     if not NAMES.fullmatch(render_device):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.batched import OneScene, SideBySide
 from pushcut.envs.episodes import check_views
 from pushcut.envs.isolated.simulators import installed
-from pushcut.envs.maniskill.devices import check_playing, say_device
+from pushcut.envs.maniskill.devices import check_playing, require_cuda, say_device
 from pushcut.envs.maniskill.telling import SapienEnv
+from pushcut.envs.protocol import BatchedEnv, Env
 from pushcut.errors import UserError
 from pushcut.types import EnvSpec
 
@@ -53,7 +55,6 @@ class ManiSkillConfig(EnvConfig):
     """Describes a ``ManiSkillEnv``."""
 
     simulator = "maniskill"
-    tells_events = True
 
     tasks: tuple[str, ...] = ("PickCube-v1",)
     """Tasks: PickCube-v1, StackCube-v1, PushCube-v1, PullCube-v1."""
@@ -66,6 +67,10 @@ class ManiSkillConfig(EnvConfig):
     The same scene differs by some levels between them."""
     max_steps: int = 100
     """Time limit, control steps."""
+    batch: Literal["off", "cpu", "cuda"] = "off"
+    """Whether a process plays its slots in one batch of scenes, which step together. cpu: scenes
+    one after the other, with the results of off; cuda: all at once on a GPU (one task, no cameras;
+    not yet run). cuda has other initial states for a seed than the CPU."""
     scenes: int = 16
     """Episodes that a process keeps in the simulator (1 MB each without cameras). With more under
     way it is slower, because an episode that was put aside is played again."""
@@ -79,6 +84,29 @@ class ManiSkillConfig(EnvConfig):
         if not self.tasks:
             raise ValueError("tasks must name at least one task")
         check_playing(self.render_device, self.max_steps, self.scenes)
+        if self.batch == "cuda" and (len(self.tasks) > 1 or self.cameras):
+            raise ValueError("batch cuda plays one task, from states: no cameras")
+
+    @property
+    def batched(self) -> bool:
+        return self.batch != "off"
+
+    @property
+    def repeats(self) -> bool:
+        return self.batch != "cuda"
+
+    @property
+    def tells_events(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """A batch on a GPU has other scenes than those that can be read."""
+        return self.batch != "cuda"
+
+    @property
+    def expert_tasks(self) -> tuple[str, ...]:
+        return () if self.batch == "cuda" else self.tasks
+
+    @property
+    def without_experts(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return "a batch on a GPU has no scripted expert: --env.batch off"
 
     @property
     def all_tasks(self) -> tuple[str, ...]:
@@ -110,13 +138,24 @@ class ManiSkillConfig(EnvConfig):
         maniskill = installed(self.simulator)
         if self.cameras and maniskill is not None:
             say_device(maniskill.python, self.render_device)
+        if self.batch == "cuda" and maniskill is not None:
+            require_cuda(maniskill.python)
 
-    def build(self) -> ManiSkillEnv:
+    def build(self) -> Env:
         """Imports ManiSkill (3 s) and makes the environment; scenes come with their episodes.
 
         Raises UserError where cameras are asked for and Vulkan has no device.
         """
-        return ManiSkillEnv(self)
+        return OneScene(self.build_batch(1)) if self.batch == "cuda" else ManiSkillEnv(self)
+
+    def build_batch(self, scenes: int) -> BatchedEnv:
+        """Imports ManiSkill; UserError where a GPU is asked for that is not there."""
+        if self.batch == "cuda":
+            from pushcut.envs.maniskill.many_scenes import ManyScenes
+
+            return ManyScenes(self, scenes)
+        single = replace(self, scenes=1)
+        return SideBySide(ManiSkillEnv(single) for _ in range(scenes))
 
 
 class ManiSkillEnv(SapienEnv):

@@ -55,7 +55,7 @@ def made(task: str, *, draws: bool, render_device: str, **options: Any) -> Any:
     """One of ManiSkill's environments, which draws nothing unless it is asked."""
     import gymnasium
 
-    options |= playing_options(draws=draws, render_device=render_device)
+    options = playing_options(draws=draws, render_device=render_device) | options
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return gymnasium.make(task, **options).unwrapped

@@ -16,6 +16,7 @@ from jaxtyping import Float32, UInt8
 from pushcut.envs.init_states import seed_of_32_bits
 from pushcut.envs.maniskill.control import HandControl
 from pushcut.envs.maniskill.experts import Expert
+from pushcut.envs.maniskill.panda import TARGETS, TO_NATIVE, state_rows
 from pushcut.envs.maniskill.sapien_process import (
     keep_imports_out_of_garbage,
     made,
@@ -31,18 +32,6 @@ LARGEST_MOVE = 0.1
 """Displacement of the hand for which an action is 1, metres."""
 LARGEST_TURN = 0.1
 """Turn of the hand for which an action is 1, radians."""
-
-TO_NATIVE = np.array([1, 1, 1, -1, -1, -1, 1], dtype=np.float32)
-"""ManiSkill scales turns by the lower bound of their range, which is negative: it turns the
-other way round. We turn by the right hand about the axes of the base."""
-
-TARGETS = {
-    "PickCube-v1": ("cube", "goal_site"),
-    "StackCube-v1": ("cubeA", "cubeB"),
-    "PushCube-v1": ("obj", "goal_region"),
-    "PullCube-v1": ("obj", "goal_region"),
-}
-"""Task -> the attributes of ManiSkill's environment that hold the cube and the target."""
 
 
 class PandaScene:
@@ -84,10 +73,8 @@ class TaskSimulator(ReplayedSimulator[PandaScene]):
     def observed_state(self) -> Float32[np.ndarray, " 29"]:
         """Hand, opening of the gripper, cube, target, and how they lie to each other."""
         fingers = positions_of(self._env)[-2:]
-        opening = min(max(float(fingers.sum()) / 0.08, 0.0), 1.0)  # each at 4 cm: fully open
-        hand, cube, target = self._poses()
-        parts = (hand, [opening], cube, target, cube[:3] - hand[:3], target[:3] - cube[:3])
-        return np.concatenate([*parts, [self._held()]]).astype(np.float32)
+        poses = (pose[None] for pose in self._poses())
+        return state_rows(*poses, fingers=fingers[None], held=np.array([self._held()]))[0]
 
     def expert_action(self) -> Float32[np.ndarray, " 7"]:
         """The expert's, planned from the current state."""

@@ -51,15 +51,20 @@ class WorkerAssignment:
         slots: int,
         final_observation: bool,
         tasks_per_process: int = 0,
+        scenes: int = 0,
     ) -> None:
-        """``processes`` of each member; raises UserError where a simulator is not installed."""
+        """``processes`` of each member; raises UserError where a simulator is not installed.
+
+        ``scenes``: those of the batch that a process plays; 0: it plays slots in turns.
+        """
         self.specs: list[WorkerSpec] = []
         """One per process."""
         self._able: dict[str, range] = {}
         for part in config.parts:
             tasks = part.spec.tasks  # first: what a config finds out for its spec travels with it
-            _warn_of_replay(part, slots=slots, processes=processes)
-            message = pickle.dumps((part, slots, final_observation))
+            if not scenes:
+                _warn_of_replay(part, slots=slots, processes=processes)
+            message = pickle.dumps((part, slots, final_observation, scenes))
             kept = tasks_per_process or part.tasks_kept
             worker_spec = WorkerSpec(part.title, launch_of(part.simulator), message, kept)
             able = range(len(self.specs), len(self.specs) + processes)

@@ -84,11 +84,16 @@ class Simulators(ABC):
         self._require_no_request(slot)
         self._slots[slot].playing = False
 
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing goes on until further slots have actions, as in a batch of scenes."""
+        return False
+
     def wait(self, timeout_s: float | None = None) -> list[Reply]:
         """Blocks until there is a reply and returns all there are, ordered by slot.
 
-        Returns an empty list after ``timeout_s``. Raises ``UserError`` when an initial state
-        cannot be played, or what was lost cannot be replaced.
+        Returns an empty list after ``timeout_s``, or where it is ``stalled``. Raises ``UserError``
+        when an initial state cannot be played, or what was lost cannot be replaced.
         """
         if timeout_s is None and not any(state.waiting for state in self._slots.values()):
             raise RuntimeError("nothing to wait for: no slot has a request outstanding")
@@ -97,7 +102,7 @@ class Simulators(ABC):
         self._flush()
         while True:
             self._collect(replies, give_up)
-            if replies or time.monotonic() >= give_up:
+            if replies or self.stalled or time.monotonic() >= give_up:
                 return [replies[slot] for slot in sorted(replies)]
 
     def observation(self, slots: Sequence[int]) -> Observation:

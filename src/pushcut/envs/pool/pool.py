@@ -13,7 +13,7 @@ import pickle
 import selectors
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pushcut.envs.base import EnvConfig
@@ -21,7 +21,7 @@ from pushcut.envs.checks import problem_of_demonstration, problem_of_result, pro
 from pushcut.envs.pool.assignment import WorkerAssignment
 from pushcut.envs.pool.base import Simulators
 from pushcut.envs.pool.recording import NOTHING, Record
-from pushcut.envs.pool.slots import Reply, ReplyKind, RequestKind
+from pushcut.envs.pool.slots import Part, Reply, ReplyKind, RequestKind
 from pushcut.envs.pool.worker_process import Request, UnreadableReplyError, WorkerProcess
 from pushcut.errors import UserError
 from pushcut.types import InitState, Recovery, RecoveryKind
@@ -32,6 +32,8 @@ STARTING = -1
 """Stands for the slot in a worker's first request and reply."""
 RELEASING = -2
 """Stands for it where simulators are freed."""
+BATCH = -3
+"""Stands for it where slots step together."""
 
 
 class EnvPool(Simulators):
@@ -70,12 +72,14 @@ class EnvPool(Simulators):
             )
         if timeout_s <= 0 or start_timeout_s <= 0:
             raise ValueError(f"time-outs must be > 0 s, got {timeout_s}, {start_timeout_s}")
+        processes = min(workers, slots)
         self._assignment = WorkerAssignment(
             config,
-            processes=min(workers, slots),
+            processes=processes,
             slots=slots,
             final_observation=final_observation,
             tasks_per_process=tasks_per_process,
+            scenes=self._scenes(-(-slots // processes)),
         )
         super().__init__(config.spec, slots=slots, on_recovery=on_recovery)
         self._timeout_s, self._start_timeout_s = timeout_s, start_timeout_s
@@ -124,6 +128,11 @@ class EnvPool(Simulators):
         for worker in self._workers:
             worker.close()
         self._workers.clear()
+
+    def _scenes(self, most: int) -> int:
+        """Scenes of a worker's batch, which plays at most so many slots; 0: there is none."""
+        del most
+        return 0
 
     def _worker_for(self, task: str, slot: int) -> int:
         return self._assignment.worker_for(task, slot, self._slots.values())
@@ -181,7 +190,10 @@ class EnvPool(Simulators):
         if kind == "corrupt":
             self._replace(index, "corrupt", f"reported {payload}", replies)
             return
-        if problem := self._problem(kind, slot, payload):
+        parts: list[Part] = payload if slot == BATCH else []
+        if slot >= 0:
+            parts = [(kind, slot, payload)]
+        if problem := next(filter(None, (self._problem(*part) for part in parts)), ""):
             self._replace(index, "corrupt", f"reported {problem}", replies)
             return
         worker.answered()
@@ -189,13 +201,10 @@ class EnvPool(Simulators):
             self.seconds[name] += spent / len(self._workers)
         if slot < 0:
             del self._failures[slot]
-        else:
-            replies[slot] = self._accept(kind, slot, payload)
+        replies.update({part[1]: self._accept(*part) for part in parts})
 
     def _problem(self, kind: str, slot: int, payload: Any) -> str:
         """What is impossible in a reply; the worker looked too, but memory is shared."""
-        if slot < 0:
-            return ""
         if kind == "demonstrate":
             return problem_of_demonstration(payload.demonstration, self.spec)
         if kind == "step":
@@ -241,7 +250,8 @@ class EnvPool(Simulators):
         if culprit == STARTING and not self._start_s:
             raise UserError(f"cannot start {name}: its process {reason}")
         what = "an idle worker" if culprit is None else self._describe(culprit, name)
-        self._count_failure(culprit if init is None else init, what, reason)
+        for blamed in self._blamed(index, culprit) if init is None else [init]:
+            self._count_failure(blamed, what, reason)
         task, seed = (init.task, init.seed) if init else (None, None)
         note = Recovery(kind, reason, index, task, seed)
         self._assignment.forget(index)
@@ -256,6 +266,11 @@ class EnvPool(Simulators):
         )
         self._workers[index] = self._start_worker(index)
 
+    def _blamed(self, worker: int, culprit: int | None) -> Sequence[InitState | int | None]:
+        """What a failure counts against, where it was not in the request of one slot."""
+        del worker
+        return [culprit]
+
     def _count_failure(self, key: InitState | int | None, what: str, reason: str) -> None:
         """Counts against what the worker was doing: an initial state, starting or nothing."""
         self._failures[key] += 1
@@ -269,5 +284,7 @@ class EnvPool(Simulators):
             return f"the start of {name}"
         if slot == RELEASING:
             return f"freeing a simulator of {name}"
+        if slot == BATCH:
+            return f"a batch of scenes of {name}"
         init = self._slots[slot].init
         return f"task {init.task!r}, seed {init.seed}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import UInt8
@@ -12,8 +12,10 @@ from pushcut.envs.events import Events
 from pushcut.envs.pool.recording import Course
 from pushcut.types import ChunkResult, Demonstration, InitState
 
-RequestKind = Literal["reset", "step", "demonstrate", "release"]
+RequestKind = Literal["reset", "step", "demonstrate", "release", "play"]
 ReplyKind = RequestKind | Literal["lost"]
+Part = tuple[ReplyKind, int, Any]
+"""What a worker says of one slot: kind, slot, payload."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class Slot:
     init: InitState
     worker: int
     """Index of the process that plays it."""
+    scene: int = -1
+    """Number of its scene, where the process plays a batch of them."""
     playing: bool = True
     """An episode is under way."""
     waiting: bool = True

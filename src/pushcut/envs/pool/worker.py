@@ -3,11 +3,12 @@
 Started by ``pool`` as ``python -m pushcut.envs.pool.worker CHANNEL_FD ROWS_FD``. It never
 imports torch. Messages are pickled tuples:
 
-- first in: ``(config, slots, final_observation)``; out: ``("started", -1, None)``, or
+- first in: ``(config, slots, final_observation, scenes)``; out: ``("started", -1, None)``, or
   ``("refused", -1, message)`` when the environment cannot be built;
 - then in: ``("reset", slot, init, chunks)``, ``("step", slot, actions, record)``,
   ``("demonstrate", slot, init, noise, seed, hold_frames, record)`` or
-  ``("release", -2, tasks)``; out: ``(kind, slot, payload, seconds)``, or
+  ``("release", -2, tasks)``, where there are no scenes, else ``("play", -3, under_way,
+  requests)`` (see ``batch_worker``); out: ``(kind, slot, payload, seconds)``, or
   ``("error", slot, message)``, ``("corrupt", slot, message)`` and ``("refused", slot, message)``
   before it exits: an error or an impossible report may be bad luck, a refusal would be the same
   next time; ``seconds`` says how long it took to ``simulate`` and to ``render``;
@@ -43,6 +44,7 @@ from pushcut.envs.checks import (
     trusted,
 )
 from pushcut.envs.events import Events
+from pushcut.envs.pool.batch_worker import BatchWorker
 from pushcut.envs.pool.expert import Watched, watch_expert
 from pushcut.envs.pool.recording import Course, Record, Recording
 from pushcut.envs.pool.shared_rows import SharedRows
@@ -64,6 +66,13 @@ class Worker:
 
     def __init__(self, env: Env, rows: SharedRows, *, final_observation: bool) -> None:
         self.stopwatch = Stopwatch()
+        self.answers = {
+            "reset": self.reset,
+            "step": self.step,
+            "demonstrate": self.demonstrate,
+            "release": self.release,
+        }
+        """What is called for each kind of request."""
         self._env = env
         self._rows = rows
         self._final_observation = final_observation
@@ -196,19 +205,13 @@ def one_line(error: Exception) -> str:
     return text if isinstance(error, UserError) else f"{type(error).__name__}: {text}"
 
 
-def serve(channel: Connection, worker: Worker) -> None:
+def serve(channel: Connection, worker: Worker | BatchWorker) -> None:
     """Answers requests until the channel ends or one of them fails."""
-    actions = {
-        "reset": worker.reset,
-        "step": worker.step,
-        "demonstrate": worker.demonstrate,
-        "release": worker.release,
-    }
     while (request := channel.recv()) is not None:
         kind, slot, *arguments = request
         try:
             with worker.stopwatch.timed("simulate"):
-                payload = actions[kind](slot, *arguments)
+                payload = worker.answers[kind](slot, *arguments)
         except (UserError, NotImplementedError) as error:
             channel.send(("refused", slot, one_line(error)))
             return
@@ -225,8 +228,8 @@ def serve(channel: Connection, worker: Worker) -> None:
 def run(channel: Connection, rows_fd: int) -> None:
     """Builds the environment that the first message describes and serves it."""
     try:
-        config, slots, final_observation = channel.recv()
-        env = config.build()
+        config, slots, final_observation, scenes = channel.recv()
+        env = config.build_batch(scenes) if scenes else config.build()
         rows = SharedRows(env.spec, slots, rows_fd)
     except EOFError:
         return
@@ -236,7 +239,8 @@ def run(channel: Connection, rows_fd: int) -> None:
         return
     channel.send(("started", -1, None))
     try:
-        serve(channel, Worker(env, rows, final_observation=final_observation))
+        kind = BatchWorker if scenes else Worker
+        serve(channel, kind(env, rows, final_observation=final_observation))
     finally:
         env.close()
 
