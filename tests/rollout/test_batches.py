@@ -12,7 +12,7 @@ from pushcut.config import TrainConfig
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.policies.value_head import CriticConfig
 from tests.envs.many_points import ManyPointsConfig
-from tests.same_run import check_same_run
+from tests.same_run import check_same_run, metrics
 
 ALGORITHMS = {
     "groups": (GRPO(groups=3, max_groups=4, group_size=3), CriticConfig()),
@@ -52,7 +52,7 @@ def test_a_run_on_batches_is_the_run_on_separate_environments_to_the_bit(
     rows = [row for line in separate.splitlines() for row in json.loads(line)["episodes"]]
     assert len(rows) >= 12
     if name == "branches":
-        assert max(member for _, member, *_ in rows) >= 3, "episodes that left others"
+        assert sum(line.get("branches", 0) for line in metrics(runs["batched"])) > 0
     config = json.loads((runs["batched"] / "config.json").read_text())
     assert config["config"]["env"]["type"].endswith("ManyPointsConfig")
 

@@ -35,15 +35,19 @@ class ManyScenes:
 
     def __init__(self, config: Any, scenes: int, *, backend: str = "physx_cuda") -> None:
         """``config``: a ``ManiSkillConfig``. UserError where there is no such device."""
-        import torch
-
-        if backend == "physx_cuda" and not torch.cuda.is_available():
-            raise UserError(NO_CUDA)
         prepare(images=False)
+        from mani_skill.utils.common import to_tensor
+
+        self._to_tensor = to_tensor
+        if backend == "physx_cuda":
+            try:
+                to_tensor(np.zeros(1), device="cuda")
+            # Torch asserts where it is built for CPUs only.
+            except (RuntimeError, AssertionError) as error:
+                raise UserError(NO_CUDA) from error
         self.spec: EnvSpec = config.spec
         self.scenes = scenes
         (self._task,) = config.tasks
-        self._torch = torch
         self._env = made(
             self._task,
             draws=False,
@@ -56,7 +60,7 @@ class ManyScenes:
 
     def reset(self, inits: Mapping[int, InitState]) -> None:
         for scene, init in inits.items():
-            index = self._torch.tensor([scene], device=self._env.device)
+            index = self._to_tensor(np.array([scene]), device=self._env.device)
             seed = [seed_of_32_bits(init.seed)]
             self._env.reset(seed=seed, options={"env_idx": index})
 
@@ -75,7 +79,7 @@ class ManyScenes:
         self, actions: Float32[np.ndarray, "scenes 7"], playing: Bool[np.ndarray, " scenes"]
     ) -> BatchStep:
         del playing  # the others move as well
-        native = self._torch.from_numpy(actions * TO_NATIVE).to(self._env.device)
+        native = self._to_tensor(actions * TO_NATIVE, device=self._env.device)
         success = _rows(self._env.step(native)[4]["success"])
         return BatchStep(success.astype(np.float32), success, success)
 
