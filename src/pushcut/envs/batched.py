@@ -25,7 +25,7 @@ class _Episode:
     actions: Float32[np.ndarray, "h a"] | None = None
     """The chunk under way."""
     reward: list[float] = field(default_factory=list)
-    """Of the chunk's steps so far."""
+    """Rewards of the chunk's steps so far."""
 
 
 class Lockstep:
@@ -38,7 +38,7 @@ class Lockstep:
     def __init__(self, env: BatchedEnv) -> None:
         self.env = env
         self._episodes: dict[int, _Episode] = {}
-        """Those under way, by scene."""
+        """Episodes under way, by scene."""
         low, high = env.spec.action_low, env.spec.action_high
         self._low, self._high = np.array(low, np.float32), np.array(high, np.float32)
 

@@ -106,6 +106,7 @@ class ManiSkillConfig(EnvConfig):
 
     @property
     def without_experts(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What to do where a batch on a GPU is asked for demonstrations."""
         return "a batch on a GPU has no scripted expert: --env.batch off"
 
     @property
