@@ -13,6 +13,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.cluster.config import ClusterConfig
 from pushcut.demos.dialects import DataConfig
 from pushcut.envs.base import EnvConfig
+from pushcut.envs.randomised.config import OFF
 from pushcut.learning.learner import LearnerConfig
 from pushcut.learning.sft import FitConfig
 from pushcut.policies.base import Mode
@@ -259,6 +260,11 @@ class TrainConfig:
             raise ValueError(
                 "evaluation.videos: a batch of scenes keeps no films; film the checkpoint "
                 "afterwards (`pushcut film`), or play without a batch"
+            )
+        if self.env.randomisation != OFF or self.rollout.tasks_per_process:
+            raise ValueError(
+                "a batch of scenes is not randomised and frees no tasks: leave env.randomisation "
+                "and rollout.tasks_per_process alone, or play without a batch"
             )
         if self.cluster.simulators != "ranks":
             raise ValueError(

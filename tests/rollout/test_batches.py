@@ -10,6 +10,7 @@ from pushcut.algorithms.grpo import GRPO
 from pushcut.algorithms.ppo import PPO
 from pushcut.config import TrainConfig
 from pushcut.envs.point_mass import PointMassConfig
+from pushcut.envs.randomised.config import Randomisation
 from pushcut.policies.value_head import CriticConfig
 from tests.envs.many_points import ManyPointsConfig
 from tests.same_run import check_same_run, metrics
@@ -61,6 +62,8 @@ def test_a_run_on_batches_is_the_run_on_separate_environments_to_the_bit(
     ("fields", "message"),
     [
         ({"evaluation": {"videos": 1}}, "keeps no films"),
+        ({"env": {"randomisation": Randomisation(image_noise=0.1)}}, "not randomised"),
+        ({"rollout": {"tasks_per_process": 1}}, "frees no tasks"),
         ({"cluster": {"engine": "ray", "simulators": "hosts"}}, "hosts do not play batches"),
     ],
 )
