@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from pushcut.envs.base import Env, EnvConfig
-from pushcut.envs.contract import PROMISES, EnvCase
+from pushcut.envs.contract import EnvCase, promises_of
 from pushcut.envs.contract.case import is_isolated
 from pushcut.envs.init_states import demo_inits
 from pushcut.envs.pool.expert import run_expert
@@ -104,7 +104,7 @@ def _check_env(config: EnvConfig, expert_episodes: int) -> int:
     except Exception as error:
         return _cannot(config.title, "The environment can be built", error)
     try:
-        findings = examine(case, PROMISES, tell)
+        findings = examine(case, promises_of(config), tell)
         for name, measured in _measured(case, expert_episodes):
             say(f"measured  {name}: {measured}")
     finally:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pushcut.envs.base import EnvConfig
-from pushcut.envs.contract import EnvCase
+from pushcut.envs.contract import PROMISES, EnvCase, promises_of
 from pushcut.envs.contract.worker import a_batch_plays_the_same
 from pushcut.envs.point_mass import PointMassConfig
 from pushcut.envs.pool.batch_pool import BatchPool, open_pool
@@ -14,7 +14,7 @@ from pushcut.envs.pool.pool import EnvPool
 from pushcut.envs.pool.recording import Record
 from pushcut.envs.randomised.config import Randomisation
 from pushcut.errors import UserError
-from pushcut.promises import ContractError, NotPromisedError
+from pushcut.promises import ContractError
 from pushcut.types import InitState, Recovery
 from tests.envs.many_points import ManyPointsConfig
 from tests.envs.pool.play import BLUE, RED, Trail, chunk_of, inits_of, play_all, start, wait
@@ -118,5 +118,5 @@ def test_the_contract_of_environments_covers_batches():
     check(MANY)
     with pytest.raises(ContractError, match="whoever shares the batch; found .*state"):
         check(ManyPointsConfig(fault="leak"))
-    with pytest.raises(NotPromisedError, match="not played in batches"):
-        check(PointMassConfig())
+    assert [x.check for x in promises_of(MANY) if x not in PROMISES] == [a_batch_plays_the_same]
+    assert promises_of(PointMassConfig()) == PROMISES

@@ -1,12 +1,13 @@
 """What every environment promises, each promise a function that looks at one environment.
 
-``pushcut check-env`` and tests/envs/test_env_contract.py go through ``PROMISES``, those of
-``envs.base.Env``. May import ``envs.base``, ``envs.checks`` and ``envs.pool``; never torch.
+``pushcut check-env`` and tests/envs/test_env_contract.py go through ``promises_of``, those
+of ``envs.protocol``. May import ``envs.base``, ``envs.checks`` and ``envs.pool``; never torch.
 Promises that a broken promise is told with what was found and how to mend it.
 """
 
 from __future__ import annotations
 
+from pushcut.envs.base import EnvConfig
 from pushcut.envs.contract import description, outcomes, repeats, views, worker
 from pushcut.envs.contract.case import EnvCase
 from pushcut.promises import Promise
@@ -39,9 +40,13 @@ IN_PROCESS: tuple[Promise[EnvCase], ...] = (
 )
 """In the order in which they are looked at: what others stand on comes first."""
 
-PROMISES = (
-    *IN_PROCESS,
-    Promise(worker.a_worker_process_plays_the_same, needs=tuple(p.check for p in IN_PROCESS)),
-    Promise(worker.a_batch_plays_the_same, needs=tuple(p.check for p in IN_PROCESS)),
-)
-"""All of them: the last two start a worker process."""
+ALONE = tuple(promise.check for promise in IN_PROCESS)
+PROMISES = (*IN_PROCESS, Promise(worker.a_worker_process_plays_the_same, needs=ALONE))
+"""All that every environment makes: the last one starts a worker process."""
+OF_BATCHES = (Promise(worker.a_batch_plays_the_same, needs=ALONE),)
+"""What those that are played in batches promise besides."""
+
+
+def promises_of(config: EnvConfig) -> tuple[Promise[EnvCase], ...]:
+    """The promises that an environment with this config makes."""
+    return (*PROMISES, *OF_BATCHES) if config.batched else PROMISES

@@ -11,7 +11,7 @@ from pushcut.envs.contract.case import EnvCase, difference_of_trails
 from pushcut.envs.pool.batch_pool import BatchPool
 from pushcut.envs.pool.pool import EnvPool
 from pushcut.errors import UserError
-from pushcut.promises import ContractError, NotPromisedError
+from pushcut.promises import ContractError
 from pushcut.types import ChunkResult, InitState, Observation
 
 CHUNKS = 3
@@ -55,8 +55,6 @@ def a_batch_plays_the_same(case: EnvCase) -> str | None:
     Three episodes step together; the first two are one and the same, and it begins again in
     another scene when the others are under way.
     """
-    if not case.config.batched:
-        raise NotPromisedError("it is not played in batches")
     chunks = {init: case.chunks(30 + i, count=CHUNKS) for i, init in enumerate((case.a, case.b))}
     order = (case.a, case.a, case.b, case.a)
     with BatchPool(case.config, slots=3, workers=1, timeout_s=TIMEOUT_S, max_failures=1) as pool:
