@@ -64,11 +64,11 @@ class RandomisedEnv(AroundEnv):
 
     def reset(self, init: InitState) -> None:
         """Starts the episode of ``init``; raises KeyError for an unknown task."""
-        self._course = self._draw(init)
+        course = self._draw(init)
         if isinstance(self._inner, RaisesTables):  # another wrapper may have raised it
-            self._inner.raise_table(self._course.raised)
+            self._inner.raise_table(course.raised)
         self._inner.reset(init)
-        self._go_on(Moment(init))
+        self._go_on(Moment(init), course)
         if self._drawn.delay:
             self._look()
 
@@ -107,7 +107,8 @@ class RandomisedEnv(AroundEnv):
     def restore(self, snapshot: tuple[Any, Moment]) -> None:
         inner, moment = snapshot
         self._inner.restore(inner)
-        self._go_on(moment)
+        same = self._moment is not None and self._moment.init == moment.init
+        self._go_on(moment, self._drawn if same else self._draw(moment.init))
 
     def release(self, task: str) -> None:
         """Frees what the environment inside keeps for a task, where it can."""
@@ -134,13 +135,11 @@ class RandomisedEnv(AroundEnv):
             raise RuntimeError("no episode; call reset first")
         return self._course
 
-    def _go_on(self, moment: Moment) -> None:
+    def _go_on(self, moment: Moment, course: Course) -> None:
         """An episode begins, or goes on."""
-        if self._moment is None or moment.init != self._moment.init or self._course is None:
-            self._course = self._draw(moment.init)
-        self._moment = moment
+        self._moment, self._course = moment, course
         if self._simulator is not None:  # another wrapper may have shown something else
-            self._simulator.show(self._course.scene)
+            self._simulator.show(course.scene)
 
     def _draw(self, init: InitState) -> Course:
         """What an episode draws."""
