@@ -124,7 +124,7 @@ QUICKSTART_ENV = LiberoConfig(
 # At T = 1.6 little but noise was left of these policies; fitted for 300 steps they acted otherwise
 # sampled than greedily, and RL raised only one of the two (docs/results/log.md).
 LIBERO_QUICKSTART = preset(
-    "three tasks of libero_object on a CPU, action tokens and GRPO, about 45 minutes",
+    "three tasks of libero_object on a CPU, action tokens and GRPO, about an hour",
     QUICKSTART_ENV,
     demonstrations=4,
     noise=NOISE,

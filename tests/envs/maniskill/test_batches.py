@@ -1,14 +1,10 @@
 """Batches of ManiSkill's scenes: on the CPU to the bit, and the code for GPUs with one scene."""
 
-import json
-import os
 import subprocess
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-import pushcut
 from pushcut.envs.contract import EnvCase
 from pushcut.envs.contract.worker import a_batch_plays_the_same
 from pushcut.envs.isolated.simulators import installed
@@ -16,10 +12,9 @@ from pushcut.envs.maniskill.env import ManiSkillConfig
 from pushcut.envs.maniskill.panda import state_rows
 from pushcut.errors import UserError
 from tests.envs.isolated.simulators import NEEDS_MANISKILL
+from tests.envs.maniskill.in_its_interpreter import numbers_of
 
 PICK, STACK = "PickCube-v1", "StackCube-v1"
-SOURCE = Path(pushcut.__file__).parents[1]
-SCRIPT = Path(__file__).with_name("scenes_of_both.py")
 
 
 def test_states_of_many_scenes_are_rows_in_the_order_of_their_names():
@@ -54,18 +49,7 @@ def test_a_batch_on_the_cpu_plays_what_scenes_alone_play_to_the_bit():
 @NEEDS_MANISKILL
 @pytest.mark.parametrize("task", [PICK, STACK])
 def test_the_batch_for_gpus_is_the_single_scene_to_float32s_rounding_on_a_cpu(task: str):
-    found = installed("maniskill")
-    assert found is not None
-    run = subprocess.run(
-        [found.python, str(SCRIPT), task],
-        env=os.environ | {"PYTHONPATH": str(SOURCE)},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=300,
-    )
-    assert run.returncode == 0, run.stderr
-    seen = {k: np.array(v) for k, v in json.loads(run.stdout.strip().splitlines()[-1]).items()}
+    seen = numbers_of("scenes_of_both.py", task)
     assert np.abs(seen["batch"] - seen["single"]).max() < 1e-4
     assert np.ptp(seen["single"][0, :, :3], axis=0).max() > 0.02, "it moved"
     assert np.abs(seen["single"][0, 0] - seen["single"][1, 0]).max() > 0.01, "other starts"
